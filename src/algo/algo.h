@@ -1,0 +1,93 @@
+/* The algorithm contract.
+ *
+ * An algorithm is a pure function of flat arrays of numbers per token, sequence, pair and
+ * group. It returns a loss, metrics and the closed-form gradient of the loss with respect to
+ * the numbers that the network made. It never sees tensors, devices or threads, and this
+ * directory includes nothing but algo.h and base/.
+ *
+ * The loss is additive over calls: a step may hand over the optimisation batch in several
+ * micro-batches; each call gets some members and the totals of the whole batch (`total`), and
+ * losses and gradients of the calls add up. Sums and counts are therefore kept apart.
+ *
+ * Notation (docs/methods are written in it): l_t = log pi(y_t | x, y_<t) of scored token t,
+ * S = sum of l_t over a sequence's scored tokens, r_t the same under the frozen reference.   */
+#ifndef TN_ALGO_H
+#define TN_ALGO_H
+#include "base/mathx.h"
+#include "base/option.h"
+#include "base/status.h"
+
+/* Which network outputs of this pass one gradient depends on: decides what the packer must
+ * keep in one micro-batch. */
+typedef enum tn_coupling {
+    TN_COUPLE_TOKEN,    /* coefficients known before the pass, up to the token itself */
+    TN_COUPLE_SEQUENCE,
+    TN_COUPLE_PAIR,
+    TN_COUPLE_GROUP,
+    TN_COUPLE_BATCH     /* two phases: forward all, then the algorithm, then backward */
+} tn_coupling;
+
+enum { /* needs, bit set */
+    TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
+    TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256
+};
+
+typedef struct tn_obs {
+    /* Sequences own consecutive scored tokens: sequence s has tokens off[s] .. off[s+1]-1. */
+    int n_seq;
+    const int *off;             /* [n_seq+1], off[0] = 0 */
+    /* From the network, [n_tok]; NULL where not asked for (needs). */
+    const double *logp;         /* l_t */
+    const double *entropy;      /* of the full distribution, nats */
+    const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
+    const double *top1;         /* 1 when the target is the arg max (metrics only) */
+    const double *value;        /* V of the state before token t */
+    const double *score;        /* [n_seq] scalar head at the sequence's last token */
+    /* Known before the pass, [n_tok]. */
+    const double *ref_logp, *old_logp, *old_value, *advantage, *ret;
+    /* Pairs of sequences. */
+    int n_pair;
+    const int *chosen, *rejected; /* [n_pair] sequence numbers */
+    const double *margin;         /* [n_pair] or NULL */
+    /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best, equal = tie. */
+    int n_group;
+    const int *group_off;         /* [n_group+1] */
+    const int *rank;              /* [n_seq] */
+    /* Sizes of the whole optimisation batch, the denominators of every mean. */
+    struct { double tok, seq, pair, group; } total;
+} tn_obs;
+
+typedef struct tn_grad {
+    double loss;                  /* this call's share; shares add up to the batch's loss */
+    double *logp, *entropy, *lse, *value; /* [n_tok] d loss / d number; zeroed by the caller; NULL if unused */
+    double *score;                /* [n_seq] */
+} tn_grad;
+
+/* Metrics: named sums with counts, merged over calls; a value is sum/count (or max, min, sum). */
+typedef enum tn_metric_kind { TN_METRIC_MEAN, TN_METRIC_MAX, TN_METRIC_MIN, TN_METRIC_SUM } tn_metric_kind;
+#define TN_METRICS_MAX 96
+typedef struct tn_metrics {
+    int n;
+    struct { const char *name; /* static storage */ tn_metric_kind kind; double sum, count; } v[TN_METRICS_MAX];
+} tn_metrics;
+void tn_metrics_clear(tn_metrics *m);
+void tn_metrics_mean(tn_metrics *m, const char *name, double sum, double count);
+void tn_metrics_put(tn_metrics *m, tn_metric_kind kind, const char *name, double value);
+void tn_metrics_merge(tn_metrics *into, const tn_metrics *from);
+double tn_metrics_get(const tn_metrics *m, int i);            /* NaN when the count is 0 */
+double tn_metrics_find(const tn_metrics *m, const char *name); /* NaN when absent */
+
+typedef struct tn_algo {
+    const char *name, *summary;
+    tn_coupling coupling;
+    unsigned needs;
+    const tn_opt_row *options;    /* rows describing the struct passed as `opt` */
+    size_t opt_size;
+    /* opt: the bound option struct. Errors: TN_ARG for impossible hyper-parameters or an empty
+     * mask, TN_NUMERIC when an input is not finite (message names token and sequence). */
+    tn_status (*step)(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e);
+} tn_algo;
+
+extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_dpo, tn_algo_ppo_policy, tn_algo_ppo_value;
+const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
+#endif

@@ -1,0 +1,73 @@
+/* Every system call of the project goes through here, with fault hooks for tests,
+ * plus durable files: write aside, fsync, rename, fsync the directory.             */
+#ifndef TN_BASE_OS_H
+#define TN_BASE_OS_H
+
+#include "base/str.h"
+#include <stdio.h>
+
+/* Fault injection (tests only): the n-th system call from now (1 = next) fails with `err`.
+ * 0 switches it off. tn_fault_fired() says whether it happened. Also read at start-up from
+ * the environment variable TENET_FAULT="n:errno-number". */
+void tn_fault_arm(long n, int err);
+bool tn_fault_fired(void);
+
+double tn_now(void);            /* monotonic seconds */
+void tn_sleep(double seconds);
+int tn_ncpu(void);              /* CPUs this process may run on */
+bool tn_is_tty(int fd);
+int tn_tty_width(void);
+
+/* Whole file into `out` (cleared first). gz: files whose name ends in .gz are inflated. */
+tn_status tn_read_file(const char *path, tn_str *out, size_t max_bytes, tn_err *e);
+
+/* Read-only mapping of a whole file. */
+typedef struct tn_map {
+    const uint8_t *p;
+    size_t n;
+} tn_map;
+tn_status tn_map_file(const char *path, tn_map *m, tn_err *e);
+void tn_unmap(tn_map *m);
+
+/* Atomic replacement of one file: write PATH.tmp-PID, fsync, rename, fsync the directory. */
+tn_status tn_write_file(const char *path, const void *p, size_t n, tn_err *e);
+
+/* Streaming writer over a plain file (buffered). `append` positions at the end. */
+typedef struct tn_out tn_out;
+tn_status tn_out_open(tn_out **o, const char *path, bool append, tn_err *e);
+tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e);
+tn_status tn_out_flush(tn_out *o, bool sync, tn_err *e);
+tn_status tn_out_close(tn_out *o, bool sync, tn_err *e); /* frees o in every case */
+
+/* Line reader, plain or .gz (by magic), "-" = standard input. Lines without their newline;
+ * a line longer than `max_line` is an error that names its number. *line = NULL at the end. */
+typedef struct tn_lines tn_lines;
+tn_status tn_lines_open(tn_lines **r, const char *path, size_t max_line, tn_err *e);
+tn_status tn_lines_next(tn_lines *r, const char **line, size_t *len, tn_err *e);
+long tn_lines_number(const tn_lines *r); /* 1-based number of the line last returned */
+void tn_lines_close(tn_lines *r);
+
+bool tn_exists(const char *path);
+bool tn_is_dir(const char *path);
+tn_status tn_mkdirs(const char *path, tn_err *e);           /* like mkdir -p */
+tn_status tn_list_dir(const char *path, char ***names, size_t *n, tn_err *e); /* sorted; free each and array */
+tn_status tn_remove_tree(const char *path, tn_err *e);      /* missing is fine */
+tn_status tn_copy_file(const char *from, const char *to, tn_err *e); /* atomic at `to` */
+void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first */
+
+/* Directory commit: fill TMP (= tn_commit_begin's answer, "<final>.tmp"), then finish:
+ * every file and the directory fsynced, renamed to FINAL, parent fsynced. A crash at any
+ * instant leaves either no FINAL or a complete one; an existing FINAL is replaced. */
+tn_status tn_commit_begin(const char *final_dir, tn_str *tmp_dir, tn_err *e);
+tn_status tn_commit_finish(const char *final_dir, tn_err *e);
+
+/* Exclusive lock on DIR/.lock for the life of the process; a second run is refused with a message. */
+tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e);
+void tn_unlock_dir(int fd);
+
+uint64_t tn_hash64(const void *p, size_t n, uint64_t seed); /* checksums of manifests */
+
+/* Peak resident memory of this process in bytes, less clean file-mapped pages (0 if unknown). */
+size_t tn_peak_memory(void);
+
+#endif

@@ -1,0 +1,16 @@
+/* A fixed pool of threads with static partition: the split of [0, n) depends only on n and
+ * the number of threads, and outputs, never reductions, are what is split. Results therefore
+ * do not depend on the number of threads. The calling thread takes part. Not re-entrant. */
+#ifndef TN_BASE_POOL_H
+#define TN_BASE_POOL_H
+#include "base/status.h"
+#include <stddef.h>
+
+typedef struct tn_pool tn_pool;
+tn_status tn_pool_new(tn_pool **p, int threads /* 0: all CPUs */, tn_err *e);
+void tn_pool_free(tn_pool *p);
+int tn_pool_threads(const tn_pool *p);
+typedef void tn_pool_fn(void *ctx, size_t begin, size_t end, int thread);
+/* Calls fn on disjoint ranges covering [0, n), ranges cut at multiples of `grain` (>= 1). */
+void tn_pool_run(tn_pool *p, size_t n, size_t grain, tn_pool_fn *fn, void *ctx);
+#endif
