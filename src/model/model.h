@@ -1,0 +1,159 @@
+/* Models: parameters on shared stores, the forest of token segments, forward, heads, backward, KV cache.
+ *
+ *   tokens of a forest --forward--> hidden rows --heads--> logp, entropy, lse, value/score
+ *   d(logp), d(entropy), ... --head backward--> --backward--> gradients, accumulated in the store
+ *
+ * One forward serves training, reference, scoring and sampling: a token's numbers are the same bits
+ * in any batch, packing or thread count, cached or not (ops.h N1; segments below).               */
+#ifndef TN_MODEL_H
+#define TN_MODEL_H
+#include "base/mem.h"
+#include "model/desc.h"
+
+/* ---------------- parameters ---------------- */
+/* Elements of all tensors of one model part in one slab; shared by views, counted. */
+typedef struct tn_store {
+    void *data;             /* [n] elements */
+    void *grad, *m, *v;     /* NULL until tn_model_trainable */
+    size_t n;
+    int refs;
+} tn_store;
+
+typedef struct tn_tensor {
+    char name[96];          /* Hugging Face name */
+    int rows, cols;         /* a vector has cols = 1 */
+    size_t off;             /* elements from the store's start; 64-byte aligned */
+    tn_store *store;        /* trunk or head store */
+} tn_tensor;
+
+typedef struct tn_layer {
+    /* fused matrices: rows of q, k, v (gate, up) are consecutive in the store */
+    tn_weight qkv, o, gate_up, down;
+    size_t in_norm, post_norm, q_norm, k_norm, qkv_bias, o_bias, gate_up_bias, down_bias; /* offsets; TN_NONE */
+} tn_layer;
+#define TN_NONE ((size_t)-1)
+
+typedef struct tn_model {
+    tn_desc desc;
+    tn_backend *be;         /* not owned */
+    json_t *config;         /* as read; NULL for fresh models */
+    char dir[512];          /* where it came from, "" for fresh models */
+    int n_tensor;
+    tn_tensor *tensor;
+    tn_store *trunk;        /* embeddings, layers, final norm, lm_head when untied */
+    tn_store *head;         /* score.weight [num_labels, D] and bias (value heads); NULL without */
+    tn_layer *layer;
+    tn_weight lm_head;      /* tied: master = embedding */
+    size_t embed, final_norm, lm_head_off, score, score_bias; /* offsets (trunk; score in head) */
+    void *packed;           /* all packed forms, one big buffer */
+    size_t packed_bytes;
+    bool packs_shared;      /* a view: packed forms belong to another model */
+    bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
+    double score_mean, score_sd; /* normalisation of a reward model, from tenet.json; 0, 1 without */
+} tn_model;
+
+/* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);
+ * `want_score`: give the model a score head even if the folder has none (fresh, zero-initialised
+ * -> reward training) and never pack the LM head. Missing, extra or misshapen tensors are named. */
+typedef struct tn_load {
+    bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
+    bool want_score;
+} tn_load;
+tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
+/* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
+ * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
+tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
+/* Independent copy (copy) or one sharing trunk storage and packed forms (view). The copy has no
+ * gradients; `train` as in tn_load. `score`: give it a fresh zero score head / drop the LM head. */
+tn_status tn_model_copy(tn_model **m, const tn_model *from, bool train, bool score, tn_err *e);
+tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
+void tn_model_free(tn_model *m);
+tn_status tn_model_trainable(tn_model *m, tn_err *e); /* allocates gradients and AdamW moments, zeroed */
+void tn_model_pack(tn_model *m);  /* after any change of weights */
+/* Writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
+ * 5 GB) in `dtype` ("float32" or "bfloat16") into an existing DIR; durable. */
+tn_status tn_model_save(const tn_model *m, const char *dir, const char *dtype, tn_err *e);
+const tn_tensor *tn_model_tensor(const tn_model *m, const char *name); /* NULL when there is none */
+void *tn_tensor_data(const tn_tensor *t, const tn_backend *be);
+void *tn_tensor_grad(const tn_tensor *t, const tn_backend *be);
+
+/* ---------------- forest of segments ---------------- */
+/* A segment's tokens see its ancestors and, causally, itself. Rule on roles alone: the prompt and every
+ * sampled or trained span start and end a segment, whatever the batch or packing; that fixes the
+ * 32-key blocks, hence the bits. */
+typedef struct tn_forest {
+    int n_tok, n_seg;
+    int32_t *ids, *pos;            /* [n_tok] */
+    tn_aseg *seg;                  /* [n_seg] */
+    int32_t *parent, *seq;         /* [n_seg]; seq: caller's number of the logical sequence */
+    int n_block, n_chain;
+    tn_kblock *chain;
+    int32_t *row_block, *row_slot, *desc_off, *desc;
+    size_t cap_tok, cap_seg, cap_chain, cap_desc; /* capacities: grown, never shrunk */
+} tn_forest;
+void tn_forest_clear(tn_forest *f);
+/* Appends a segment of n >= 1 tokens under `parent` (-1: a root, position 0); *index gets its number. */
+tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int seq, int *index, tn_err *e);
+tn_status tn_forest_finish(tn_forest *f, tn_err *e); /* fills chains, blocks, descendants */
+void tn_forest_free(tn_forest *f);
+
+/* ---------------- running ---------------- */
+/* Workspace of one model shape: activations for up to max_tok tokens and max_rows head rows.
+ * keep: what backward needs is kept. Nothing is allocated by the calls below. */
+typedef struct tn_run tn_run;
+size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
+tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
+void tn_run_free(tn_run *r);
+
+/* Forward of a finished forest: fills the run's final residual rows. */
+tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e);
+/* Hidden states after layer `l` (0 = embeddings, layers = after the last, before the final norm);
+ * layers+1 = after the final norm. [n_tok, D] elements copied to `out`. Needs keep (or l == layers). */
+tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e);
+
+/* Language-model head at `rows` of the last forward (row i predicts target[i], the token after it). */
+typedef struct tn_lm {
+    int n;
+    const int32_t *rows, *target;
+    double inv_temp;
+    double *logp, *lse, *entropy, *mean_logit, *top1; /* [n], each may be NULL */
+    float *z;                                         /* [n, V] or NULL */
+} tn_lm;
+tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e);
+/* Gradient of the same head; d_* [n] may be NULL. Adds to the hidden gradient and to the weights'. */
+tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const double *d_logp,
+                              const double *d_entropy, const double *d_lse, tn_err *e);
+/* Score/value head: out[n] = final_norm(x[row]) . w (+ b); raw, not normalised. */
+tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
+tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);
+/* Back through the trunk; call once after the head backwards. Gradients are added in the store. */
+tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e);
+void tn_model_zero_grad(tn_model *m);
+
+/* ---------------- paged key/value cache ---------------- */
+/* Pages of 32 keys for all layers, reference-counted so that samples of one prompt share its pages.
+ * A cached sequence is a list of segments (prompt, response, ...), each starting a fresh page. */
+typedef struct tn_kv tn_kv;
+tn_status tn_kv_new(tn_kv **kv, const tn_model *m, int pages, int max_seqs, int max_pos, tn_err *e);
+void tn_kv_free(tn_kv *kv);
+int tn_kv_free_pages(const tn_kv *kv);
+int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens takes */
+/* New empty sequence; -1 when there is no slot. fork shares every page and must start a new segment. */
+int tn_kv_open(tn_kv *kv);
+int tn_kv_fork(tn_kv *kv, int seq);
+void tn_kv_close(tn_kv *kv, int seq);
+int tn_kv_length(const tn_kv *kv, int seq);
+/* One forward over several sequences: item i appends `n` tokens to sequence `seq`, beginning a new
+ * segment first when `new_segment`. Prefill and decode are the same call. Fails with TN_NOMEM before
+ * changing anything when pages run out. Rows of the run: items in order, tokens in order. */
+typedef struct tn_kv_item { int seq; const int32_t *ids; int n; bool new_segment; } tn_kv_item;
+tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e);
+
+/* ---------------- optimiser ---------------- */
+/* Squared norm of all gradients (double, fixed order). */
+double tn_model_grad_sumsq(tn_model *m);
+/* AdamW on every tensor of the trunk (and head). Decay spares norms and biases unless `decay_all`
+ * (transformers' Trainer spares them). Repacks. */
+void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd, bool decay_all,
+                    long step, double gscale);
+#endif

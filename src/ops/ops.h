@@ -1,0 +1,182 @@
+/* THE table of operations: all that a backend implements, and the numeric contract.
+ *
+ * Buffers are `void *` of the backend's element (float, or double for ref64), row-major, with a
+ * row stride `ld` in elements. Packed weights and key/value blocks have layouts that only the
+ * backend knows. Forward and backward (src/model) are lists of these calls.
+ *
+ * Numeric contract
+ *   N1  The float reference `ref` IS the definition; `cpu` equals it to the bit, for every kernel
+ *       it can pick, any thread count, any T: a row's numbers never depend on the other rows.
+ *   N2  f32 matrix products: out[i][j] = one chain acc = fma(a[k], b[k], acc), acc0 = 0, k ascending;
+ *       then bias and/or the old value of `out` are added, each one addition, in that order:
+ *       TN_SET: out = acc (+ bias);  TN_ADD: out = out + (acc (+ bias)).
+ *   N3  bf16 matrix products round both operands to bf16 (RNE) and use one of two orders over k
+ *       (zero-padded at the end), f32 accumulation, denormals flushed (inputs, products' results):
+ *         pair   acc = fma(a[2j], b[2j], fma(a[2j+1], b[2j+1], acc))            VDPBF16PS
+ *         dot32  per 32-wide tile of k: e and o = two FMA chains from 0 over the tile's 16 even
+ *                and 16 odd k; acc = acc + (e + o)                                  TDPBF16PS
+ *       A machine uses its native one (AMX: dot32; everything else: pair).
+ *   N4  Row reductions (norms, softmax sums, lane sums): 16 partial results, lane l takes the
+ *       elements l, l+16, l+32, ... in ascending order; then lanes are combined by the tree
+ *       l with l+8, then l+4, l+2, l+1 (lower lane first operand).
+ *   N5  exp is tn_op_expf (ops/expf.h): one polynomial in FMA form, <= 2 ulp, same bits everywhere.
+ *   N6  Reductions over tokens (dW, norm weights, biases, embeddings) are ascending in the token.
+ *   N7  Everything is computed in the element type; per-row results go out as double (exact widening).
+ * ref64 computes the same formulas in double (expressions, not bits, are shared): the oracle.   */
+#ifndef TN_OPS_H
+#define TN_OPS_H
+#include "base/pool.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TN_KV_BLOCK 32      /* keys per key/value block, counted from each segment's start */
+#define TN_HEAD_TILE 1024   /* vocabulary columns per tile of the head (N8 below) */
+
+typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
+typedef enum tn_mode { TN_SET, TN_ADD } tn_mode;
+typedef enum tn_act { TN_SILU, TN_GELU_TANH } tn_act;
+
+typedef struct tn_ops tn_ops;
+typedef struct tn_backend {
+    const tn_ops *op;
+    const char *name;     /* "ref", "ref64", "cpu" */
+    const char *profile;  /* "f32", "f64", "bf16-pair", "bf16-dot32": decides the bits; recorded by runs */
+    const char *kernels;  /* "scalar", "avx2", "avx512", "avx512bf16", "amx" (amx-model for tests) */
+    size_t elem;          /* bytes of one element: 4 or 8 */
+    tn_dtype dtype;
+    tn_pool *pool;
+    void *priv;           /* backend's own state (kernel pointers) */
+    void *scratch;        /* grown by need up to the largest call seen; steady afterwards */
+    size_t scratch_bytes;
+} tn_backend;
+
+/* name: "ref", "ref64", "cpu"; kernels: NULL = best for this machine, or one by name (tests; a kernel
+ * whose instructions are missing is refused unless its software model was asked for: "amx-model",
+ * "avx512bf16-model"). threads 0 = all CPUs. */
+tn_status tn_backend_open(tn_backend **b, const char *name, tn_dtype dtype, const char *kernels,
+                          int threads, tn_err *e);
+void tn_backend_free(tn_backend *b);
+/* At least `bytes` of 64-byte aligned scratch (contents undefined); NULL when memory is out. */
+void *tn_backend_scratch(tn_backend *b, size_t bytes);
+
+/* A matrix [out, in] in Hugging Face orientation with the backend's packed forms. */
+typedef struct tn_weight {
+    int out, in;
+    const void *master;  /* [out, in] elements, not owned */
+    void *packed;        /* for Y = X W^T, owned by whoever allocated weight_bytes */
+    void *packed_t;      /* for dX = dY W; NULL when there is no backward */
+} tn_weight;
+
+/* One segment as attention sees it: its query rows and the chain of key blocks they may see:
+ * the ancestors' blocks from the root downwards, then its own. Key position p is visible to query
+ * position q iff p <= q and (window == 0 or p > q - window). A wholly masked block changes nothing. */
+typedef struct tn_kblock {
+    int32_t block;   /* index in the block pool */
+    int32_t pos;     /* position of its first key */
+    int32_t n;       /* keys filled, 1 .. 32 */
+} tn_kblock;
+typedef struct tn_aseg {
+    int32_t start, len;       /* query rows */
+    int32_t pos;              /* position of the first one; row i has pos + i */
+    int32_t chain, n_chain;   /* tn_kblock range in tn_attn.chain */
+    int32_t own;              /* index within the chain of its first own block */
+} tn_aseg;
+typedef struct tn_attn {
+    int n_tok, n_seg;
+    const tn_aseg *seg;
+    const tn_kblock *chain;
+    const int32_t *row_block, *row_slot; /* [n_tok] where each row's key and value go */
+    /* backward only: segments that see segment s (itself and its descendants), ascending */
+    const int32_t *desc_off, *desc;      /* desc_off [n_seg+1] */
+    int heads, kv_heads, head_dim, window;
+    double scale;
+} tn_attn;
+
+/* Head over R gathered rows: z[r][v] = (x[r] . W[v]) * inv_temp. N8: row statistics are taken per
+ * tile of TN_HEAD_TILE columns (m_t = max, s_t = N4 sum of exp(z - m_t)) and merged in ascending tile order:
+ * m' = max(m, m_t); s' = s*exp(m - m') + s_t*exp(m_t - m'); lse = m + log(s) (double log, rounded to the element).
+ * logp = z[target] - lse. entropy = lse - sum p z. No [R,V] array exists unless `z` is asked for. */
+typedef struct tn_head {
+    int rows;                 /* R */
+    const void *x;            /* [R, in], ld = in */
+    const tn_weight *w;       /* [V, in] */
+    double inv_temp;
+    const int32_t *target;    /* [R]; -1 where only statistics are wanted; may be NULL */
+    /* out, each may be NULL, [R] */
+    double *logp, *lse, *entropy, *mean_logit /* of z before inv_temp */, *top1;
+    float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
+} tn_head;
+typedef struct tn_head_bwd {
+    int rows;
+    const void *x;
+    const tn_weight *w;
+    double inv_temp;
+    const int32_t *target;
+    const double *lse, *entropy;           /* from the forward; entropy only if d_entropy */
+    const double *d_logp, *d_entropy, *d_lse; /* [R]; each may be NULL */
+    void *dx;                              /* [R, in] set; may be NULL */
+    void *dw;                              /* [V, in] added; may be NULL */
+} tn_head_bwd;
+/* dz = inv_temp * (d_logp (1[t] - p) - d_entropy p (log p + H) + d_lse p) */
+
+struct tn_ops {
+    /* --- weights --- */
+    size_t (*weight_bytes)(const tn_backend *b, int out, int in);   /* of `packed` */
+    size_t (*weight_t_bytes)(const tn_backend *b, int out, int in); /* of `packed_t` */
+    void (*weight_pack)(tn_backend *b, const tn_weight *w); /* fills packed, and packed_t unless NULL */
+    /* --- matrix products --- */
+    void (*gemm)(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
+                 const tn_weight *w, const void *bias /* [out] or NULL */, int T); /* [T,out] <- [T,in] */
+    void (*gemm_dx)(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
+                    const tn_weight *w, int T);                                    /* [T,in] <- [T,out] */
+    void (*gemm_dw)(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
+                    int T, int out, int in);              /* dw[out,in] += dy^T x, chain over T (N2/N3) */
+    void (*bias_bwd)(tn_backend *b, void *db, const void *dy, int ld, int T, int n); /* db += column sums */
+    /* --- rows --- */
+    void (*embed)(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
+    void (*embed_bwd)(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
+    /* x viewed as [T][groups][n] with row stride ld; w [n] shared by groups; rstd [T*groups] or NULL.
+     * y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). groups > 1: qk-norm per head. */
+    void (*rms_norm)(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx,
+                     const void *w, int T, int groups, int n, double eps);
+    /* dx (set or added) and dw[n] += ; may be called with dx == dy (same ld, TN_SET). */
+    void (*rms_norm_bwd)(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw, const void *dy,
+                         int lddy, const void *x, int ldx, const void *rstd, const void *w,
+                         int T, int groups, int n);
+    /* In place on `heads` heads of d elements; the first d_rot rotate, pairs (i, i + d_rot/2);
+     * cos/sin tables [positions, d_rot/2] elements. sign +1 forward, -1 backward. */
+    void (*rope)(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin,
+                 int T, int heads, int d, int d_rot, int sign);
+    void (*act_gate)(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F); /* gu [T,2F]: gate, up */
+    void (*act_gate_bwd)(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
+    void (*gather)(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
+    void (*scatter_add)(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);
+    void (*add)(tn_backend *b, void *y, const void *x, size_t n);         /* y += x */
+    void (*scale)(tn_backend *b, void *y, double s, size_t n);            /* y *= s */
+    /* --- attention over key/value blocks --- */
+    size_t (*kv_block_bytes)(const tn_backend *b, int kv_heads, int head_dim); /* of one block, one layer */
+    /* k at qkv + H*d, v at qkv + (H+G)*d of each row; slot 0 clears its block first. */
+    void (*kv_write)(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a);
+    void (*attn)(tn_backend *b, void *out, int ldo, void *lse /* [T,H] or NULL */, const void *qkv, int ld,
+                 const void *pool, const tn_attn *a);
+    /* dqkv (set, all H+2G heads) from dout, out, lse; blocks as written by kv_write. */
+    void (*attn_bwd)(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out, int ldo,
+                     const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a);
+    /* --- heads --- */
+    void (*head)(tn_backend *b, const tn_head *h);
+    void (*head_bwd)(tn_backend *b, const tn_head_bwd *h);
+    void (*rowdot)(tn_backend *b, double *out, const void *x, const void *w, int R, int D); /* N4 dot */
+    void (*rowdot_bwd)(tn_backend *b, void *dx /* set */, void *dw /* += */, const double *d_out,
+                       const void *x, const void *w, int R, int D);
+    /* --- optimiser; p, g, m, v are elements --- */
+    /* p *= 1 - lr*wd; m, v EMAs of g*gscale and its square; p -= lr*(m/bc1)/(sqrt(v/bc2)+eps); torch's AdamW */
+    void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
+                  double beta2, double eps, double wd, long step, double gscale);
+    double (*sumsq)(tn_backend *b, const void *x, size_t n); /* double sums of blocks of 4096, added in order */
+    bool (*finite)(tn_backend *b, const void *x, size_t n);
+};
+extern const tn_ops tn_ops_ref32, tn_ops_ref64, tn_ops_cpu;
+
+static inline void *tn_at(const tn_backend *b, void *p, size_t i) { return (char *)p + i * b->elem; }
+static inline const void *tn_cat(const tn_backend *b, const void *p, size_t i) { return (const char *)p + i * b->elem; }
+#endif
