@@ -7,6 +7,7 @@
 
 typedef enum tn_rope_type { TN_ROPE_DEFAULT, TN_ROPE_LINEAR, TN_ROPE_DYNAMIC, TN_ROPE_LLAMA3, TN_ROPE_YARN, TN_ROPE_LONGROPE } tn_rope_type;
 #define TN_MAX_HEAD_DIM 512
+#define TN_MAX_LAYERS 512
 typedef struct tn_rope {
     tn_rope_type type;
     double theta, factor;
@@ -24,13 +25,16 @@ typedef struct tn_desc {
     double norm_eps, init_range;
     bool tied, qkv_bias, o_bias, mlp_bias, qk_norm;
     tn_act act;
-    int window;            /* 0: none */
-    int window_from;       /* first layer with a window (Qwen2's max_window_layers) */
+    int window;            /* 0: none; see tn_desc_window */
+    uint8_t windowed[TN_MAX_LAYERS]; /* 1: this layer has the window (max_window_layers, layer_types) */
     tn_rope rope;
     int num_labels;        /* 0: language model; >= 1: sequence classification (score head) */
     int bos, pad;          /* -1: none */
     int eos[8], n_eos;
 } tn_desc;
+
+/* Window of one layer, 0 for none. Key p is visible to query q iff q - window < p <= q. */
+static inline int tn_desc_window(const tn_desc *d, int layer) { return d->windowed[layer] ? d->window : 0; }
 
 /* From config.json (both `rope_scaling`/`rope_theta` and transformers 5's `rope_parameters`).
  * Anything outside the shape is refused by name: field, value, what is supported. */
