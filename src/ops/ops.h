@@ -31,6 +31,7 @@
 
 #define TN_KV_BLOCK 32      /* keys per key/value block, counted from each segment's start */
 #define TN_HEAD_TILE 1024   /* vocabulary columns per tile of the head (N8 below) */
+#define TN_HEAD_ROWS 256    /* rows per block of the head's backward */
 
 typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
 typedef enum tn_mode { TN_SET, TN_ADD } tn_mode;
@@ -92,10 +93,19 @@ typedef struct tn_attn {
     double scale;
 } tn_attn;
 
-/* Head over R gathered rows: z[r][v] = (x[r] . W[v]) * inv_temp. N8: row statistics are taken per
- * tile of TN_HEAD_TILE columns (m_t = max, s_t = N4 sum of exp(z - m_t)) and merged in ascending tile order:
- * m' = max(m, m_t); s' = s*exp(m - m') + s_t*exp(m_t - m'); lse = m + log(s) (double log, rounded to the element).
- * logp = z[target] - lse. entropy = lse - sum p z. No [R,V] array exists unless `z` is asked for. */
+/* Head over R gathered rows: a[r][v] = x[r] . W[v] (N2, N3), z = a * inv_temp. No [R,V] array exists
+ * unless `z` is asked for. N8, every operation rounded to the element:
+ *   forward, per tile of TN_HEAD_TILE columns (the last one is shorter), N4 lanes counted from the tile's start:
+ *     m_t = max z, e = exp(z - m_t), s_t = sum e, w_t = sum of lanes fma(e, z, lane), a_t = sum a;
+ *     tile 0 starts (m, s, w, a); then, ascending: m' = max(m, m_t), c = exp(m - m'), c_t = exp(m_t - m'),
+ *     s' = fma(s_t, c_t, s*c), w' = fma(w_t, c_t, w*c), a' = a + a_t;
+ *     lse = m + log(s) (in double, rounded once); logp = z[target] - lse; entropy = lse - w/s;
+ *     mean_logit = a/V; top1 = 1 if the target is the first column where z is largest, else 0.
+ *   backward, per block of TN_HEAD_ROWS rows, ascending; within it per tile, ascending:
+ *     u = z - lse, p = exp(u), g = (d_lse - d_logp) - d_entropy*(u + entropy), q = p*g, at the target
+ *     q = q + d_logp; dz = q*inv_temp (an absent d_* is 0; without d_entropy, g = d_lse - d_logp);
+ *     dx[r] = the chain over the tile's columns of dz W: tile 0 sets, later tiles add it;
+ *     dw[v] = dw[v] + the chain over the block's rows of dz x.                                   */
 typedef struct tn_head {
     int rows;                 /* R */
     const void *x;            /* [R, in], ld = in */
@@ -103,7 +113,7 @@ typedef struct tn_head {
     double inv_temp;
     const int32_t *target;    /* [R]; -1 where only statistics are wanted; may be NULL */
     /* out, each may be NULL, [R] */
-    double *logp, *lse, *entropy, *mean_logit /* of z before inv_temp */, *top1;
+    double *logp, *lse, *entropy, *mean_logit, *top1;
     float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
 } tn_head;
 typedef struct tn_head_bwd {
@@ -117,7 +127,6 @@ typedef struct tn_head_bwd {
     void *dx;                              /* [R, in] set; may be NULL */
     void *dw;                              /* [V, in] added; may be NULL */
 } tn_head_bwd;
-/* dz = inv_temp * (d_logp (1[t] - p) - d_entropy p (log p + H) + d_lse p) */
 
 struct tn_ops {
     /* --- weights --- */
