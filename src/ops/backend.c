@@ -1,0 +1,84 @@
+/* Opening a backend: which table, which profile, which kernels. */
+#include "base/mem.h"
+#include "ops/cpu/cpu.h"
+#include <string.h>
+
+static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
+    if (dtype != TN_F64)
+        return tn_fail(e, TN_ARG, "backend ref64 computes in double: expected dtype f64, found %s",
+                       dtype == TN_F32 ? "f32" : "bf16");
+    if (kernels && strcmp(kernels, "scalar") != 0)
+        return tn_fail(e, TN_ARG, "backend ref64 has no kernels '%s'; leave them out", kernels);
+    b->op = &tn_ops_ref64;
+    b->profile = "f64";
+    b->kernels = "scalar";
+    b->elem = sizeof(double);
+    return TN_OK;
+}
+
+/* The orders of a bf16 dot product may be asked for by name; without one, the machine's own. */
+static tn_status open_ref(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
+    bool pair = kernels && strcmp(kernels, "pair") == 0, dot32 = kernels && strcmp(kernels, "dot32") == 0;
+    if (dtype == TN_F64)
+        return tn_fail(e, TN_ARG, "backend ref computes in float: expected dtype f32 or bf16, found f64; "
+                                  "use backend ref64");
+    if (kernels && strcmp(kernels, "scalar") != 0 && !(dtype == TN_BF16 && (pair || dot32)))
+        return tn_fail(e, TN_ARG, "backend ref has no kernels '%s' for %s; expected scalar%s", kernels,
+                       dtype == TN_F32 ? "f32" : "bf16", dtype == TN_BF16 ? ", pair or dot32" : "");
+    b->op = &tn_ops_ref32;
+    b->profile = dtype == TN_F32 ? "f32" : dot32 ? "bf16-dot32" : "bf16-pair";
+    b->kernels = "scalar";
+    return TN_OK;
+}
+
+static tn_status open_named(tn_backend *b, const char *name, tn_dtype dtype, const char *kernels, tn_err *e) {
+    b->dtype = dtype;
+    b->elem = sizeof(float);
+    if (strcmp(name, "ref64") == 0) {
+        b->name = "ref64";
+        return open_ref64(b, dtype, kernels, e);
+    }
+    if (strcmp(name, "ref") == 0) {
+        b->name = "ref";
+        return open_ref(b, dtype, kernels, e);
+    }
+    if (strcmp(name, "cpu") == 0) {
+        b->name = "cpu";
+        tn_status s = open_ref(b, dtype, kernels, e);
+        if (s == TN_OK) b->op = &tn_ops_cpu;
+        return s;
+    }
+    return tn_fail(e, TN_ARG, "no backend '%s'; expected ref, ref64 or cpu", name);
+}
+
+tn_status tn_backend_open(tn_backend **out, const char *name, tn_dtype dtype, const char *kernels,
+                          int threads, tn_err *e) {
+    *out = NULL;
+    tn_backend *b = tn_calloc(1, sizeof *b);
+    if (!b) return tn_fail(e, TN_NOMEM, "backend %s: out of memory", name);
+    tn_status st = open_named(b, name, dtype, kernels, e);
+    if (st == TN_OK) st = tn_pool_new(&b->pool, threads, e);
+    if (st != TN_OK) {
+        tn_backend_free(b);
+        return st;
+    }
+    *out = b;
+    return TN_OK;
+}
+
+void tn_backend_free(tn_backend *b) {
+    if (!b) return;
+    if (b->pool) tn_pool_free(b->pool);
+    if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
+    tn_free(b->priv);
+    tn_free(b);
+}
+
+void *tn_backend_scratch(tn_backend *b, size_t bytes) {
+    if (bytes <= b->scratch_bytes && b->scratch) return b->scratch;
+    if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
+    b->scratch_bytes = 0;
+    b->scratch = tn_big_alloc(bytes);
+    if (b->scratch) b->scratch_bytes = bytes;
+    return b->scratch;
+}

@@ -1,0 +1,65 @@
+/* bf16 dot products of the numeric contract (N3), in scalar form: the definition.
+ * Operands are floats rounded to bf16 and kept as floats. */
+#ifndef TN_OPS_BF16_H
+#define TN_OPS_BF16_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Denormal -> zero of the same sign. */
+static inline float tn_bf16_flush(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    if (!(u & 0x7f800000u)) u &= 0x80000000u;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+/* Upper 16 bits after flushing and rounding to nearest, ties to even; NaNs stay NaNs. */
+static inline uint16_t tn_bf16_bits(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    if (!(u & 0x7f800000u)) return (uint16_t)((u & 0x80000000u) >> 16);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+static inline float tn_bf16_round(float x) {
+    uint32_t u = (uint32_t)tn_bf16_bits(x) << 16;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static inline float tn_bf16_fma(float a, float b, float c) { return tn_bf16_flush(fmaf(a, b, c)); }
+
+/* Strided operands, unrounded; k is padded with zeros to a multiple of 2 or 32. */
+static inline float tn_bf16_dot_pair(const float *a, size_t sa, const float *b, size_t sb, int k) {
+    float acc = 0;
+    for (int j = 0; j < k; j += 2) {
+        float a0 = tn_bf16_round(a[j * sa]), b0 = tn_bf16_round(b[j * sb]), a1 = 0, b1 = 0;
+        if (j + 1 < k) {
+            a1 = tn_bf16_round(a[(j + 1) * sa]);
+            b1 = tn_bf16_round(b[(j + 1) * sb]);
+        }
+        acc = tn_bf16_fma(a0, b0, tn_bf16_fma(a1, b1, acc));
+    }
+    return acc;
+}
+
+static inline float tn_bf16_dot_32(const float *a, size_t sa, const float *b, size_t sb, int k) {
+    float acc = 0;
+    for (int j = 0; j < k; j += 32) {
+        float half[2] = {0, 0}; /* even k, odd k */
+        for (int i = 0; i < 32; i++) {
+            float x = 0, y = 0;
+            if (j + i < k) {
+                x = tn_bf16_round(a[(j + i) * sa]);
+                y = tn_bf16_round(b[(j + i) * sb]);
+            }
+            half[i & 1] = tn_bf16_fma(x, y, half[i & 1]);
+        }
+        acc = tn_bf16_flush(acc + tn_bf16_flush(half[0] + half[1]));
+    }
+    return acc;
+}
+#endif

@@ -1,0 +1,41 @@
+/* What the reference is written over: float (ref32) or double (ref64), chosen by TN_REF64. */
+#include "base/mathx.h"
+#include "ops/bf16.h"
+#include "ops/expf.h"
+#include "ops/ops.h"
+#include <math.h>
+#include <string.h>
+
+#ifdef TN_REF64
+typedef double real;
+#define FMA(a, b, c) fma((a), (b), (c))
+#define EXP(x) tn_exp(x)
+#define SQRT(x) sqrt(x)
+#else
+typedef float real;
+#define FMA(a, b, c) fmaf((a), (b), (c))
+#define EXP(x) tn_op_expf(x)
+#define SQRT(x) sqrtf(x)
+#endif
+#define LANES 16
+
+/* The tree of N4 over 16 partial results. */
+static inline real lanes_sum(real p[LANES]) {
+    for (int w = LANES / 2; w > 0; w /= 2)
+        for (int l = 0; l < w; l++) p[l] = p[l] + p[l + w];
+    return p[0];
+}
+
+/* N4: sum of x. */
+static inline real row_sum(const real *x, int n) {
+    real p[LANES] = {0};
+    for (int i = 0; i < n; i++) p[i % LANES] = p[i % LANES] + x[i];
+    return lanes_sum(p);
+}
+
+/* N4: sum of x y, each lane a chain of FMAs. */
+static inline real row_dot(const real *x, const real *y, int n) {
+    real p[LANES] = {0};
+    for (int i = 0; i < n; i++) p[i % LANES] = FMA(x[i], y[i], p[i % LANES]);
+    return lanes_sum(p);
+}
