@@ -22,13 +22,14 @@ typedef struct tn_store {
 typedef struct tn_tensor {
     char name[96];          /* Hugging Face name */
     int rows, cols;         /* a vector has cols = 1 */
-    size_t off;             /* elements from the store's start; 64-byte aligned */
+    size_t off;             /* elements from the store's start; 64-byte aligned unless it follows in a fusion */
     tn_store *store;        /* trunk or head store */
 } tn_tensor;
 
 typedef struct tn_layer {
     /* fused matrices: rows of q, k, v (gate, up) are consecutive in the store */
     tn_weight qkv, o, gate_up, down;
+    size_t qkv_off, o_off, gate_up_off, down_off; /* of their masters in the trunk store */
     size_t in_norm, post_norm, q_norm, k_norm, qkv_bias, o_bias, gate_up_bias, down_bias; /* offsets; TN_NONE */
 } tn_layer;
 #define TN_NONE ((size_t)-1)

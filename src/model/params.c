@@ -1,0 +1,263 @@
+/* Parameters: allocation, packed forms, copies, views, initialisation. */
+#include "model/params.h"
+#include "base/rng.h"
+#include <math.h>
+#include <string.h>
+
+void *tn_tensor_data(const tn_tensor *t, const tn_backend *be) { return tn_at(be, t->store->data, t->off); }
+void *tn_tensor_grad(const tn_tensor *t, const tn_backend *be) {
+    return t->store->grad ? tn_at(be, t->store->grad, t->off) : NULL;
+}
+
+/* ---------------- stores ---------------- */
+
+static void store_free(tn_store *s, size_t elem) {
+    if (!s || --s->refs > 0) return;
+    size_t bytes = s->n * elem;
+    tn_big_free(s->data, bytes);
+    tn_big_free(s->grad, bytes);
+    tn_big_free(s->m, bytes);
+    tn_big_free(s->v, bytes);
+    tn_free(s);
+}
+
+static tn_status store_alloc(tn_store *s, size_t elem, tn_err *e) {
+    s->data = tn_big_alloc(s->n * elem);
+    if (!s->data)
+        return tn_fail(e, TN_NOMEM, "%.2f GB for the model's parameters cannot be had", (double)(s->n * elem) / 1e9);
+    return TN_OK;
+}
+
+static void point_weights(tn_model *m) {
+    for (int i = 0; i < m->desc.layers; i++) {
+        tn_layer *l = &m->layer[i];
+        l->qkv.master = tn_at(m->be, m->trunk->data, l->qkv_off);
+        l->o.master = tn_at(m->be, m->trunk->data, l->o_off);
+        l->gate_up.master = tn_at(m->be, m->trunk->data, l->gate_up_off);
+        l->down.master = tn_at(m->be, m->trunk->data, l->down_off);
+    }
+    m->lm_head.master = m->lm_head_off == TN_NONE ? NULL : tn_at(m->be, m->trunk->data, m->lm_head_off);
+}
+
+tn_status tn_model_alloc(tn_model **out, const tn_desc *d, tn_backend *be, bool score_bias, tn_err *e) {
+    *out = NULL;
+    tn_model *m = tn_calloc(1, sizeof *m);
+    if (!m) return tn_fail(e, TN_NOMEM, "out of memory");
+    m->desc = *d;
+    m->be = be;
+    m->score_sd = 1;
+    tn_status st = tn_model_layout(m, score_bias, e);
+    if (st == TN_OK) st = store_alloc(m->trunk, be->elem, e);
+    if (st == TN_OK && m->head) st = store_alloc(m->head, be->elem, e);
+    if (st != TN_OK) {
+        tn_model_free(m);
+        return st;
+    }
+    point_weights(m);
+    *out = m;
+    return TN_OK;
+}
+
+void tn_model_free(tn_model *m) {
+    if (!m) return;
+    size_t elem = m->be->elem;
+    store_free(m->trunk, elem);
+    store_free(m->head, elem);
+    if (!m->packs_shared) tn_big_free(m->packed, m->packed_bytes);
+    tn_free(m->tensor);
+    tn_free(m->layer);
+    json_decref(m->config);
+    tn_free(m);
+}
+
+/* ---------------- packed forms ---------------- */
+
+/* The model's matrices in order: four a layer, then the LM head if this model has one. */
+static tn_weight *matrix(tn_model *m, int i) {
+    tn_layer *l = &m->layer[i / 4 < m->desc.layers ? i / 4 : 0];
+    if (i >= 4 * m->desc.layers) return &m->lm_head;
+    switch (i % 4) {
+    case 0: return &l->qkv;
+    case 1: return &l->o;
+    case 2: return &l->gate_up;
+    default: return &l->down;
+    }
+}
+static int n_matrix(const tn_model *m) { return 4 * m->desc.layers + !m->no_lm_head; }
+
+static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
+    tn_backend *b = m->be;
+    size_t bytes = 0;
+    for (int i = 0; i < n_matrix(m); i++) {
+        const tn_weight *w = matrix(m, i);
+        bytes += round64(b->op->weight_bytes(b, w->out, w->in));
+        if (train) bytes += round64(b->op->weight_t_bytes(b, w->out, w->in));
+    }
+    char *p = tn_big_alloc(bytes);
+    if (!p) return tn_fail(e, TN_NOMEM, "%.2f GB for the packed weights cannot be had", (double)bytes / 1e9);
+    if (m->packed && !m->packs_shared) tn_big_free(m->packed, m->packed_bytes);
+    m->packed = p;
+    m->packed_bytes = bytes;
+    m->packs_shared = false;
+    m->has_packed_t = train;
+    for (int i = 0; i < n_matrix(m); i++) {
+        tn_weight *w = matrix(m, i);
+        w->packed = p;
+        p += round64(b->op->weight_bytes(b, w->out, w->in));
+        w->packed_t = train ? p : NULL;
+        if (train) p += round64(b->op->weight_t_bytes(b, w->out, w->in));
+    }
+    tn_model_pack(m);
+    return TN_OK;
+}
+
+void tn_model_pack(tn_model *m) {
+    for (int i = 0; i < n_matrix(m); i++) m->be->op->weight_pack(m->be, matrix(m, i));
+}
+
+/* ---------------- training state ---------------- */
+
+static tn_status store_trainable(tn_store *s, size_t elem, tn_err *e) {
+    size_t bytes = s->n * elem;
+    if (!s->grad) s->grad = tn_big_alloc(bytes);
+    if (!s->m) s->m = tn_big_alloc(bytes);
+    if (!s->v) s->v = tn_big_alloc(bytes);
+    if (!s->grad || !s->m || !s->v)
+        return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had", 3 * (double)bytes / 1e9);
+    return TN_OK;
+}
+
+tn_status tn_model_trainable(tn_model *m, tn_err *e) {
+    if (m->packs_shared) return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
+    if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
+    TN_TRY(store_trainable(m->trunk, m->be->elem, e));
+    if (m->head) TN_TRY(store_trainable(m->head, m->be->elem, e));
+    m->trainable = true;
+    return TN_OK;
+}
+
+typedef struct tn_zero { char *p; } tn_zero;
+static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
+    memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
+}
+void tn_model_zero_grad(tn_model *m) {
+    tn_store *s[2] = {m->trunk, m->head};
+    for (int i = 0; i < 2; i++) {
+        if (!s[i] || !s[i]->grad) continue;
+        tn_zero z = {s[i]->grad};
+        tn_pool_run(m->be->pool, s[i]->n * m->be->elem, 1 << 16, zero_part, &z);
+    }
+}
+
+/* ---------------- copies and views ---------------- */
+
+typedef struct tn_copy { char *to; const char *from; } tn_copy;
+static void copy_part(void *ctx, size_t begin, size_t end, int thread) {
+    const tn_copy *c = ctx;
+    memcpy(c->to + begin, c->from + begin, end - begin);
+}
+static void copy_bytes(tn_backend *b, void *to, const void *from, size_t n) {
+    tn_copy c = {to, from};
+    tn_pool_run(b->pool, n, 1 << 16, copy_part, &c);
+}
+
+tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool score, tn_err *e) {
+    tn_desc d = from->desc;
+    if (score) d.num_labels = 1;
+    tn_model *m;
+    TN_TRY(tn_model_alloc(&m, &d, from->be, score || from->score_bias != TN_NONE, e));
+    tn_status st = TN_OK;
+    size_t elem = from->be->elem;
+    for (int i = 0; i < m->n_tensor; i++) {
+        tn_tensor *t = &m->tensor[i];
+        if (score && t->store == m->head) continue; /* stays zero */
+        const tn_tensor *src = tn_model_tensor(from, t->name);
+        if (!src) TN_GO(tn_fail(e, TN_STATE, "the copied model has no tensor %s", t->name), fail);
+        copy_bytes(m->be, tn_tensor_data(t, m->be), tn_tensor_data(src, m->be),
+                   (size_t)t->rows * (size_t)t->cols * elem);
+    }
+    m->config = json_incref(from->config);
+    memcpy(m->dir, from->dir, sizeof m->dir);
+    if (!score) {
+        m->score_mean = from->score_mean;
+        m->score_sd = from->score_sd;
+    }
+    TN_GO(tn_model_pack_new(m, train, e), fail);
+    *out = m;
+    return TN_OK;
+fail:
+    tn_model_free(m);
+    return st;
+}
+
+tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
+    tn_model *m = tn_malloc(sizeof *m);
+    if (!m) return tn_fail(e, TN_NOMEM, "out of memory");
+    *m = *from;
+    m->tensor = tn_malloc((size_t)m->n_tensor * sizeof *m->tensor);
+    m->layer = tn_malloc((size_t)m->desc.layers * sizeof *m->layer);
+    if (!m->tensor || !m->layer) {
+        tn_free(m->tensor);
+        tn_free(m->layer);
+        tn_free(m);
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    }
+    memcpy(m->tensor, from->tensor, (size_t)m->n_tensor * sizeof *m->tensor);
+    memcpy(m->layer, from->layer, (size_t)m->desc.layers * sizeof *m->layer);
+    m->trunk->refs++;
+    if (m->head) m->head->refs++;
+    json_incref(m->config);
+    m->packs_shared = true;
+    m->trainable = false;
+    *out = m;
+    return TN_OK;
+}
+
+/* ---------------- fresh models ---------------- */
+
+typedef struct tn_init { tn_backend *be; void *p; uint64_t key; double sd; } tn_init;
+
+static void init_part(void *ctx, size_t begin, size_t end, int thread) {
+    const tn_init *c = ctx;
+    for (size_t i = begin; i < end; i++) {
+        tn_rng r = {c->key, 2 * i}; /* a normal takes two draws */
+        float v = (float)(tn_rng_normal(&r) * c->sd);
+        if (c->be->elem == 4) ((float *)c->p)[i] = v;
+        else ((double *)c->p)[i] = (double)v;
+    }
+}
+
+static double init_sd(const tn_model *m, const tn_tensor *t) {
+    if (t->off == m->embed && t->store == m->trunk) return 0.02;
+    double sd = 1 / sqrt((double)t->cols);
+    bool residual = strstr(t->name, "o_proj") || strstr(t->name, "down_proj");
+    return residual ? sd / sqrt(2.0 * m->desc.layers) : sd;
+}
+
+tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e) {
+    tn_model *m;
+    TN_TRY(tn_model_alloc(&m, d, be, false, e));
+    for (int i = 0; i < m->n_tensor; i++) {
+        const tn_tensor *t = &m->tensor[i];
+        size_t n = (size_t)t->rows * (size_t)t->cols;
+        if (t->store == m->head) continue;
+        if (!tn_tensor_is_vector(t)) {
+            tn_init c = {be, tn_tensor_data(t, be), tn_rng_stream(seed, TN_RNG_INIT, (uint64_t)i).key, init_sd(m, t)};
+            tn_pool_run(be->pool, n, 1024, init_part, &c);
+        } else if (strstr(t->name, "norm")) {
+            for (size_t k = 0; k < n; k++) {
+                if (be->elem == 4) ((float *)tn_tensor_data(t, be))[k] = 1;
+                else ((double *)tn_tensor_data(t, be))[k] = 1;
+            }
+        }
+    }
+    tn_status st = tn_model_pack_new(m, train, e);
+    if (st != TN_OK) {
+        tn_model_free(m);
+        return st;
+    }
+    *out = m;
+    return TN_OK;
+}

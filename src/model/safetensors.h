@@ -1,0 +1,55 @@
+/* safetensors files: mapped reading (one file or shards with an index) and durable writing.
+ *
+ * A file is: u64 little-endian N | N bytes of JSON {name: {dtype, shape, data_offsets}} | data.
+ * Checked as the reference implementation does: the header fits, offsets cover the data exactly,
+ * without holes or overlaps, and agree with shape and dtype; names occur once.                  */
+#ifndef TN_MODEL_SAFETENSORS_H
+#define TN_MODEL_SAFETENSORS_H
+#include "base/json.h"
+#include "base/pool.h"
+
+typedef enum tn_st_dtype { TN_ST_F32, TN_ST_F16, TN_ST_BF16, TN_ST_F64, TN_ST_OTHER } tn_st_dtype;
+#define TN_ST_MAX_DIM 8
+
+typedef struct tn_st_entry {
+    const char *name;
+    tn_st_dtype dtype;
+    char dtype_name[12];
+    int n_dim;
+    int64_t shape[TN_ST_MAX_DIM];
+    size_t count;             /* elements */
+    const uint8_t *data;      /* in the mapping; alignment is not promised */
+    size_t bytes;
+    const char *file;         /* for messages */
+} tn_st_entry;
+
+typedef struct tn_st tn_st;
+/* `path`: a .safetensors file, or a folder with model.safetensors or model.safetensors.index.json. */
+tn_status tn_st_open(tn_st **s, const char *path, tn_err *e);
+void tn_st_close(tn_st *s); /* unmaps; entries and data are gone */
+size_t tn_st_count(const tn_st *s);
+const tn_st_entry *tn_st_at(const tn_st *s, size_t i);            /* sorted by name */
+const tn_st_entry *tn_st_find(const tn_st *s, const char *name);  /* NULL when there is none */
+const json_t *tn_st_metadata(const tn_st *s);                     /* of the first file; may be NULL */
+size_t tn_st_file_bytes(const tn_st *s);
+
+/* Elements [begin, begin+n) of an entry as float or double (elem 4 or 8); exact widening, F64 to
+ * float rounds to nearest even. The dtype must not be OTHER. */
+void tn_st_read(const tn_st_entry *t, size_t begin, size_t n, void *out, size_t elem);
+
+/* One tensor to write: elements of type float or double (elem 4 or 8). */
+typedef struct tn_st_out {
+    const char *name;
+    int n_dim;
+    int64_t shape[TN_ST_MAX_DIM];
+    const void *data;
+} tn_st_out;
+/* Writes one file at `path`: tensors in the given order, converted to `dtype` ("float32", "bfloat16" or
+ * "float64"; rounding to nearest even), metadata {"format": "pt"}. Synced. */
+tn_status tn_st_write(const char *path, const tn_st_out *t, size_t n, size_t elem, const char *dtype, tn_err *e);
+/* Writes DIR/model.safetensors, or shards of at most `shard_bytes` of tensor data and an index (a tensor
+ * larger than that has a shard of its own); removes weights that were there and are not of this set. */
+tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, size_t elem, const char *dtype,
+                          size_t shard_bytes, tn_err *e);
+#define TN_ST_SHARD_BYTES 5000000000u /* as transformers: "5GB" */
+#endif
