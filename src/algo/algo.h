@@ -9,6 +9,8 @@
  * micro-batches; each call gets some members and the totals of the whole batch (`total`), and
  * losses and gradients of the calls add up. Sums and counts are therefore kept apart.
  *
+ * No algorithm reports a metric called "loss": the loss of a step is the sum of tn_grad.loss.
+ *
  * Notation (docs/methods are written in it): l_t = log pi(y_t | x, y_<t) of scored token t,
  * S = sum of l_t over a sequence's scored tokens, r_t the same under the frozen reference.   */
 #ifndef TN_ALGO_H
@@ -29,7 +31,8 @@ typedef enum tn_coupling {
 
 enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
-    TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256
+    TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
+    TN_NEED_SUM_SQ = 512
 };
 
 typedef struct tn_obs {
@@ -41,6 +44,7 @@ typedef struct tn_obs {
     const double *entropy;      /* of the full distribution, nats */
     const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
     const double *top1;         /* 1 when the target is the arg max (metrics only) */
+    const double *log_sum_sq_p; /* log sum_v pi(v)^2 of the full distribution */
     const double *value;        /* V of the state before token t */
     const double *score;        /* [n_seq] scalar head at the sequence's last token */
     /* Known before the pass, [n_tok]. */
@@ -48,18 +52,24 @@ typedef struct tn_obs {
     /* Pairs of sequences. */
     int n_pair;
     const int *chosen, *rejected; /* [n_pair] sequence numbers */
-    const double *margin;         /* [n_pair] or NULL */
+    const double *margin;         /* [n_pair] label strength, or NULL (0) */
+    const double *p_chosen;       /* [n_pair] probability that the label is right, or NULL (1) */
     /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best, equal = tie. */
     int n_group;
     const int *group_off;         /* [n_group+1] */
     const int *rank;              /* [n_seq] */
     /* Sizes of the whole optimisation batch, the denominators of every mean. */
-    struct { double tok, seq, pair, group; } total;
+    struct {
+        double tok, seq, pair, group;
+        double chosen_tok; /* scored tokens of the chosen sides of all pairs (loss type sft of dpo) */
+    } total;
 } tn_obs;
 
 typedef struct tn_grad {
-    double loss;                  /* this call's share; shares add up to the batch's loss */
-    double *logp, *entropy, *lse, *value; /* [n_tok] d loss / d number; zeroed by the caller; NULL if unused */
+    double loss;                  /* set: this call's share; shares add up to the batch's loss */
+    /* [n_tok] d loss / d number. Steps add to them (two algorithms may share one tn_grad), so the
+     * caller zeroes them; NULL where the gradient is not wanted. */
+    double *logp, *entropy, *lse, *value;
     double *score;                /* [n_seq] */
 } tn_grad;
 
@@ -86,8 +96,12 @@ typedef struct tn_algo {
     /* opt: the bound option struct. Errors: TN_ARG for impossible hyper-parameters or an empty
      * mask, TN_NUMERIC when an input is not finite (message names token and sequence). */
     tn_status (*step)(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e);
+    unsigned (*more_needs)(const void *opt); /* that some options bring; NULL: none ever */
 } tn_algo;
+unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_needs together */
 
-extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_dpo, tn_algo_ppo_policy, tn_algo_ppo_value;
+extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_kwise, tn_algo_dpo,
+    tn_algo_ppo_policy, tn_algo_ppo_value;
+extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

@@ -1,0 +1,18 @@
+/* Every algorithm by name. A new one is its file and one line here. */
+#include "algo/algo.h"
+#include <string.h>
+
+const tn_algo *const tn_algo_all[] = {
+    &tn_algo_sft, &tn_algo_reward, &tn_algo_reward_kwise, &tn_algo_dpo,
+    &tn_algo_ppo_policy, &tn_algo_ppo_value, NULL,
+};
+
+const tn_algo *tn_algo_find(const char *name) {
+    for (const tn_algo *const *a = tn_algo_all; *a; a++)
+        if (name && strcmp((*a)->name, name) == 0) return *a;
+    return NULL;
+}
+
+unsigned tn_algo_needs(const tn_algo *a, const void *opt) {
+    return a->needs | (a->more_needs ? a->more_needs(opt) : 0);
+}
