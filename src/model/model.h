@@ -50,7 +50,8 @@ typedef struct tn_model {
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model */
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
-    double score_mean, score_sd; /* normalisation of a reward model, from tenet.json; 0, 1 without */
+    /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
+    double score_mean, score_sd;
 } tn_model;
 
 /* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);
@@ -65,7 +66,8 @@ tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
 tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
 /* Independent copy (copy) or one sharing trunk storage and packed forms (view). The copy has no
- * gradients; `train` as in tn_load. `score`: give it a fresh zero score head / drop the LM head. */
+ * gradients; `train` as in tn_load. `score`: drop the head and give it a fresh one of a critic
+ * (score.weight and score.bias, zero). A view goes before the model it looks at. */
 tn_status tn_model_copy(tn_model **m, const tn_model *from, bool train, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
 void tn_model_free(tn_model *m);

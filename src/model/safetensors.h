@@ -37,19 +37,22 @@ size_t tn_st_file_bytes(const tn_st *s);
  * float rounds to nearest even. The dtype must not be OTHER. */
 void tn_st_read(const tn_st_entry *t, size_t begin, size_t n, void *out, size_t elem);
 
-/* One tensor to write: elements of type float or double (elem 4 or 8). */
+/* One tensor to write; `read` gives its elements [begin, begin+n), begin a multiple of TN_ST_CHUNK. */
+#define TN_ST_CHUNK 65536
 typedef struct tn_st_out {
     const char *name;
     int n_dim;
     int64_t shape[TN_ST_MAX_DIM];
-    const void *data;
+    void (*read)(const void *ctx, size_t begin, size_t n, float *out);
+    const void *ctx;
 } tn_st_out;
-/* Writes one file at `path`: tensors in the given order, converted to `dtype` ("float32", "bfloat16" or
- * "float64"; rounding to nearest even), metadata {"format": "pt"}. Synced. */
-tn_status tn_st_write(const char *path, const tn_st_out *t, size_t n, size_t elem, const char *dtype, tn_err *e);
+typedef enum tn_st_save { TN_ST_SAVE_F32, TN_ST_SAVE_BF16 } tn_st_save;
+/* "float32" or "bfloat16". */
+tn_status tn_st_save_dtype(const char *name, tn_st_save *out, tn_err *e);
 /* Writes DIR/model.safetensors, or shards of at most `shard_bytes` of tensor data and an index (a tensor
- * larger than that has a shard of its own); removes weights that were there and are not of this set. */
-tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, size_t elem, const char *dtype,
-                          size_t shard_bytes, tn_err *e);
-#define TN_ST_SHARD_BYTES 5000000000u /* as transformers: "5GB" */
+ * larger than that has a shard of its own), and removes weights of another set that were there. bfloat16
+ * rounds to nearest even; metadata {"format": "pt"}; files are synced. */
+tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, tn_st_save dtype, size_t shard_bytes,
+                          tn_err *e);
+#define TN_ST_SHARD_BYTES ((size_t)5000000000u) /* as transformers: "5GB" */
 #endif
