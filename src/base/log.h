@@ -7,10 +7,10 @@
 
 typedef enum tn_log_level { TN_LOG_ERROR, TN_LOG_WARN, TN_LOG_INFO, TN_LOG_DEBUG } tn_log_level;
 void tn_log_set_level(tn_log_level l); /* default INFO; TENET_LOG=error|warn|info|debug */
-void tn_log(tn_log_level l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-#define tn_info(...) tn_log(TN_LOG_INFO, __VA_ARGS__)
-#define tn_warn(...) tn_log(TN_LOG_WARN, __VA_ARGS__)
-#define tn_debug(...) tn_log(TN_LOG_DEBUG, __VA_ARGS__)
+void tn_log_msg(tn_log_level l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define tn_info(...) tn_log_msg(TN_LOG_INFO, __VA_ARGS__)
+#define tn_warn(...) tn_log_msg(TN_LOG_WARN, __VA_ARGS__)
+#define tn_debug(...) tn_log_msg(TN_LOG_DEBUG, __VA_ARGS__)
 /* Prints "tenet: <msg>" for an error in full. */
 void tn_log_error(const tn_err *e);
 

@@ -1,4 +1,5 @@
-/* Growing byte strings. `s` is always NUL-terminated; bytes may contain NUL. */
+/* Growing byte strings. `s` is always NUL-terminated (after TN_STR_INIT, clear or any add);
+ * bytes may contain NUL. cap == 0: `s` is a constant empty string that nobody owns. */
 #ifndef TN_BASE_STR_H
 #define TN_BASE_STR_H
 
@@ -10,7 +11,7 @@ typedef struct tn_str {
     bool oom; /* sticky: appends after a failed growth do nothing; check once at the end */
 } tn_str;
 
-#define TN_STR_INIT {0}
+#define TN_STR_INIT {(char *)"", 0, 0, false}
 void tn_str_free(tn_str *b);
 void tn_str_clear(tn_str *b);
 void tn_str_add(tn_str *b, const void *p, size_t n);
