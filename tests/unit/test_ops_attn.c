@@ -1,0 +1,143 @@
+/* Attention over forests of segments: accuracy, equal bits of all kernels, decode equal to prefill,
+ * masks of the whole against plain softmax. */
+#include "base/mathx.h"
+#include "ops_case.h"
+#include <math.h>
+
+#define OP c->be->op
+static size_t zu(int a, int b) { return (size_t)a * (size_t)b; }
+
+static const struct { int n, parent[6], len[6]; } trees[] = {
+    {1, {-1}, {1}},
+    {1, {-1}, {3}},
+    {1, {-1}, {33}},
+    {1, {-1}, {100}},
+    {2, {-1, -1}, {40, 5}},
+    {5, {-1, 0, 0, 0, 1}, {37, 20, 33, 1, 5}},          /* a prompt, three answers, one of them goes on */
+    {4, {-1, 0, -1, 2}, {32, 32, 64, 31}},
+    {6, {-1, 0, 1, 2, 3, 0}, {1, 31, 32, 33, 2, 65}},
+    {1, {-1}, {161}},
+};
+
+/* p: tree heads kv_heads d window extra columns */
+typedef struct job { oc_forest f; int ld, ldo; void *pool, *qkv, *out, *lse; } job;
+static job attn_job(oc *c, const int *p) {
+    job j;
+    j.f = oc_forest_new(c, trees[p[0]].parent, trees[p[0]].len, trees[p[0]].n, p[1], p[2], p[3], p[4]);
+    int T = j.f.a.n_tok;
+    j.ld = (p[1] + 2 * p[2]) * p[3] + p[5];
+    j.ldo = p[1] * p[3] + p[5];
+    size_t bytes = (size_t)j.f.n_block * OP->kv_block_bytes(c->be, p[2], p[3]);
+    j.pool = oc_zero(c, bytes);
+    memset(j.pool, 0xff, bytes); /* NaNs: what was not written may not be read */
+    j.qkv = oc_in(c, zu(T, j.ld), 1.5);
+    OP->kv_write(c->be, j.pool, j.qkv, j.ld, &j.f.a);
+    j.out = oc_out(c, "out", zu(T, j.ldo));
+    j.lse = oc_out(c, "lse", zu(T, p[1]));
+    OP->attn(c->be, j.out, j.ldo, j.lse, j.qkv, j.ld, j.pool, &j.f.a);
+    return j;
+}
+
+static void case_attn(oc *c, const int *p) {
+    job j = attn_job(c, p);
+    void *out = oc_out(c, "out without lse", zu(j.f.a.n_tok, j.ldo));
+    OP->attn(c->be, out, j.ldo, NULL, j.qkv, j.ld, j.pool, &j.f.a);
+}
+
+static void case_attn_bwd(oc *c, const int *p) {
+    job j = attn_job(c, p);
+    int T = j.f.a.n_tok, lddo = j.ldo + 3, lddq = j.ld + 1;
+    void *dout = oc_in(c, zu(T, lddo), 1);
+    OP->attn_bwd(c->be, oc_out(c, "dqkv", zu(T, lddq)), lddq, dout, lddo, j.out, j.ldo, j.lse, j.qkv, j.ld,
+                 j.pool, &j.f.a);
+}
+
+static const int shapes[][OC_PARAMS] = {
+    {0, 1, 1, 1, 0, 0},   {1, 2, 1, 5, 0, 3},   {2, 3, 3, 16, 0, 0},  {3, 4, 2, 10, 0, 1},   {4, 2, 2, 64, 0, 0},
+    {5, 6, 2, 32, 0, 5},  {5, 2, 1, 17, 30, 0}, {6, 2, 1, 64, 0, 0},  {6, 2, 2, 24, 33, 0},  {7, 4, 4, 48, 0, 2},
+    {7, 4, 2, 8, 1, 0},   {8, 3, 1, 64, 0, 0},  {8, 1, 1, 128, 100, 0}, {8, 1, 1, 80, 40, 7}, {3, 4, 1, 96, 0, 0},
+    {3, 7, 1, 20, 7, 0},  {2, 2, 2, 256, 0, 0},
+};
+TEST(ops_attn) { OC_ALL(case_attn, shapes, 3e-6); }
+TEST(ops_attn_bwd) { OC_ALL(case_attn_bwd, shapes, 6e-6); }
+
+/* Plain masked softmax in double over the ancestors' keys, no blocks. */
+TEST(ops_attn_plain) {
+    static oc c;
+    static const int some[] = {3, 5, 6, 7, 12};
+    for (int i = 0; i < 5; i++) {
+        const int *p = shapes[some[i]], d = p[3], group = p[1] / p[2];
+        memset(&c, 0, sizeof c);
+        c.be = OC_REF64;
+        job j = attn_job(&c, p);
+        const tn_attn *a = &j.f.a;
+        const double *qkv = j.qkv, *out = j.out, *lse = j.lse;
+        for (int s = 0; s < a->n_seg; s++)
+            for (int t = a->seg[s].start; t < a->seg[s].start + a->seg[s].len; t += 7)
+                for (int h = 0; h < p[1]; h++) {
+                    double sum = 0, acc[256] = {0};
+                    for (int up = s; up >= 0; up = trees[p[0]].parent[up])
+                        for (int k = a->seg[up].start; k < a->seg[up].start + a->seg[up].len; k++) {
+                            if (j.f.pos[k] > j.f.pos[t] || (p[4] && j.f.pos[k] <= j.f.pos[t] - p[4])) continue;
+                            const double *q = qkv + zu(t, j.ld) + h * d;
+                            const double *key = qkv + zu(k, j.ld) + (p[1] + h / group) * d, *v = key + p[2] * d;
+                            double dot = 0;
+                            for (int x = 0; x < d; x++) dot += q[x] * key[x];
+                            double e = exp(dot * a->scale);
+                            sum += e;
+                            for (int x = 0; x < d; x++) acc[x] += e * v[x];
+                        }
+                    CHECK_NEAR(lse[zu(t, p[1]) + (size_t)h], log(sum), 1e-12, 1e-12);
+                    for (int x = 0; x < d; x++)
+                        CHECK_NEAR(out[zu(t, j.ldo) + (size_t)(h * d + x)], acc[x] / sum, 1e-11, 1e-12);
+                }
+        oc_done(&c);
+    }
+}
+
+/* Rows written and computed one by one, as in decoding, against the whole segment at once. */
+static void decode(const char *name, tn_dtype dtype, const char *kernels, const int *p) {
+    static oc c;
+    tn_backend *b = oc_backend(name, dtype, kernels, 2);
+    if (!b) return;
+    memset(&c, 0, sizeof c);
+    c.be = b;
+    job j = attn_job(&c, p);
+    tn_attn one = j.f.a;
+    tn_kblock *chain = oc_zero(&c, 64 * sizeof *chain);
+    size_t row = zu(p[1], p[3]) * b->elem, bytes = (size_t)j.f.n_block * b->op->kv_block_bytes(b, p[2], p[3]);
+    void *out = oc_zero(&c, row), *lse = oc_zero(&c, (size_t)p[1] * b->elem), *pool = oc_zero(&c, bytes);
+    memset(pool, 0xff, bytes);
+    one.n_tok = one.n_seg = 1;
+    one.chain = chain;
+    for (int s = 0; s < j.f.a.n_seg; s++) {
+        const tn_aseg *seg = &j.f.a.seg[s];
+        memcpy(chain, j.f.a.chain + seg->chain, (size_t)seg->n_chain * sizeof *chain);
+        for (int i = 0; i < seg->len; i++) {
+            int t = seg->start + i, last = seg->own + i / TN_KV_BLOCK;
+            tn_aseg q = {0, 1, seg->pos + i, 0, last + 1, seg->own};
+            one.seg = &q;
+            one.row_block = j.f.a.row_block + t;
+            one.row_slot = j.f.a.row_slot + t;
+            chain[last].n = i % TN_KV_BLOCK + 1;
+            const char *qkv = (const char *)j.qkv + zu(t, j.ld) * b->elem;
+            b->op->kv_write(b, pool, qkv, j.ld, &one);
+            b->op->attn(b, out, p[1] * p[3], lse, qkv, j.ld, pool, &one);
+            bool same = !memcmp(out, (char *)j.out + zu(t, j.ldo) * b->elem, row) &&
+                        !memcmp(lse, (char *)j.lse + zu(t, p[1]) * b->elem, (size_t)p[1] * b->elem);
+            CHECK_MSG(same, "%s/%s tree %d row %d: decode differs from prefill", name, b->kernels, p[0], t);
+        }
+    }
+    oc_done(&c);
+}
+
+TEST(ops_attn_decode) {
+    static const int some[] = {3, 5, 6, 9, 12};
+    for (int i = 0; i < 5; i++) {
+        decode("ref", TN_F32, NULL, shapes[some[i]]);
+        decode("ref64", TN_F64, NULL, shapes[some[i]]);
+        decode("cpu", TN_F32, "scalar", shapes[some[i]]);
+        decode("cpu", TN_F32, "avx2", shapes[some[i]]);
+        decode("cpu", TN_F32, "avx512", shapes[some[i]]);
+    }
+}

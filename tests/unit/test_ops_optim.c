@@ -1,0 +1,65 @@
+/* AdamW against torch's formula in double, sums of squares, finiteness. */
+#include "base/mathx.h"
+#include "ops_case.h"
+#include <math.h>
+
+/* p: n step */
+static void case_adamw(oc *c, const int *p) {
+    size_t n = (size_t)p[0];
+    void *w = oc_out(c, "p", n + 5), *m = oc_out(c, "m", n + 5), *v = oc_out_set(c, "v", n + 5, 0.25);
+    c->be->op->adamw(c->be, w, oc_in(c, n, 1), m, v, n, 1e-3, 0.9, 0.95, 1e-8, 0.1, p[1], 0.5);
+    double *s = oc_out_double(c, "sumsq", 1);
+    *s = c->be->op->sumsq(c->be, w, n);
+}
+static const int sizes[][OC_PARAMS] = {{1, 1}, {15, 2}, {33, 7}, {4096, 3}, {4097, 100}, {100003, 1000}};
+TEST(ops_adamw_sumsq) { oc_all("case_adamw", case_adamw, sizes, 6, 3e-6, TN_F32); }
+
+TEST(ops_adamw_formula) { /* two steps of torch.optim.AdamW written out */
+    double p = 0.7, m = 0, v = 0, lr = 1e-2, b1 = 0.9, b2 = 0.999, eps = 1e-8, wd = 0.01, g[2] = {0.3, -1.1};
+    double q = p, qm = 0, qv = 0;
+    for (int t = 1; t <= 2; t++) {
+        double gi = g[t - 1] * 0.5;
+        q *= 1 - lr * wd;
+        qm = b1 * qm + (1 - b1) * gi;
+        qv = b2 * qv + (1 - b2) * gi * gi;
+        double bc1 = 1 - pow(b1, t), bc2 = 1 - pow(b2, t);
+        q -= lr / bc1 * qm / (sqrt(qv) / sqrt(bc2) + eps);
+        OC_REF64->op->adamw(OC_REF64, &p, &g[t - 1], &m, &v, 1, lr, b1, b2, eps, wd, t, 0.5);
+        CHECK_NEAR(p, q, 1e-14, 0);
+        CHECK_NEAR(m, qm, 1e-14, 0);
+        CHECK_NEAR(v, qv, 1e-14, 0);
+    }
+}
+
+TEST(ops_sumsq_value) {
+    enum { N = 10000 };
+    static float x[N];
+    double want = 0;
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)tn_sin(i);
+        want += (double)x[i] * x[i];
+    }
+    CHECK_NEAR(OC_REF32->op->sumsq(OC_REF32, x, N), want, 1e-12, 0);
+    CHECK(OC_REF32->op->sumsq(OC_REF32, x, 0) == 0);
+}
+
+TEST(ops_finite) {
+    static const char *const kernels[] = {"scalar", "avx2", "avx512"};
+    enum { N = 5003 };
+    static float x[N];
+    for (int k = 0; k < 4; k++) {
+        tn_backend *b = k == 3 ? OC_REF32 : oc_backend("cpu", TN_F32, kernels[k], 2);
+        if (!b) continue;
+        for (int i = 0; i < N; i++) x[i] = i % 2 ? -3.4e38f : 1e-42f;
+        CHECK(b->op->finite(b, x, N) && b->op->finite(b, x, 0));
+        static const int at[] = {0, 1, 15, 16, 2500, 4999, N - 1};
+        for (int i = 0; i < 7; i++)
+            for (int bad = 0; bad < 3; bad++) {
+                float old = x[at[i]];
+                x[at[i]] = bad == 0 ? NAN : bad == 1 ? INFINITY : -INFINITY;
+                CHECK(!b->op->finite(b, x, N));
+                CHECK(b->op->finite(b, x, (size_t)at[i]));
+                x[at[i]] = old;
+            }
+    }
+}
