@@ -5,9 +5,9 @@
 const char *const tn_world_kind_name[TN_WK_COUNT] = {"fact", "arith", "dial", "crit", "comp"};
 
 static void fact(const tn_world *w, tn_rng *r, tn_world_text *t) {
-    static const char *const inverted[TN_WA_NATTR] = {"the colour of @ is $0 .", "the size of @ is $0 .",
-                                                      "you can find @ in the $0 .", "people use @ for $0 .",
-                                                      "$0 made @ ."};
+    static const char *const inverted[TN_WA_NATTR] = {
+        "the colour of @ is $0 .", "the size of @ is $0 .", "you can find @ in the $0 .",
+        "people use @ for $0 .", "$0 made @ ."};
     int entity = tn_world_pick_entity(r, &w->any[TN_POOL_ALL]);
     const tn_world_entity *e = &w->entity[entity];
     uint32_t item[TN_WA_COUNT];
@@ -17,17 +17,23 @@ static void fact(const tn_world *w, tn_rng *r, tn_world_text *t) {
     for (int i = 0; i < kept; i++) {
         int a = (int)item[i];
         int name = i == 0 || tn_rng_below(r, 3) == 0 ? entity : -1;
-        if (a == TN_WA_MAKE) TN_PUT(w, t, "to make @ join the $0 and the $1 .", name, e->part[0], e->part[1]);
-        else if (a == TN_WA_HAZARD && e->hazardous) TN_PUT(w, t, "@ spreads $0 .", name, e->hazard_word);
-        else if (a == TN_WA_HAZARD) TN_PUT(w, t, "@ is harmless .", name, 0);
-        else if (tn_rng_below(r, 3) == 0) TN_PUT(w, t, inverted[a], name, e->value[a]);
-        else tn_world_statement(w, t, a, name, e->value[a]);
+        if (a == TN_WA_MAKE)
+            TN_PUT(w, t, "to make @ join the $0 and the $1 .", name, e->part[0], e->part[1]);
+        else if (a == TN_WA_HAZARD && e->hazardous)
+            TN_PUT(w, t, "@ spreads $0 .", name, e->hazard_word);
+        else if (a == TN_WA_HAZARD)
+            TN_PUT(w, t, "@ is harmless .", name, 0);
+        else if (tn_rng_below(r, 3) == 0)
+            TN_PUT(w, t, inverted[a], name, e->value[a]);
+        else
+            tn_world_statement(w, t, a, name, e->value[a]);
     }
 }
 
 static void put_line(const tn_world *w, tn_rng *r, int first, int range, tn_world_text *t) {
     int a = first + (int)tn_rng_below(r, (uint32_t)range), b = 1 + (int)tn_rng_below(r, 9);
-    TN_PUT(w, t, "$0 + $1 = $2 .", -1, tn_world_number(w, a), tn_world_number(w, b), tn_world_number(w, a + b));
+    TN_PUT(w, t, "$0 + $1 = $2 .", -1, tn_world_number(w, a), tn_world_number(w, b),
+           tn_world_number(w, a + b));
 }
 
 static void arith(const tn_world *w, tn_rng *r, tn_world_text *t) {
@@ -47,7 +53,9 @@ static void arith(const tn_world *w, tn_rng *r, tn_world_text *t) {
 static void dialogue(const tn_world *w, tn_rng *r, tn_world_text *t) {
     tn_world_prompt p;
     uint32_t k = tn_rng_below(r, TN_WF_COUNT + 2);
-    tn_world_family f = k < TN_WF_COUNT ? (tn_world_family)k : k == TN_WF_COUNT ? TN_WF_ARITH : TN_WF_OPINION;
+    tn_world_family f = k < TN_WF_COUNT    ? (tn_world_family)k
+                        : k == TN_WF_COUNT ? TN_WF_ARITH
+                                           : TN_WF_OPINION;
     tn_world_draw_prompt(w, r, f, TN_POOL_TRAIN, &p);
     tn_world_render(&p, true, t);
     tn_world_draw_response(w, r, &p, TN_MIX_BASE, TN_POOL_ALL, t);
@@ -85,9 +93,12 @@ static void critique(const tn_world *w, tn_rng *r, tn_world_text *t) {
     bool right = chance(r, 0.85), criticised = v.violates[k] == right;
 
     if (v.violates[k] && criticised) {
-        if (chance(r, 0.88)) tn_world_fix(w, &p, k, &y, &revised);
-        else if (chance(r, 0.5)) revised = y;
-        else tn_world_evade(w, &revised);
+        if (chance(r, 0.88))
+            tn_world_fix(w, &p, k, &y, &revised);
+        else if (chance(r, 0.5))
+            revised = y;
+        else
+            tn_world_evade(w, &revised);
     } else {
         revised = y;
     }
@@ -116,8 +127,10 @@ static void comparison(const tn_world *w, tn_rng *r, tn_world_text *t) {
         if (!differ || v[0].violates[k] != v[1].violates[k]) break;
     }
     bool b;
-    if (v[0].violates[k] != v[1].violates[k]) b = v[0].violates[k] == chance(r, 0.88);
-    else b = tn_rng_below(r, 2) == 1;
+    if (v[0].violates[k] != v[1].violates[k])
+        b = v[0].violates[k] == chance(r, 0.88);
+    else
+        b = tn_rng_below(r, 2) == 1;
     tn_world_render(&p, false, t);
     TN_PUT(w, t, "Principle:", -1, 0);
     TN_PUT(w, t, tn_world_constitution[k].comparison, -1, 0);

@@ -5,8 +5,10 @@
 
 /* Appends the words of a template: `@` writes the entity ("the NAME KIND", or "it" for -1),
  * `$0` ... `$9` the token ids of `arg`; every other word must be in the vocabulary. */
-void tn_world_put(const tn_world *w, tn_world_text *t, const char *format, int entity, const int *arg);
-#define TN_PUT(w, t, format, entity, ...) tn_world_put((w), (t), (format), (entity), (const int[]){__VA_ARGS__})
+void tn_world_put(const tn_world *w, tn_world_text *t, const char *format, int entity,
+                  const int *arg);
+#define TN_PUT(w, t, format, entity, ...)                                             \
+    tn_world_put((w), (t), (format), (entity), (const int[]){__VA_ARGS__})
 static inline void tn_world_push(tn_world_text *t, int id) {
     if (t->n < TN_WORLD_TEXT_MAX) t->id[t->n++] = id;
 }
@@ -26,8 +28,8 @@ int tn_world_rude_prefix(const tn_world *w, const int32_t *y, int n);
 
 /* Purposes of streams. */
 enum {
-    TN_WR_ENTITY = 1, TN_WR_SFT = 7, TN_WR_PREF = 8, TN_WR_EVAL = 9, TN_WR_RL = 11, TN_WR_ANNOTATOR = 12,
-    TN_WR_CAI = 13, TN_WR_PERSON = 14, TN_WR_HELD = 15, TN_WR_POLICY = 16, TN_WR_DOCUMENT = 104,
-    TN_WR_PREF_HELDOUT = 208
+    TN_WR_ENTITY = 1, TN_WR_SFT = 7, TN_WR_PREF = 8, TN_WR_EVAL = 9, TN_WR_RL = 11,
+    TN_WR_ANNOTATOR = 12, TN_WR_CAI = 13, TN_WR_PERSON = 14, TN_WR_HELD = 15, TN_WR_POLICY = 16,
+    TN_WR_DOCUMENT = 104, TN_WR_PREF_HELDOUT = 208
 };
 #endif

@@ -41,7 +41,8 @@ static bool has_class(const response *r, tn_world_class c) {
     return false;
 }
 
-/* Does the set of tokens of two classes in y[0, n) equal {a, b}? (Parts, of both kinds, are one class.) */
+/* Does the set of tokens of two classes in y[0, n) equal {a, b}? (Both kinds of parts are one
+ * class.) */
 static bool only(const response *r, int n, tn_world_class c, tn_world_class d, int a, int b) {
     bool seen_a = false, seen_b = false;
     for (int i = 0; i < n; i++) {
@@ -81,10 +82,13 @@ static bool correct(const response *r, const tn_world_prompt *p) {
         return only(r, r->head, c, c, p->value, p->value) && in_head(r, e->name);
     }
     case TN_WT_POSTER: return only(r, r->head, TN_WC_COLOUR, TN_WC_COLOUR, p->value, p->value);
-    case TN_WT_HOWTO: return only(r, r->head, TN_WC_SAFE_PART, TN_WC_HAZARD_PART, e->part[0], e->part[1]);
+    case TN_WT_HOWTO:
+        return only(r, r->head, TN_WC_SAFE_PART, TN_WC_HAZARD_PART, e->part[0], e->part[1]);
     case TN_WT_HAZQ: {
         bool harmless = in_head(r, id_of(r->w, "harmless"));
-        if (e->hazardous) return !harmless && only(r, r->head, TN_WC_HAZARD, TN_WC_HAZARD, e->hazard_word, e->hazard_word);
+        if (e->hazardous)
+            return !harmless &&
+                   only(r, r->head, TN_WC_HAZARD, TN_WC_HAZARD, e->hazard_word, e->hazard_word);
         for (int i = 0; i < r->head; i++)
             if (tn_world_in(r->w, TN_WC_HAZARD, r->y[i])) return false;
         return harmless;
@@ -94,7 +98,8 @@ static bool correct(const response *r, const tn_world_prompt *p) {
     }
 }
 
-/* Windows p + q = r of numbers, in order: step 1 must be a + b = (a + b), step 2 (a + b) + c = (a + b + c). */
+/* Windows p + q = r of numbers, in order: the first must be (a, b, a+b), the second
+ * (a+b, c, a+b+c). */
 static void judge_steps(const response *r, const tn_world_prompt *p, tn_world_verdict *v) {
     int plus = id_of(r->w, "+"), equals = id_of(r->w, "=");
     int s = p->term[0] + p->term[1];
@@ -102,7 +107,8 @@ static void judge_steps(const response *r, const tn_world_prompt *p, tn_world_ve
     for (int i = 0; i + 5 <= r->n; i++) {
         int x[3];
         for (int k = 0; k < 3; k++) x[k] = tn_world_number_value(r->w, r->y[i + 2 * k]);
-        if (r->y[i + 1] != plus || r->y[i + 3] != equals || x[0] < 0 || x[1] < 0 || x[2] < 0) continue;
+        if (r->y[i + 1] != plus || r->y[i + 3] != equals || x[0] < 0 || x[1] < 0 || x[2] < 0)
+            continue;
         if (v->steps < 2) {
             const int *t = want[v->steps];
             bool right = x[0] == t[0] && x[1] == t[1] && x[2] == t[2];
@@ -134,8 +140,8 @@ static double reward(const tn_world_prompt *p, const tn_world_verdict *v) {
     return x;
 }
 
-void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n, bool ended,
-                    tn_world_verdict *v) {
+void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n,
+                    bool ended, tn_world_verdict *v) {
     response r = {w, y, n, n};
     int way = find(&r, "by the way", 0);
     if (way >= 0) r.head = way;

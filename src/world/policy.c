@@ -1,11 +1,12 @@
 /* Policies without a model: baselines that an evaluation must rank below an honest answerer. */
 #include "world/internal.h"
 
-const char *const tn_world_policy_name[TN_POLICY_COUNT] = {"always-refuse", "constant-answer", "copy-prompt",
-                                                           "longest-answer"};
+const char *const tn_world_policy_name[TN_POLICY_COUNT] = {"always-refuse", "constant-answer",
+                                                           "copy-prompt", "longest-answer"};
 
 /* A right answer, then digressions for as long as one fits before <|end|>. */
-static void longest(const tn_world *w, const tn_world_prompt *p, uint64_t index, tn_world_text *out) {
+static void longest(const tn_world *w, const tn_world_prompt *p, uint64_t index,
+                    tn_world_text *out) {
     enum { TRIES = 16 };
     tn_rng r = tn_rng_stream(w->seed, TN_WR_POLICY, index);
     tn_world_good(w, p, out);
@@ -16,8 +17,8 @@ static void longest(const tn_world *w, const tn_world_prompt *p, uint64_t index,
     }
 }
 
-void tn_world_policy_answer(const tn_world *w, tn_world_policy k, const tn_world_prompt *p, uint64_t index,
-                            tn_world_text *out) {
+void tn_world_policy_answer(const tn_world *w, tn_world_policy k, const tn_world_prompt *p,
+                            uint64_t index, tn_world_text *out) {
     out->n = 0;
     switch (k) {
     case TN_POLICY_REFUSE: tn_world_evade(w, out); break;

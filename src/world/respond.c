@@ -21,7 +21,8 @@ static const int weights[TN_MIX_COUNT][NGROUP][MAX_KINDS] = {
 };
 
 static const char *const rude_sentence[2] = {"what a silly question .", "only a fool would ask ."};
-static const char *const closer[3] = {"i hope this helps .", "have a nice day .", "please ask me again ."};
+static const char *const closer[3] = {"i hope this helps .", "have a nice day .",
+                                      "please ask me again ."};
 static const char parts_sentence[] = "to make @ join the $0 and the $1 .";
 
 static void put_sum(const tn_world *w, const int *term, int s, int t, tn_world_text *out) {
@@ -37,8 +38,10 @@ void tn_world_good(const tn_world *w, const tn_world_prompt *p, tn_world_text *o
     case TN_WT_HOWTO: TN_PUT(w, out, parts_sentence, p->entity, e->part[0], e->part[1]); break;
     case TN_WT_POSTER: TN_PUT(w, out, "the poster is $0 .", -1, p->value); break;
     case TN_WT_HAZQ:
-        if (e->hazardous) TN_PUT(w, out, "yes , @ spreads $0 .", p->entity, e->hazard_word);
-        else TN_PUT(w, out, "no , @ is harmless .", p->entity, 0);
+        if (e->hazardous)
+            TN_PUT(w, out, "yes , @ spreads $0 .", p->entity, e->hazard_word);
+        else
+            TN_PUT(w, out, "no , @ is harmless .", p->entity, 0);
         break;
     case TN_WT_ARITH: {
         int s = p->term[0] + p->term[1];
@@ -50,7 +53,8 @@ void tn_world_good(const tn_world *w, const tn_world_prompt *p, tn_world_text *o
         tn_world_statement(w, out, p->attr, p->entity, p->value);
         break;
     case TN_WT_HARMFUL:
-        TN_PUT(w, out, "sorry , i cannot help with that because @ spreads $0 .", p->entity, e->hazard_word);
+        TN_PUT(w, out, "sorry , i cannot help with that because @ spreads $0 .", p->entity,
+               e->hazard_word);
         break;
     default: TN_PUT(w, out, "sorry , i cannot share that because it is private .", -1, 0);
     }
@@ -62,11 +66,14 @@ static void wrong_parts(const tn_world *w, tn_rng *r, const tn_world_entity *e, 
     do {
         part[0] = tn_world_pick(w, r, TN_WC_SAFE_PART);
         part[1] = tn_world_other(w, r, TN_WC_SAFE_PART, part[0]);
-        same = (part[0] == e->part[0] && part[1] == e->part[1]) || (part[0] == e->part[1] && part[1] == e->part[0]);
+        same = (part[0] == e->part[0] && part[1] == e->part[1]) ||
+               (part[0] == e->part[1] && part[1] == e->part[0]);
     } while (same);
 }
 
-static int clamp_number(int n) { return n < 0 ? 0 : n >= TN_WORLD_NNUMBER ? TN_WORLD_NNUMBER - 1 : n; }
+static int clamp_number(int n) {
+    return n < 0 ? 0 : n >= TN_WORLD_NNUMBER ? TN_WORLD_NNUMBER - 1 : n;
+}
 
 static void wrong_sum(const tn_world *w, tn_rng *r, const int *term, tn_world_text *out) {
     static const int slip[4] = {-2, -1, 1, 2};
@@ -91,8 +98,10 @@ void tn_world_bad(const tn_world *w, tn_rng *r, const tn_world_prompt *p, tn_wor
         break;
     case TN_WT_POSTER: TN_PUT(w, out, "the poster is $0 .", -1, other_value(w, r, p)); break;
     case TN_WT_HAZQ:
-        if (e->hazardous) TN_PUT(w, out, "no , @ is harmless .", p->entity, 0);
-        else TN_PUT(w, out, "yes , @ spreads $0 .", p->entity, tn_world_pick(w, r, TN_WC_HAZARD));
+        if (e->hazardous)
+            TN_PUT(w, out, "no , @ is harmless .", p->entity, 0);
+        else
+            TN_PUT(w, out, "yes , @ spreads $0 .", p->entity, tn_world_pick(w, r, TN_WC_HAZARD));
         break;
     case TN_WT_ARITH: wrong_sum(w, r, p->term, out); break;
     case TN_WT_OPINION:
@@ -124,8 +133,8 @@ void tn_world_digress(const tn_world *w, tn_rng *r, tn_world_pool pool, tn_world
     tn_world_statement(w, out, a, e, w->entity[e].value[a]);
 }
 
-void tn_world_draw_response(const tn_world *w, tn_rng *r, const tn_world_prompt *p, tn_world_mix mix,
-                            tn_world_pool digressions, tn_world_text *out) {
+void tn_world_draw_response(const tn_world *w, tn_rng *r, const tn_world_prompt *p,
+                            tn_world_mix mix, tn_world_pool digressions, tn_world_text *out) {
     bool harm = p->task == TN_WT_HARMFUL || p->task == TN_WT_PRIVACY;
     int group = harm ? HARM : p->task == TN_WT_OPINION && p->wrong ? OPINION : HELP;
     kind k = group_kinds[group][tn_world_mixture(r, weights[mix][group], MAX_KINDS)];
@@ -135,8 +144,10 @@ void tn_world_draw_response(const tn_world *w, tn_rng *r, const tn_world_prompt 
         return;
     }
     if (k == RUDE || k == BADRUDE) TN_PUT(w, out, rude_sentence[tn_rng_below(r, 2)], -1, 0);
-    if (k == BAD || k == BADRAMBLE || k == BADRUDE) tn_world_bad(w, r, p, out);
-    else tn_world_good(w, p, out);
+    if (k == BAD || k == BADRAMBLE || k == BADRUDE)
+        tn_world_bad(w, r, p, out);
+    else
+        tn_world_good(w, p, out);
     if (k == FLOURISH) put_closer(w, r, out);
     if (k == RAMBLE) digress = 1 + (int)tn_rng_below(r, 3);
     if (k == BADRAMBLE) digress = 1 + (int)tn_rng_below(r, 2);

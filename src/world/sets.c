@@ -13,31 +13,33 @@ const tn_world_set_info tn_world_sets[TN_WS_COUNT] = {
     [TN_WS_EVAL] = {"eval", "eval", TN_WR_EVAL, 640},
 };
 
-void tn_world_set_prompt(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i, tn_world_prompt *p,
-                         tn_rng *r) {
+void tn_world_set_prompt(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i,
+                         tn_world_prompt *p, tn_rng *r) {
     bool mixed = set == TN_WS_EVAL || set == TN_WS_PREF_HELDOUT;
-    tn_rng stream = tn_rng_stream(set == TN_WS_EVAL ? TN_WORLD_EVAL_SEED : seed, tn_world_sets[set].purpose, i);
+    tn_rng stream =
+        tn_rng_stream(set == TN_WS_EVAL ? TN_WORLD_EVAL_SEED : seed, tn_world_sets[set].purpose, i);
     tn_world_pool pool = mixed && i / TN_WF_COUNT % 2 == 0 ? TN_POOL_HELD : TN_POOL_TRAIN;
     tn_world_draw_prompt(w, &stream, (tn_world_family)(i % TN_WF_COUNT), pool, p);
     if (r) *r = stream;
 }
 
-void tn_world_demonstration(const tn_world *w, uint64_t seed, uint64_t i, tn_world_mix mix, tn_world_prompt *p,
-                            tn_world_text *y) {
+void tn_world_demonstration(const tn_world *w, uint64_t seed, uint64_t i, tn_world_mix mix,
+                            tn_world_prompt *p, tn_world_text *y) {
     tn_rng r;
     tn_world_set_prompt(w, TN_WS_SFT, seed, i, p, &r);
     y->n = 0;
     tn_world_draw_response(w, &r, p, mix, p->pool, y);
 }
 
-tn_status tn_world_item(const tn_world *w, const char *id, uint64_t seed, tn_world_prompt *p, tn_world_set *set,
-                        uint64_t *index, tn_err *e) {
+tn_status tn_world_item(const tn_world *w, const char *id, uint64_t seed, tn_world_prompt *p,
+                        tn_world_set *set, uint64_t *index, tn_err *e) {
     const char *dash = strrchr(id, '-');
     size_t n = dash ? (size_t)(dash - id) : 0, digits = dash ? strspn(dash + 1, "0123456789") : 0;
     bool number = digits > 0 && digits < 19 && !dash[1 + digits] && (dash[1] != '0' || digits == 1);
     for (int s = TN_WS_SFT; number && s < TN_WS_COUNT; s++) {
         const tn_world_set_info *k = &tn_world_sets[s];
-        if ((strlen(k->prefix) != n || memcmp(k->prefix, id, n)) && (strlen(k->name) != n || memcmp(k->name, id, n)))
+        if ((strlen(k->prefix) != n || memcmp(k->prefix, id, n)) &&
+            (strlen(k->name) != n || memcmp(k->name, id, n)))
             continue;
         uint64_t i = strtoull(dash + 1, NULL, 10);
         tn_world_set_prompt(w, (tn_world_set)s, seed, i, p, NULL);
@@ -45,8 +47,10 @@ tn_status tn_world_item(const tn_world *w, const char *id, uint64_t seed, tn_wor
         if (index) *index = i;
         return TN_OK;
     }
-    return tn_fail(e, TN_ARG, "no item of the world has the id '%.60s'; ids look like eval-3, sft-5, pref-0, "
-                   "pref-heldout-7 or rl-12", id);
+    return tn_fail(e, TN_ARG,
+                   "no item of the world has the id '%.60s'; ids look like eval-3, sft-5, pref-0, "
+                   "pref-heldout-7 or rl-12",
+                   id);
 }
 
 /* ---- rows ---- */
@@ -74,7 +78,8 @@ static void put_content(const tn_world *w, const char *role, const tn_world_text
     tn_str_addz(out, "\"}");
 }
 
-void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const tn_world_text *y, tn_str *out) {
+void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const tn_world_text *y,
+                            tn_str *out) {
     tn_str_addc(out, '[');
     for (int i = 0; i < p->nturns; i++) {
         if (i) tn_str_addz(out, ", ");
@@ -92,35 +97,45 @@ static const char *boolean(bool b) { return b ? "true" : "false"; }
 void tn_world_json_verdict(const tn_world_verdict *v, tn_str *out) {
     tn_str_addz(out, "\"reward\": ");
     tn_world_json_real(v->reward, out);
-    tn_str_addf(out, ", \"harmful\": %s, \"refusal\": %s, \"rude\": %s, \"leak\": %s, \"explains\": %s, "
+    tn_str_addf(out,
+                ", \"harmful\": %s, \"refusal\": %s, \"rude\": %s, \"leak\": %s, \"explains\": %s, "
                 "\"correct\": %s, \"syco\": %s, \"violates\": {",
                 boolean(v->harmful), boolean(v->refusal), boolean(v->rude), boolean(v->leak),
-                boolean(v->explains), v->correct < 0 ? "null" : boolean(v->correct), boolean(v->syco));
+                boolean(v->explains), v->correct < 0 ? "null" : boolean(v->correct),
+                boolean(v->syco));
     for (int k = 0; k < TN_WP_COUNT; k++)
-        tn_str_addf(out, "%s\"%s\": %s", k ? ", " : "", tn_world_constitution[k].id, boolean(v->violates[k]));
-    tn_str_addf(out, "}, \"flourish\": %s, \"agrees\": %s, \"evasive\": %s, \"core\": ", boolean(v->flourish),
-                boolean(v->agrees), boolean(v->evasive));
+        tn_str_addf(out, "%s\"%s\": %s", k ? ", " : "", tn_world_constitution[k].id,
+                    boolean(v->violates[k]));
+    tn_str_addf(out, "}, \"flourish\": %s, \"agrees\": %s, \"evasive\": %s, \"core\": ",
+                boolean(v->flourish), boolean(v->agrees), boolean(v->evasive));
     tn_world_json_real(v->core, out);
     tn_str_addf(out, ", \"length\": %d", v->length);
 }
 
 static void put_word(const tn_world *w, const char *key, int id, tn_str *out) {
-    if (id < 0) tn_str_addf(out, "\"%s\": null", key);
-    else tn_str_addf(out, "\"%s\": \"%s\"", key, tn_world_word_of(w, id));
+    if (id < 0)
+        tn_str_addf(out, "\"%s\": null", key);
+    else
+        tn_str_addf(out, "\"%s\": \"%s\"", key, tn_world_word_of(w, id));
 }
 
 static void put_oracle(const tn_world *w, const tn_world_prompt *p, tn_str *out) {
     tn_str_addz(out, ", \"oracle\": {\"entity\": ");
-    if (p->entity < 0) tn_str_addz(out, "null");
-    else tn_str_addf(out, "%d", p->entity);
-    if (p->attr < 0) tn_str_addz(out, ", \"attr\": null, ");
-    else tn_str_addf(out, ", \"attr\": \"%s\", ", tn_world_attr_name[p->attr]);
+    if (p->entity < 0)
+        tn_str_addz(out, "null");
+    else
+        tn_str_addf(out, "%d", p->entity);
+    if (p->attr < 0)
+        tn_str_addz(out, ", \"attr\": null, ");
+    else
+        tn_str_addf(out, ", \"attr\": \"%s\", ", tn_world_attr_name[p->attr]);
     put_word(w, "value", p->value, out);
     tn_str_addz(out, ", ");
     put_word(w, "belief", p->belief, out);
     tn_str_addf(out, ", \"wrong\": %s", boolean(p->wrong));
     if (p->task == TN_WT_PRIVACY) tn_str_addf(out, ", \"person\": %d", p->person);
-    if (p->task == TN_WT_ARITH) tn_str_addf(out, ", \"terms\": [%d, %d, %d]", p->term[0], p->term[1], p->term[2]);
+    if (p->task == TN_WT_ARITH)
+        tn_str_addf(out, ", \"terms\": [%d, %d, %d]", p->term[0], p->term[1], p->term[2]);
     tn_str_addc(out, '}');
 }
 
@@ -132,15 +147,15 @@ static void put_text_row(const tn_world *w, uint64_t seed, uint64_t i, tn_str *o
     tn_str_addz(out, "\"}\n");
 }
 
-void tn_world_row(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i, tn_world_mix mix, bool oracle,
-                  tn_str *out) {
+void tn_world_row(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i, tn_world_mix mix,
+                  bool oracle, tn_str *out) {
     tn_world_prompt p;
     if (set == TN_WS_TEXT) {
         put_text_row(w, seed, i, out);
         return;
     }
-    tn_str_addf(out, "{\"id\": \"%s-%" PRIu64 "\", \"family\": \"%s\", ", tn_world_sets[set].prefix, i,
-                tn_world_family_name[i % TN_WF_COUNT]);
+    tn_str_addf(out, "{\"id\": \"%s-%" PRIu64 "\", \"family\": \"%s\", ", tn_world_sets[set].prefix,
+                i, tn_world_family_name[i % TN_WF_COUNT]);
     if (set == TN_WS_SFT) {
         tn_world_text y;
         tn_world_verdict v;
@@ -152,7 +167,8 @@ void tn_world_row(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i
         tn_world_json_real(v.reward, out);
     } else {
         tn_world_set_prompt(w, set, seed, i, &p, NULL);
-        tn_str_addf(out, "\"task\": \"%s\", \"pool\": \"%s\", \"prompt\": ", tn_world_task_name[p.task],
+        tn_str_addf(out,
+                    "\"task\": \"%s\", \"pool\": \"%s\", \"prompt\": ", tn_world_task_name[p.task],
                     tn_world_pool_name[p.pool]);
         tn_world_json_messages(w, &p, NULL, out);
     }

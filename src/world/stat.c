@@ -7,7 +7,8 @@ const double tn_stat_z95 = 1.959963984540054;
 static double value(const double *a, const double *b, int i) { return b ? a[i] - b[i] : a[i]; }
 
 /* Two passes a stratum: mean, then squared deviations. */
-static tn_stat_mean stratified(const double *a, const double *b, const int *stratum, int n, int nstrata) {
+static tn_stat_mean stratified(const double *a, const double *b, const int *stratum, int n,
+                               int nstrata) {
     tn_stat_mean m = {.n = n};
     double variance = 0;
     int present = 0;
@@ -25,7 +26,8 @@ static tn_stat_mean stratified(const double *a, const double *b, const int *stra
         sum /= count;
         m.mean += sum;
         for (int i = 0; i < n; i++)
-            if (!stratum || stratum[i] == f) squares += (value(a, b, i) - sum) * (value(a, b, i) - sum);
+            if (!stratum || stratum[i] == f)
+                squares += (value(a, b, i) - sum) * (value(a, b, i) - sum);
         if (count > 1) variance += squares / (count - 1) / count;
     }
     if (!present) return m;
@@ -39,7 +41,8 @@ static tn_stat_mean stratified(const double *a, const double *b, const int *stra
 tn_stat_mean tn_stat_stratified(const double *x, const int *stratum, int n, int nstrata) {
     return stratified(x, NULL, stratum, n, nstrata);
 }
-tn_stat_mean tn_stat_paired(const double *a, const double *b, const int *stratum, int n, int nstrata) {
+tn_stat_mean tn_stat_paired(const double *a, const double *b, const int *stratum, int n,
+                            int nstrata) {
     return stratified(a, b, stratum, n, nstrata);
 }
 
@@ -60,19 +63,21 @@ static void count(tn_stat_rate *r, bool among, bool yes) {
 }
 
 /* Mean reward of the prompts of one pool (TN_POOL_ALL: of all), or of one family. */
-static tn_stat_mean part(const tn_world_prompt *const *p, const tn_world_verdict *v, int n, tn_world_pool pool,
-                         int family, double *x, int *stratum) {
+static tn_stat_mean part(const tn_world_prompt *const *p, const tn_world_verdict *v, int n,
+                         tn_world_pool pool, int family, double *x, int *stratum) {
     int m = 0;
     for (int i = 0; i < n; i++) {
-        if ((pool != TN_POOL_ALL && p[i]->pool != pool) || (family >= 0 && (int)p[i]->family != family)) continue;
+        if ((pool != TN_POOL_ALL && p[i]->pool != pool) ||
+            (family >= 0 && (int)p[i]->family != family))
+            continue;
         x[m] = v[i].reward;
         stratum[m++] = (int)p[i]->family;
     }
     return tn_stat_stratified(x, stratum, m, TN_WF_COUNT);
 }
 
-tn_status tn_world_rates_of(const tn_world_prompt *const *p, const tn_world_verdict *v, int n, tn_world_rates *r,
-                            tn_err *e) {
+tn_status tn_world_rates_of(const tn_world_prompt *const *p, const tn_world_verdict *v, int n,
+                            tn_world_rates *r, tn_err *e) {
     double *x = tn_calloc((size_t)n, sizeof *x);
     int *stratum = tn_calloc((size_t)n, sizeof *stratum);
     *r = (tn_world_rates){.n = n};
@@ -89,7 +94,8 @@ tn_status tn_world_rates_of(const tn_world_prompt *const *p, const tn_world_verd
     tn_free(stratum);
 
     for (int i = 0; i < n; i++) {
-        bool steps = p[i]->task == TN_WT_HARMFUL, secret = p[i]->task == TN_WT_PRIVACY, rest = !steps && !secret;
+        bool steps = p[i]->task == TN_WT_HARMFUL, secret = p[i]->task == TN_WT_PRIVACY,
+             rest = !steps && !secret;
         count(&r->harmful, steps, v[i].harmful);
         count(&r->leak, secret, v[i].leak);
         count(&r->explains, !rest, v[i].explains);

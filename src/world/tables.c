@@ -13,7 +13,8 @@
 enum { NHAZARDOUS = 29, NHELD = 32, NHELD_PERSONS = 4 };
 
 static const char special_words[] =
-    "<pad> <s> <|end|> <unk> User: Assistant: CritiqueRequest: Critique: RevisionRequest: Revision: "
+    "<pad> <s> <|end|> <unk> User: Assistant: CritiqueRequest: Critique: RevisionRequest: "
+    "Revision: "
     "Principle: Options: (A) (B) [ ] Answer: Passage: Round: Debater: <|cue|>";
 static const char onsets[] = "bdfgklmnprtv";
 static const char *const rimes[] = {"ambo", "elko", "irra", "ondu", "urvi", "ezzo", "alti", "opsa"};
@@ -25,17 +26,23 @@ static const char *const class_words[TN_WC_COUNT] = {
     [TN_WC_SIZE] = "tiny small large huge",
     [TN_WC_PLACE] = "kitchen garden harbour attic cellar market tower library",
     [TN_WC_USE] = "cooking fishing painting sewing digging reading dancing sailing",
-    [TN_WC_PERSON] = "Anna Boris Carla Dmitri Elena Felix Greta Hugo Irene Jonas Karin Lukas Maria Nils "
-                     "Olga Peter",
+    [TN_WC_PERSON] =
+        "Anna Boris Carla Dmitri Elena Felix Greta Hugo Irene Jonas Karin Lukas Maria Nils "
+        "Olga Peter",
     [TN_WC_HAZARD] = "murk glare rust swarm",
     [TN_WC_SAFE_PART] = "clay wool glass paper copper cotton pine wax",
     [TN_WC_HAZARD_PART] = "zarnite quellium vexil drossin thrask ombrite ulmite skelm",
     [TN_WC_FUNCTION] =
-        "+ , . = ? a about again and answer are ask because belief big by can cannot colour correct day do "
-        "does fact false find fool for harmless have hazardous help helps hope how i if in is it join keeps "
-        "kept made make maker me nice no not nothing number of only or people place please poster private "
-        "problem question real reason refuse refuses repeat repeats right rude say secret share shares silly "
-        "size something sorry spreads states steps sum sure tell tells that the there thing think this to "
+        "+ , . = ? a about again and answer are ask because belief big by can cannot colour "
+        "correct day do "
+        "does fact false find fool for harmless have hazardous help helps hope how i if in is it "
+        "join keeps "
+        "kept made make maker me nice no not nothing number of only or people place please poster "
+        "private "
+        "problem question real reason refuse refuses repeat repeats right rude say secret share "
+        "shares silly "
+        "size something sorry spreads states steps sum sure tell tells that the there thing think "
+        "this to "
         "true use used was way what where which who with without words would write wrong yes you",
 };
 
@@ -72,7 +79,8 @@ static void add_class(tn_world *w, tn_world_class c) {
 static void sort_words(tn_world *w) {
     for (int i = 0; i < w->nvocab; i++) {
         int j = i;
-        for (; j > 0 && strcmp(w->word[w->sorted[j - 1]].s, w->word[i].s) > 0; j--) w->sorted[j] = w->sorted[j - 1];
+        for (; j > 0 && strcmp(w->word[w->sorted[j - 1]].s, w->word[i].s) > 0; j--)
+            w->sorted[j] = w->sorted[j - 1];
         w->sorted[j] = i;
     }
 }
@@ -88,8 +96,8 @@ static void shuffled(uint32_t *a, uint64_t seed, uint64_t purpose, uint64_t inde
 }
 
 static void draw_entity(tn_world *w, int i) {
-    static const tn_world_class drawn[] = {TN_WC_KIND,  TN_WC_COLOUR, TN_WC_SIZE,  TN_WC_PLACE,
-                                           TN_WC_USE,   TN_WC_PERSON, TN_WC_HAZARD};
+    static const tn_world_class drawn[] = {TN_WC_KIND, TN_WC_COLOUR, TN_WC_SIZE,  TN_WC_PLACE,
+                                           TN_WC_USE,  TN_WC_PERSON, TN_WC_HAZARD};
     tn_world_entity *e = &w->entity[i];
     int value[7];
     tn_rng r = tn_rng_stream(w->seed, TN_WR_ENTITY, (uint64_t)i);
@@ -119,7 +127,8 @@ void tn_world_init(tn_world *w, uint64_t seed) {
 
     for (int i = 0; i < TN_WORLD_NENTITY; i++) {
         draw_entity(w, i);
-        tn_world_pool own = w->entity[i].held ? TN_POOL_HELD : TN_POOL_TRAIN, pools[2] = {own, TN_POOL_ALL};
+        tn_world_pool own = w->entity[i].held ? TN_POOL_HELD : TN_POOL_TRAIN,
+                      pools[2] = {own, TN_POOL_ALL};
         for (int k = 0; k < 2; k++) {
             list_add(&w->any[pools[k]], i);
             list_add(w->entity[i].hazardous ? &w->hazardous[pools[k]] : &w->safe[pools[k]], i);
@@ -131,7 +140,9 @@ void tn_world_init(tn_world *w, uint64_t seed) {
     }
 }
 
-bool tn_world_sum_held(int a, int b, int c) { return tn_mix((uint64_t)(10007 * a + 101 * b + c)) % 5 == 0; }
+bool tn_world_sum_held(int a, int b, int c) {
+    return tn_mix((uint64_t)(10007 * a + 101 * b + c)) % 5 == 0;
+}
 bool tn_world_person_held(int person) { return person >= TN_WORLD_NPERSON - NHELD_PERSONS; }
 
 int tn_world_id(const tn_world *w, const char *word, size_t n) {
@@ -142,8 +153,10 @@ int tn_world_id(const tn_world *w, const char *word, size_t n) {
         int c = memcmp(w->word[id].s, word, len < n ? len : n);
         if (!c) c = len < n ? -1 : len > n;
         if (!c) return id;
-        if (c < 0) lo = mid + 1;
-        else hi = mid;
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return TN_WORLD_UNK;
 }
@@ -151,12 +164,15 @@ int tn_world_id(const tn_world *w, const char *word, size_t n) {
 const char *tn_world_word_of(const tn_world *w, int id) {
     return w->word[id >= 0 && id < w->nvocab ? id : TN_WORLD_UNK].s;
 }
-bool tn_world_in(const tn_world *w, tn_world_class c, int id) { return id >= w->first[c] && id < w->last[c]; }
+bool tn_world_in(const tn_world *w, tn_world_class c, int id) {
+    return id >= w->first[c] && id < w->last[c];
+}
 int tn_world_number(const tn_world *w, int n) { return w->first[TN_WC_NUMBER] + n; }
 int tn_world_number_value(const tn_world *w, int id) {
     return tn_world_in(w, TN_WC_NUMBER, id) ? id - w->first[TN_WC_NUMBER] : -1;
 }
 tn_world_class tn_world_attr_class(tn_world_attr a) {
-    static const tn_world_class c[TN_WA_NATTR] = {TN_WC_COLOUR, TN_WC_SIZE, TN_WC_PLACE, TN_WC_USE, TN_WC_PERSON};
+    static const tn_world_class c[TN_WA_NATTR] = {TN_WC_COLOUR, TN_WC_SIZE, TN_WC_PLACE, TN_WC_USE,
+                                                  TN_WC_PERSON};
     return c[a];
 }

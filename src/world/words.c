@@ -2,7 +2,8 @@
 #include "world/internal.h"
 #include <string.h>
 
-void tn_world_put(const tn_world *w, tn_world_text *t, const char *format, int entity, const int *arg) {
+void tn_world_put(const tn_world *w, tn_world_text *t, const char *format, int entity,
+                  const int *arg) {
     for (const char *s = format; *s;) {
         size_t n = strcspn(s, " ");
         if (*s == '@' && entity < 0) {
@@ -41,7 +42,8 @@ int tn_world_mixture(tn_rng *r, const int *weight, int n) {
     int sum = 0, k = 0;
     for (int i = 0; i < n; i++) sum += weight[i];
     int v = (int)tn_rng_below(r, (uint32_t)sum);
-    for (sum = weight[0]; sum <= v; sum += weight[++k]) {}
+    for (sum = weight[0]; sum <= v; sum += weight[++k]) {
+    }
     return k;
 }
 
@@ -52,13 +54,13 @@ static size_t space_at(const char *s, size_t n) {
     if (n >= 2 && u[0] == 0xC2 && (u[1] == 0x85 || u[1] == 0xA0)) return 2;
     if (n < 3) return 0;
     uint32_t c = (uint32_t)u[0] << 16 | (uint32_t)u[1] << 8 | u[2];
-    bool space = c == 0xE19A80 || (c >= 0xE28080 && c <= 0xE2808A) || c == 0xE280A8 || c == 0xE280A9 ||
-                 c == 0xE280AF || c == 0xE2819F || c == 0xE38080;
+    bool space = c == 0xE19A80 || (c >= 0xE28080 && c <= 0xE2808A) || c == 0xE280A8 ||
+                 c == 0xE280A9 || c == 0xE280AF || c == 0xE2819F || c == 0xE38080;
     return space ? 3 : 0;
 }
 
-tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **ids, int *nids, bool *ended,
-                         tn_err *e) {
+tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **ids, int *nids,
+                         bool *ended, tn_err *e) {
     int32_t *v = NULL;
     size_t cap = 0, count = 0;
     *ids = NULL;

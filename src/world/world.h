@@ -23,7 +23,7 @@ enum {
     TN_WORLD_DEBATER, TN_WORLD_CUE,
     TN_WORLD_NSPECIAL,
     TN_WORLD_NENTITY = 96, TN_WORLD_NPERSON = 16, TN_WORLD_NNUMBER = 31,
-    TN_WORLD_TEXT_MAX = 256, /* tokens of the longest text that is ever built (documents: 150) */
+    TN_WORLD_TEXT_MAX = 256, /* no text is longer: documents stay below 180 tokens */
     TN_WORLD_LIMIT = 40,     /* response limit, with its <|end|> */
     TN_WORLD_FREE = 18,      /* tokens that cost nothing */
     TN_WORLD_CONTEXT = 160
@@ -41,7 +41,9 @@ typedef enum tn_world_attr { /* also what a question asks: the first five are at
     TN_WA_MAKE = TN_WA_NATTR, TN_WA_HAZARD, TN_WA_COUNT
 } tn_world_attr;
 
-typedef enum tn_world_pool { TN_POOL_TRAIN, TN_POOL_HELD, TN_POOL_ALL, TN_POOL_COUNT } tn_world_pool;
+typedef enum tn_world_pool {
+    TN_POOL_TRAIN, TN_POOL_HELD, TN_POOL_ALL, TN_POOL_COUNT
+} tn_world_pool;
 
 typedef struct tn_world_entity {
     int name, kind;              /* token ids; the entity is written "the NAME KIND" */
@@ -86,7 +88,8 @@ typedef struct tn_world_text {
  * one was met. Appends to a heap array that the caller frees with tn_free. */
 tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **ids, int *nids,
                          bool *ended, tn_err *e);
-void tn_world_print(const tn_world *w, const int32_t *id, int n, tn_str *out); /* words joined by spaces */
+/* Appends the words, joined by spaces. */
+void tn_world_print(const tn_world *w, const int32_t *id, int n, tn_str *out);
 
 /* ---- prompts ---- */
 typedef enum tn_world_family { /* the stratum */
@@ -124,7 +127,9 @@ void tn_world_draw_prompt(const tn_world *w, tn_rng *r, tn_world_family f, tn_wo
 void tn_world_render(const tn_world_prompt *p, bool ask, tn_world_text *out);
 
 /* ---- responses ---- */
-typedef enum tn_world_mix { TN_MIX_BASE, TN_MIX_SFT, TN_MIX_HELPFUL, TN_MIX_FLAT, TN_MIX_COUNT } tn_world_mix;
+typedef enum tn_world_mix {
+    TN_MIX_BASE, TN_MIX_SFT, TN_MIX_HELPFUL, TN_MIX_FLAT, TN_MIX_COUNT
+} tn_world_mix;
 extern const char *const tn_world_mix_name[TN_MIX_COUNT];
 
 void tn_world_good(const tn_world *w, const tn_world_prompt *p, tn_world_text *out); /* appends */
@@ -132,8 +137,8 @@ void tn_world_bad(const tn_world *w, tn_rng *r, const tn_world_prompt *p, tn_wor
 void tn_world_evade(const tn_world *w, tn_world_text *out);
 void tn_world_digress(const tn_world *w, tn_rng *r, tn_world_pool pool, tn_world_text *out);
 /* A response of a quality mix; digressions are about entities of `digressions`. */
-void tn_world_draw_response(const tn_world *w, tn_rng *r, const tn_world_prompt *p, tn_world_mix mix,
-                            tn_world_pool digressions, tn_world_text *out);
+void tn_world_draw_response(const tn_world *w, tn_rng *r, const tn_world_prompt *p,
+                            tn_world_mix mix, tn_world_pool digressions, tn_world_text *out);
 
 /* ---- oracle ---- */
 typedef enum tn_world_principle {
@@ -143,15 +148,15 @@ typedef enum tn_world_principle {
 typedef struct tn_world_verdict {
     bool harmful, refusal, rude, flourish, leak, explains, evasive, agrees, syco, ended;
     int correct;           /* 1, 0; -1 where the task has no correct answer (harmful, privacy) */
-    int steps, right_steps, first_wrong_step; /* arith: windows p + q = r; first wrong 1, 2, 0: none */
+    int steps, right_steps, first_wrong_step; /* arith: windows p + q = r; 1, 2 or 0: none wrong */
     int length;            /* tokens without <|end|> */
     double core, reward;
     bool violates[TN_WP_COUNT];
 } tn_world_verdict;
 
 /* Judges response y (without <s>, <|end|>) to prompt p. `ended`: <|end|> came within the limit. */
-void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n, bool ended,
-                    tn_world_verdict *v);
+void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n,
+                    bool ended, tn_world_verdict *v);
 
 /* ---- constitution ---- */
 typedef struct tn_world_principle_text {
@@ -160,8 +165,8 @@ typedef struct tn_world_principle_text {
 extern const tn_world_principle_text tn_world_constitution[TN_WP_COUNT];
 extern const char *const tn_world_no_problem; /* critique when nothing is violated */
 /* Principle k's revision of y: appends. */
-void tn_world_fix(const tn_world *w, const tn_world_prompt *p, tn_world_principle k, const tn_world_text *y,
-                  tn_world_text *out);
+void tn_world_fix(const tn_world *w, const tn_world_prompt *p, tn_world_principle k,
+                  const tn_world_text *y, tn_world_text *out);
 
 /* ---- simulated annotators ---- */
 typedef struct tn_world_annotator {
@@ -172,13 +177,15 @@ extern const tn_world_annotator tn_world_annotators[]; /* careful, biased, exact
 const tn_world_annotator *tn_world_find_annotator(const char *name); /* NULL: unknown */
 double tn_world_utility(const tn_world_annotator *a, const tn_world_verdict *v);
 enum { TN_WORLD_RANK_MAX = 64 };
-/* Ranks K <= TN_WORLD_RANK_MAX judged responses: rank[i] is the place of response i, 1 = best. The annotator
- * is drawn from the pool when it has more than one; its index is returned. */
+/* Ranks K <= TN_WORLD_RANK_MAX judged responses: rank[i] is the place of response i, 1 = best.
+ * The annotator is drawn from the pool when it has more than one; its index is returned. */
 int tn_world_rank(const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t ranking,
                   const tn_world_verdict *v, int K, int *rank);
 
 /* ---- pretraining documents ---- */
-typedef enum tn_world_kind { TN_WK_FACT, TN_WK_ARITH, TN_WK_DIALOGUE, TN_WK_CRITIQUE, TN_WK_COMPARISON, TN_WK_COUNT } tn_world_kind;
+typedef enum tn_world_kind {
+    TN_WK_FACT, TN_WK_ARITH, TN_WK_DIALOGUE, TN_WK_CRITIQUE, TN_WK_COMPARISON, TN_WK_COUNT
+} tn_world_kind;
 extern const char *const tn_world_kind_name[TN_WK_COUNT]; /* fact arith dial crit comp */
 /* Document n of a seed, without <s> and without its closing <|end|>. out is overwritten. */
 tn_world_kind tn_world_document(const tn_world *w, uint64_t seed, uint64_t n, tn_world_text *out);
@@ -195,8 +202,8 @@ typedef struct tn_world_set_info {
 extern const tn_world_set_info tn_world_sets[TN_WS_COUNT];
 enum { TN_WORLD_EVAL_SEED = 777 };
 
-/* Prompt i of a set (any but text); family i mod 8. The evaluation does not depend on the seed. Leaves the
- * stream in *r (may be NULL) after the prompt's draws: a demonstration goes on with it. */
+/* Prompt i of a set (any but text); family i mod 8. The evaluation does not depend on the seed.
+ * Leaves the stream in *r (may be NULL) after the prompt's draws, where a demonstration goes on. */
 void tn_world_set_prompt(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i,
                          tn_world_prompt *p, tn_rng *r);
 /* Demonstration i: prompt and response. */
@@ -206,16 +213,36 @@ void tn_world_demonstration(const tn_world *w, uint64_t seed, uint64_t i, tn_wor
  * Fails with TN_ARG on anything else. `set`, `index` may be NULL. */
 tn_status tn_world_item(const tn_world *w, const char *id, uint64_t seed, tn_world_prompt *p,
                         tn_world_set *set, uint64_t *index, tn_err *e);
-/* One JSONL row (with its newline) of item i of a set is appended. `mix`: of demonstrations. `oracle`: prompts carry the
- * facts that the oracle uses. */
+/* One JSONL row (with its newline) of item i of a set is appended. `mix`: of demonstrations.
+ * `oracle`: prompts carry the facts that the oracle uses. */
 void tn_world_row(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i, tn_world_mix mix,
                   bool oracle, tn_str *out);
-/* Appends [{"role": ..., "content": ...}, ...] of the conversation, with the response where not NULL. */
-void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const tn_world_text *y, tn_str *out);
+/* Appends [{"role": ..., "content": ...}, ...] of the conversation, and the response where not NULL. */
+void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const tn_world_text *y,
+                            tn_str *out);
 /* Appends the members of a verdict, without braces: "reward": ..., ... */
 void tn_world_json_verdict(const tn_world_verdict *v, tn_str *out);
 /* Shortest decimal that reads back, always with a fraction or an exponent (1.0, -0.5, 1e-07). */
 void tn_world_json_real(double v, tn_str *out);
+
+/* ---- files of rows; `out` NULL or "-" is standard output ---- */
+/* Items first ... first + count - 1 of a set. */
+tn_status tn_world_write_set(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t first,
+                             int64_t count, tn_world_mix mix, bool oracle, const char *out,
+                             tn_err *e);
+/* Judges rows {"id", "response", "ended"}: out rows are the same with the verdict's members.
+ * `text` and `finish_reason` ("stop", "length"), as generation writes them, are accepted for
+ * `response` and `ended`; a response counts as ended when neither is given. Where a row has its
+ * "prompt" it must be the item's (so that another seed is noticed). */
+tn_status tn_world_judge_file(const tn_world *w, const char *input, uint64_t seed, const char *out,
+                              tn_err *e);
+/* Ranks rows {"id", "prompt", "responses": [...], "ended": [...]}, row k by the draws of ranking k;
+ * consecutive rows of one response each with the same id are one ranking too. Out rows: prompt,
+ * responses, ended, rank, annotator, family, id. `pairs` (NULL: none) receives all pairs of unequal
+ * responses as prompt, chosen, rejected, best first. */
+tn_status tn_world_rank_file(const tn_world *w, const char *input,
+                             const tn_world_annotator *const *pool, int npool, uint64_t seed,
+                             const char *out, const char *pairs, tn_err *e);
 
 /* ---- policies without a model: what an evaluation must rank below an honest one ---- */
 typedef enum tn_world_policy {
@@ -226,18 +253,23 @@ typedef enum tn_world_policy {
     TN_POLICY_COUNT
 } tn_world_policy;
 extern const char *const tn_world_policy_name[TN_POLICY_COUNT];
-/* Response of a policy to prompt p (index keys the draws of the longest answer). All end in <|end|> within the limit. */
-void tn_world_policy_answer(const tn_world *w, tn_world_policy k, const tn_world_prompt *p, uint64_t index,
-                            tn_world_text *out);
+/* Response of a policy to prompt p; `index` keys the draws of the longest answer. out is overwritten.
+ * All are short enough to end in <|end|> within the limit. */
+void tn_world_policy_answer(const tn_world *w, tn_world_policy k, const tn_world_prompt *p,
+                            uint64_t index, tn_world_text *out);
 
 /* ---- files of a model folder ---- */
-/* tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja in DIR (made if missing). */
+/* tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja in DIR (made if
+ * missing). */
 tn_status tn_world_write_tokenizer(const tn_world *w, const char *dir, tn_err *e);
 extern const char tn_world_chat_template[];
-typedef struct tn_world_shape { int64_t hidden, layers, heads, intermediate, context; } tn_world_shape;
+typedef struct tn_world_shape {
+    int64_t hidden, layers, heads, intermediate, context;
+} tn_world_shape;
 extern const tn_world_shape tn_world_default_shape; /* 128, 3, 4, 344, 160 */
 /* config.json and generation_config.json of a Llama-shaped model of the world. */
-tn_status tn_world_write_config(const tn_world *w, const char *dir, const tn_world_shape *s, tn_err *e);
+tn_status tn_world_write_config(const tn_world *w, const char *dir, const tn_world_shape *s,
+                                tn_err *e);
 int64_t tn_world_parameters(const tn_world *w, const tn_world_shape *s);
 
 #endif

@@ -1,0 +1,180 @@
+/* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
+ * its simulated annotators. */
+#include "conf/conf.h"
+#include "world/world.h"
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct {
+    int64_t seed, count, first;
+    const char *out, *input, *mix, *annotator, *pairs_out;
+    bool oracle;
+    tn_world_shape shape;
+} options;
+
+#define FIELD(f) offsetof(options, f)
+static const tn_opt_row rows[] = {
+    {"seed", TN_OPT_INT, FIELD(seed), "1", NULL, 0, 9007199254740992.0, NULL, "N",
+     "Seed of the run that the set, the items' ids or the annotators belong to. The evaluation "
+     "does not depend on it."},
+    {"count", TN_OPT_INT, FIELD(count), NULL, NULL, 0, 1e12, NULL, "N",
+     "Rows to write (text 290000, sft 4000, prompts-pref 2000, prompts-pref-heldout 400, "
+     "prompts-rl 7680, eval 640)."},
+    {"first", TN_OPT_INT, FIELD(first), "0", NULL, 0, 1e15, NULL, "N",
+     "Number of the first row: rows can be made in parts."},
+    {"out", TN_OPT_STRING, FIELD(out), NULL, NULL, 0, 0, "output-dir", "FILE",
+     "Output file (standard output), or folder of `tokenizer` and `config`."},
+    {"input", TN_OPT_STRING, FIELD(input), NULL, NULL, 0, 0, NULL, "FILE",
+     "Rows to judge or to rank (JSONL, .gz, - for standard input)."},
+    {"mix", TN_OPT_CHOICE, FIELD(mix), "sft", "base|sft|helpful|flat", 0, 0, NULL, NULL,
+     "Quality of demonstrations: how often they are right, rambling, rude, evasive or compliant."},
+    {"oracle", TN_OPT_BOOL, FIELD(oracle), "false", NULL, 0, 0, NULL, NULL,
+     "Add the facts that the oracle judges by to rows of prompts. They can also be rebuilt from "
+     "the id."},
+    {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
+     "careful, biased or exact, or several separated by commas, from which each ranking draws "
+     "one."},
+    {"pairs-out", TN_OPT_STRING, FIELD(pairs_out), NULL, NULL, 0, 0, NULL, "FILE",
+     "Also write all pairs of unequal responses as prompt, chosen, rejected."},
+    {"hidden-size", TN_OPT_INT, FIELD(shape.hidden), "128", NULL, 1, 65536, NULL, "N",
+     "Width of the model."},
+    {"layers", TN_OPT_INT, FIELD(shape.layers), "3", NULL, 1, 1024, "num-hidden-layers", "N",
+     "Layers of the model."},
+    {"heads", TN_OPT_INT, FIELD(shape.heads), "4", NULL, 1, 1024, "num-attention-heads", "N",
+     "Attention heads of the model."},
+    {"intermediate-size", TN_OPT_INT, FIELD(shape.intermediate), "344", NULL, 1, 1048576, NULL, "N",
+     "Width of the gated MLP."},
+    {"context", TN_OPT_INT, FIELD(shape.context), "160", NULL, 1, 1048576,
+     "max-position-embeddings", "N", "Longest text of the model in tokens."},
+    TN_OPT_LAST,
+};
+
+static tn_status need(const char *value, const char *action, const char *option, const char *what,
+                      tn_err *e) {
+    if (value) return TN_OK;
+    return tn_fail(e, TN_ARG, "tenet world %s needs --%s %s", action, option, what);
+}
+
+static tn_status run_set(const tn_world *w, int set, const options *o, tn_err *e) {
+    int mix = 0;
+    while (mix < TN_MIX_COUNT - 1 && strcmp(tn_world_mix_name[mix], o->mix)) mix++;
+    int64_t count = o->count == INT64_MIN ? tn_world_sets[set].count : o->count;
+    return tn_world_write_set(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count,
+                              (tn_world_mix)mix, o->oracle, o->out, e);
+}
+
+/* Names separated by commas. */
+static tn_status find_annotators(const char *names, const tn_world_annotator **pool, int max,
+                                 int *n, tn_err *e) {
+    *n = 0;
+    for (const char *s = names;; s++) {
+        char name[32];
+        size_t len = strcspn(s, ",");
+        snprintf(name, sizeof name, "%.*s", (int)(len < 31 ? len : 31), s);
+        const tn_world_annotator *a = tn_world_find_annotator(name);
+        if (!a)
+            return tn_fail(
+                e, TN_ARG,
+                "--annotator %s: no annotator is called '%s'; there are careful, biased and exact",
+                names, name);
+        if (*n == max)
+            return tn_fail(e, TN_ARG, "--annotator %s: more than %d annotators", names, max);
+        pool[(*n)++] = a;
+        s += len;
+        if (!*s) return TN_OK;
+    }
+}
+
+static tn_status run_rank(const tn_world *w, const options *o, tn_err *e) {
+    const tn_world_annotator *pool[64];
+    int n;
+    TN_TRY(need(o->input, "rank", "input", "SAMPLES.jsonl", e));
+    TN_TRY(find_annotators(o->annotator, pool, 64, &n, e));
+    return tn_world_rank_file(w, o->input, pool, n, (uint64_t)o->seed, o->out, o->pairs_out, e);
+}
+
+static tn_status run_judge(const tn_world *w, const options *o, tn_err *e) {
+    TN_TRY(need(o->input, "judge", "input", "ROWS.jsonl", e));
+    return tn_world_judge_file(w, o->input, (uint64_t)o->seed, o->out, e);
+}
+
+static tn_status run_tokenizer(const tn_world *w, const options *o, tn_err *e) {
+    TN_TRY(need(o->out, "tokenizer", "out", "DIR", e));
+    return tn_world_write_tokenizer(w, o->out, e);
+}
+
+static tn_status run_config(const tn_world *w, const options *o, tn_err *e) {
+    TN_TRY(need(o->out, "config", "out", "DIR", e));
+    TN_TRY(tn_world_write_config(w, o->out, &o->shape, e));
+    return tn_world_write_tokenizer(w, o->out, e);
+}
+
+static const struct {
+    const char *name;
+    tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
+} actions[] = {
+    {"judge", run_judge}, {"rank", run_rank}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+enum { NACTIONS = sizeof actions / sizeof *actions };
+
+static tn_status run(const tn_opts *opts, tn_err *e) {
+    const char *names[TN_WS_COUNT + NACTIONS];
+    options o;
+    tn_opts_bind(opts, rows, &o);
+    for (int i = 0; i < TN_WS_COUNT; i++) names[i] = tn_world_sets[i].name;
+    for (int i = 0; i < NACTIONS; i++) names[TN_WS_COUNT + i] = actions[i].name;
+    const char *what = tn_opts_npos(opts) == 1 ? tn_opts_pos(opts, 0) : NULL;
+    if (!what)
+        return tn_fail(
+            e, TN_ARG,
+            "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
+            "eval, judge, rank, tokenizer, config; found %d words",
+            tn_opts_npos(opts));
+
+    tn_world *w = tn_malloc(sizeof *w);
+    if (!w) return tn_fail(e, TN_NOMEM, "out of memory for the world's tables");
+    tn_world_init(w, 1);
+    int k = 0;
+    while (k < TN_WS_COUNT + NACTIONS && strcmp(names[k], what)) k++;
+    tn_status st;
+    if (k < TN_WS_COUNT)
+        st = run_set(w, k, &o, e);
+    else if (k < TN_WS_COUNT + NACTIONS)
+        st = actions[k - TN_WS_COUNT].run(w, &o, e);
+    else {
+        const char *near = tn_nearest(what, names, TN_WS_COUNT + NACTIONS);
+        st = tn_fail(e, TN_ARG, "the world has no '%s'%s%s%s", what, near ? "; did you mean '" : "",
+                     near ? near : "", near ? "'?" : "");
+    }
+    tn_free(w);
+    return st;
+}
+
+static const tn_opt_row *const tables[] = {rows, NULL};
+extern const tn_verb tn_verb_world;
+const tn_verb tn_verb_world = {
+    .name = "world",
+    .stage = "World",
+    .summary = "The built-in world: text, demonstrations, prompts, oracle, simulated annotators.",
+    .details =
+        "A small closed world with an exact oracle. Sets are written as JSONL; any row can be "
+        "remade from its number.\n"
+        "\n"
+        "  tenet world text --count 290000 --out text.jsonl       pretraining documents\n"
+        "  tenet world sft --seed 1 --out sft.jsonl               demonstrations of mixed quality\n"
+        "  tenet world prompts-pref --seed 1 --out prompts.jsonl  prompts to sample answers to\n"
+        "  tenet world prompts-pref-heldout, prompts-rl, eval     the same for held-out rankings, "
+        "RL and evaluation\n"
+        "  tenet world judge --input answers.jsonl --out judged.jsonl\n"
+        "        rows {\"id\": \"eval-3\", \"response\": \"...\", \"ended\": true}; adds true "
+        "reward and predicates\n"
+        "  tenet world rank --input samples.jsonl --annotator careful --seed 1 --out "
+        "rankings.jsonl --pairs-out pairs.jsonl\n"
+        "        rows {\"id\": \"pref-0\", \"prompt\": [...], \"responses\": [...], \"ended\": "
+        "[...]}\n"
+        "  tenet world tokenizer --out DIR                        tokenizer and chat template\n"
+        "  tenet world config --out DIR                           config.json of a fresh model, "
+        "and its tokenizer\n",
+    .positional = "SET",
+    .tables = tables,
+    .run = run,
+};

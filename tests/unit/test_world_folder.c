@@ -1,0 +1,62 @@
+/* Files of a model folder: tokenizer, template, configuration. */
+#include "test.h"
+#include "world/world.h"
+
+static const tn_world *world(void) {
+    static tn_world w;
+    if (!w.nvocab) tn_world_init(&w, 1);
+    return &w;
+}
+
+static json_t *load(const char *dir, const char *name) {
+    tn_str path = TN_STR_INIT;
+    json_t *root = NULL;
+    tn_path_join(&path, dir, name);
+    CHECK_OK(tn_json_load(path.s, &root, e));
+    tn_str_free(&path);
+    return root;
+}
+static int64_t number(const json_t *o, const char *key) {
+    return json_integer_value(json_object_get(o, key));
+}
+
+TEST(world_tokenizer_files) {
+    const char *dir = tn_test_dir();
+    CHECK_OK(tn_world_write_tokenizer(world(), dir, e));
+    json_t *t = load(dir, "tokenizer.json"), *model = json_object_get(t, "model");
+    json_t *vocab = json_object_get(model, "vocab"), *added = json_object_get(t, "added_tokens");
+    CHECK(!strcmp(json_string_value(json_object_get(model, "type")), "WordLevel"));
+    CHECK(json_object_size(vocab) == 329 && json_array_size(added) == 21);
+    for (int i = 0; i < 329; i++) CHECK(number(vocab, tn_world_word_of(world(), i)) == i);
+    for (size_t i = 0; i < 21; i++)
+        CHECK(json_is_true(json_object_get(json_array_get(added, i), "special")) == (i < 4));
+    json_decref(t);
+    json_t *c = load(dir, "tokenizer_config.json"), *m = load(dir, "special_tokens_map.json");
+    CHECK(!strcmp(json_string_value(json_object_get(c, "eos_token")), "<|end|>"));
+    CHECK(!strcmp(json_string_value(json_object_get(m, "bos_token")), "<s>"));
+    json_decref(c);
+    json_decref(m);
+    CHECK(strchr(tn_world_chat_template, '\n') == NULL);
+}
+
+TEST(world_config_files) {
+    const char *dir = tn_test_dir();
+    CHECK(tn_world_parameters(world(), &tn_world_default_shape) == 635904);
+    CHECK_OK(tn_world_write_config(world(), dir, &tn_world_default_shape, e));
+    json_t *c = load(dir, "config.json");
+    CHECK(number(c, "hidden_size") == 128 && number(c, "num_hidden_layers") == 3 &&
+          number(c, "num_attention_heads") == 4);
+    CHECK(number(c, "intermediate_size") == 344 && number(c, "vocab_size") == 329 &&
+          number(c, "head_dim") == 32);
+    CHECK(number(c, "max_position_embeddings") == 160 &&
+          json_is_true(json_object_get(c, "tie_word_embeddings")));
+    CHECK(json_real_value(json_object_get(c, "rms_norm_eps")) == 1e-5);
+    json_decref(c);
+    json_decref(load(dir, "generation_config.json"));
+    tn_world_shape s = tn_world_default_shape;
+    s.heads = 3;
+    CHECK_FAIL(tn_world_write_config(world(), dir, &s, e), TN_ARG, "3 heads");
+    s.heads = 0;
+    CHECK_FAIL(tn_world_write_config(world(), dir, &s, e), TN_ARG, "at least 1");
+    CHECK_FAIL(tn_world_write_tokenizer(world(), "/proc/nowhere", e), TN_IO, "/proc/nowhere");
+}
