@@ -217,7 +217,8 @@ tn_status tn_world_item(const tn_world *w, const char *id, uint64_t seed, tn_wor
  * `oracle`: prompts carry the facts that the oracle uses. */
 void tn_world_row(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t i, tn_world_mix mix,
                   bool oracle, tn_str *out);
-/* Appends [{"role": ..., "content": ...}, ...] of the conversation, and the response where not NULL. */
+/* Appends [{"role": ..., "content": ...}, ...] of the conversation, and of the response where not
+ * NULL. */
 void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const tn_world_text *y,
                             tn_str *out);
 /* Appends the members of a verdict, without braces: "reward": ..., ... */
@@ -253,7 +254,7 @@ typedef enum tn_world_policy {
     TN_POLICY_COUNT
 } tn_world_policy;
 extern const char *const tn_world_policy_name[TN_POLICY_COUNT];
-/* Response of a policy to prompt p; `index` keys the draws of the longest answer. out is overwritten.
+/* Response of a policy to prompt p; `index` keys the draws of the longest answer. Overwrites out.
  * All are short enough to end in <|end|> within the limit. */
 void tn_world_policy_answer(const tn_world *w, tn_world_policy k, const tn_world_prompt *p,
                             uint64_t index, tn_world_text *out);
