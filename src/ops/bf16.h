@@ -30,7 +30,17 @@ static inline float tn_bf16_round(float x) {
     return x;
 }
 
-static inline float tn_bf16_fma(float a, float b, float c) { return tn_bf16_flush(fmaf(a, b, c)); }
+/* fma(a, b, c), flushed when the result is tiny after rounding to 24 bits without a limit on the
+ * exponent (the rule of VDPBF16PS and of FTZ). Only 2^-126 itself can be a denormal rounded up:
+ * there the same sum is formed 64 binades higher. */
+static inline float tn_bf16_fma(float a, float b, float c) {
+    float r = fmaf(a, b, c);
+    if (fabsf(r) == 0x1p-126f) {
+        float big = fabsf(a) < fabsf(b) ? fmaf(a * 0x1p64f, b, c * 0x1p64f) : fmaf(a, b * 0x1p64f, c * 0x1p64f);
+        return fabsf(big) < 0x1p-62f ? copysignf(0, r) : r;
+    }
+    return tn_bf16_flush(r);
+}
 
 /* Strided operands, unrounded; k is padded with zeros to a multiple of 2 or 32. */
 static inline float tn_bf16_dot_pair(const float *a, size_t sa, const float *b, size_t sb, int k) {

@@ -1,0 +1,84 @@
+/* Matrix products of the cpu backend: what kernels, packing and drivers share.
+ *
+ * One product is C[M,N] = A[M,K] B[K,N]; the three uses differ only in where A and B come from:
+ *   gemm     A = x  [T,in]        B = W^T: panels packed with the weights
+ *   gemm_dx  A = dy [T,out]       B = W:   panels packed with the weights (packed_t)
+ *   gemm_dw  A = dy^T [out,T]     B = x:   panels packed during the call
+ *
+ * Operands in memory. K is counted in units of 4 bytes, one unit being
+ *   TN_FORM_F32    one float
+ *   TN_FORM_SWAP   one float rounded to bf16; the two of each pair of k swapped, so that an ascending
+ *                  chain of FMAs is the order `pair`
+ *   TN_FORM_BF16   two bf16, k and k+1
+ * and padded with zeros (kernel's `pad` units). A is row-major, [m][lda] units; lda is a multiple of
+ * 16 (64 bytes), odd in those, so that rows do not fall on the same cache sets. B is cut in panels
+ * of TN_NR columns, each [k][TN_NR] units, one after the other; missing columns are zeros.
+ *
+ * K is never split and never shared between threads: a kernel takes a tile of `m` rows and one
+ * panel through all of K, in the order of its profile (ops.h N2, N3).                        */
+#ifndef TN_OPS_CPU_GEMM_H
+#define TN_OPS_CPU_GEMM_H
+#include "ops/cpu/cpu.h"
+
+#define TN_NR 32      /* columns of a panel */
+#define TN_MR_MAX 32  /* most rows of a tile */
+
+typedef enum tn_form { TN_FORM_F32, TN_FORM_SWAP, TN_FORM_BF16 } tn_form;
+
+/* Conversions from float matrices to operands; `rows`, `cols` name the contiguous direction of the
+ * source: rows: element (i, k) is src[i*lds + k]; cols: src[k*lds + i]. units includes padding. */
+typedef struct tn_packer {
+    void (*a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
+    void (*a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
+    void (*b_rows)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units);
+    void (*b_cols)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units);
+    /* y (m rows, n columns) from a tile c [m][TN_NR], with mode and bias as ops.h N2 */
+    void (*finish)(tn_mode mode, float *y, size_t ldy, const float *c, const float *bias, int m, int n);
+} tn_packer;
+extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512;
+
+typedef struct tn_cpu_mm {
+    const char *name;    /* as in tn_backend.kernels */
+    const char *profile; /* as in tn_backend.profile */
+    tn_form form;
+    int pad;             /* K is padded to a multiple of this many units */
+    int mr;              /* rows of a full tile */
+    int grain;           /* tiles begin at multiples of this row; A is readable (zero) up to it */
+    /* c[m][ldc], TN_NR columns = A (m rows, `units` of K) times one panel. m <= mr. */
+    void (*tile)(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc);
+    /* Around a thread's run of tiles, or NULL. */
+    void (*begin)(void), (*end)(void);
+    const tn_packer *pack;
+} tn_kernel;
+extern const tn_kernel tn_kern_f32_scalar, tn_kern_f32_avx2, tn_kern_f32_avx512;
+extern const tn_kernel tn_kern_pair_scalar, tn_kern_pair_avx2, tn_kern_pair_avx512;
+extern const tn_kernel tn_kern_pair_avx512bf16, tn_kern_pair_avx512bf16_model;
+extern const tn_kernel tn_kern_dot32_scalar, tn_kern_dot32_amx, tn_kern_dot32_amx_model;
+
+/* --- the product, for gemm.c and head.c --- */
+typedef struct tn_product {
+    const tn_kernel *kern;
+    int m, n, k;
+    const float *a;       /* source of A */
+    size_t lda;
+    bool a_cols;          /* A is stored transposed: element (i, k) at a[k*lda + i] */
+    const uint32_t *b;    /* panels, from the first unit to use */
+    size_t panel;         /* 4-byte units from one panel to the next */
+    tn_mode mode;
+    float *y;
+    size_t ldy;
+    const float *bias;
+} tn_product;
+
+/* Bytes of scratch a product needs, and the product. */
+size_t tn_product_scratch(const tn_product *p, int threads);
+void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
+
+static inline int tn_units(const tn_kernel *g, int k) {
+    int u = g->form == TN_FORM_BF16 ? (k + 1) / 2 : k;
+    return (u + g->pad - 1) / g->pad * g->pad;
+}
+static inline size_t tn_row_units(int units) { return (size_t)((units + 15) / 16 | 1) * 16; }
+static inline int tn_panels(int n) { return (n + TN_NR - 1) / TN_NR; }
+
+#endif

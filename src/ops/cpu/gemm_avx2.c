@@ -1,0 +1,60 @@
+/* AVX2 kernel: f32, and the order `pair` through f32 FMAs.
+ *
+ * A tile is 6 rows by one panel, done as two halves of 16 columns: 12 accumulators, two registers for
+ * the panel's half row, one for the broadcast element of A. Per k and half: 12 FMAs, two loads of B,
+ * six broadcasts. Each accumulator is one ascending chain over all of K.
+ * `pair` as in gemm_avx512.c.                                                                 */
+#include "ops/cpu/gemm.h"
+#include <immintrin.h>
+
+#define MR 6
+
+static inline __attribute__((always_inline)) void half_rows(const int m, int units, const float *a, size_t lda,
+                                                            const float *b, float *c, size_t ldc) {
+    __m256 acc[MR][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    for (int k = 0; k < units; k++, b += TN_NR) {
+        __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
+#pragma GCC unroll 6
+        for (int i = 0; i < m; i++) {
+            __m256 x = _mm256_broadcast_ss(a + i * lda + k);
+            acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
+            acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < m; i++) {
+        _mm256_storeu_ps(c + i * ldc, acc[i][0]);
+        _mm256_storeu_ps(c + i * ldc + 8, acc[i][1]);
+    }
+}
+
+static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+    for (int h = 0; h < TN_NR; h += 16) {
+        const float *af = (const float *)a, *bf = (const float *)b + h;
+        switch (m) {
+#define ROWS(n) case n: half_rows(n, units, af, lda, bf, c + h, ldc); break;
+        ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
+#undef ROWS
+        }
+    }
+}
+
+#define FLUSH 0x8040u /* flush results to zero, take denormals as zero */
+
+static void tile_flush(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+    unsigned old = _mm_getcsr();
+    _mm_setcsr(old | FLUSH);
+    __asm__ volatile("" ::: "memory");
+    tile(m, units, a, lda, b, c, ldc);
+    __asm__ volatile("" ::: "memory");
+    _mm_setcsr(old);
+}
+
+const tn_kernel tn_kern_f32_avx2 = {
+    .name = "avx2", .profile = "f32", .form = TN_FORM_F32, .pad = 1, .mr = MR, .grain = 1,
+    .tile = tile, .pack = &tn_pack_avx2};
+const tn_kernel tn_kern_pair_avx2 = {
+    .name = "avx2", .profile = "bf16-pair", .form = TN_FORM_SWAP, .pad = 2, .mr = MR, .grain = 1,
+    .tile = tile_flush, .pack = &tn_pack_avx2};

@@ -1,0 +1,59 @@
+/* VDPBF16PS kernel, order `pair`: each instruction adds, in 16 columns, the products of one pair of k,
+ * the odd one first: acc = fma(a0, b0, fma(a1, b1, acc)), denormals flushed whatever the control
+ * register says. Tile and registers as in gemm_avx512.c, with a pair in place of an element.
+ * gemm_avx512bf16_model.c compiles this file against a model of the instruction.              */
+#include "ops/cpu/gemm.h"
+#ifdef TN_SOFT_BF16
+#include "ops/cpu/softmodel.h"
+#define NAME "avx512bf16-model"
+#define KERNEL tn_kern_pair_avx512bf16_model
+#define PACKER tn_pack_portable
+#else
+#include <immintrin.h>
+#define NAME "avx512bf16"
+#define KERNEL tn_kern_pair_avx512bf16
+#define PACKER tn_pack_avx512
+typedef __m512 acc16;
+typedef __m512i pairs16;
+#define ZERO() _mm512_setzero_ps()
+#define LOAD(p) _mm512_loadu_si512(p)
+#define SPREAD(u) _mm512_set1_epi32((int)(u))
+#define DOT(c, x, y) _mm512_dpbf16_ps((c), (__m512bh)(x), (__m512bh)(y))
+#define STORE(p, v) _mm512_storeu_ps((p), (v))
+#endif
+
+#define MR 14
+
+static inline __attribute__((always_inline)) void tile_rows(const int m, int units, const uint32_t *a, size_t lda,
+                                                            const uint32_t *b, float *c, size_t ldc) {
+    acc16 acc[MR][2];
+#pragma GCC unroll 14
+    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = ZERO();
+    for (int k = 0; k < units; k++, b += TN_NR) {
+        pairs16 b0 = LOAD(b), b1 = LOAD(b + 16);
+#pragma GCC unroll 14
+        for (int i = 0; i < m; i++) {
+            pairs16 x = SPREAD(a[i * lda + k]);
+            acc[i][0] = DOT(acc[i][0], x, b0);
+            acc[i][1] = DOT(acc[i][1], x, b1);
+        }
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < m; i++) {
+        STORE(c + i * ldc, acc[i][0]);
+        STORE(c + i * ldc + 16, acc[i][1]);
+    }
+}
+
+static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+    switch (m) {
+#define ROWS(n) case n: tile_rows(n, units, a, lda, b, c, ldc); break;
+    ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
+    ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
+#undef ROWS
+    }
+}
+
+const tn_kernel KERNEL = {
+    .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1,
+    .tile = tile, .pack = &PACKER};

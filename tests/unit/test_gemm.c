@@ -1,0 +1,177 @@
+/* Matrix products of the cpu backend: every kernel this machine can run, and the software models,
+ * equal the float reference to the bit, for every shape of edge, mode, stride and thread count. */
+#include "base/mem.h"
+#include "base/rng.h"
+#include "ops/cpu/cpu.h"
+#include "test.h"
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct kernels { tn_dtype dtype; const char *name, *order; } kernels;
+static const kernels ALL[] = {
+    {TN_F32, "scalar", NULL}, {TN_F32, "avx2", NULL}, {TN_F32, "avx512", NULL},
+    {TN_BF16, "scalar", "pair"}, {TN_BF16, "avx2", "pair"}, {TN_BF16, "avx512", "pair"},
+    {TN_BF16, "avx512bf16", "pair"}, {TN_BF16, "avx512bf16-model", "pair"},
+    {TN_BF16, "scalar-dot32", "dot32"}, {TN_BF16, "amx", "dot32"}, {TN_BF16, "amx-model", "dot32"},
+};
+#define N_ALL ((int)(sizeof ALL / sizeof *ALL))
+
+/* A cpu backend with the named kernels, or NULL when the machine lacks them. */
+static tn_backend *open_cpu(kernels k, int threads) {
+    const char *profile;
+    const struct tn_cpu_mm *mm = tn_cpu_mm_pick(k.dtype, k.name, &profile);
+    if (!mm || !tn_cpu_has(k.name)) return NULL;
+    tn_backend *b = tn_calloc(1, sizeof *b);
+    tn_cpu *priv = tn_calloc(1, sizeof *priv);
+    priv->mm = mm;
+    *b = (tn_backend){.name = "cpu", .profile = profile, .kernels = k.name, .elem = 4, .dtype = k.dtype, .priv = priv};
+    CHECK_OK(tn_pool_new(&b->pool, threads, e));
+    return b;
+}
+
+static tn_backend *open_ref(kernels k) {
+    tn_backend *b = NULL;
+    CHECK_OK(tn_backend_open(&b, "ref", k.dtype, k.order, 1, e));
+    return b;
+}
+
+enum { NORMAL, TINY, SPECIAL };
+static uint64_t count;
+static float number(int kind) {
+    uint64_t r = tn_mix(++count * TN_RNG_GAMMA);
+    float x = (float)((double)(r >> 40) / (1 << 24) - 0.5);
+    if (kind == TINY) return ldexpf(x, -(int)(r % 130));   /* products and sums around 2^-126 */
+    if (kind == SPECIAL && r % 53 == 0) return INFINITY;
+    if (kind == SPECIAL && r % 53 == 1) return NAN;
+    if (kind == SPECIAL && r % 53 < 9) return ldexpf(x, 127);
+    return x;
+}
+static float *numbers(size_t n, int kind) {
+    float *p = tn_malloc(n * 4 + 4);
+    for (size_t i = 0; i < n; i++) p[i] = number(kind);
+    return p;
+}
+
+/* Equal bits, except that a NaN may be any NaN. */
+static bool same(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, 4) != 0 && !(isnan(a[i]) && isnan(b[i]))) return false;
+    return true;
+}
+
+static tn_weight weight(tn_backend *b, int out, int in, const float *master) {
+    tn_weight w = {.out = out, .in = in, .master = master};
+    size_t n = b->op ? b->op->weight_bytes(b, out, in) : tn_cpu_weight_bytes(b, out, in);
+    size_t t = b->op ? b->op->weight_t_bytes(b, out, in) : tn_cpu_weight_t_bytes(b, out, in);
+    w.packed = aligned_alloc(64, (n + 63) / 64 * 64);
+    w.packed_t = aligned_alloc(64, (t + 63) / 64 * 64);
+    if (b->op) b->op->weight_pack(b, &w);
+    else tn_cpu_weight_pack(b, &w);
+    return w;
+}
+static void weight_free(tn_weight *w) {
+    free(w->packed);
+    free(w->packed_t);
+}
+
+/* One shape: y = x W^T, dx = dy W, dw += dy^T x against the reference, with gaps in the strides. */
+static void products(kernels k, tn_backend *c, tn_backend *r, int T, int out, int in, int kind, tn_mode mode, bool bias) {
+    int ldx = in + 3, ldy = out + 5;
+    size_t nx = (size_t)T * ldx, ny = (size_t)T * ldy, nw = (size_t)out * in;
+    float *x = numbers(nx, kind), *dy = numbers(ny, kind), *m = numbers(nw, kind), *bv = numbers((size_t)out, kind);
+    float *y0 = numbers(ny, kind), *dx0 = numbers(nx, kind), *dw0 = numbers(nw, kind);
+    float *y1 = tn_malloc(ny * 4), *dx1 = tn_malloc(nx * 4), *dw1 = tn_malloc(nw * 4);
+    memcpy(y1, y0, ny * 4);
+    memcpy(dx1, dx0, nx * 4);
+    memcpy(dw1, dw0, nw * 4);
+    tn_weight wr = weight(r, out, in, m), wc = weight(c, out, in, m);
+    r->op->gemm(r, mode, y0, ldy, x, ldx, &wr, bias ? bv : NULL, T);
+    tn_cpu_gemm(c, mode, y1, ldy, x, ldx, &wc, bias ? bv : NULL, T);
+    r->op->gemm_dx(r, mode, dx0, ldx, dy, ldy, &wr, T);
+    tn_cpu_gemm_dx(c, mode, dx1, ldx, dy, ldy, &wc, T);
+    r->op->gemm_dw(r, dw0, dy, ldy, x, ldx, T, out, in);
+    tn_cpu_gemm_dw(c, dw1, dy, ldy, x, ldx, T, out, in);
+    const char *f = "%s: %s, T=%d out=%d in=%d kind=%d mode=%d bias=%d threads=%d";
+    int th = tn_pool_threads(c->pool);
+    CHECK_MSG(same(y0, y1, ny), f, "gemm", k.name, T, out, in, kind, mode, bias, th);
+    CHECK_MSG(same(dx0, dx1, nx), f, "gemm_dx", k.name, T, out, in, kind, mode, bias, th);
+    CHECK_MSG(same(dw0, dw1, nw), f, "gemm_dw", k.name, T, out, in, kind, mode, bias, th);
+    weight_free(&wr);
+    weight_free(&wc);
+    float *all[] = {x, dy, m, bv, y0, dx0, dw0, y1, dx1, dw1};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) tn_free(all[i]);
+}
+
+static void every_kernel(void (*fn)(kernels, tn_backend *, tn_backend *), int threads) {
+    for (int i = 0; i < N_ALL; i++) {
+        tn_backend *c = open_cpu(ALL[i], threads);
+        if (!c) continue;
+        tn_backend *r = open_ref(ALL[i]);
+        fn(ALL[i], c, r);
+        tn_backend_free(c);
+        tn_backend_free(r);
+    }
+}
+
+static void edges(kernels k, tn_backend *c, tn_backend *r) {
+    static const int rows[] = {1, 2, 5, 13, 14, 15, 17, 33}, widths[] = {1, 2, 15, 31, 32, 33, 64, 67};
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 8; j++)
+            products(k, c, r, rows[i], widths[j], widths[(i * 3 + j * 5) % 8], NORMAL, (i + j) % 2 ? TN_ADD : TN_SET, i % 3 == 0);
+}
+TEST(gemm_edges_equal_the_reference) { every_kernel(edges, 1); }
+
+static void threads3(kernels k, tn_backend *c, tn_backend *r) {
+    products(k, c, r, 61, 97, 130, NORMAL, TN_SET, false);
+    products(k, c, r, 3, 300, 40, NORMAL, TN_ADD, true);
+    products(k, c, r, 128, 33, 48, NORMAL, TN_SET, true);
+}
+TEST(gemm_threads_do_not_change_the_bits) {
+    every_kernel(threads3, 2);
+    every_kernel(threads3, 3);
+}
+
+static void denormals(kernels k, tn_backend *c, tn_backend *r) {
+    for (int in = 1; in < 80; in += 26) products(k, c, r, 16, 40, in, TINY, TN_SET, false);
+}
+TEST(gemm_denormals) { every_kernel(denormals, 1); }
+
+static void specials(kernels k, tn_backend *c, tn_backend *r) {
+    for (int in = 1; in < 80; in += 26) products(k, c, r, 16, 40, in, SPECIAL, TN_ADD, true);
+}
+TEST(gemm_infinities_and_nans) { every_kernel(specials, 1); }
+
+/* Directed: a result one rounding below, at and above the smallest normal number. */
+TEST(gemm_tiny_after_rounding) {
+    for (int i = 0; i < N_ALL; i++) {
+        tn_backend *c = open_cpu(ALL[i], 1);
+        if (!c) continue;
+        /* 2^-126 - 2^-(126+s): below 2^-126 for s <= 24, rounds up to it for s >= 25 */
+        for (int s = 20; s < 30; s++) {
+            const float x[4] = {0x1p-60f, 0, -0x1p-100f, 0}, m[4] = {0x1p-66f, 0, ldexpf(1, -26 - s), 0};
+            float y, exact = fmaf(x[2], m[2], x[0] * m[0]);
+            tn_weight w = weight(c, 1, 4, m);
+            tn_cpu_gemm(c, TN_SET, &y, 1, x, 4, &w, NULL, 1);
+            float want = ALL[i].dtype == TN_BF16 && s <= 24 ? 0 : exact;
+            CHECK_MSG(memcmp(&y, &want, 4) == 0, "%s s=%d: %a, expected %a", ALL[i].name, s, (double)y, (double)want);
+            weight_free(&w);
+        }
+        tn_backend_free(c);
+    }
+}
+
+/* A row's bits do not depend on how many rows there are. */
+static void rows_alone(kernels k, tn_backend *c, tn_backend *r) {
+    enum { T = 40, OUT = 70, IN = 50 };
+    float *x = numbers(T * IN, NORMAL), *m = numbers(OUT * IN, NORMAL), y[T * OUT], one[OUT];
+    tn_weight w = weight(c, OUT, IN, m);
+    tn_cpu_gemm(c, TN_SET, y, OUT, x, IN, &w, NULL, T);
+    for (int t = 0; t < T; t++) {
+        tn_cpu_gemm(c, TN_SET, one, OUT, x + t * IN, IN, &w, NULL, 1);
+        CHECK_MSG(memcmp(one, y + t * OUT, sizeof one) == 0, "%s: row %d of %d", k.name, t, T);
+    }
+    weight_free(&w);
+    tn_free(x);
+    tn_free(m);
+}
+TEST(gemm_rows_are_independent) { every_kernel(rows_alone, 1); }
