@@ -1,0 +1,106 @@
+/* Forward: tokens of a forest to residual rows.
+ *
+ * T tokens, D hidden, H query heads, G key/value heads, d head_dim, F feed-forward, Q = (H+2G)d.
+ * backward.c is the mirror image of trunk_layer, block by block.
+ *
+ * The residual is updated in place when nothing is kept, and written to the layer's own buffer when
+ * it is; both give the same bits because x + y and y + x are the same number.                    */
+#include "model/run.h"
+
+int tn_layer_window(const tn_desc *d, int layer) { return layer >= d->window_from ? d->window : 0; }
+
+tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d) {
+    return (tn_attn){.n_tok = f->n_tok, .n_seg = f->n_seg, .seg = f->seg, .chain = f->chain,
+                     .row_block = f->row_block, .row_slot = f->row_slot, .desc_off = f->desc_off,
+                     .desc = f->desc, .heads = d->heads, .kv_heads = d->kv_heads,
+                     .head_dim = d->head_dim};
+}
+
+/* out = x + in W^T + bias, where out may be x. */
+static void residual(tn_backend *be, void *out, const void *x, const void *in, const tn_weight *w,
+                     const void *bias, int T) {
+    int D = w->out, I = w->in;
+    be->op->gemm(be, out == x ? TN_ADD : TN_SET, out, D, in, I, w, bias, T);
+    if (out != x) be->op->add(be, out, x, (size_t)T * (size_t)D);
+}
+
+static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a,
+                        void *pool, bool keep) {
+    tn_backend *be = m->be;
+    const tn_ops *op = be->op;
+    const tn_desc *d = &m->desc;
+    const tn_layer *w = &m->layer[l];
+    tn_saved *s = &r->saved[l];
+    int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
+    int Q = (H + 2 * G) * hd, K = (H + G) * hd;
+
+    /* attention */
+    op->rms_norm(be, r->xn, D, NULL, s->x, D, tn_param(m, w->in_norm), T, 1, D, d->norm_eps); /* [T,D] */
+    op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);          /* [T,Q] */
+    if (d->qk_norm) {
+        op->gather(be, s->qk, s->qkv, Q, r->iota, T, K);                                      /* [T,(H+G)d] */
+        op->rms_norm(be, s->qkv, Q, s->q_rstd, s->qk, K, tn_param(m, w->q_norm), T, H, hd, d->norm_eps);
+        op->rms_norm(be, tn_at(be, s->qkv, (size_t)(H * hd)), Q, s->k_rstd,
+                     tn_at(be, s->qk, (size_t)(H * hd)), K, tn_param(m, w->k_norm), T, G, hd, d->norm_eps);
+    }
+    op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);          /* q and k */
+    op->kv_write(be, pool, s->qkv, Q, a);
+    op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);                   /* [T,Hd] */
+    residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);                     /* [T,D] */
+
+    /* feed-forward */
+    op->rms_norm(be, r->xn, D, NULL, s->mid, D, tn_param(m, w->post_norm), T, 1, D, d->norm_eps);
+    op->gemm(be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, tn_param(m, w->gate_up_bias), T); /* [T,2F] */
+    op->act_gate(be, d->act, r->h, s->gu, T, F);                                              /* [T,F] */
+    residual(be, r->saved[l + 1].x, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);    /* [T,D] */
+}
+
+void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
+                      const tn_attn *a, char *pool, size_t pool_stride, bool keep) {
+    const tn_desc *d = &m->desc;
+    tn_attn view = *a;
+    view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
+    m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, a->n_tok, d->hidden); /* [T,D] */
+    for (int l = 0; l < d->layers; l++) {
+        view.window = tn_layer_window(d, l);
+        trunk_layer(r, m, l, pos, &view, pool + (size_t)l * pool_stride, keep);
+    }
+    r->n_tok = a->n_tok;
+    r->kept = keep;
+    r->dx_ready = false;
+}
+
+/* Room for the forest's blocks; grows to the largest forest seen. */
+static tn_status reserve_blocks(tn_run *r, const tn_model *m, int n, tn_err *e) {
+    if (n <= r->cap_block) return TN_OK;
+    int cap = n + n / 4;
+    size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
+    size_t bytes = one * (size_t)cap * (size_t)(r->keep ? r->layers : 1);
+    char *p = tn_big_alloc(bytes);
+    if (!p) return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", cap, bytes >> 20);
+    tn_big_free(r->pool, r->pool_bytes);
+    r->pool = p;
+    r->pool_bytes = bytes;
+    r->cap_block = cap;
+    return TN_OK;
+}
+
+tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e) {
+    TN_TRY(tn_run_check(r, m, e));
+    r->n_tok = 0;
+    if (f->n_tok < 1) return tn_fail(e, TN_ARG, "a forward needs at least one token");
+    if (f->n_tok > r->max_tok)
+        return tn_fail(e, TN_BUG, "%d tokens in a run made for %d", f->n_tok, r->max_tok);
+    for (int i = 0; i < f->n_tok; i++) {
+        if (f->ids[i] < 0 || f->ids[i] >= m->desc.vocab)
+            return tn_fail(e, TN_ARG, "token id %d (row %d) is outside the model's vocabulary of %d",
+                           f->ids[i], i, m->desc.vocab);
+        if (f->pos[i] < 0 || f->pos[i] >= r->max_pos)
+            return tn_fail(e, TN_ARG, "position %d is beyond the %d positions of this run", f->pos[i], r->max_pos);
+    }
+    TN_TRY(reserve_blocks(r, m, f->n_block, e));
+    tn_attn a = tn_attn_of(f, &m->desc);
+    size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
+    tn_trunk_forward(r, m, f->ids, f->pos, &a, r->pool, r->keep ? one * (size_t)r->cap_block : 0, r->keep);
+    return TN_OK;
+}

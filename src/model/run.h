@@ -1,0 +1,64 @@
+/* Inside of a run: the buffers that forward, heads and backward share. Only src/model includes this.
+ *
+ * Per layer, backward needs the two residual inputs, q/k/v after RoPE (and q, k before their norm),
+ * the attention output with its log-sum-exp, the key/value blocks, and gate|up. Normed rows and the
+ * gated product are made again. Without `keep` every layer uses the same buffers, in place.        */
+#ifndef TN_MODEL_RUN_H
+#define TN_MODEL_RUN_H
+#include "model/model.h"
+
+typedef struct tn_saved {
+    void *x;       /* [T, D] residual entering the layer */
+    void *mid;     /* [T, D] residual after attention; without keep the same buffer as x */
+    void *qkv;     /* [T, (H+2G)d] after norm and RoPE */
+    void *qk;      /* [T, (H+G)d] before their norm; NULL without qk_norm */
+    void *q_rstd;  /* [T, H] */
+    void *k_rstd;  /* [T, G] */
+    void *att;     /* [T, Hd] */
+    void *lse;     /* [T, H]; NULL without keep */
+    void *gu;      /* [T, 2F] gate, up */
+} tn_saved;
+
+struct tn_run {
+    tn_backend *be;
+    int vocab, hidden, layers, heads, kv_heads, head_dim, ffn; /* the shape it was made for */
+    int max_tok, max_rows, max_pos;
+    bool keep;
+    char *slab;                 /* everything but the block pool */
+    size_t slab_bytes;
+    tn_saved *saved;            /* [layers + 1]; the last has only x: the final residual */
+    void *cos, *sin;            /* [max_pos, rot/2] */
+    void *xn, *h;               /* [T, D] normed rows, [T, F] gated product */
+    void *dx, *dxn, *dh, *dgu, *dqkv, *datt; /* keep only: gradients of the buffers above */
+    void *rstd;                 /* [max(T, R)] */
+    void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
+    double *coef[5];            /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
+    int32_t *row_id, *target;   /* [R] compacted */
+    int32_t *iota;              /* [T] 0, 1, 2, ... */
+    char *pool;                 /* key/value blocks: cap_block per layer with keep, else for one layer */
+    size_t pool_bytes;
+    int cap_block;
+    int n_tok;                  /* rows of the last forward */
+    bool kept;                  /* backward is possible */
+    bool dx_ready;              /* some head has put its gradient into dx */
+};
+
+/* The layers on given rows; `pool` is layer 0's blocks and layer l's start at pool + l*pool_stride. */
+void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
+                      const tn_attn *a, char *pool, size_t pool_stride, bool keep);
+tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */
+/* Attention view of a forest, or what layer `l` adds to one: window and scale. */
+tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d);
+int tn_layer_window(const tn_desc *d, int layer);
+
+static inline const void *tn_param(const tn_model *m, size_t off) { /* NULL for TN_NONE */
+    return off == TN_NONE ? NULL : tn_cat(m->be, m->trunk->data, off);
+}
+static inline void *tn_param_grad(const tn_model *m, size_t off) {
+    return off == TN_NONE ? NULL : tn_at(m->be, m->trunk->grad, off);
+}
+/* Gradient of a trunk matrix: same place in the gradient slab as its master in the data slab. */
+static inline void *tn_weight_grad(const tn_model *m, const tn_weight *w) {
+    return (char *)m->trunk->grad + ((const char *)w->master - (const char *)m->trunk->data);
+}
+#endif
