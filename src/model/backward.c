@@ -68,7 +68,7 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     a.scale = 1.0 / __builtin_sqrt((double)m->desc.head_dim);
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     for (int l = m->desc.layers - 1; l >= 0; l--) {
-        a.window = tn_layer_window(&m->desc, l);
+        a.window = tn_desc_window(&m->desc, l);
         trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block);
     }
     m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok, m->desc.hidden);

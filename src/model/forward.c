@@ -7,8 +7,6 @@
  * it is; both give the same bits because x + y and y + x are the same number.                    */
 #include "model/run.h"
 
-int tn_layer_window(const tn_desc *d, int layer) { return layer >= d->window_from ? d->window : 0; }
-
 tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d) {
     return (tn_attn){.n_tok = f->n_tok, .n_seg = f->n_seg, .seg = f->seg, .chain = f->chain,
                      .row_block = f->row_block, .row_slot = f->row_slot, .desc_off = f->desc_off,
@@ -62,7 +60,7 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
     view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
     m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, a->n_tok, d->hidden); /* [T,D] */
     for (int l = 0; l < d->layers; l++) {
-        view.window = tn_layer_window(d, l);
+        view.window = tn_desc_window(d, l);
         trunk_layer(r, m, l, pos, &view, pool + (size_t)l * pool_stride, keep);
     }
     r->n_tok = a->n_tok;

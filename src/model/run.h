@@ -47,9 +47,8 @@ struct tn_run {
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
                       const tn_attn *a, char *pool, size_t pool_stride, bool keep);
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */
-/* Attention view of a forest, or what layer `l` adds to one: window and scale. */
+/* Attention view of a forest, all but window and scale. */
 tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d);
-int tn_layer_window(const tn_desc *d, int layer);
 
 static inline const void *tn_param(const tn_model *m, size_t off) { /* NULL for TN_NONE */
     return off == TN_NONE ? NULL : tn_cat(m->be, m->trunk->data, off);

@@ -1,0 +1,273 @@
+/* Paged key/value cache: sequences as lists of pages of 32 keys, shared by reference count.
+ *
+ * Page p is block p of every layer's pool. A sequence is a chain of (page, position, keys filled);
+ * each segment starts a fresh page, which gives the blocks, hence the bits, of the same segments in
+ * a forest. A page that two sequences hold is only read: whoever appends to its free slots first
+ * takes a copy.                                                                                   */
+#include "model/run.h"
+#include <string.h>
+
+typedef struct kv_seq {
+    bool open, frozen;   /* frozen: forked and not yet appended to */
+    int length;          /* tokens */
+    int own;             /* index in page of the current segment's first page */
+    int n_page;
+    tn_kblock *page;
+    size_t cap;
+    /* While a call is planned: state after the items looked at so far. */
+    int plan_len, plan_pages; /* tokens in all; pages taken */
+    int plan_last;           /* keys in the last page, 32 when a fresh one is needed */
+    bool plan_shared;        /* the last page is shared and would have to be copied */
+    bool plan_touched;
+} kv_seq;
+
+struct tn_kv {
+    tn_backend *be;
+    int layers, kv_heads, head_dim;
+    int pages, max_seqs, max_pos, n_free;
+    size_t block_bytes, pool_bytes;
+    char *pool;          /* [layers][pages] blocks */
+    int32_t *ref;        /* [pages] sequences that hold the page */
+    int32_t *free_list;  /* [n_free] */
+    kv_seq *seq;         /* [max_seqs] */
+    /* attention view of the call under way, grown to the largest seen */
+    tn_aseg *seg;
+    tn_kblock *chain;
+    int32_t *ids, *pos, *row_block, *row_slot;
+    size_t cap_seg, cap_chain, cap_ids, cap_pos, cap_block, cap_slot;
+};
+
+int tn_kv_pages_for(int tokens) { return (tokens + TN_KV_BLOCK - 1) / TN_KV_BLOCK; }
+int tn_kv_free_pages(const tn_kv *kv) { return kv->n_free; }
+
+tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int max_pos, tn_err *e) {
+    *out = NULL;
+    if (pages < 1 || max_seqs < 1 || max_pos < 1)
+        return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d", pages,
+                       max_seqs, max_pos);
+    const tn_desc *d = &m->desc;
+    tn_kv *kv = tn_calloc(1, sizeof *kv);
+    if (!kv) return tn_fail(e, TN_NOMEM, "no memory for a key/value cache");
+    *kv = (tn_kv){.be = m->be, .layers = d->layers, .kv_heads = d->kv_heads, .head_dim = d->head_dim,
+                  .pages = pages, .max_seqs = max_seqs, .max_pos = max_pos};
+    kv->block_bytes = m->be->op->kv_block_bytes(m->be, d->kv_heads, d->head_dim);
+    kv->pool_bytes = kv->block_bytes * (size_t)pages * (size_t)d->layers;
+    kv->pool = tn_big_alloc(kv->pool_bytes);
+    kv->ref = tn_calloc((size_t)pages, sizeof *kv->ref);
+    kv->free_list = tn_calloc((size_t)pages, sizeof *kv->free_list);
+    kv->seq = tn_calloc((size_t)max_seqs, sizeof *kv->seq);
+    bool ok = kv->pool && kv->ref && kv->free_list && kv->seq;
+    size_t usual = (size_t)tn_kv_pages_for(max_pos) + 4;
+    for (int i = 0; ok && i < max_seqs; i++) ok = TN_GROW(kv->seq[i].page, kv->seq[i].cap, usual);
+    if (!ok) {
+        size_t mb = kv->pool_bytes >> 20;
+        tn_kv_free(kv);
+        return tn_fail(e, TN_NOMEM, "no memory for %d pages of keys and values (%zu MB); take a smaller "
+                       "batch or fewer new tokens", pages, mb);
+    }
+    for (int i = 0; i < pages; i++) kv->free_list[i] = pages - 1 - i; /* page 0 first */
+    kv->n_free = pages;
+    *out = kv;
+    return TN_OK;
+}
+
+void tn_kv_free(tn_kv *kv) {
+    if (!kv) return;
+    for (int i = 0; kv->seq && i < kv->max_seqs; i++) tn_free(kv->seq[i].page);
+    tn_big_free(kv->pool, kv->pool_bytes);
+    tn_free(kv->ref);
+    tn_free(kv->free_list);
+    tn_free(kv->seq);
+    tn_free(kv->seg);
+    tn_free(kv->chain);
+    tn_free(kv->ids);
+    tn_free(kv->pos);
+    tn_free(kv->row_block);
+    tn_free(kv->row_slot);
+    tn_free(kv);
+}
+
+/* ---------------- sequences ---------------- */
+
+static bool is_open(const tn_kv *kv, int seq) { return seq >= 0 && seq < kv->max_seqs && kv->seq[seq].open; }
+
+int tn_kv_length(const tn_kv *kv, int seq) { return is_open(kv, seq) ? kv->seq[seq].length : -1; }
+
+int tn_kv_open(tn_kv *kv) {
+    for (int i = 0; i < kv->max_seqs; i++) {
+        kv_seq *s = &kv->seq[i];
+        if (s->open) continue;
+        *s = (kv_seq){.open = true, .page = s->page, .cap = s->cap};
+        return i;
+    }
+    return -1;
+}
+
+int tn_kv_fork(tn_kv *kv, int from) {
+    if (!is_open(kv, from)) return -1;
+    int i = tn_kv_open(kv);
+    if (i < 0) return -1;
+    const kv_seq *a = &kv->seq[from];
+    kv_seq *b = &kv->seq[i];
+    if (!TN_GROW(b->page, b->cap, (size_t)a->n_page + 1)) {
+        b->open = false;
+        return -1;
+    }
+    if (a->n_page) memcpy(b->page, a->page, (size_t)a->n_page * sizeof *b->page);
+    b->n_page = a->n_page;
+    b->length = a->length;
+    b->own = a->own;
+    b->frozen = a->length > 0;
+    for (int p = 0; p < b->n_page; p++) kv->ref[b->page[p].block]++;
+    return i;
+}
+
+static void release_page(tn_kv *kv, int32_t p) {
+    if (--kv->ref[p] == 0) kv->free_list[kv->n_free++] = p;
+}
+
+void tn_kv_close(tn_kv *kv, int seq) {
+    if (!is_open(kv, seq)) return;
+    kv_seq *s = &kv->seq[seq];
+    for (int p = s->n_page - 1; p >= 0; p--) release_page(kv, s->page[p].block);
+    s->open = false;
+    s->n_page = s->length = 0;
+}
+
+static int32_t take_page(tn_kv *kv) {
+    int32_t p = kv->free_list[--kv->n_free];
+    kv->ref[p] = 1;
+    return p;
+}
+
+/* ---------------- planning a call ---------------- */
+
+/* Pages that an item takes, after the items of this call before it. */
+static int item_pages(tn_kv *kv, const tn_kv_item *it) {
+    kv_seq *s = &kv->seq[it->seq];
+    if (!s->plan_touched) {
+        s->plan_touched = true;
+        s->plan_len = s->length;
+        s->plan_pages = 0;
+        s->plan_last = s->n_page ? s->page[s->n_page - 1].n : TN_KV_BLOCK;
+        s->plan_shared = s->n_page && kv->ref[s->page[s->n_page - 1].block] > 1;
+    }
+    int room = it->new_segment ? 0 : TN_KV_BLOCK - s->plan_last, copies = 0;
+    if (room > 0 && s->plan_shared) copies = 1;
+    int rest = it->n > room ? it->n - room : 0;
+    s->plan_last = rest ? (rest - 1) % TN_KV_BLOCK + 1 : s->plan_last + it->n;
+    s->plan_shared = false;
+    s->plan_len += it->n;
+    s->plan_pages += tn_kv_pages_for(rest);
+    return copies + tn_kv_pages_for(rest);
+}
+
+static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *it, int i, tn_err *e) {
+    if (!is_open(kv, it->seq)) return tn_fail(e, TN_BUG, "item %d: sequence %d is not open", i, it->seq);
+    if (it->n < 1) return tn_fail(e, TN_ARG, "item %d: appends %d tokens", i, it->n);
+    const kv_seq *s = &kv->seq[it->seq];
+    if (s->frozen && !s->plan_touched && !it->new_segment)
+        return tn_fail(e, TN_BUG, "item %d: sequence %d was forked: it must start a new segment", i, it->seq);
+    int have = s->plan_touched ? s->plan_len : s->length;
+    int limit = kv->max_pos < r->max_pos ? kv->max_pos : r->max_pos;
+    if (it->n > limit - have)
+        return tn_fail(e, TN_ARG, "item %d: %d tokens after %d go beyond the %d positions", i, it->n, have, limit);
+    for (int k = 0; k < it->n; k++)
+        if (it->ids[k] < 0 || it->ids[k] >= m->desc.vocab)
+            return tn_fail(e, TN_ARG, "item %d: token id %d is outside the model's vocabulary of %d", i,
+                           it->ids[k], m->desc.vocab);
+    return TN_OK;
+}
+
+/* Checks all items and the pages they need together; changes no sequence. */
+static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
+                           int *rows, size_t *chain, tn_err *e) {
+    int need = 0;
+    *rows = 0;
+    *chain = 0;
+    for (int i = 0; i < n; i++)
+        if (is_open(kv, items[i].seq)) kv->seq[items[i].seq].plan_touched = false;
+    for (int i = 0; i < n; i++) {
+        TN_TRY(check_item(r, m, kv, &items[i], i, e));
+        need += item_pages(kv, &items[i]);
+        *rows += items[i].n;
+        *chain += (size_t)kv->seq[items[i].seq].n_page + (size_t)kv->seq[items[i].seq].plan_pages;
+        if (*rows > r->max_tok)
+            return tn_fail(e, TN_BUG, "more than the %d tokens that the run was made for", r->max_tok);
+    }
+    if (need > kv->n_free)
+        return tn_fail(e, TN_NOMEM, "the key/value cache has %d free pages and this step needs %d", kv->n_free, need);
+    for (int i = 0; i < n; i++) {
+        kv_seq *s = &kv->seq[items[i].seq];
+        if (!TN_GROW(s->page, s->cap, (size_t)s->n_page + (size_t)s->plan_pages))
+            return tn_fail(e, TN_NOMEM, "no memory for a page list");
+    }
+    return TN_OK;
+}
+
+/* ---------------- one forward ---------------- */
+
+/* The last page becomes this sequence's alone. */
+static void unshare_last(tn_kv *kv, kv_seq *s) {
+    tn_kblock *last = &s->page[s->n_page - 1];
+    if (kv->ref[last->block] == 1) return;
+    int32_t to = take_page(kv);
+    for (int l = 0; l < kv->layers; l++) {
+        char *base = kv->pool + (size_t)l * (size_t)kv->pages * kv->block_bytes;
+        memcpy(base + (size_t)to * kv->block_bytes, base + (size_t)last->block * kv->block_bytes, kv->block_bytes);
+    }
+    release_page(kv, last->block);
+    last->block = to;
+}
+
+/* Gives every new token its page and slot; rows [at, at + n) of the call. */
+static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
+    kv_seq *s = &kv->seq[it->seq];
+    bool fresh = it->new_segment || s->n_page == 0;
+    if (fresh) s->own = s->n_page;
+    else if (s->page[s->n_page - 1].n < TN_KV_BLOCK) unshare_last(kv, s);
+    for (int k = 0; k < it->n; k++) {
+        if (fresh || s->page[s->n_page - 1].n == TN_KV_BLOCK)
+            s->page[s->n_page++] = (tn_kblock){.block = take_page(kv), .pos = s->length};
+        fresh = false;
+        tn_kblock *last = &s->page[s->n_page - 1];
+        kv->ids[at + k] = it->ids[k];
+        kv->pos[at + k] = s->length++;
+        kv->row_block[at + k] = last->block;
+        kv->row_slot[at + k] = last->n++;
+    }
+    s->frozen = false;
+}
+
+tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e) {
+    TN_TRY(tn_run_check(r, m, e));
+    r->n_tok = 0;
+    if (kv->be != m->be || kv->layers != m->desc.layers || kv->kv_heads != m->desc.kv_heads ||
+        kv->head_dim != m->desc.head_dim)
+        return tn_fail(e, TN_BUG, "this key/value cache was made for a model of another shape");
+    if (n < 1) return tn_fail(e, TN_ARG, "a forward needs at least one token");
+    int rows;
+    size_t most;
+    TN_TRY(plan_call(r, m, kv, items, n, &rows, &most, e));
+    size_t T = (size_t)rows;
+    if (!TN_GROW(kv->seg, kv->cap_seg, (size_t)n) || !TN_GROW(kv->chain, kv->cap_chain, most) ||
+        !TN_GROW(kv->ids, kv->cap_ids, T) || !TN_GROW(kv->pos, kv->cap_pos, T) ||
+        !TN_GROW(kv->row_block, kv->cap_block, T) || !TN_GROW(kv->row_slot, kv->cap_slot, T))
+        return tn_fail(e, TN_NOMEM, "no memory for a step of %d tokens", rows);
+    int at = 0, chain = 0;
+    for (int i = 0; i < n; i++) {
+        kv_seq *s = &kv->seq[items[i].seq];
+        int pos = s->length;
+        append_item(kv, &items[i], at);
+        kv->seg[i] = (tn_aseg){.start = at, .len = items[i].n, .pos = pos, .chain = chain,
+                               .n_chain = s->n_page, .own = s->own};
+        memcpy(kv->chain + chain, s->page, (size_t)s->n_page * sizeof *kv->chain);
+        chain += s->n_page;
+        at += items[i].n;
+    }
+    tn_attn a = {.n_tok = rows, .n_seg = n, .seg = kv->seg, .chain = kv->chain, .row_block = kv->row_block,
+                 .row_slot = kv->row_slot, .heads = m->desc.heads, .kv_heads = kv->kv_heads,
+                 .head_dim = kv->head_dim};
+    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->pool, (size_t)kv->pages * kv->block_bytes, false);
+    return TN_OK;
+}
