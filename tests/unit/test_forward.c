@@ -41,6 +41,7 @@ static void rows_add(int row, int s, int t, table out) { /* the row that predict
 }
 
 static void rows_score(tn_run *run, const tn_model *m) {
+    if (R.n == 0) return;
     static double logp[MAX_TOK], lse[MAX_TOK], entropy[MAX_TOK];
     tn_lm q = {.n = R.n, .rows = R.row, .target = R.target, .inv_temp = 1 / 0.9, .logp = logp, .lse = lse,
                .entropy = entropy};
@@ -108,48 +109,28 @@ static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_
         }
 }
 
-/* Sequences enter and leave a running batch; prompts are prefilled in pieces of `chunk`, and with `fork`
- * once for all answers. A sequence's segments are its prompt and its answer. */
-static void score_cached(tn_run *run, const tn_model *m, tn_kv *kv, int width, int chunk, bool fork) {
+/* Sequences enter and leave a running batch; prompts are prefilled in pieces of `chunk`. A sequence's
+ * segments are its prompt and its answer. */
+static void score_cached(tn_run *run, const tn_model *m, tn_kv *kv, int width, int chunk, table out) {
     struct { int s, slot, done; } live[N_SEQ];
     tn_kv_item item[N_SEQ];
     int n_live = 0, next = 0, pages = tn_kv_free_pages(kv);
     while (next < N_SEQ || n_live) {
         while (next < N_SEQ && n_live < width) {
-            int slot = -1, done = 0;
-            for (int i = 0; fork && i < n_live; i++) /* a sister whose prompt is just complete */
-                if (live[i].s / N_ANSWER == next / N_ANSWER && live[i].done == seqs[live[i].s].n_prompt) {
-                    slot = tn_kv_fork(kv, live[i].slot);
-                    done = live[i].done;
-                    for (int t = 1; t < done; t++) got[next][t] = got[live[i].s][t];
-                    if (done < seqs[next].n) got[next][done] = (numbers){0};
-                    break;
-                }
-            if (slot < 0) slot = tn_kv_open(kv);
-            CHECK(slot >= 0);
             live[n_live].s = next++;
-            live[n_live].slot = slot;
-            live[n_live++].done = done;
+            live[n_live].done = 0;
+            CHECK((live[n_live++].slot = tn_kv_open(kv)) >= 0);
         }
-        int at = 0, n = 0;
+        int at = 0;
         for (int i = 0; i < n_live; i++) {
-            int s = live[i].s, t = live[i].done, np = seqs[s].n_prompt;
-            int left = t < np ? np - t : seqs[s].n - t, k = t < np && left > chunk ? chunk : t < np ? left : 1;
-            item[n++] = (tn_kv_item){.seq = live[i].slot, .ids = seqs[s].ids + t, .n = k, .new_segment = t == 0 || t == np};
-            for (int j = 0; j < k; j++) rows_add(at + j, s, t + j + 1, got);
+            int s = live[i].s, t = live[i].done, left = seqs[s].n_prompt - t;
+            int k = left <= 0 ? 1 : left < chunk ? left : chunk;
+            item[i] = (tn_kv_item){live[i].slot, seqs[s].ids + t, k, t == 0 || left == 0};
+            for (int j = 0; j < k; j++) rows_add(at + j, s, t + j + 1, out);
             at += k;
             live[i].done += k;
         }
-        CHECK_OK(tn_forward_kv(run, m, kv, item, n, e));
-        rows_score(run, m);
-        if (fork) /* answers that start from another's prompt take its last row's logits for their own first token */
-            for (int i = 0; i < n_live; i++)
-                for (int s = live[i].s + 1; s < N_SEQ && s / N_ANSWER == live[i].s / N_ANSWER; s++)
-                    if (live[i].done == seqs[s].n_prompt) {
-                        int row = 0;
-                        for (int j = 0; j <= i; j++) row += item[j].n;
-                        rows_add(row - 1, s, seqs[s].n_prompt, got);
-                    }
+        CHECK_OK(tn_forward_kv(run, m, kv, item, n_live, e));
         rows_score(run, m);
         for (int i = 0; i < n_live;) {
             if (live[i].done < seqs[live[i].s].n) {
@@ -163,16 +144,44 @@ static void score_cached(tn_run *run, const tn_model *m, tn_kv *kv, int width, i
     CHECK(tn_kv_free_pages(kv) == pages);
 }
 
+/* Each prompt is computed once, its answers are forks that grow together. */
+static void score_forked(tn_run *run, const tn_model *m, tn_kv *kv, table out) {
+    for (int p = 0; p < N_PROMPT; p++) {
+        int s0 = p * N_ANSWER, np = seqs[s0].n_prompt, slot[N_ANSWER], root = tn_kv_open(kv), n = 1;
+        tn_kv_item item[N_ANSWER] = {{root, seqs[s0].ids, np, true}};
+        CHECK_OK(tn_forward_kv(run, m, kv, item, 1, e));
+        for (int a = 0; a < N_ANSWER; a++) {
+            slot[a] = tn_kv_fork(kv, root);
+            for (int t = 1; t <= np; t++) rows_add(t - 1, s0 + a, t, out);
+        }
+        rows_score(run, m);
+        tn_kv_close(kv, root);
+        for (int t = np; n; t++) {
+            n = 0;
+            for (int a = 0; a < N_ANSWER; a++) {
+                if (t >= seqs[s0 + a].n) continue;
+                rows_add(n, s0 + a, t + 1, out);
+                item[n++] = (tn_kv_item){slot[a], seqs[s0 + a].ids + t, 1, t == np};
+            }
+            if (n) CHECK_OK(tn_forward_kv(run, m, kv, item, n, e));
+            rows_score(run, m);
+        }
+        for (int a = 0; a < N_ANSWER; a++) tn_kv_close(kv, slot[a]);
+    }
+}
+
 static void check_cached(const char *what, tn_run *run, const tn_model *m) {
     tn_kv *kv = NULL;
     CHECK_OK(tn_kv_new(&kv, m, N_SEQ * 8, N_SEQ, 160, e));
     if (!kv) return;
-    score_cached(run, m, kv, 1, 1, false);
+    score_cached(run, m, kv, 1, 1, got);
     compare(what, "token by token");
-    score_cached(run, m, kv, N_SEQ, 1000, false);
+    score_cached(run, m, kv, N_SEQ, 1000, got);
     compare(what, "decode of 64");
-    score_cached(run, m, kv, 9, 13, false);
+    score_cached(run, m, kv, 9, 13, got);
     compare(what, "decode of 9, prefill in pieces of 13");
+    score_forked(run, m, kv, got);
+    compare(what, "forks of one prompt");
     tn_kv_free(kv);
 }
 
