@@ -1,0 +1,438 @@
+/* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden states and
+ * the gradient of the mean negative log-likelihood. */
+#include "conf/conf.h"
+#include "data/rows.h"
+#include "model/params.h"
+#include "model/safetensors.h"
+#include <string.h>
+
+extern const tn_verb tn_verb_score;
+
+typedef struct score_opts {
+    const char *model, *input, *out, *logits, *grads, *dtype, *backend, *kernels, *seam, *chat_template;
+    tn_opt_list hidden;
+    int64_t threads, batch_size, max_batch_tokens;
+} score_opts;
+
+#define AT(f) offsetof(score_opts, f)
+static const tn_opt_row score_rows[] = {
+    {.name = "model", .type = TN_OPT_STRING, .offset = AT(model), .synonyms = "model-name-or-path", .metavar = "DIR",
+     .help = "Hugging Face folder of the model."},
+    {.name = "input", .type = TN_OPT_STRING, .offset = AT(input), .synonyms = "data", .metavar = "FILE",
+     .help = "Rows, JSONL or .jsonl.gz; - reads standard input."},
+    {.name = "out", .type = TN_OPT_STRING, .offset = AT(out), .def = "-", .metavar = "FILE",
+     .help = "Where the result rows go; - is standard output."},
+    {.name = "logits", .type = TN_OPT_STRING, .offset = AT(logits), .metavar = "FILE",
+     .help = "Write the logits of row K as tensor row.K [tokens, vocabulary] to this safetensors file."},
+    {.name = "grads", .type = TN_OPT_STRING, .offset = AT(grads), .metavar = "FILE",
+     .help = "Write the gradient of the mean negative log-likelihood over all scored tokens of all rows, under the "
+             "tensors' Hugging Face names, to this safetensors file."},
+    {.name = "hidden", .type = TN_OPT_LIST, .offset = AT(hidden), .metavar = "LAYER FILE",
+     .help = "Write the hidden states after layer LAYER (0: embeddings; layers + 1: after the final norm) of row K as "
+             "tensor row.K [tokens, hidden] to this safetensors file."},
+    {.name = "dtype", .type = TN_OPT_CHOICE, .offset = AT(dtype), .def = "bfloat16", .choices = "bfloat16|float32",
+     .synonyms = "torch-dtype", .help = "Type of the operands of matrix products; everything else is float32."},
+    {.name = "backend", .type = TN_OPT_CHOICE, .offset = AT(backend), .def = "cpu", .choices = "cpu|ref",
+     .help = "cpu, or ref: the slow definition that cpu must equal."},
+    {.name = "kernels", .type = TN_OPT_STRING, .offset = AT(kernels), .metavar = "NAME",
+     .help = "Kernels of the cpu backend instead of the machine's best: scalar, avx2, avx512, avx512bf16, amx."},
+    {.name = "threads", .type = TN_OPT_INT, .offset = AT(threads), .def = "0", .min = 0, .max = 1024, .metavar = "N",
+     .help = "Threads; 0 takes every CPU. The numbers do not depend on it."},
+    {.name = "batch-size", .type = TN_OPT_INT, .offset = AT(batch_size), .def = "64", .min = 1, .max = 1000000,
+     .synonyms = "per-device-eval-batch-size", .metavar = "N",
+     .help = "Most rows in one forward. The numbers do not depend on it."},
+    {.name = "max-batch-tokens", .type = TN_OPT_INT, .offset = AT(max_batch_tokens), .def = "2048", .min = 1,
+     .max = 1 << 24, .metavar = "N", .help = "Most tokens in one forward, unless a single row is longer."},
+    {.name = "seam", .type = TN_OPT_CHOICE, .offset = AT(seam), .def = "trl", .choices = "trl|force",
+     .help = "Where a completion begins: after the common prefix of the ids of prompt and of prompt+completion (trl), "
+             "or the ids of the prompt followed by those of the completion (force)."},
+    {.name = "chat-template", .type = TN_OPT_STRING, .offset = AT(chat_template), .metavar = "NAME|FILE",
+     .help = "Chat template instead of the checkpoint's."},
+    TN_OPT_LAST};
+static const tn_opt_row *const score_tables[] = {score_rows, NULL};
+
+/* ---------------- state of one invocation ---------------- */
+
+typedef struct score_job {
+    score_opts opt;
+    int hidden_layer;
+    const char *hidden_path;
+    tn_backend *be;
+    tn_model *model;
+    tn_tokenizer *tok;
+    tn_row *row;
+    size_t n_row, cap_row;
+    long n_scored;            /* over all rows */
+    int longest, longest_short; /* row; and of those within the rotary embedding's original length */
+    int max_tok, max_rows;    /* of a batch */
+    tn_run *run;
+    int run_pos;              /* positions that the run was made for */
+    tn_forest forest;
+    /* of a batch */
+    int32_t *rows, *target;   /* [max_rows] */
+    double *logp, *lse, *d_logp;
+    double *score;            /* [batch] */
+    float **logits;           /* [n_row] */
+    void **hidden;            /* [n_row] */
+    tn_out *out;
+} score_job;
+
+static bool is_reward(const score_job *j) { return j->model->head != NULL; }
+
+static tn_status check_options(score_job *j, tn_err *e) {
+    const score_opts *o = &j->opt;
+    if (!o->model) return tn_fail(e, TN_ARG, "score needs --model DIR");
+    if (!o->input) return tn_fail(e, TN_ARG, "score needs --input ROWS.jsonl");
+    if (o->hidden.n == 0) return TN_OK;
+    char *end = NULL;
+    if (o->hidden.n == 2) j->hidden_layer = (int)strtol(o->hidden.v[0], &end, 10);
+    if (o->hidden.n != 2 || end == o->hidden.v[0] || *end)
+        return tn_fail(e, TN_ARG, "--hidden takes a layer number and a file: --hidden 3 states.safetensors");
+    j->hidden_path = o->hidden.v[1];
+    return TN_OK;
+}
+
+static tn_status open_model(score_job *j, tn_err *e) {
+    const score_opts *o = &j->opt;
+    tn_dtype dtype = strcmp(o->dtype, "float32") == 0 ? TN_F32 : TN_BF16;
+    TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
+    TN_TRY(tn_model_load(&j->model, o->model, j->be, &(tn_load){.train = o->grads != NULL}, e));
+    if (o->grads && is_reward(j))
+        return tn_fail(e, TN_ARG, "--grads is the gradient of the log-likelihood and %s is a reward model", o->model);
+    if (o->logits && is_reward(j))
+        return tn_fail(e, TN_ARG, "--logits needs a language model and %s is a reward model", o->model);
+    if (o->hidden.n && (j->hidden_layer < 0 || j->hidden_layer > j->model->desc.layers + 1))
+        return tn_fail(e, TN_ARG, "--hidden %d: the model has hidden states 0 to %d", j->hidden_layer,
+                       j->model->desc.layers + 1);
+    if (o->grads) TN_TRY(tn_model_trainable(j->model, e));
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, o->model, "tokenizer.json");
+    bool has = tn_exists(path.s);
+    tn_str_free(&path);
+    if (has) TN_TRY(tn_tokenizer_load(&j->tok, o->model, e));
+    if (o->chat_template && !j->tok)
+        return tn_fail(e, TN_ARG, "--chat-template needs a tokenizer and %s has none", o->model);
+    return o->chat_template ? tn_chat_set(j->tok, o->chat_template, e) : TN_OK;
+}
+
+static tn_status read_rows(score_job *j, tn_err *e) {
+    const tn_row_how how = {.tokenizer = j->tok, .vocab = j->model->desc.vocab,
+                            .seam = strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
+    tn_lines *lines = NULL;
+    tn_status st = tn_lines_open(&lines, j->opt.input, (size_t)1 << 28, e);
+    while (st == TN_OK) {
+        json_t *row = NULL;
+        TN_GO(tn_jsonl_next(lines, j->opt.input, &row, e), done);
+        if (!row) break;
+        char where[512];
+        snprintf(where, sizeof where, "%s:%ld", j->opt.input, tn_lines_number(lines));
+        if (!TN_GROW(j->row, j->cap_row, j->n_row + 1)) st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+        else st = tn_row_read(&j->row[j->n_row++], row, &how, where, e);
+        json_decref(row);
+    }
+done:
+    tn_lines_close(lines);
+    if (st == TN_OK && j->n_row == 0) return tn_fail(e, TN_FORMAT, "%s has no rows", j->opt.input);
+    for (size_t i = 0; i < j->n_row; i++) {
+        const tn_row *r = &j->row[i];
+        j->n_scored += r->n_scored;
+        if (r->n > j->longest) j->longest = r->n;
+        if (r->n > j->longest_short && r->n <= j->model->desc.rope.original_max) j->longest_short = r->n;
+    }
+    return st;
+}
+
+/* ---------------- batches ---------------- */
+
+/* Positions of the run that a row goes to. Rotary factors of longrope depend on whether the text is longer
+ * than the original length, so such rows do not share a run with shorter ones. */
+static int row_positions(const score_job *j, const tn_row *r) {
+    const tn_rope *rope = &j->model->desc.rope;
+    return rope->type == TN_ROPE_LONGROPE && r->n <= rope->original_max ? j->longest_short : j->longest;
+}
+
+/* The rows [first, end) of the next forward. */
+static size_t batch_end(const score_job *j, size_t first, int *tokens) {
+    size_t i = first;
+    int pos = row_positions(j, &j->row[first]);
+    *tokens = 0;
+    while (i < j->n_row && (int64_t)(i - first) < j->opt.batch_size) {
+        if (i > first && (*tokens + j->row[i].n > j->opt.max_batch_tokens || row_positions(j, &j->row[i]) != pos)) break;
+        *tokens += j->row[i++].n;
+    }
+    return i;
+}
+
+static tn_status size_batches(score_job *j, tn_err *e) {
+    size_t most_rows = 1;
+    for (size_t i = 0, end; i < j->n_row; i = end) {
+        int tokens, scored = 0;
+        end = batch_end(j, i, &tokens);
+        for (size_t k = i; k < end; k++) scored += j->row[k].n_scored;
+        if (tokens > j->max_tok) j->max_tok = tokens;
+        if (scored > j->max_rows) j->max_rows = scored;
+        if (end - i > most_rows) most_rows = end - i;
+    }
+    size_t n = (size_t)j->max_rows + 1;
+    j->rows = tn_calloc(n, sizeof *j->rows);
+    j->target = tn_calloc(n, sizeof *j->target);
+    j->logp = tn_calloc(n, sizeof *j->logp);
+    j->lse = tn_calloc(n, sizeof *j->lse);
+    j->d_logp = tn_calloc(n, sizeof *j->d_logp);
+    j->score = tn_calloc(most_rows, sizeof *j->score);
+    j->logits = tn_calloc(j->n_row, sizeof *j->logits);
+    j->hidden = tn_calloc(j->n_row, sizeof *j->hidden);
+    if (!j->rows || !j->target || !j->logp || !j->lse || !j->d_logp || !j->score || !j->logits || !j->hidden)
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++) j->d_logp[i] = j->n_scored ? -1.0 / (double)j->n_scored : 0;
+    return TN_OK;
+}
+
+static tn_status need_run(score_job *j, int positions, tn_err *e) {
+    if (j->run && j->run_pos == positions) return TN_OK;
+    tn_run_free(j->run);
+    j->run = NULL;
+    j->run_pos = positions;
+    bool keep = j->opt.grads || (j->hidden_path && j->hidden_layer < j->model->desc.layers);
+    int rows = j->max_rows < 1024 ? j->max_rows + 1 : 1024;
+    return tn_run_new(&j->run, j->model, j->max_tok, rows, positions, keep, e);
+}
+
+static tn_status plant(score_job *j, size_t first, size_t end, tn_err *e) {
+    tn_forest_clear(&j->forest);
+    for (size_t i = first; i < end; i++) {
+        const tn_row *r = &j->row[i];
+        int up = -1;
+        for (int s = 0; s < r->n_seg; s++) {
+            int to = s + 1 < r->n_seg ? r->start[s + 1] : r->n;
+            TN_TRY(tn_forest_add(&j->forest, r->ids + r->start[s], to - r->start[s], up, (int)(i - first), &up, e));
+        }
+    }
+    return tn_forest_finish(&j->forest, e);
+}
+
+/* Scored tokens of the batch: the row before each predicts it. Returns their number. */
+static int scored_rows(score_job *j, size_t first, size_t end) {
+    int n = 0, at = 0;
+    for (size_t i = first; i < end; at += j->row[i++].n)
+        for (int t = 1; t < j->row[i].n; t++) {
+            if (!j->row[i].scored[t]) continue;
+            j->rows[n] = at + t - 1;
+            j->target[n++] = j->row[i].ids[t];
+        }
+    return n;
+}
+
+static tn_status keep_logits(score_job *j, size_t first, size_t end, tn_err *e) {
+    int at = 0, V = j->model->desc.vocab;
+    for (size_t i = first; i < end; at += j->row[i++].n) {
+        int n = j->row[i].n;
+        int32_t *all = tn_calloc((size_t)n, sizeof *all);
+        j->logits[i] = tn_realloc(NULL, (size_t)n * (size_t)V, sizeof(float));
+        tn_status st = TN_OK;
+        if (!all || !j->logits[i]) st = tn_fail(e, TN_NOMEM, "no memory for %d rows of %d logits", n, V);
+        for (int t = 0; st == TN_OK && t < n; t++) all[t] = at + t;
+        if (st == TN_OK)
+            st = tn_lm_head(j->run, j->model, &(tn_lm){.n = n, .rows = all, .inv_temp = 1, .z = j->logits[i]}, e);
+        tn_free(all);
+        TN_TRY(st);
+    }
+    return TN_OK;
+}
+
+static tn_status keep_hidden(score_job *j, size_t first, size_t end, tn_err *e) {
+    size_t D = (size_t)j->model->desc.hidden * j->be->elem, at = 0;
+    char *all = tn_realloc(NULL, (size_t)j->forest.n_tok, D);
+    if (!all) return tn_fail(e, TN_NOMEM, "no memory for hidden states");
+    tn_status st = tn_run_hidden(j->run, j->model, j->hidden_layer, all, e);
+    for (size_t i = first; st == TN_OK && i < end; at += (size_t)j->row[i++].n) {
+        j->hidden[i] = tn_realloc(NULL, (size_t)j->row[i].n, D);
+        if (!j->hidden[i]) st = tn_fail(e, TN_NOMEM, "no memory for hidden states");
+        else memcpy(j->hidden[i], all + at * D, (size_t)j->row[i].n * D);
+    }
+    tn_free(all);
+    return st;
+}
+
+static tn_status last_scores(score_job *j, size_t first, size_t end, tn_err *e) {
+    int at = 0, n = 0;
+    int32_t *last = tn_calloc(end - first, sizeof *last);
+    if (!last) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = first; i < end; i++) {
+        at += j->row[i].n;
+        last[n++] = at - 1;
+    }
+    tn_status st = tn_score_head(j->run, j->model, last, n, j->score, e);
+    tn_free(last);
+    return st;
+}
+
+/* ---------------- output ---------------- */
+
+static void add_ids(tn_str *b, const tn_row *r) {
+    tn_str_addz(b, "{\"ids\": [");
+    for (int i = 0; i < r->n; i++) tn_str_addf(b, i ? ", %d" : "%d", r->ids[i]);
+    tn_str_addc(b, ']');
+}
+
+/* logprobs with the digits that give the float back, and their sum; returns how many were used. */
+static int add_logprobs(tn_str *b, const tn_row *r, const double *logp) {
+    double sum = 0;
+    int n = 0;
+    tn_str_addz(b, ", \"logprobs\": [");
+    for (int i = 0; i < r->n; i++) {
+        if (i) tn_str_addz(b, ", ");
+        if (r->scored[i]) {
+            tn_str_add_f32(b, (float)logp[n]);
+            sum += logp[n++];
+        } else {
+            tn_str_addz(b, "null");
+        }
+    }
+    tn_str_addz(b, "], \"sum\": ");
+    tn_str_add_f64(b, sum);
+    return n;
+}
+
+static void add_score(tn_str *b, const tn_model *m, double score) {
+    tn_str_addz(b, ", \"score\": ");
+    tn_str_add_f32(b, (float)score);
+    if (m->score_mean == 0 && m->score_sd == 1) return;
+    tn_str_addz(b, ", \"score_normalized\": ");
+    tn_str_add_f64(b, (score - m->score_mean) / m->score_sd);
+}
+
+static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
+    tn_str b = TN_STR_INIT;
+    const double *logp = j->logp;
+    for (size_t i = first; i < end; i++) {
+        add_ids(&b, &j->row[i]);
+        if (is_reward(j)) add_score(&b, j->model, j->score[i - first]);
+        else logp += add_logprobs(&b, &j->row[i], logp);
+        tn_str_addz(&b, "}\n");
+    }
+    tn_status st = TN_OK;
+    if (b.oom) st = tn_fail(e, TN_NOMEM, "no memory for the result rows");
+    else if (j->out) st = tn_out_write(j->out, b.s, b.len, e);
+    else if (fwrite(b.s, 1, b.len, stdout) != b.len) st = tn_fail(e, TN_IO, "standard output cannot be written");
+    tn_str_free(&b);
+    return st;
+}
+
+static tn_status write_tensors(const score_job *j, const char *path, void *const *data, int64_t cols, tn_err *e) {
+    tn_st_out *t = tn_calloc(j->n_row, sizeof *t);
+    char (*name)[32] = tn_calloc(j->n_row, sizeof *name);
+    tn_status st = TN_OK;
+    if (!t || !name) st = tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; st == TN_OK && i < j->n_row; i++) {
+        snprintf(name[i], sizeof name[i], "row.%zu", i);
+        t[i] = (tn_st_out){.name = name[i], .n_dim = 2, .shape = {j->row[i].n, cols}, .data = data[i]};
+    }
+    if (st == TN_OK) st = tn_st_write(path, t, j->n_row, sizeof(float), "float32", e);
+    tn_free(t);
+    tn_free(name);
+    return st;
+}
+
+static tn_status write_grads(const score_job *j, tn_err *e) {
+    const tn_model *m = j->model;
+    tn_st_out *t = tn_calloc((size_t)m->n_tensor, sizeof *t);
+    if (!t) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0; i < m->n_tensor; i++) {
+        const tn_tensor *x = &m->tensor[i];
+        t[i] = (tn_st_out){.name = x->name, .n_dim = tn_tensor_is_vector(x) ? 1 : 2, .shape = {x->rows, x->cols},
+                           .data = tn_tensor_grad(x, j->be)};
+    }
+    tn_status st = tn_st_write(j->opt.grads, t, (size_t)m->n_tensor, sizeof(float), "float32", e);
+    tn_free(t);
+    return st;
+}
+
+/* ---------------- the verb ---------------- */
+
+static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) {
+    TN_TRY(need_run(j, row_positions(j, &j->row[first]), e));
+    TN_TRY(plant(j, first, end, e));
+    TN_TRY(tn_forward(j->run, j->model, &j->forest, e));
+    if (j->hidden_path) TN_TRY(keep_hidden(j, first, end, e));
+    if (is_reward(j)) {
+        TN_TRY(last_scores(j, first, end, e));
+        return write_rows(j, first, end, e);
+    }
+    if (j->opt.logits) TN_TRY(keep_logits(j, first, end, e));
+    tn_lm q = {.n = scored_rows(j, first, end), .rows = j->rows, .target = j->target, .inv_temp = 1,
+               .logp = j->logp, .lse = j->lse};
+    TN_TRY(tn_lm_head(j->run, j->model, &q, e));
+    TN_TRY(write_rows(j, first, end, e));
+    if (!j->opt.grads) return TN_OK;
+    TN_TRY(tn_lm_head_backward(j->run, j->model, &q, j->d_logp, NULL, NULL, e));
+    return tn_backward(j->run, j->model, &j->forest, e);
+}
+
+static tn_status score_all(score_job *j, tn_err *e) {
+    TN_TRY(check_options(j, e));
+    TN_TRY(open_model(j, e));
+    TN_TRY(read_rows(j, e));
+    if (j->opt.grads && j->n_scored == 0)
+        return tn_fail(e, TN_ARG, "--grads: no token of %s is scored, so there is no loss", j->opt.input);
+    TN_TRY(size_batches(j, e));
+    if (strcmp(j->opt.out, "-") != 0) TN_TRY(tn_out_open(&j->out, j->opt.out, false, e));
+    int tokens;
+    for (size_t i = 0, end; i < j->n_row; i = end) {
+        end = batch_end(j, i, &tokens);
+        TN_TRY(score_batch(j, i, end, e));
+    }
+    if (j->opt.logits) TN_TRY(write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
+    if (j->hidden_path) TN_TRY(write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
+    return j->opt.grads ? write_grads(j, e) : TN_OK;
+}
+
+static void free_job(score_job *j) {
+    for (size_t i = 0; i < j->n_row; i++) {
+        tn_row_free(&j->row[i]);
+        if (j->logits) tn_free(j->logits[i]);
+        if (j->hidden) tn_free(j->hidden[i]);
+    }
+    tn_free(j->row);
+    tn_free(j->rows);
+    tn_free(j->target);
+    tn_free(j->logp);
+    tn_free(j->lse);
+    tn_free(j->d_logp);
+    tn_free(j->score);
+    tn_free(j->logits);
+    tn_free(j->hidden);
+    tn_forest_free(&j->forest);
+    tn_run_free(j->run);
+    tn_tokenizer_free(j->tok);
+    tn_model_free(j->model);
+    tn_backend_free(j->be);
+}
+
+static tn_status score_run(const tn_opts *o, tn_err *e) {
+    score_job j = {0};
+    tn_opts_bind(o, score_rows, &j.opt);
+    tn_status st = score_all(&j, e);
+    if (j.out) {
+        tn_err late = {0};
+        tn_status closed = tn_out_close(j.out, false, &late);
+        if (st == TN_OK && closed != TN_OK) {
+            if (e) *e = late;
+            st = closed;
+        }
+    }
+    free_job(&j);
+    return st;
+}
+
+const tn_verb tn_verb_score = {
+    .name = "score", .stage = "Use", .summary = "Log-probabilities of given tokens, or a reward model's scores",
+    .details =
+        "A row is {\"ids\":[...]}, {\"text\":...}, {\"prompt\":...,\"completion\":...}, {\"prompt_ids\":[...],\"ids\":[...]}\n"
+        "(what generate writes) or {\"messages\":[...]}. Of ids and text every token after the first is scored, otherwise\n"
+        "the completion, or the assistant's turns with their end of turn. Result rows have ids, logprobs (null where\n"
+        "not scored) and their sum; rows of a reward model have its raw score at the last token, and\n"
+        "score_normalized where the folder's tenet.json says how.\n\n"
+        "  tenet score --model DIR --input rows.jsonl --out scored.jsonl\n"
+        "  tenet score --model DIR --input rows.jsonl --dtype float32 --grads grads.safetensors\n",
+    .tables = score_tables, .run = score_run};
