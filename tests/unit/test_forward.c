@@ -15,7 +15,7 @@ typedef numbers table[N_SEQ][MAX_LEN]; /* [s][t]: of token t of sequence s, t >=
 static table want, got;
 
 static void draw_sequences(int vocab) {
-    static const int plen[] = {1, 31, 32, 33, 64, 45, 3, 17}, alen[] = {1, 5, 33, 70, 32, 12, 2, 40, 31};
+    static const int plen[] = {1, 33, 3, 32, 5, 65, 2, 31}, alen[] = {1, 5, 2, 33, 3, 4, 1, 40, 6};
     for (int s = 0; s < N_SEQ; s++) {
         int p = s / N_ANSWER;
         seqs[s].n_prompt = plen[p % 8];
@@ -91,10 +91,11 @@ static void reference(tn_run *run, const tn_model *m, tn_forest *f) {
     for (int s = 0; s < N_SEQ; s++) score_forest(run, m, f, &s, 1, false, want);
 }
 
-static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_forest *f) {
+static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_forest *f, bool all) {
     static const int batch[] = {2, 3, 7, 16, 64};
     for (size_t b = 0; b < sizeof batch / sizeof *batch; b++)
         for (int shared = 0; shared < 2; shared++) {
+            if (!all && batch[b] != (shared ? 64 : 7)) continue;
             int order[N_SEQ];
             uint32_t perm[N_SEQ];
             for (int i = 0; i < N_SEQ; i++) perm[i] = (uint32_t)i;
@@ -170,14 +171,16 @@ static void score_forked(tn_run *run, const tn_model *m, tn_kv *kv, table out) {
     }
 }
 
-static void check_cached(const char *what, tn_run *run, const tn_model *m) {
+static void check_cached(const char *what, tn_run *run, const tn_model *m, bool all) {
     tn_kv *kv = NULL;
     CHECK_OK(tn_kv_new(&kv, m, N_SEQ * 8, N_SEQ, 160, e));
     if (!kv) return;
-    score_cached(run, m, kv, 1, 1, got);
-    compare(what, "token by token");
-    score_cached(run, m, kv, N_SEQ, 1000, got);
-    compare(what, "decode of 64");
+    if (all) {
+        score_cached(run, m, kv, 1, 1, got);
+        compare(what, "token by token");
+        score_cached(run, m, kv, N_SEQ, 1000, got);
+        compare(what, "decode of 64");
+    }
     score_cached(run, m, kv, 9, 13, got);
     compare(what, "decode of 9, prefill in pieces of 13");
     score_forked(run, m, kv, got);
@@ -193,7 +196,8 @@ static const machine machines[] = {
 };
 #define N_MACHINE ((int)(sizeof machines / sizeof *machines))
 
-static void check_machine(const machine *w, int threads, const tiny_case *c, bool all, numbers *first, char *profile) {
+static void check_machine(const machine *w, int threads, const tiny_case *c, bool main, bool all, numbers *first,
+                          char *profile) {
     tn_backend *be = NULL;
     tn_err err = {0};
     if (tn_backend_open(&be, w->name, w->dtype, w->kernels, threads, &err) != TN_OK) return; /* not on this machine */
@@ -208,13 +212,13 @@ static void check_machine(const machine *w, int threads, const tiny_case *c, boo
         CHECK(want[0][1].logp < 0 && want[0][1].entropy > 0);
         if (strcmp(profile, be->profile) == 0) {
             memcpy(got, first, sizeof got);
-            compare(what, "against the profile's first kernel");
+            compare(what, "against the profile's kernel before it");
         }
         snprintf(profile, 32, "%s", be->profile);
         memcpy(first, want, sizeof want);
-        if (all) {
-            check_packings(what, run, m, &f);
-            check_cached(what, run, m);
+        if (main) {
+            check_packings(what, run, m, &f, all);
+            check_cached(what, run, m, all);
         }
     }
     tn_run_free(run);
@@ -230,6 +234,7 @@ TEST(forward_same_bits_everywhere) {
         draw_sequences(c->desc.vocab);
         char profile[32] = "";
         for (int k = 0; k < N_MACHINE; k++)
-            check_machine(&machines[k], 1 + (i + k) % 3, c, i == k % n_tiny || k == 0 || k == N_MACHINE - 4, first[0], profile);
+            if (i < 2 || i == k % n_tiny || k < 4) /* every pair of machines meets on the first two models */
+                check_machine(&machines[k], 1 + (i + k) % 3, c, i == k % n_tiny, k == 0, first[0], profile);
     }
 }
