@@ -319,6 +319,10 @@ static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
     return st;
 }
 
+static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
+    memcpy(out, (const float *)ctx + begin, n * sizeof *out);
+}
+
 static tn_status write_tensors(const score_job *j, const char *path, void *const *data, int64_t cols, tn_err *e) {
     tn_st_out *t = tn_calloc(j->n_row, sizeof *t);
     char (*name)[32] = tn_calloc(j->n_row, sizeof *name);
@@ -326,9 +330,10 @@ static tn_status write_tensors(const score_job *j, const char *path, void *const
     if (!t || !name) st = tn_fail(e, TN_NOMEM, "out of memory");
     for (size_t i = 0; st == TN_OK && i < j->n_row; i++) {
         snprintf(name[i], sizeof name[i], "row.%zu", i);
-        t[i] = (tn_st_out){.name = name[i], .n_dim = 2, .shape = {j->row[i].n, cols}, .data = data[i]};
+        t[i] = (tn_st_out){.name = name[i], .n_dim = 2, .shape = {j->row[i].n, cols}, .read = read_floats,
+                           .ctx = data[i]};
     }
-    if (st == TN_OK) st = tn_st_write(path, t, j->n_row, sizeof(float), "float32", e);
+    if (st == TN_OK) st = tn_st_write_file(path, t, j->n_row, TN_ST_SAVE_F32, e);
     tn_free(t);
     tn_free(name);
     return st;
@@ -341,9 +346,9 @@ static tn_status write_grads(const score_job *j, tn_err *e) {
     for (int i = 0; i < m->n_tensor; i++) {
         const tn_tensor *x = &m->tensor[i];
         t[i] = (tn_st_out){.name = x->name, .n_dim = tn_tensor_is_vector(x) ? 1 : 2, .shape = {x->rows, x->cols},
-                           .data = tn_tensor_grad(x, j->be)};
+                           .read = read_floats, .ctx = tn_tensor_grad(x, j->be)};
     }
-    tn_status st = tn_st_write(j->opt.grads, t, (size_t)m->n_tensor, sizeof(float), "float32", e);
+    tn_status st = tn_st_write_file(j->opt.grads, t, (size_t)m->n_tensor, TN_ST_SAVE_F32, e);
     tn_free(t);
     return st;
 }

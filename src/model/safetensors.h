@@ -49,6 +49,8 @@ typedef struct tn_st_out {
 typedef enum tn_st_save { TN_ST_SAVE_F32, TN_ST_SAVE_BF16 } tn_st_save;
 /* "float32" or "bfloat16". */
 tn_status tn_st_save_dtype(const char *name, tn_st_save *out, tn_err *e);
+/* Writes one file. */
+tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st_save dtype, tn_err *e);
 /* Writes DIR/model.safetensors, or shards of at most `shard_bytes` of tensor data and an index (a tensor
  * larger than that has a shard of its own), and removes weights of another set that were there. bfloat16
  * rounds to nearest even; metadata {"format": "pt"}; files are synced. */

@@ -53,7 +53,7 @@ static tn_status write_tensor(tn_out *o, const tn_st_out *t, tn_st_save dtype, t
     return TN_OK;
 }
 
-static tn_status write_file(const char *path, const tn_st_out *t, size_t n, tn_st_save dtype, tn_err *e) {
+tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st_save dtype, tn_err *e) {
     tn_str h = TN_STR_INIT;
     tn_out *o = NULL;
     tn_status st = TN_OK;
@@ -123,7 +123,7 @@ static tn_status write_shards(const char *dir, const tn_st_out *t, size_t n, tn_
         else snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards);
         tn_path_join(&path, dir, name);
         if (path.oom) TN_GO(tn_fail(e, TN_NOMEM, "%s: out of memory", dir), done);
-        TN_GO(write_file(path.s, t + at, take, dtype, e), done);
+        TN_GO(tn_st_write_file(path.s, t + at, take, dtype, e), done);
         json_object_set_new(keep, name, json_true());
         for (size_t k = 0; k < take; k++) {
             json_object_set_new(map, t[at + k].name, json_string(name));
