@@ -57,6 +57,7 @@ def windows(model_type, c):
 def expect(config):
     c = CLASSES[config["model_type"]].from_dict(dict(config))
     t = config["model_type"]
+    c.standardize_rope_params()  # as the functions of modeling_rope_utils do before they compute
     r = c.rope_parameters
     head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     qkv, o, mlp = biases(t, c)

@@ -147,14 +147,8 @@ static tn_status rope_scaled(tn_desc *d, const json_t *config, const json_t *p, 
     return TN_OK;
 }
 
-static tn_status rope_read(tn_desc *d, const json_t *config, const char *where, tn_err *e) {
+static tn_status rope_fields(tn_desc *d, const json_t *config, const json_t *p, const char *where, tn_err *e) {
     tn_rope *r = &d->rope;
-    const json_t *p = json_object_get(config, "rope_scaling");
-    if (!p || json_is_null(p) || (json_is_object(p) && json_object_size(p) == 0))
-        p = json_object_get(config, "rope_parameters");
-    if (p && !json_is_null(p) && !json_is_object(p))
-        return tn_fail(e, TN_FORMAT, "%s: rope parameters must be an object or null", where);
-    if (!p || json_is_null(p)) p = NULL;
     if (is_set(p, "full_attention") || is_set(p, "sliding_attention"))
         return tn_fail(e, TN_UNSUPPORTED, "%s: rope_parameters by layer type are not supported; one set "
                        "for all layers is", where);
@@ -177,6 +171,18 @@ static tn_status rope_read(tn_desc *d, const json_t *config, const char *where, 
         return tn_fail(e, TN_UNSUPPORTED, "%s: head_dim is %d; RoPE needs an even one", where, r->rot_dim);
     if (r->type == TN_ROPE_DEFAULT) return TN_OK;
     return rope_scaled(d, config, p, where, e);
+}
+
+static tn_status rope_read(tn_desc *d, const json_t *config, const char *where, tn_err *e) {
+    const json_t *p = json_object_get(config, "rope_scaling");
+    if (!p || json_is_null(p) || (json_is_object(p) && json_object_size(p) == 0))
+        p = json_object_get(config, "rope_parameters");
+    if (p && !json_is_null(p) && !json_is_object(p))
+        return tn_fail(e, TN_FORMAT, "%s: rope parameters must be an object or null", where);
+    json_t *none = json_object();
+    tn_status st = rope_fields(d, config, json_is_object(p) ? p : none, where, e);
+    json_decref(none);
+    return st;
 }
 
 /* ---------------- the rest ---------------- */

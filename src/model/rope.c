@@ -25,9 +25,10 @@ static void llama3(const tn_rope *r, float *f, int half) {
     double old = r->original_max, low = r->low_freq_factor, high = r->high_freq_factor;
     float low_wave = (float)(old / low), high_wave = (float)(old / high), factor = (float)r->factor;
     for (int i = 0; i < half; i++) {
-        float wave = (float)(2 * PI) / f[i];
+        float inverse = 1 / f[i], wave = inverse * (float)(2 * PI);
         float kept = wave > low_wave ? f[i] / factor : f[i];
-        float smooth = ((float)old / wave - (float)low) / (float)(high - low);
+        float turns = (1 / wave) * (float)old; /* torch divides a number by a tensor this way */
+        float smooth = (turns - (float)low) / (float)(high - low);
         float a = (1 - smooth) * kept / factor, b = smooth * kept;
         bool medium = !(wave < high_wave) && !(wave > low_wave);
         f[i] = medium ? a + b : kept;

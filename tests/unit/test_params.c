@@ -176,9 +176,9 @@ TEST(params_name_what_does_not_fit) {
     const tn_load how = {0};
     CHECK_FAIL(tn_model_load(&m, "/nonexistent", b, &how, e), TN_IO, "no such folder");
     CHECK_FAIL(tn_model_load(&m, tn_test_dir(), b, &how, e), TN_IO, "config.json");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "num_hidden_layers", json_integer(3)), b, &how, e), TN_FORMAT,
+    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(3)), b, &how, e), TN_FORMAT,
                "model.layers.2.input_layernorm.weight");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "num_hidden_layers", json_integer(1)), b, &how, e), TN_FORMAT,
+    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(1)), b, &how, e), TN_FORMAT,
                "model.layers.1.");
     CHECK_FAIL(tn_model_load(&m, changed("qwen3", "intermediate_size", json_integer(29)), b, &how, e), TN_FORMAT,
                "[28, 20], but config.json makes it [29, 20]");
