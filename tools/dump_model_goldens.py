@@ -3,6 +3,7 @@
 
 Needs torch and transformers (5.23 was used). Run from the source root. Everything is seeded; rerunning
 gives the same files."""
+import copy
 import json
 import math
 import pathlib
@@ -55,7 +56,7 @@ def windows(model_type, c):
 
 
 def expect(config):
-    c = CLASSES[config["model_type"]].from_dict(dict(config))
+    c = CLASSES[config["model_type"]].from_dict(copy.deepcopy(config))
     t = config["model_type"]
     c.standardize_rope_params()  # as the functions of modeling_rope_utils do before they compute
     r = c.rope_parameters
@@ -75,7 +76,7 @@ def expect(config):
 
 def desc_cases():
     def case(name, model_type, drop=(), **over):
-        config = dict(BASE, model_type=model_type, **over)
+        config = copy.deepcopy(dict(BASE, model_type=model_type, **over))
         for key in drop:
             del config[key]
         return dict(id=name, config=config, expect=expect(config))
