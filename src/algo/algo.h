@@ -100,7 +100,7 @@ typedef struct tn_algo {
 } tn_algo;
 unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_needs together */
 
-extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_kwise, tn_algo_dpo,
+extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
     tn_algo_ppo_policy, tn_algo_ppo_value;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */

@@ -12,7 +12,9 @@ typedef struct tn_reward_opt {
     double center;          /* eta of eta (r_c + r_r)^2 */
     double l2;              /* c of c mean r^2 */
     double label_smoothing;
-    const char *ties;       /* ranked groups: drop | half */
+    double tie_theta;       /* pairs, Rao-Kupper; 1: no tie model */
+    const char *ranking;    /* groups: pairs | plackett_luce | best */
+    const char *ties;       /* groups, pairs: drop | half */
 } tn_reward_opt;
 
 typedef struct tn_dpo_opt {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 const tn_algo *const tn_algo_all[] = {
-    &tn_algo_sft, &tn_algo_reward, &tn_algo_reward_kwise, &tn_algo_dpo,
+    &tn_algo_sft, &tn_algo_reward, &tn_algo_reward_rank, &tn_algo_prm, &tn_algo_dpo,
     &tn_algo_ppo_policy, &tn_algo_ppo_value, NULL,
 };
 

@@ -1,4 +1,4 @@
-/* Around reward models: the K-wise form, calibration, and scores put to use. */
+/* Around reward models: the form on rankings, calibration, and scores put to use. */
 #ifndef TN_ALGO_REWARD_H
 #define TN_ALGO_REWARD_H
 #include "algo/losses.h"
@@ -27,4 +27,7 @@ tn_status tn_reward_normaliser(const double *score, int n, bool shift_only, doub
 void tn_reward_combine(const double *safety, const double *help, const int *is_safety, int n,
                        double threshold, double *out);
 double tn_logit(double p);
+
+/* A solution's score from its steps' logits: product of the step probabilities, or the least. */
+double tn_prm_score(const double *logit, int n, bool product);
 #endif

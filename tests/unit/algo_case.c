@@ -1,0 +1,295 @@
+/* See algo_case.h. */
+#include "algo_case.h"
+#include "base/mathx.h"
+
+static void flatten(const json_t *a, vec *v) {
+    size_t i;
+    json_t *x;
+    if (json_is_array(a)) {
+        json_array_foreach(a, i, x) flatten(x, v);
+    } else if (v->n < MAXV) {
+        v->v[v->n++] = json_is_boolean(a) ? json_is_true(a) : json_number_value(a);
+    }
+}
+
+vec jvec(const json_t *a) {
+    vec v = {0};
+    flatten(a, &v);
+    return v;
+}
+
+int jrows(const json_t *a, int *off) {
+    off[0] = 0;
+    if (!json_is_array(json_array_get(a, 0))) {
+        off[1] = (int)json_array_size(a);
+        return 1;
+    }
+    int n = (int)json_array_size(a);
+    for (int i = 0; i < n; i++) off[i + 1] = off[i] + (int)json_array_size(json_array_get(a, (size_t)i));
+    return n;
+}
+
+const json_t *jin(const kase *k, const char *name) {
+    return json_object_get(json_object_get(k->j, "inputs"), name);
+}
+
+vec in_vec(const kase *k, const char *name) {
+    CHECK_MSG(jin(k, name) != NULL, "%s: no input '%s'", k->id, name);
+    return jvec(jin(k, name));
+}
+
+static const json_t *hyper(const kase *k, const char *name) {
+    return json_object_get(json_object_get(k->j, "hyperparameters"), name);
+}
+
+double hp(const kase *k, const char *name, double def) {
+    const json_t *v = hyper(k, name);
+    if (json_is_boolean(v)) return json_is_true(v);
+    return json_is_number(v) ? json_number_value(v) : def;
+}
+
+const char *hp_text(const kase *k, const char *name) {
+    const char *s = json_string_value(hyper(k, name));
+    return s ? s : "";
+}
+
+static void compare(kase *k, const char *what, const json_t *want, const double *got, int n) {
+    vec w = jvec(want);
+    k->seen++;
+    CHECK_MSG(want && w.n == n, "%s: %s has %d numbers, the case has %d", k->id, what, n, w.n);
+    for (int i = 0; i < n && i < w.n; i++)
+        CHECK_MSG(fabs(got[i] - w.v[i]) <= k->abs + k->rel * fabs(w.v[i]), "%s: %s[%d] is %.15g, expected %.15g",
+                  k->id, what, i, got[i], w.v[i]);
+}
+
+static const json_t *expected(const kase *k, const char *part) {
+    return json_object_get(json_object_get(k->j, "expected"), part);
+}
+void want_loss(kase *k, double got) { compare(k, "loss", expected(k, "loss"), &got, 1); }
+void want_grad(kase *k, const char *name, const double *got, int n) {
+    compare(k, name, json_object_get(expected(k, "gradients"), name), got, n);
+}
+const json_t *expected_metric(const kase *k, const char *name) {
+    return json_object_get(expected(k, "metrics"), name);
+}
+void want_metrics(kase *k, const char *name, const double *got, int n) {
+    compare(k, name, expected_metric(k, name), got, n);
+}
+
+int keep_masked(const json_t *rows, const json_t *mask, int *off, int *back) {
+    int full[34], n = jrows(rows, full), kept = 0;
+    vec m = jvec(mask);
+    off[0] = 0;
+    for (int s = 0; s < n; s++) {
+        for (int t = full[s]; t < full[s + 1]; t++)
+            if (!mask || m.v[t] != 0) back[kept++] = t;
+        off[s + 1] = kept;
+    }
+    return n;
+}
+
+vec take(const vec *v, const int *back, int n) {
+    vec r = {.n = n};
+    for (int i = 0; i < n; i++) r.v[i] = v->v[back[i]];
+    return r;
+}
+
+vec put_back(const double *v, const int *back, int n, int full) {
+    vec r = {.n = full};
+    for (int i = 0; i < n; i++) r.v[back[i]] = v[i];
+    return r;
+}
+
+static double uniform(tn_rng *r, double lo, double hi) { return lo + (hi - lo) * tn_rng_unit(r); }
+
+static void problem_wire(problem *p) {
+    p->x.off = p->off;
+    p->x.chosen = p->chosen, p->x.rejected = p->rejected;
+    p->x.group_off = p->group_off, p->x.rank = p->rank;
+    p->x.logp = p->logp, p->x.entropy = p->entropy, p->x.mean_logit = p->mean_logit;
+    p->x.top1 = p->top1, p->x.log_sum_sq_p = p->lssp, p->x.value = p->value, p->x.score = p->score;
+    p->x.ref_logp = p->ref_logp, p->x.old_logp = p->old_logp, p->x.old_value = p->old_value;
+    p->x.advantage = p->advantage, p->x.ret = p->ret;
+    p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
+}
+
+static void problem_totals(problem *p) {
+    tn_obs *x = &p->x;
+    x->total.tok = p->off[x->n_seq];
+    x->total.seq = x->n_seq, x->total.pair = x->n_pair, x->total.group = x->n_group;
+    x->total.chosen_tok = 0;
+    for (int i = 0; i < x->n_pair; i++) x->total.chosen_tok += p->off[p->chosen[i] + 1] - p->off[p->chosen[i]];
+}
+
+void problem_random(problem *p, int n_seq, uint64_t seed) {
+    tn_rng r = tn_rng_stream(seed, 1, 0);
+    memset(p, 0, sizeof *p);
+    problem_wire(p);
+    p->x.n_seq = n_seq;
+    for (int s = 0; s < n_seq; s++) {
+        p->off[s + 1] = p->off[s] + 1 + (int)tn_rng_below(&r, 6);
+        p->score[s] = uniform(&r, -2, 2);
+        p->rank[s] = 1 + (int)tn_rng_below(&r, 3);
+        p->label[s] = (int)tn_rng_below(&r, 2);
+    }
+    for (int t = 0; t < p->off[n_seq]; t++) {
+        p->logp[t] = uniform(&r, -3, -0.05);
+        p->ref_logp[t] = p->logp[t] + uniform(&r, -0.7, 0.7);
+        p->old_logp[t] = p->logp[t] + uniform(&r, -0.5, 0.5);
+        p->entropy[t] = uniform(&r, 0.1, 3);
+        p->mean_logit[t] = uniform(&r, -4, 4);
+        p->top1[t] = tn_rng_below(&r, 2);
+        p->lssp[t] = uniform(&r, -2, -0.1);
+        p->value[t] = uniform(&r, -1, 1);
+        p->old_value[t] = p->value[t] + uniform(&r, -0.5, 0.5);
+        p->advantage[t] = uniform(&r, -2, 2);
+        p->ret[t] = uniform(&r, -1.5, 1.5);
+    }
+    p->x.n_pair = n_seq / 2;
+    for (int i = 0; i < p->x.n_pair; i++) {
+        p->chosen[i] = 2 * i, p->rejected[i] = 2 * i + 1;
+        p->margin[i] = uniform(&r, 0, 1);
+        p->p_chosen[i] = uniform(&r, 0.5, 1);
+    }
+    p->x.n_group = n_seq / 4;
+    for (int g = 0; g <= p->x.n_group; g++) p->group_off[g] = 4 * g;
+    problem_totals(p);
+}
+
+double problem_loss(problem *p, const tn_algo *a, const void *opt) {
+    tn_err e = {0};
+    memset(p->g_logp, 0, sizeof p->g_logp);
+    memset(p->g_entropy, 0, sizeof p->g_entropy);
+    memset(p->g_value, 0, sizeof p->g_value);
+    memset(p->g_score, 0, sizeof p->g_score);
+    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_score};
+    tn_metrics_clear(&p->m);
+    tn_status st = a->step(opt, &p->x, &p->g, &p->m, &e);
+    CHECK_MSG(st == TN_OK, "%s: %s", a->name, e.msg);
+    return st == TN_OK ? p->g.loss : NAN;
+}
+
+/* Sixth-order central difference with respect to *v. */
+static double difference(problem *p, double *v, loss_fn f, const void *ctx) {
+    static const double w[] = {45.0 / 60, -9.0 / 60, 1.0 / 60};
+    double v0 = *v, h = 2e-3, d = 0;
+    for (int k = 1; k <= 3; k++) {
+        *v = v0 + k * h;
+        d += w[k - 1] * f(p, ctx);
+        *v = v0 - k * h;
+        d -= w[k - 1] * f(p, ctx);
+    }
+    *v = v0;
+    return d / h;
+}
+
+typedef struct own { const tn_algo *a; const void *opt; } own;
+static double own_loss(problem *p, const void *ctx) {
+    const own *o = ctx;
+    return problem_loss(p, o->a, o->opt);
+}
+
+void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn frozen, const void *ctx,
+                         double tol, const char *what) {
+    own o = {a, opt};
+    loss_fn f = frozen ? frozen : own_loss;
+    if (!frozen) ctx = &o;
+    problem_loss(p, a, opt);
+    static const char *const names[] = {"logp", "entropy", "value", "score"};
+    double *in[] = {p->logp, p->entropy, p->value, p->score}, got[4][MAXV], size = 0;
+    const double *g[] = {p->g_logp, p->g_entropy, p->g_value, p->g_score};
+    int n[] = {p->off[p->x.n_seq], p->off[p->x.n_seq], p->off[p->x.n_seq], p->x.n_seq};
+    for (int i = 0; i < 4; i++) memcpy(got[i], g[i], sizeof(double) * (size_t)n[i]);
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < n[i]; j++) {
+            double d = difference(p, &in[i][j], f, ctx);
+            size += fabs(d);
+            CHECK_MSG(fabs(got[i][j] - d) <= tol * (1 + fabs(d)), "%s: d loss/d %s[%d] is %.12g, differences say %.12g",
+                      what, names[i], j, got[i][j], d);
+        }
+    CHECK_MSG(size > 1e-3, "%s: the gradient is zero everywhere, nothing was tested", what);
+}
+
+/* View of one sequence, pair or group of `whole` as a call of its own with the same totals. */
+static void part(problem *q, const problem *whole, char unit, int i) {
+    *q = *whole;
+    problem_wire(q);
+    int lo = unit == 's' ? i : unit == 'p' ? 2 * i : whole->group_off[i];
+    int hi = unit == 's' ? i + 1 : unit == 'p' ? 2 * i + 2 : whole->group_off[i + 1];
+    int t0 = whole->off[lo];
+    q->x.n_seq = hi - lo;
+    for (int s = lo; s <= hi; s++) q->off[s - lo] = whole->off[s] - t0;
+    q->x.off = q->off;
+    q->x.logp += t0, q->x.entropy += t0, q->x.mean_logit += t0, q->x.top1 += t0, q->x.log_sum_sq_p += t0;
+    q->x.value += t0, q->x.ref_logp += t0, q->x.old_logp += t0, q->x.old_value += t0;
+    q->x.advantage += t0, q->x.ret += t0;
+    q->x.score += lo, q->x.rank += lo;
+    q->x.n_pair = unit == 's' ? 0 : (hi - lo) / 2;
+    q->x.margin = whole->x.margin ? q->x.margin + lo / 2 : NULL;
+    q->x.p_chosen = whole->x.p_chosen ? q->x.p_chosen + lo / 2 : NULL;
+    q->x.n_group = unit == 'g';
+}
+
+void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, const char *what) {
+    static problem q;
+    double whole = problem_loss(p, a, opt), loss = 0;
+    int n = unit == 's' ? p->x.n_seq : unit == 'p' ? p->x.n_pair : p->x.n_group, t0 = 0, s0 = 0;
+    tn_metrics sum = {0};
+    for (int i = 0; i < n; i++) {
+        part(&q, p, unit, i);
+        loss += problem_loss(&q, a, opt);
+        tn_metrics_merge(&sum, &q.m);
+        for (int t = 0; t < q.off[q.x.n_seq]; t++, t0++) {
+            CHECK_NEAR(q.g_logp[t], p->g_logp[t0], 1e-13, 1e-15);
+            CHECK_NEAR(q.g_entropy[t], p->g_entropy[t0], 1e-13, 1e-15);
+            CHECK_NEAR(q.g_value[t], p->g_value[t0], 1e-13, 1e-15);
+        }
+        for (int s = 0; s < q.x.n_seq; s++, s0++) CHECK_NEAR(q.g_score[s], p->g_score[s0], 1e-13, 1e-15);
+    }
+    CHECK_MSG(fabs(loss - whole) <= 1e-12 * (1 + fabs(whole)), "%s: parts sum to %.15g, whole is %.15g", what,
+              loss, whole);
+    CHECK_MSG(sum.n == p->m.n && sum.n > 0, "%s: %d merged metrics, %d in one call", what, sum.n, p->m.n);
+    for (int i = 0; i < p->m.n; i++) CHECK_NEAR(tn_metrics_find(&sum, p->m.v[i].name), tn_metrics_get(&p->m, i), 1e-12, 1e-13);
+}
+
+tn_sft_opt sft_defaults(void) { return (tn_sft_opt){"nll", "token_mean"}; }
+tn_reward_opt reward_defaults(void) { return (tn_reward_opt){0, 0, 0, 1, "pairs", "drop"}; }
+tn_dpo_opt dpo_defaults(void) {
+    return (tn_dpo_opt){.beta = 0.1, .f_divergence = "reverse_kl", .f_alpha = 0.5, .ld_alpha = NAN,
+                        .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05};
+}
+tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20}; }
+tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1}; }
+tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
+
+/* case_softmax(z / tau): log-probabilities into lp, entropy returned. */
+double case_softmax(const double *z, int n, double tau, double *lp) {
+    double y[64] = {0}, h = 0;
+    for (int i = 0; i < n; i++) y[i] = z[i] / tau;
+    double lse = tn_logsumexp(y, n);
+    for (int i = 0; i < n; i++) {
+        lp[i] = y[i] - lse;
+        h -= tn_exp(lp[i]) * lp[i];
+    }
+    return h;
+}
+void case_chain(const double *lp, int n, double tau, int target, double h, double gl, double gh, double *out) {
+    for (int v = 0; v < n; v++) {
+        double p = tn_exp(lp[v]);
+        out[v] = (gl * ((v == target) - p) - gh * p * (lp[v] + h)) / tau;
+    }
+}
+
+
+static problem case_problem;
+problem *case_fresh(int n_seq, const int *off) {
+    problem_random(&case_problem, 2, 1);
+    case_problem.x.n_seq = n_seq;
+    case_problem.x.n_pair = case_problem.x.n_group = 0;
+    case_problem.x.margin = case_problem.x.p_chosen = NULL;
+    for (int s = 0; s <= n_seq; s++) case_problem.off[s] = off[s];
+    case_problem.x.total.tok = off[n_seq];
+    case_problem.x.total.seq = n_seq;
+    return &case_problem;
+}
+void case_set(double *dst, const vec *v) { memcpy(dst, v->v, sizeof *dst * (size_t)v->n); }
