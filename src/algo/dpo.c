@@ -331,7 +331,7 @@ static void spread(const tn_obs *x, int s, int from, double tail, double d, doub
 
 static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
     const tn_dpo_opt *o = opt;
-    mix k;
+    mix k = {0};
     TN_TRY(check(o, x, &k, e));
     double sft = mix_sft_weight(&k), tail = isnan(o->ld_alpha) ? 1 : o->ld_alpha, loss = 0;
     for (int i = 0; i < x->n_pair; i++) {
