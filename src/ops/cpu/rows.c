@@ -1,0 +1,196 @@
+/* Row operations of the cpu backend: how each one is cut over threads. Outputs are cut, by rows
+ * or, where a sum over tokens is formed, by columns; a sum is never shared between threads. */
+#include "ops/cpu/rows.h"
+#include <string.h>
+
+/* Waking the threads costs some microseconds: about what this much work takes. */
+#define WORTH_THREADS 32768.0
+#define COLUMNS 16 /* columns are cut at multiples of this */
+
+void tn_cpu_run(tn_backend *b, size_t n, size_t grain, double work, tn_pool_fn *fn, void *ctx) {
+    if (work < WORTH_THREADS || n <= grain) {
+        if (n) fn(ctx, 0, n, 0);
+    } else {
+        tn_pool_run(b->pool, n, grain, fn, ctx);
+    }
+}
+
+static size_t zu(int n) { return (size_t)n; }
+
+/* One set of arguments for all: each operation uses what it needs. */
+typedef struct job {
+    const tn_cpu_rows *k;
+    float *y;
+    const float *x, *w, *dy, *cos, *sin;
+    float *rstd;
+    const float *rstd_in;
+    double *out;
+    const double *d_out;
+    const int32_t *ids;
+    size_t ldy, ldx, lddy;
+    int T, D, groups, n, sign;
+    tn_mode mode;
+    tn_act act;
+    float value;
+} job;
+
+static void embed(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    for (size_t t = begin; t < end; t++)
+        memcpy(j->y + t * zu(j->D), j->x + zu(j->ids[t]) * j->ldx, zu(j->D) * sizeof(float));
+}
+
+void tn_cpu_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
+    job j = {.y = y, .x = table, .ids = ids, .ldx = zu(D), .D = D};
+    tn_cpu_run(b, zu(T), 4, (double)T * D, embed, &j);
+}
+
+void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D) {
+    job j = {.y = y, .x = x, .ids = rows, .ldx = zu(ld), .D = D};
+    tn_cpu_run(b, zu(R), 4, (double)R * D, embed, &j);
+}
+
+/* Columns of y[ids[t]] += x[t]. */
+static void scatter(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    for (int t = 0; t < j->T; t++)
+        j->k->add(j->y + zu(j->ids[t]) * j->ldy + begin, j->x + zu(t) * zu(j->D) + begin, end - begin);
+}
+
+void tn_cpu_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D) {
+    job j = {.k = tn_cpu_kernels(b), .y = dtable, .x = dy, .ids = ids, .ldy = zu(D), .T = T, .D = D};
+    tn_cpu_run(b, zu(D), COLUMNS, (double)T * D, scatter, &j);
+}
+
+void tn_cpu_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D) {
+    job j = {.k = tn_cpu_kernels(b), .y = x, .x = y, .ids = rows, .ldy = zu(ld), .T = R, .D = D};
+    tn_cpu_run(b, zu(D), COLUMNS, (double)R * D, scatter, &j);
+}
+
+static void bias(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    for (int t = 0; t < j->T; t++) j->k->add(j->y + begin, j->x + zu(t) * j->ldx + begin, end - begin);
+}
+
+void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
+    job j = {.k = tn_cpu_kernels(b), .y = db, .x = dy, .ldx = zu(ld), .T = T};
+    tn_cpu_run(b, zu(n), COLUMNS, (double)T * n, bias, &j);
+}
+
+static void norm(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->norm(j->y + begin * j->ldy, j->ldy, j->rstd ? j->rstd + begin * zu(j->groups) : NULL,
+               j->x + begin * j->ldx, j->ldx, j->w, (int)(end - begin), j->groups, j->n, j->value);
+}
+
+void tn_cpu_rms_norm(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
+                     int T, int groups, int n, double eps) {
+    job j = {.k = tn_cpu_kernels(b), .y = y, .x = x, .w = w, .rstd = rstd, .ldy = zu(ldy), .ldx = zu(ldx),
+             .groups = groups, .n = n, .value = (float)eps};
+    tn_cpu_run(b, zu(T), 4, (double)T * groups * n, norm, &j);
+}
+
+static void norm_dw(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->norm_dw(j->y + begin, j->dy + begin, j->lddy, j->x + begin, j->ldx, j->rstd_in, j->T, j->groups, j->n,
+                  (int)(end - begin));
+}
+
+static void norm_dx(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->norm_dx(j->mode, j->y + begin * j->ldy, j->ldy, j->dy + begin * j->lddy, j->lddy,
+                  j->x + begin * j->ldx, j->ldx, j->rstd_in + begin * zu(j->groups), j->w, (int)(end - begin),
+                  j->groups, j->n);
+}
+
+void tn_cpu_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw, const void *dy, int lddy,
+                         const void *x, int ldx, const void *rstd, const void *w, int T, int groups, int n) {
+    job j = {.k = tn_cpu_kernels(b), .mode = mode, .y = dw, .dy = dy, .x = x, .rstd_in = rstd, .w = w,
+             .ldy = zu(lddx), .lddy = zu(lddy), .ldx = zu(ldx), .T = T, .groups = groups, .n = n};
+    double work = (double)T * groups * n;
+    tn_cpu_run(b, zu(n), COLUMNS, work, norm_dw, &j); /* first: dx may overwrite dy */
+    j.y = dx;
+    tn_cpu_run(b, zu(T), 4, work, norm_dx, &j);
+}
+
+static void rope(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->rope(j->y + begin * j->ldy, j->ldy, j->ids + begin, j->cos, j->sin, (int)(end - begin), j->groups,
+               j->D, j->n, j->sign);
+}
+
+void tn_cpu_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin, int T,
+                 int heads, int d, int d_rot, int sign) {
+    job j = {.k = tn_cpu_kernels(b), .y = x, .ldy = zu(ld), .ids = pos, .cos = cos, .sin = sin, .groups = heads,
+             .D = d, .n = d_rot / 2, .sign = sign};
+    tn_cpu_run(b, zu(T), 4, (double)T * heads * d, rope, &j);
+}
+
+static void act(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->act(j->act, j->y + begin * zu(j->D), j->x + begin * 2 * zu(j->D), (int)(end - begin), j->D);
+}
+
+void tn_cpu_act_gate(tn_backend *b, tn_act how, void *h, const void *gu, int T, int F) {
+    job j = {.k = tn_cpu_kernels(b), .act = how, .y = h, .x = gu, .D = F};
+    tn_cpu_run(b, zu(T), 2, 4.0 * T * F, act, &j);
+}
+
+static void act_bwd(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    size_t F = zu(j->D);
+    j->k->act_bwd(j->act, j->y + begin * 2 * F, j->dy + begin * F, j->x + begin * 2 * F, (int)(end - begin), j->D);
+}
+
+void tn_cpu_act_gate_bwd(tn_backend *b, tn_act how, void *dgu, const void *dh, const void *gu, int T, int F) {
+    job j = {.k = tn_cpu_kernels(b), .act = how, .y = dgu, .dy = dh, .x = gu, .D = F};
+    tn_cpu_run(b, zu(T), 2, 6.0 * T * F, act_bwd, &j);
+}
+
+static void add(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->add(j->y + begin, j->x + begin, end - begin);
+}
+
+void tn_cpu_add(tn_backend *b, void *y, const void *x, size_t n) {
+    job j = {.k = tn_cpu_kernels(b), .y = y, .x = x};
+    tn_cpu_run(b, n, 1024, (double)n, add, &j);
+}
+
+static void scale(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->scale(j->y + begin, j->value, end - begin);
+}
+
+void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n) {
+    job j = {.k = tn_cpu_kernels(b), .y = y, .value = (float)s};
+    tn_cpu_run(b, n, 1024, (double)n, scale, &j);
+}
+
+static void rowdot(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->rowdot(j->out + begin, j->x + begin * zu(j->D), j->w, (int)(end - begin), j->D);
+}
+
+void tn_cpu_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D) {
+    job j = {.k = tn_cpu_kernels(b), .out = out, .x = x, .w = w, .D = D};
+    tn_cpu_run(b, zu(R), 4, (double)R * D, rowdot, &j);
+}
+
+static void rowdot_dx(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->rowdot_dx(j->y + begin * zu(j->D), j->d_out + begin, j->w, (int)(end - begin), j->D);
+}
+
+static void rowdot_dw(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->rowdot_dw(j->y + begin, j->d_out, j->x + begin, j->T, j->D, (int)(end - begin));
+}
+
+void tn_cpu_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out, const void *x, const void *w,
+                       int R, int D) {
+    job j = {.k = tn_cpu_kernels(b), .y = dw, .d_out = d_out, .x = x, .w = w, .T = R, .D = D};
+    tn_cpu_run(b, zu(D), COLUMNS, (double)R * D, rowdot_dw, &j);
+    j.y = dx;
+    tn_cpu_run(b, zu(R), 4, (double)R * D, rowdot_dx, &j);
+}
