@@ -174,14 +174,14 @@ tn_backend *oc_backend(const char *name, tn_dtype dtype, const char *kernels, in
 
 /* Every kernel of the cpu backend with the reference's profile against the reference's outputs. */
 static void all_kernels(const char *what, oc_fn *fn, const int *p, const oc *ref) {
-    static const char *const kernels[] = {"scalar",     "avx2", "avx512",   "avx512bf16",
-                                          "avx512bf16-model", "amx",  "amx-model"};
+    static const char *const kernels[] = {"scalar", "scalar-dot32", "avx2", "avx512", "avx512bf16",
+                                          "avx512bf16-model", "amx", "amx-model"};
     static oc x;
     for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++)
         for (int threads = 1; threads <= 3; threads++) {
             tn_backend *b = oc_backend("cpu", ref->be->dtype, kernels[k], threads);
             if (!b || strcmp(b->profile, ref->be->profile) != 0) continue;
-            if (threads != 2 && (k == 0 || strstr(kernels[k], "model"))) continue; /* slow ones: once */
+            if (threads != 2 && (k < 2 || strstr(kernels[k], "model"))) continue; /* slow ones: once */
             oc_run(&x, b, fn, p);
             same_bits(what, p, ref, &x);
             oc_done(&x);

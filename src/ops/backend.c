@@ -1,6 +1,6 @@
 /* Opening a backend: which table, which profile, which kernels. */
 #include "base/mem.h"
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/gemm.h"
 #include <string.h>
 
 static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
@@ -25,9 +25,31 @@ static tn_status open_ref(tn_backend *b, tn_dtype dtype, const char *kernels, tn
     if (kernels && strcmp(kernels, "scalar") != 0 && !(dtype == TN_BF16 && (pair || dot32)))
         return tn_fail(e, TN_ARG, "backend ref has no kernels '%s' for %s; expected scalar%s", kernels,
                        dtype == TN_F32 ? "f32" : "bf16", dtype == TN_BF16 ? ", pair or dot32" : "");
+    if (dtype == TN_BF16 && !pair && !dot32) dot32 = strcmp(tn_cpu_best_kernels(dtype), "amx") == 0;
     b->op = &tn_ops_ref32;
     b->profile = dtype == TN_F32 ? "f32" : dot32 ? "bf16-dot32" : "bf16-pair";
     b->kernels = "scalar";
+    return TN_OK;
+}
+
+static tn_status open_cpu(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
+    if (dtype == TN_F64)
+        return tn_fail(e, TN_ARG, "backend cpu computes in float: expected dtype f32 or bf16, found f64; "
+                                  "use backend ref64");
+    const char *name = kernels ? kernels : tn_cpu_best_kernels(dtype), *type = dtype == TN_F32 ? "f32" : "bf16";
+    const struct tn_cpu_mm *mm = tn_cpu_mm_pick(dtype, name, &b->profile);
+    if (!mm) return tn_fail(e, TN_ARG, "backend cpu has no kernels '%s' for %s; leave them out to get '%s'", name, type,
+                            tn_cpu_best_kernels(dtype));
+    if (!tn_cpu_has(name))
+        return tn_fail(e, TN_UNSUPPORTED, "this machine lacks the instructions of kernels '%s'; its best for %s are '%s'",
+                       name, type, tn_cpu_best_kernels(dtype));
+    tn_cpu *c = tn_calloc(1, sizeof *c);
+    if (!c) return tn_fail(e, TN_NOMEM, "backend cpu: out of memory");
+    c->mm = mm;
+    c->rows = tn_cpu_rows_pick(name);
+    b->priv = c;
+    b->op = &tn_ops_cpu;
+    b->kernels = mm->name;
     return TN_OK;
 }
 
@@ -44,9 +66,7 @@ static tn_status open_named(tn_backend *b, const char *name, tn_dtype dtype, con
     }
     if (strcmp(name, "cpu") == 0) {
         b->name = "cpu";
-        tn_status s = open_ref(b, dtype, kernels, e);
-        if (s == TN_OK) b->op = &tn_ops_cpu;
-        return s;
+        return open_cpu(b, dtype, kernels, e);
     }
     return tn_fail(e, TN_ARG, "no backend '%s'; expected ref, ref64 or cpu", name);
 }
