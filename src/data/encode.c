@@ -182,8 +182,10 @@ done:
 static size_t common_text(const char *a, size_t na, const char *b, size_t nb) {
     size_t n = na < nb ? na : nb, i = 0;
     while (i < n && a[i] == b[i]) i++;
+    bool differ = i < n;
+    if (!differ && i > 0) i--; /* one is a prefix of the other: TRL leaves the last character out */
     while (i > 0 && i < n && ((unsigned char)a[i] & 0xC0) == 0x80) i--;
-    if (i < n && i > 0 && a[i - 1] == ' ') i--;
+    if (differ && i > 0 && a[i - 1] == ' ') i--;
     return i;
 }
 
@@ -200,6 +202,7 @@ tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t
     } else if (json_is_array(chosen) && json_is_array(rejected)) {
         size_t na = json_array_size(chosen), nb = json_array_size(rejected), k = 0;
         while (k < na && k < nb && json_equal(json_array_get(chosen, k), json_array_get(rejected, k))) k++;
+        if (k > 0 && (k == na || k == nb)) k--; /* as for strings */
         *prompt = json_array();
         *c = json_array();
         *r = json_array();
