@@ -1,0 +1,189 @@
+#include "train/batch.h"
+#include <string.h>
+
+static tn_status grow_tok(tn_batch *b, size_t need, tn_err *e) {
+    if (need <= b->cap_tok) return TN_OK;
+    size_t cap = b->cap_tok ? b->cap_tok : 256;
+    while (cap < need) cap *= 2;
+    double **real[] = {&b->logp, &b->lse, &b->entropy, &b->mean_logit, &b->top1, &b->value, &b->ref_logp,
+                       &b->old_logp, &b->old_value, &b->advantage, &b->ret, &b->d_logp, &b->d_entropy,
+                       &b->d_lse, &b->d_value};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof real / sizeof *real && ok; i++) {
+        double *p = tn_realloc(*real[i], cap, sizeof **real[i]);
+        ok = p != NULL;
+        if (p) *real[i] = p;
+    }
+    int32_t **ids[] = {&b->row, &b->target};
+    for (size_t i = 0; i < 2 && ok; i++) {
+        int32_t *p = tn_realloc(*ids[i], cap, sizeof(int32_t));
+        ok = p != NULL;
+        if (p) *ids[i] = p;
+    }
+    if (!ok) return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu tokens", cap);
+    b->cap_tok = cap;
+    return TN_OK;
+}
+
+static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
+    if (need <= b->cap_seq) return TN_OK;
+    size_t cap = b->cap_seq ? b->cap_seq : 64;
+    while (cap < need) cap *= 2;
+    int *off = tn_realloc(b->off, cap + 1, sizeof *off);
+    if (off) b->off = off;
+    int *rank = tn_realloc(b->rank, cap, sizeof *rank);
+    if (rank) b->rank = rank;
+    int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
+    if (group) b->group_off = group;
+    int32_t *rows = tn_realloc(b->score_row, cap, sizeof *rows);
+    if (rows) b->score_row = rows;
+    double *s = tn_realloc(b->score, cap, sizeof *s);
+    if (s) b->score = s;
+    double *d = tn_realloc(b->d_score, cap, sizeof *d);
+    if (d) b->d_score = d;
+    if (!off || !rank || !group || !rows || !s || !d)
+        return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
+    b->cap_seq = cap;
+    return TN_OK;
+}
+
+static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
+    if (need <= b->cap_pair) return TN_OK;
+    size_t cap = b->cap_pair ? b->cap_pair : 64;
+    while (cap < need) cap *= 2;
+    int *c = tn_realloc(b->chosen, cap, sizeof *c);
+    if (c) b->chosen = c;
+    int *r = tn_realloc(b->rejected, cap, sizeof *r);
+    if (r) b->rejected = r;
+    double *m = tn_realloc(b->margin, cap, sizeof *m);
+    if (m) b->margin = m;
+    if (!c || !r || !m) return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
+    b->cap_pair = cap;
+    return TN_OK;
+}
+
+tn_status tn_batch_reserve(tn_batch *b, int tokens, int seqs, tn_err *e) {
+    TN_TRY(grow_tok(b, (size_t)tokens, e));
+    TN_TRY(grow_seq(b, (size_t)seqs, e));
+    return grow_pair(b, (size_t)seqs * 4, e);
+}
+
+void tn_batch_clear(tn_batch *b) {
+    tn_forest_clear(&b->forest);
+    b->n_seq = b->n_tok = b->n_pair = b->n_group = b->n_example = 0;
+    b->has_margin = false;
+}
+
+void tn_batch_free(tn_batch *b) {
+    tn_forest_free(&b->forest);
+    void *p[] = {b->off, b->row, b->target, b->score_row, b->chosen, b->rejected, b->margin, b->group_off,
+                 b->rank, b->logp, b->lse, b->entropy, b->mean_logit, b->top1, b->value, b->ref_logp,
+                 b->old_logp, b->old_value, b->advantage, b->ret, b->score, b->d_logp, b->d_entropy,
+                 b->d_lse, b->d_value, b->d_score};
+    for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
+    memset(b, 0, sizeof *b);
+}
+
+/* Does response token i begin a segment? The first token of a text without a prompt is never
+ * predicted; it belongs to the span that follows it. */
+static bool begins(const tn_response *s, int i, bool root) {
+    if (i == 0) return true;
+    if (root && i == 1) return false;
+    return s->trained[i] != s->trained[i - 1];
+}
+
+/* One response below segment `parent` (-1: none); `last` is the row of the prompt's last token. */
+static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int last, tn_err *e) {
+    TN_TRY(grow_tok(b, (size_t)(b->n_tok + s->n), e));
+    TN_TRY(grow_seq(b, (size_t)(b->n_seq + 1), e));
+    int seq = b->n_seq++;
+    bool root = parent < 0;
+    b->off[seq] = b->n_tok;
+    for (int i = 0; i < s->n;) {
+        int k = i + 1, index, start = b->forest.n_tok;
+        while (k < s->n && !begins(s, k, root)) k++;
+        TN_TRY(tn_forest_add(&b->forest, s->ids + i, k - i, parent, seq, &index, e));
+        for (int j = i; j < k; j++) {
+            int row = start + (j - i), before = j == i ? last : row - 1;
+            if (!s->trained[j] || before < 0) continue;
+            b->row[b->n_tok] = before;
+            b->target[b->n_tok++] = s->ids[j];
+        }
+        parent = index;
+        last = start + (k - i) - 1;
+        i = k;
+    }
+    b->off[seq + 1] = b->n_tok;
+    b->score_row[seq] = last;
+    b->rank[seq] = s->rank;
+    return TN_OK;
+}
+
+static bool same(const tn_response *a, const tn_response *c) {
+    return a->n == c->n && memcmp(a->ids, c->ids, (size_t)a->n * sizeof *a->ids) == 0;
+}
+
+int tn_batch_pairs(const tn_example *x, const tn_batch_options *o) {
+    if (x->pair) return 1;
+    if (x->n_response < 2 || o->rankings != TN_RANKINGS_AS_PAIRS) return 0;
+    int n = 0;
+    for (int i = 0; i < x->n_response; i++)
+        for (int j = 0; j < x->n_response; j++)
+            n += x->response[i].rank < x->response[j].rank && !same(&x->response[i], &x->response[j]);
+    return n;
+}
+
+static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, const tn_batch_options *o, tn_err *e) {
+    TN_TRY(grow_pair(b, (size_t)(b->n_pair + tn_batch_pairs(x, o)), e));
+    for (int i = 0; i < x->n_response; i++)
+        for (int j = 0; j < x->n_response; j++) {
+            const tn_response *w = &x->response[i], *l = &x->response[j];
+            if (w->rank >= l->rank || (!x->pair && same(w, l))) continue;
+            b->chosen[b->n_pair] = first + i;
+            b->rejected[b->n_pair] = first + j;
+            b->margin[b->n_pair++] = x->margin;
+            b->has_margin |= x->margin != 0;
+        }
+    return TN_OK;
+}
+
+int tn_batch_cost(const tn_example *x, const tn_batch_options *o) {
+    int n = 0;
+    for (int i = 0; i < x->n_response; i++) n += x->response[i].n;
+    return n + x->n_prompt * (o->share_prompts || x->n_response < 2 ? 1 : x->n_response);
+}
+
+tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
+    int first = b->n_seq, parent = -1, last = -1;
+    for (int i = 0; i < x->n_response; i++) {
+        if (x->n_prompt && (i == 0 || !o->share_prompts)) {
+            TN_TRY(tn_forest_add(&b->forest, x->prompt, x->n_prompt, -1, b->n_seq, &parent, e));
+            last = b->forest.n_tok - 1;
+        }
+        TN_TRY(add_response(b, &x->response[i], parent, last, e));
+    }
+    if (x->pair || (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)) TN_TRY(add_pairs(b, x, first, o, e));
+    else if (x->n_response > 1) {
+        b->group_off[b->n_group++] = first;
+        b->group_off[b->n_group] = b->n_seq;
+    }
+    b->n_example++;
+    return TN_OK;
+}
+
+tn_status tn_batch_finish(tn_batch *b, tn_err *e) {
+    return tn_forest_finish(&b->forest, e);
+}
+
+void tn_batch_obs(const tn_batch *b, tn_obs *x) {
+    memset(x, 0, sizeof *x);
+    x->n_seq = b->n_seq;
+    x->off = b->off;
+    x->logp = b->logp, x->entropy = b->entropy, x->mean_logit = b->mean_logit, x->top1 = b->top1;
+    x->value = b->value, x->score = b->score;
+    x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
+    x->advantage = b->advantage, x->ret = b->ret;
+    x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected;
+    x->margin = b->has_margin ? b->margin : NULL;
+    x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;
+}

@@ -1,0 +1,47 @@
+/* Micro-batches: examples laid out as a forest, with the rows that losses read.
+ *
+ * Sequence s (one response of an example) owns scored tokens off[s] .. off[s+1]-1; token t is predicted
+ * by forest row `row[t]`, has id `target[t]`. score_row[s] is the row of the response's last token.
+ * A response's segments begin where the trained flag changes, so a token's bits depend on roles alone. */
+#ifndef TN_TRAIN_BATCH_H
+#define TN_TRAIN_BATCH_H
+#include "algo/algo.h"
+#include "data/dataset.h"
+#include "model/model.h"
+
+typedef struct tn_batch {
+    tn_forest forest;
+    int n_seq, n_tok, n_pair, n_group, n_example;
+    int *off;                       /* [n_seq+1] */
+    int32_t *row, *target;          /* [n_tok] */
+    int32_t *score_row;             /* [n_seq] */
+    int *chosen, *rejected;         /* [n_pair] */
+    double *margin;                 /* [n_pair] */
+    int *group_off, *rank;          /* [n_group+1], [n_seq] */
+    bool has_margin;
+    /* numbers, [n_tok] ([n_seq] for score) */
+    double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
+           *advantage, *ret, *score;
+    double *d_logp, *d_entropy, *d_lse, *d_value, *d_score;
+    size_t cap_tok, cap_seq, cap_pair, cap_group;
+} tn_batch;
+
+typedef enum tn_ranking_use { TN_RANKINGS_AS_GROUPS, TN_RANKINGS_AS_PAIRS } tn_ranking_use;
+typedef struct tn_batch_options {
+    bool share_prompts;             /* one prompt segment for all responses of an example */
+    tn_ranking_use rankings;        /* K-wise losses take groups, pair losses every ordered pair */
+} tn_batch_options;
+
+/* Room for that much; later growth still works but allocates. */
+tn_status tn_batch_reserve(tn_batch *b, int tokens, int seqs, tn_err *e);
+void tn_batch_clear(tn_batch *b);
+tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
+tn_status tn_batch_finish(tn_batch *b, tn_err *e);
+void tn_batch_free(tn_batch *b);
+/* Forest tokens that an example takes. */
+int tn_batch_cost(const tn_example *x, const tn_batch_options *o);
+/* Pairs that an example gives under `o`. */
+int tn_batch_pairs(const tn_example *x, const tn_batch_options *o);
+/* The algorithm's view; `total` is left to the caller. */
+void tn_batch_obs(const tn_batch *b, tn_obs *x);
+#endif

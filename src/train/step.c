@@ -1,0 +1,108 @@
+#include "train/step.h"
+#include <math.h>
+#include <string.h>
+
+static bool wants(const tn_algo *a, unsigned need) { return (a->needs & need) != 0; }
+
+/* Log-probs of the batch's tokens under `m`; the statistics go to the batch when `all`. */
+static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double inv_temp, double *logp,
+                            bool all, const tn_algo *a, tn_err *e) {
+    TN_TRY(tn_forward(run, m, &b->forest, e));
+    if (b->n_tok == 0) return TN_OK;
+    tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
+    if (all) {
+        q.lse = b->lse;
+        if (wants(a, TN_NEED_ENTROPY | TN_NEED_STATS)) q.entropy = b->entropy;
+        if (wants(a, TN_NEED_STATS)) q.mean_logit = b->mean_logit, q.top1 = b->top1;
+    }
+    return tn_lm_head(run, m, &q, e);
+}
+
+tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
+    tn_batch *b = &t->mb;
+    const tn_algo *a = t->algo;
+    if (wants(a, TN_NEED_REF_LOGP) && t->ref)
+        TN_TRY(lm_numbers(t->ref_run, t->ref, b, t->inv_temp, b->ref_logp, false, a, e));
+    if (wants(a, TN_NEED_LOGP)) {
+        TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, true, a, e));
+    } else {
+        TN_TRY(tn_forward(t->run, t->model, &b->forest, e));
+    }
+    if (wants(a, TN_NEED_SCORE)) TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
+    if (wants(a, TN_NEED_VALUE)) TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+    return TN_OK;
+}
+
+/* The algorithm's gradient goes back through the heads and the trunk. */
+static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
+    tn_batch *b = &t->mb;
+    const tn_algo *a = t->algo;
+    if (wants(a, TN_NEED_LOGP) && b->n_tok) {
+        tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = t->inv_temp,
+                   .logp = b->logp, .lse = b->lse, .entropy = b->entropy};
+        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp, wants(a, TN_NEED_ENTROPY) ? g->entropy : NULL,
+                                   wants(a, TN_NEED_LSE) ? g->lse : NULL, e));
+    }
+    if (wants(a, TN_NEED_SCORE))
+        TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
+    if (wants(a, TN_NEED_VALUE))
+        TN_TRY(tn_score_head_backward(t->run, t->model, b->row, b->n_tok, g->value, e));
+    return tn_backward(t->run, t->model, &b->forest, e);
+}
+
+static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_step_result *r, tn_err *e) {
+    tn_batch *b = &t->mb;
+    TN_TRY(tn_batch_finish(b, e));
+    TN_TRY(tn_trainee_observe(t, train, e));
+    tn_obs x;
+    tn_batch_obs(b, &x);
+    x.total = total->total;
+    tn_grad g = {.logp = b->d_logp, .entropy = b->d_entropy, .lse = b->d_lse, .value = b->d_value, .score = b->d_score};
+    size_t n = (size_t)b->n_tok * sizeof(double);
+    double *tok[] = {b->d_logp, b->d_entropy, b->d_lse, b->d_value};
+    for (int i = 0; i < 4; i++) if (n) memset(tok[i], 0, n);
+    memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
+    TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
+    r->loss += g.loss;
+    r->tokens += b->forest.n_tok;
+    r->micro_batches++;
+    return train ? micro_backward(t, &g, e) : TN_OK;
+}
+
+tn_status tn_trainee_accumulate(tn_trainee *t, const tn_example *const *ex, int n, bool train,
+                                tn_step_result *r, tn_err *e) {
+    tn_obs total = {0};
+    for (int i = 0; i < n; i++) {
+        total.total.tok += tn_example_trained(ex[i]);
+        total.total.seq += ex[i]->n_response;
+        int pairs = tn_batch_pairs(ex[i], &t->batch);
+        total.total.pair += pairs;
+        total.total.group += !pairs && ex[i]->n_response > 1;
+        for (int k = 0; k < ex[i]->n_response; k++) r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
+    }
+    for (int i = 0; i < n;) {
+        tn_batch_clear(&t->mb);
+        int cost = 0;
+        do {
+            TN_TRY(tn_batch_add(&t->mb, ex[i], &t->batch, e));
+            cost += tn_batch_cost(ex[i++], &t->batch);
+        } while (i < n && cost + tn_batch_cost(ex[i], &t->batch) <= t->max_tokens);
+        TN_TRY(run_micro(t, &total, train, r, e));
+    }
+    return TN_OK;
+}
+
+tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e) {
+    double norm = sqrt(tn_model_grad_sumsq(t->model));
+    r->grad_norm = norm;
+    if (!isfinite(norm) || !isfinite(r->loss))
+        return tn_fail(e, TN_NUMERIC, "step %ld: the %s is not finite (loss %g, gradient norm %g). The weights are "
+                       "those of the step before; lower --learning-rate, or look for broken rows with --dry-run",
+                       step, isfinite(norm) ? "loss" : "gradient", r->loss, norm);
+    /* torch's clip_grad_norm_: factor max_norm / (norm + 1e-6), at most 1 */
+    double scale = 1.0;
+    if (o->max_grad_norm > 0 && o->max_grad_norm / (norm + 1e-6) < 1.0) scale = o->max_grad_norm / (norm + 1e-6);
+    tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step, scale);
+    tn_model_zero_grad(t->model);
+    return TN_OK;
+}

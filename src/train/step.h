@@ -1,0 +1,44 @@
+/* One optimiser step: micro-batches, reference pass, algorithm, backward, clipping, AdamW.
+ *
+ *   for each micro-batch:  forest -> forward -> heads -> algorithm(numbers) -> head backward -> backward
+ *   then once:             ||g|| -> clip -> AdamW -> repack
+ *
+ * Algorithms with coupling up to GROUP see whole examples in one micro-batch: one pass. */
+#ifndef TN_TRAIN_STEP_H
+#define TN_TRAIN_STEP_H
+#include "train/batch.h"
+
+typedef struct tn_optimiser {
+    double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
+    bool decay_all;
+} tn_optimiser;
+
+typedef struct tn_trainee {
+    tn_model *model;
+    tn_run *run;
+    const tn_model *ref;      /* frozen reference, or NULL */
+    tn_run *ref_run;
+    const tn_algo *algo;
+    const void *opt;          /* bound option struct of the algorithm */
+    tn_batch_options batch;
+    double inv_temp;          /* of the language-model head */
+    int max_tokens;           /* per micro-batch */
+    tn_batch mb;              /* reused */
+} tn_trainee;
+
+typedef struct tn_step_result {
+    double loss, grad_norm;   /* grad_norm before clipping */
+    long tokens;              /* tokens put through the model, shared prompts counted once */
+    long full_tokens;         /* as padded frameworks count them: prompt once per response */
+    int micro_batches;
+    tn_metrics metrics;
+} tn_step_result;
+
+/* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
+tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
+/* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. */
+tn_status tn_trainee_accumulate(tn_trainee *t, const tn_example *const *ex, int n, bool train,
+                                tn_step_result *r, tn_err *e);
+/* ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
+tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e);
+#endif
