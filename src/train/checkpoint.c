@@ -1,0 +1,197 @@
+#include "train/checkpoint.h"
+#include "model/safetensors.h"
+#include <stdlib.h>
+#include <string.h>
+
+static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
+    tn_st_out t[4];
+    size_t n = 0;
+    const tn_store *s[2] = {m->trunk, m->head};
+    static const char *const name[2][2] = {{"trunk.m", "trunk.v"}, {"head.m", "head.v"}};
+    for (int i = 0; i < 2; i++) {
+        if (!s[i] || !s[i]->m) continue;
+        const void *p[2] = {s[i]->m, s[i]->v};
+        for (int k = 0; k < 2; k++) t[n++] = (tn_st_out){name[i][k], 1, {(int64_t)s[i]->n}, p[k]};
+    }
+    if (!n) return TN_OK;
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, dir, "optimizer.safetensors");
+    tn_status st = tn_st_write(path.s, t, n, m->be->elem, m->be->elem == 8 ? "float64" : "float32", e);
+    tn_str_free(&path);
+    return st;
+}
+
+static tn_status save_json(const char *dir, const char *name, const json_t *v, tn_err *e) {
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, dir, name);
+    tn_status st = tn_json_save(path.s, v, false, e);
+    tn_str_free(&path);
+    return st;
+}
+
+static json_t *trainer_state(const tn_ckpt *c, long step) {
+    return json_pack("{s:I,s:O,s:O*}", "global_step", (json_int_t)step, "log_history", c->log->history,
+                     "tenet", c->state);
+}
+
+static tn_status save_part(const tn_ckpt *c, const tn_part *p, const char *root, tn_err *e) {
+    tn_str dir = TN_STR_INIT;
+    tn_path_join(&dir, root, p->name);
+    tn_status st = TN_OK;
+    if (p->name[0]) TN_GO(tn_mkdirs(dir.s, e), done);
+    TN_GO(tn_model_save(p->model, dir.s, p->model->be->elem == 8 ? "float64" : "float32", e), done);
+    TN_GO(save_moments(dir.s, p->model, e), done);
+    if (c->tok) st = tn_tokenizer_save(c->tok, dir.s, e);
+done:
+    tn_str_free(&dir);
+    return st;
+}
+
+tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
+    char name[64];
+    tn_str final = TN_STR_INIT, tmp = TN_STR_INIT;
+    snprintf(name, sizeof name, "checkpoint-%ld", step);
+    tn_path_join(&final, c->output_dir, name);
+    json_t *state = trainer_state(c, step);
+    tn_status st;
+    TN_GO(tn_commit_begin(final.s, &tmp, e), done);
+    for (int i = 0; i < c->n_part; i++) TN_GO(save_part(c, &c->part[i], tmp.s, e), done);
+    TN_GO(save_json(tmp.s, "trainer_state.json", state, e), done);
+    TN_GO(save_json(tmp.s, "tenet.json", c->record, e), done);
+    st = tn_commit_finish(final.s, e);
+done:
+    if (st != TN_OK) tn_err_context(e, st, "checkpoint of step %ld (earlier checkpoints are intact)", step);
+    json_decref(state);
+    tn_str_free(&final);
+    tn_str_free(&tmp);
+    return st;
+}
+
+/* Steps of the complete checkpoints in `dir`, ascending; heap array. */
+static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e) {
+    char **names = NULL;
+    size_t count = 0;
+    *steps = NULL;
+    *n = 0;
+    if (!tn_is_dir(dir)) return TN_OK;
+    TN_TRY(tn_list_dir(dir, &names, &count, e));
+    *steps = tn_calloc(count + 1, sizeof **steps);
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+        if (*steps && strncmp(names[i], "checkpoint-", 11) == 0) {
+            long s = strtol(names[i] + 11, &end, 10);
+            if (end != names[i] + 11 && *end == 0) {
+                size_t k = (*n)++;
+                while (k > 0 && (*steps)[k - 1] > s) (*steps)[k] = (*steps)[k - 1], k--;
+                (*steps)[k] = s;
+            }
+        }
+        tn_free(names[i]);
+    }
+    tn_free(names);
+    return *steps ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
+tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_err *e) {
+    long *steps;
+    size_t n;
+    if (keep <= 0) return TN_OK;
+    TN_TRY(list_steps(output_dir, &steps, &n, e));
+    tn_status st = TN_OK;
+    tn_str p = TN_STR_INIT;
+    for (size_t i = 0; i + (size_t)keep < n && st == TN_OK; i++) {
+        char name[64];
+        if (steps[i] == best) continue;
+        snprintf(name, sizeof name, "checkpoint-%ld", steps[i]);
+        tn_path_join(&p, output_dir, name);
+        st = tn_remove_tree(p.s, e);
+    }
+    tn_str_free(&p);
+    tn_free(steps);
+    return st;
+}
+
+tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *path, tn_err *e) {
+    tn_str_clear(path);
+    if (strcmp(which, "latest") != 0 && strcmp(which, "true") != 0) {
+        tn_str_addz(path, which);
+        tn_str p = TN_STR_INIT;
+        tn_path_join(&p, which, "trainer_state.json");
+        bool ok = tn_exists(p.s);
+        tn_str_free(&p);
+        return ok ? TN_OK : tn_fail(e, TN_ARG, "--resume-from-checkpoint %s: no trainer_state.json there; give a "
+                                    "checkpoint-N folder, or `latest` for the newest in --output-dir", which);
+    }
+    long *steps;
+    size_t n;
+    TN_TRY(list_steps(output_dir, &steps, &n, e));
+    if (n) {
+        char name[64];
+        snprintf(name, sizeof name, "checkpoint-%ld", steps[n - 1]);
+        tn_path_join(path, output_dir, name);
+    }
+    tn_free(steps);
+    return TN_OK;
+}
+
+static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t n, size_t elem, const char *where, tn_err *e) {
+    const tn_st_entry *t = tn_st_find(s, name);
+    if (!t) return tn_fail(e, TN_STATE, "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where, name);
+    if (t->count != n)
+        return tn_fail(e, TN_STATE, "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
+                       where, name, t->count, n);
+    tn_st_read(t, 0, n, to, elem);
+    return TN_OK;
+}
+
+tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err *e) {
+    tn_str dir = TN_STR_INIT, path = TN_STR_INIT;
+    tn_path_join(&dir, ckpt, p->name);
+    tn_path_join(&path, dir.s, "optimizer.safetensors");
+    tn_st *s = NULL;
+    tn_model *m = p->model;
+    tn_status st;
+    TN_GO(tn_st_open(&s, path.s, e), done);
+    TN_GO(read_moment(s, "trunk.m", m->trunk->m, m->trunk->n, m->be->elem, path.s, e), done);
+    TN_GO(read_moment(s, "trunk.v", m->trunk->v, m->trunk->n, m->be->elem, path.s, e), done);
+    if (m->head) {
+        TN_GO(read_moment(s, "head.m", m->head->m, m->head->n, m->be->elem, path.s, e), done);
+        st = read_moment(s, "head.v", m->head->v, m->head->n, m->be->elem, path.s, e);
+    }
+done:
+    if (s) tn_st_close(s);
+    tn_str_free(&dir);
+    tn_str_free(&path);
+    return st;
+}
+
+tn_status tn_checkpoint_load_state(const char *ckpt, json_t **state, json_t **history, tn_err *e) {
+    tn_str path = TN_STR_INIT;
+    json_t *root = NULL;
+    *state = *history = NULL;
+    tn_path_join(&path, ckpt, "trainer_state.json");
+    tn_status st = tn_json_load(path.s, &root, e);
+    if (st == TN_OK) {
+        *state = json_incref(json_object_get(root, "tenet"));
+        *history = json_incref(json_object_get(root, "log_history"));
+        if (!json_is_object(*state) || !json_is_array(*history)) {
+            json_decref(*state);
+            json_decref(*history);
+            *state = *history = NULL;
+            st = tn_fail(e, TN_FORMAT, "%s: not the state of a tenet run (no \"tenet\" object or \"log_history\" list)", path.s);
+        }
+    }
+    json_decref(root);
+    tn_str_free(&path);
+    return st;
+}
+
+tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
+    long step = json_integer_value(json_object_get(c->state, "step"));
+    TN_TRY(tn_model_save(c->part[0].model, c->output_dir, dtype, e));
+    if (c->tok) TN_TRY(tn_tokenizer_save(c->tok, c->output_dir, e));
+    json_t *state = trainer_state(c, step);
+    tn_status st = state ? save_json(c->output_dir, "trainer_state.json", state, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    json_decref(state);
+    return st == TN_OK ? save_json(c->output_dir, "tenet.json", c->record, e) : st;
+}

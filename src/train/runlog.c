@@ -1,0 +1,121 @@
+#include "train/runlog.h"
+#include <math.h>
+#include <string.h>
+
+/* Keeps the lines of DIR/NAME whose "step" is at most `step`. */
+static tn_status keep_until(const char *path, long step, tn_err *e) {
+    if (!tn_exists(path)) return TN_OK;
+    tn_lines *r;
+    tn_str out = TN_STR_INIT;
+    TN_TRY(tn_lines_open(&r, path, (size_t)1 << 24, e));
+    tn_status st = TN_OK;
+    for (;;) {
+        const char *line;
+        size_t n;
+        TN_GO(tn_lines_next(r, &line, &n, e), done);
+        if (!line) break;
+        json_t *row = json_loadb(line, n, 0, NULL); /* a line cut short by a crash is dropped */
+        if (row && json_integer_value(json_object_get(row, "step")) <= step) {
+            tn_str_add(&out, line, n);
+            tn_str_addc(&out, '\n');
+        }
+        json_decref(row);
+    }
+    st = step > 0 || out.len ? tn_write_file(path, out.s ? out.s : "", out.len, e) : tn_write_file(path, "", 0, e);
+done:
+    tn_lines_close(r);
+    tn_str_free(&out);
+    return st;
+}
+
+tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history, tn_err *e) {
+    memset(l, 0, sizeof *l);
+    snprintf(l->dir, sizeof l->dir, "%s", dir);
+    tn_str p = TN_STR_INIT;
+    tn_status st;
+    tn_path_join(&p, dir, "metrics.jsonl");
+    TN_GO(keep_until(p.s, step, e), done);
+    TN_GO(tn_out_open(&l->metrics, p.s, true, e), done);
+    tn_path_join(&p, dir, "timing.jsonl");
+    TN_GO(keep_until(p.s, step, e), done);
+    TN_GO(tn_out_open(&l->timing, p.s, true, e), done);
+    l->history = history ? json_deep_copy(history) : json_array();
+    l->t0 = l->t_last = tn_now();
+    if (!l->history) st = tn_fail(e, TN_NOMEM, "out of memory");
+done:
+    tn_str_free(&p);
+    return st;
+}
+
+/* One object as a line, numbers with all their digits, keys in insertion order. */
+static void add_json(tn_str *s, const json_t *v) {
+    const char *key;
+    json_t *m;
+    size_t i;
+    if (json_is_object(v)) {
+        bool first = true;
+        tn_str_addc(s, '{');
+        json_object_foreach((json_t *)(uintptr_t)v, key, m) {
+            if (!first) tn_str_addz(s, ", ");
+            first = false;
+            tn_str_add_json(s, key, strlen(key));
+            tn_str_addz(s, ": ");
+            add_json(s, m);
+        }
+        tn_str_addc(s, '}');
+    } else if (json_is_array(v)) {
+        tn_str_addc(s, '[');
+        json_array_foreach(v, i, m) {
+            if (i) tn_str_addz(s, ", ");
+            add_json(s, m);
+        }
+        tn_str_addc(s, ']');
+    } else if (json_is_real(v)) tn_str_add_f64(s, json_real_value(v));
+    else if (json_is_integer(v)) tn_str_addf(s, "%lld", (long long)json_integer_value(v));
+    else if (json_is_string(v)) tn_str_add_json(s, json_string_value(v), json_string_length(v));
+    else tn_str_addz(s, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "null");
+}
+
+static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
+    tn_str s = TN_STR_INIT;
+    add_json(&s, row);
+    tn_str_addc(&s, '\n');
+    tn_status st = s.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, s.s, s.len, e);
+    tn_str_free(&s);
+    return st == TN_OK ? tn_out_flush(o, false, e) : st;
+}
+
+tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
+    tn_status st = write_line(l->metrics, entry, e);
+    json_array_append_new(l->history, entry);
+    return st;
+}
+
+tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e) {
+    double now = tn_now(), dt = now - l->t_last;
+    *tokens_per_s = dt > 0 ? (double)(tokens - l->tokens_last) / dt : 0;
+    json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds", now - l->t0, "step_seconds", dt,
+                            "tokens_per_second", *tokens_per_s, "peak_memory_bytes", (json_int_t)tn_peak_memory());
+    l->t_last = now;
+    l->tokens_last = tokens;
+    tn_status st = row ? write_line(l->timing, row, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    json_decref(row);
+    return st;
+}
+
+tn_status tn_runlog_close(tn_runlog *l, tn_err *e) {
+    tn_status st = l->metrics ? tn_out_close(l->metrics, true, e) : TN_OK;
+    tn_status st2 = l->timing ? tn_out_close(l->timing, true, st == TN_OK ? e : NULL) : TN_OK;
+    json_decref(l->history);
+    memset(l, 0, sizeof *l);
+    return st != TN_OK ? st : st2;
+}
+
+void tn_runlog_put_metrics(json_t *entry, const char *prefix, const tn_metrics *m) {
+    for (int i = 0; i < m->n; i++) {
+        char name[160];
+        double v = tn_metrics_get(m, i);
+        snprintf(name, sizeof name, "%s%s", prefix, m->v[i].name);
+        if (isfinite(v)) json_object_set_new(entry, name, json_real(v));
+    }
+}

@@ -1,0 +1,26 @@
+/* What a run leaves for machines: metrics.jsonl (only reproducible numbers), timing.jsonl (seconds, tokens/s,
+ * memory) and the log history of trainer_state.json, with TRL's metric names.
+ * Writing continues after a resume: lines past the checkpoint are cut off first. */
+#ifndef TN_TRAIN_RUNLOG_H
+#define TN_TRAIN_RUNLOG_H
+#include "algo/algo.h"
+#include "base/json.h"
+
+typedef struct tn_runlog {
+    char dir[1024];
+    tn_out *metrics, *timing;
+    json_t *history;           /* array; the entries of metrics.jsonl */
+    double t0, t_last;
+    long tokens_last;
+} tn_runlog;
+
+/* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. */
+tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history, tn_err *e);
+/* Appends one entry (reference taken over); flushed at once. */
+tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e);
+/* Seconds since the start and since the last call, tokens per second, peak memory. */
+tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e);
+tn_status tn_runlog_close(tn_runlog *l, tn_err *e);
+/* Adds every metric under `prefix`+name; a metric without samples is left out. */
+void tn_runlog_put_metrics(json_t *entry, const char *prefix, const tn_metrics *m);
+#endif
