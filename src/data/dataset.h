@@ -31,6 +31,8 @@ typedef struct tn_example {
     double margin;
     bool pair;
     int file, line;     /* where it came from, for messages */
+    double *ref;        /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
+    bool ref_known;
     json_t *meta;       /* prompts: the row itself (id, family, ...); NULL otherwise */
 } tn_example;
 

@@ -72,6 +72,7 @@ void tn_batch_clear(tn_batch *b) {
     tn_forest_clear(&b->forest);
     b->n_seq = b->n_tok = b->n_pair = b->n_group = b->n_example = 0;
     b->has_margin = false;
+    b->ref_known = true;
 }
 
 void tn_batch_free(tn_batch *b) {
@@ -124,8 +125,8 @@ static bool same(const tn_response *a, const tn_response *c) {
 }
 
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o) {
-    if (x->pair) return 1;
     if (x->n_response < 2 || o->rankings != TN_RANKINGS_AS_PAIRS) return 0;
+    if (x->pair) return 1;
     int n = 0;
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++)
@@ -154,7 +155,7 @@ int tn_batch_cost(const tn_example *x, const tn_batch_options *o) {
 }
 
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
-    int first = b->n_seq, parent = -1, last = -1;
+    int first = b->n_seq, first_tok = b->n_tok, parent = -1, last = -1;
     for (int i = 0; i < x->n_response; i++) {
         if (x->n_prompt && (i == 0 || !o->share_prompts)) {
             TN_TRY(tn_forest_add(&b->forest, x->prompt, x->n_prompt, -1, b->n_seq, &parent, e));
@@ -162,12 +163,14 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
         }
         TN_TRY(add_response(b, &x->response[i], parent, last, e));
     }
-    if (x->pair || (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)) TN_TRY(add_pairs(b, x, first, o, e));
+    if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS) TN_TRY(add_pairs(b, x, first, o, e));
     else if (x->n_response > 1) {
         b->group_off[b->n_group++] = first;
         b->group_off[b->n_group] = b->n_seq;
     }
     b->n_example++;
+    if (x->ref_known) memcpy(b->ref_logp + first_tok, x->ref, (size_t)(b->n_tok - first_tok) * sizeof(double));
+    b->ref_known &= x->ref_known;
     return TN_OK;
 }
 

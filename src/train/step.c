@@ -2,50 +2,48 @@
 #include <math.h>
 #include <string.h>
 
-static bool wants(const tn_algo *a, unsigned need) { return (a->needs & need) != 0; }
+static bool wants(const tn_trainee *t, unsigned need) { return (t->needs & need) != 0; }
 
-/* Log-probs of the batch's tokens under `m`; the statistics go to the batch when `all`. */
+/* Log-probs of the batch's tokens under `m`; the statistics that trainee `all` needs go to the batch. */
 static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double inv_temp, double *logp,
-                            bool all, const tn_algo *a, tn_err *e) {
+                            const tn_trainee *all, tn_err *e) {
     TN_TRY(tn_forward(run, m, &b->forest, e));
     if (b->n_tok == 0) return TN_OK;
     tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
     if (all) {
         q.lse = b->lse;
-        if (wants(a, TN_NEED_ENTROPY | TN_NEED_STATS)) q.entropy = b->entropy;
-        if (wants(a, TN_NEED_STATS)) q.mean_logit = b->mean_logit, q.top1 = b->top1;
+        if (wants(all, TN_NEED_ENTROPY | TN_NEED_STATS)) q.entropy = b->entropy;
+        if (wants(all, TN_NEED_STATS)) q.mean_logit = b->mean_logit, q.top1 = b->top1;
     }
     return tn_lm_head(run, m, &q, e);
 }
 
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     tn_batch *b = &t->mb;
-    const tn_algo *a = t->algo;
-    if (wants(a, TN_NEED_REF_LOGP) && t->ref)
-        TN_TRY(lm_numbers(t->ref_run, t->ref, b, t->inv_temp, b->ref_logp, false, a, e));
-    if (wants(a, TN_NEED_LOGP)) {
-        TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, true, a, e));
+    if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known)
+        TN_TRY(lm_numbers(t->ref_run, t->ref, b, t->inv_temp, b->ref_logp, NULL, e));
+    if (wants(t, TN_NEED_LOGP)) {
+        TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, t, e));
     } else {
         TN_TRY(tn_forward(t->run, t->model, &b->forest, e));
     }
-    if (wants(a, TN_NEED_SCORE)) TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
-    if (wants(a, TN_NEED_VALUE)) TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+    if (wants(t, TN_NEED_SCORE)) TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
+    if (wants(t, TN_NEED_VALUE)) TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
     return TN_OK;
 }
 
 /* The algorithm's gradient goes back through the heads and the trunk. */
 static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
     tn_batch *b = &t->mb;
-    const tn_algo *a = t->algo;
-    if (wants(a, TN_NEED_LOGP) && b->n_tok) {
+    if (wants(t, TN_NEED_LOGP) && b->n_tok) {
         tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = t->inv_temp,
                    .logp = b->logp, .lse = b->lse, .entropy = b->entropy};
-        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp, wants(a, TN_NEED_ENTROPY) ? g->entropy : NULL,
-                                   wants(a, TN_NEED_LSE) ? g->lse : NULL, e));
+        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp, wants(t, TN_NEED_ENTROPY) ? g->entropy : NULL,
+                                   wants(t, TN_NEED_LSE) ? g->lse : NULL, e));
     }
-    if (wants(a, TN_NEED_SCORE))
+    if (wants(t, TN_NEED_SCORE))
         TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
-    if (wants(a, TN_NEED_VALUE))
+    if (wants(t, TN_NEED_VALUE))
         TN_TRY(tn_score_head_backward(t->run, t->model, b->row, b->n_tok, g->value, e));
     return tn_backward(t->run, t->model, &b->forest, e);
 }
@@ -69,7 +67,16 @@ static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_st
     return train ? micro_backward(t, &g, e) : TN_OK;
 }
 
-tn_status tn_trainee_accumulate(tn_trainee *t, const tn_example *const *ex, int n, bool train,
+static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
+    for (int i = 0, seq = 0; i < n; seq += ex[i++]->n_response) {
+        int first = b->off[seq], end = b->off[seq + ex[i]->n_response];
+        if (!ex[i]->ref || ex[i]->ref_known) continue;
+        memcpy(ex[i]->ref, b->ref_logp + first, (size_t)(end - first) * sizeof(double));
+        ex[i]->ref_known = true;
+    }
+}
+
+tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e) {
     tn_obs total = {0};
     for (int i = 0; i < n; i++) {
@@ -78,16 +85,18 @@ tn_status tn_trainee_accumulate(tn_trainee *t, const tn_example *const *ex, int 
         int pairs = tn_batch_pairs(ex[i], &t->batch);
         total.total.pair += pairs;
         total.total.group += !pairs && ex[i]->n_response > 1;
+        if (pairs && ex[i]->pair) total.total.chosen_tok += ex[i]->response[0].n;
         for (int k = 0; k < ex[i]->n_response; k++) r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
     }
     for (int i = 0; i < n;) {
         tn_batch_clear(&t->mb);
-        int cost = 0;
+        int cost = 0, first = i;
         do {
             TN_TRY(tn_batch_add(&t->mb, ex[i], &t->batch, e));
             cost += tn_batch_cost(ex[i++], &t->batch);
         } while (i < n && cost + tn_batch_cost(ex[i], &t->batch) <= t->max_tokens);
         TN_TRY(run_micro(t, &total, train, r, e));
+        if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
     }
     return TN_OK;
 }

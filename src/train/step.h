@@ -20,6 +20,7 @@ typedef struct tn_trainee {
     tn_run *ref_run;
     const tn_algo *algo;
     const void *opt;          /* bound option struct of the algorithm */
+    unsigned needs;           /* tn_algo_needs(algo, opt) */
     tn_batch_options batch;
     double inv_temp;          /* of the language-model head */
     int max_tokens;           /* per micro-batch */
@@ -36,8 +37,10 @@ typedef struct tn_step_result {
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
-/* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. */
-tn_status tn_trainee_accumulate(tn_trainee *t, const tn_example *const *ex, int n, bool train,
+/* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. Reference log-probs are
+ * kept in examples that have room for them (ref) and taken from there afterwards: per-token numbers do not depend
+ * on the batch, so the bits are the same. */
+tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e);
 /* ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e);
