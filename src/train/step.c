@@ -115,3 +115,27 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     tn_model_zero_grad(t->model);
     return TN_OK;
 }
+
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval, tn_err *e) {
+    tn_dataset *d[2] = {train, eval};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n;) {
+            size_t first = i;
+            int cost = 0;
+            tn_batch_clear(&t->mb);
+            do {
+                TN_TRY(tn_batch_add(&t->mb, &d[k]->ex[i], &t->batch, e));
+                cost += tn_batch_cost(&d[k]->ex[i++], &t->batch);
+            } while (i < d[k]->n && cost + tn_batch_cost(&d[k]->ex[i], &t->batch) <= t->max_tokens);
+            TN_TRY(tn_batch_finish(&t->mb, e));
+            TN_TRY(lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e));
+            for (int seq = 0; first < i; first++) {
+                tn_example *x = &d[k]->ex[first];
+                int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
+                memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
+                x->ref_known = true;
+                seq += x->n_response;
+            }
+        }
+    return TN_OK;
+}

@@ -44,4 +44,6 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
                                 tn_step_result *r, tn_err *e);
 /* ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e);
+/* Reference log-probs of every example, kept with them. */
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval, tn_err *e);
 #endif
