@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
+    memcpy(out, (const float *)ctx + begin, n * sizeof *out);
+}
+
+/* DIR/optimizer/model.safetensors: AdamW's moments of the trunk and the head, flat. */
 static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
     tn_st_out t[4];
     size_t n = 0;
@@ -11,12 +16,14 @@ static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
     for (int i = 0; i < 2; i++) {
         if (!s[i] || !s[i]->m) continue;
         const void *p[2] = {s[i]->m, s[i]->v};
-        for (int k = 0; k < 2; k++) t[n++] = (tn_st_out){name[i][k], 1, {(int64_t)s[i]->n}, p[k]};
+        for (int k = 0; k < 2; k++)
+            t[n++] = (tn_st_out){.name = name[i][k], .n_dim = 1, .shape = {(int64_t)s[i]->n}, .read = read_floats, .ctx = p[k]};
     }
     if (!n) return TN_OK;
     tn_str path = TN_STR_INIT;
-    tn_path_join(&path, dir, "optimizer.safetensors");
-    tn_status st = tn_st_write(path.s, t, n, m->be->elem, m->be->elem == 8 ? "float64" : "float32", e);
+    tn_path_join(&path, dir, "optimizer");
+    tn_status st = tn_mkdirs(path.s, e);
+    if (st == TN_OK) st = tn_st_write_dir(path.s, t, n, TN_ST_SAVE_F32, TN_ST_SHARD_BYTES, e);
     tn_str_free(&path);
     return st;
 }
@@ -39,7 +46,7 @@ static tn_status save_part(const tn_ckpt *c, const tn_part *p, const char *root,
     tn_path_join(&dir, root, p->name);
     tn_status st = TN_OK;
     if (p->name[0]) TN_GO(tn_mkdirs(dir.s, e), done);
-    TN_GO(tn_model_save(p->model, dir.s, p->model->be->elem == 8 ? "float64" : "float32", e), done);
+    TN_GO(tn_model_save(p->model, dir.s, "float32", e), done);
     TN_GO(save_moments(dir.s, p->model, e), done);
     if (c->tok) st = tn_tokenizer_save(c->tok, dir.s, e);
 done:
@@ -147,7 +154,7 @@ static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t 
 tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err *e) {
     tn_str dir = TN_STR_INIT, path = TN_STR_INIT;
     tn_path_join(&dir, ckpt, p->name);
-    tn_path_join(&path, dir.s, "optimizer.safetensors");
+    tn_path_join(&path, dir.s, "optimizer");
     tn_st *s = NULL;
     tn_model *m = p->model;
     tn_status st;

@@ -5,8 +5,8 @@
 const tn_opt_row tn_machine_option_rows[] = {
     {"dtype", TN_OPT_CHOICE, AT(dtype), "bfloat16", "bfloat16|float32|bf16|f32", 0, 0, "torch_dtype", NULL,
      "Precision of matrix operands. Master weights, sums, norms and attention are float32 in both."},
-    {"backend", TN_OPT_CHOICE, AT(backend), "cpu", "cpu|ref|ref64", 0, 0, NULL, NULL,
-     "cpu: native kernels. ref: the scalar reference (slow, the definition of every bit). ref64: the same in double."},
+    {"backend", TN_OPT_CHOICE, AT(backend), "cpu", "cpu|ref", 0, 0, NULL, NULL,
+     "cpu: native kernels. ref: the scalar reference (slow, the definition of every bit)."},
     {"kernels", TN_OPT_STRING, AT(kernels), NULL, NULL, 0, 0, NULL, "NAME",
      "Force the kernels of the cpu backend (scalar, avx2, avx512, avx512bf16, amx); default: the best this machine has."},
     {"threads", TN_OPT_INT, AT(threads), "0", NULL, 0, 1024, NULL, "N", "Threads; 0 uses every CPU. Results do not depend on it."},

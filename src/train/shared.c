@@ -6,7 +6,9 @@
 
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e) {
     bool f32 = strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0;
-    tn_dtype t = strcmp(o->backend, "ref64") == 0 ? TN_F64 : f32 ? TN_F32 : TN_BF16;
+    if (strcmp(o->backend, "ref64") == 0)
+        return tn_fail(e, TN_ARG, "--backend ref64 is the oracle of `score`; training takes cpu or ref");
+    tn_dtype t = f32 ? TN_F32 : TN_BF16;
     return tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e);
 }
 
@@ -59,7 +61,7 @@ json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *b
 
 const char *tn_save_dtype(const tn_train_options *o) {
     if (strcmp(o->save_dtype, "auto") != 0) return o->save_dtype;
-    return strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0 || strcmp(o->backend, "ref64") == 0
+    return strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0
                ? "float32" : "bfloat16";
 }
 

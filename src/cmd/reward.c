@@ -1,0 +1,61 @@
+/* tenet reward: a scalar head on a language model, trained on preferences. */
+#include "algo/losses.h"
+#include "base/log.h"
+#include "train/trainer.h"
+#include <math.h>
+#include <string.h>
+
+/* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
+ * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
+static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record, tn_err *e) {
+    tn_dataset *d = eval ? eval : train;
+    double n = 0, mean = 0, m2 = 0;
+    size_t limit = d->n < 512 ? d->n : 512;
+    for (size_t i = 0; i < limit; i++) {
+        tn_batch_clear(&t->mb);
+        TN_TRY(tn_batch_add(&t->mb, &d->ex[i * d->n / limit], &t->batch, e));
+        TN_TRY(tn_batch_finish(&t->mb, e));
+        TN_TRY(tn_trainee_observe(t, false, e));
+        for (int k = 0; k < t->mb.n_seq; k++) { /* Welford */
+            double x = t->mb.score[k], delta = x - mean;
+            n += 1;
+            mean += delta / n;
+            m2 += delta * (x - mean);
+        }
+    }
+    double sd = n > 1 ? sqrt(m2 / (n - 1)) : 1;
+    if (!(sd > 1e-8)) {
+        tn_warn("the scores hardly differ (standard deviation %g); they are stored unscaled", sd);
+        sd = 1;
+    }
+    tn_info("scores: mean %.4f, standard deviation %.4f over %.0f responses (stored in tenet.json)", mean, sd, n);
+    return json_object_set_new(record, "score", json_pack("{s:f,s:f}", "mean", mean, "sd", sd)) == 0
+               ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
+static tn_status run(const tn_opts *o, tn_err *e) {
+    tn_reward_opt opt;
+    const char *form = tn_opts_str(o, "ranking-loss");
+    const tn_algo *algo = strcmp(form, "pairs") == 0 ? &tn_algo_reward : &tn_algo_reward_kwise;
+    tn_opts_bind(o, tn_algo_reward.options, &opt);
+    tn_task task = {.verb = "reward", .data = TN_DATA_PREFERENCE, .algo = algo, .opt = &opt, .default_lr = 1e-4,
+                    .rankings = algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
+                    .score_head = true, .drop_long = true, .finish = normalise};
+    return tn_task_run(&task, o, e);
+}
+
+static const tn_opt_row rows[] = {
+    {"ranking-loss", TN_OPT_CHOICE, TN_OPT_NOFIELD, "pairs", "pairs|kwise", 0, 0, NULL, NULL,
+     "Mean over all pairs (TRL), or K-wise: mean over the pairs of a prompt, then over prompts (InstructGPT)."},
+    TN_OPT_LAST
+};
+static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, rows, NULL};
+__attribute__((constructor)) static void join(void) { tables[3] = tn_algo_reward.options; }
+
+const tn_verb tn_verb_reward = {
+    .name = "reward", .stage = "Train", .summary = "a reward model from comparisons or rankings",
+    .details = "Rows: {\"prompt\",\"chosen\",\"rejected\"[,\"margin\"]}, {\"chosen\",\"rejected\"} (HH-RLHF transcripts too),\n"
+               "{\"prompt\",\"responses\",\"rank\"}. Each response goes through the model once. The result is a\n"
+               "*ForSequenceClassification folder with one label.\n\n"
+               "  tenet reward --model sft/ --data prefs.jsonl --eval-data held-out.jsonl --output-dir rm/",
+    .tables = tables, .run = run};
