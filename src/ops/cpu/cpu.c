@@ -51,5 +51,6 @@ const tn_ops tn_ops_cpu = {
     .gather = tn_cpu_gather, .scatter_add = tn_cpu_scatter_add, .add = tn_cpu_add, .scale = tn_cpu_scale,
     .kv_block_bytes = kv_block_bytes, .kv_write = kv_write, .attn = attn, .attn_bwd = attn_bwd,
     .head = head, .head_bwd = head_bwd, .rowdot = tn_cpu_rowdot, .rowdot_bwd = tn_cpu_rowdot_bwd,
+    .exp_rows = tn_cpu_exp_rows,
     .adamw = tn_cpu_adamw, .sumsq = tn_cpu_sumsq, .finite = tn_cpu_finite,
 };

@@ -1,4 +1,5 @@
 /* The reference operations as a table. */
+#include "ops/ref/sample.h"
 const tn_ops TN_TABLE = {
     .weight_bytes = ref_weight_bytes, .weight_t_bytes = ref_weight_bytes, .weight_pack = ref_weight_pack,
     .gemm = ref_gemm, .gemm_dx = ref_gemm_dx, .gemm_dw = ref_gemm_dw, .bias_bwd = ref_bias_bwd,
@@ -9,5 +10,6 @@ const tn_ops TN_TABLE = {
     .kv_block_bytes = ref_kv_block_bytes, .kv_write = ref_kv_write,
     .attn = ref_attn, .attn_bwd = ref_attn_bwd,
     .head = ref_head, .head_bwd = ref_head_bwd, .rowdot = ref_rowdot, .rowdot_bwd = ref_rowdot_bwd,
+    .exp_rows = tn_ref_exp_rows,
     .adamw = ref_adamw, .sumsq = ref_sumsq, .finite = ref_finite,
 };
