@@ -1,0 +1,240 @@
+#include "gen/gen.h"
+#include "base/mathx.h"
+#include "base/signals.h"
+#include <string.h>
+
+#define CHUNK 512   /* prompt tokens put through at once */
+#define Z_ROWS 16   /* rows of logits kept at a time: bounded, never [T,V] */
+
+typedef struct slot {
+    int seq;          /* in the cache; -1: empty */
+    int out;          /* index of its sample */
+    uint64_t key;
+    int32_t last;     /* token to feed next */
+    bool first;       /* `last` opens the response's segment */
+} slot;
+
+struct tn_gen {
+    const tn_model *m;
+    tn_run *run;
+    tn_kv *kv;
+    int batch, max_len;
+    slot *slot;
+    tn_kv_item *item;
+    int32_t *row, *heap;
+    double *lse;
+    float *z;
+    tn_arena *arena;   /* responses of the last run */
+};
+
+static int pages_needed(int batch, int max_len) {
+    /* every sequence: prompt and response start pages of their own; one prompt in preparation */
+    return (batch + 1) * (tn_kv_pages_for(max_len) + 2);
+}
+
+size_t tn_gen_bytes(const tn_model *m, int batch, int max_len) {
+    size_t block = m->be->op->kv_block_bytes(m->be, m->desc.kv_heads, m->desc.head_dim);
+    return (size_t)pages_needed(batch, max_len) * block * (size_t)m->desc.layers +
+           tn_run_bytes(m, batch + CHUNK, batch, false) + Z_ROWS * (size_t)m->desc.vocab * sizeof(float);
+}
+
+tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn_err *e) {
+    *out = NULL;
+    tn_gen *g = tn_calloc(1, sizeof *g);
+    if (!g) return tn_fail(e, TN_NOMEM, "out of memory");
+    g->m = m, g->batch = batch, g->max_len = max_len;
+    g->slot = tn_calloc((size_t)batch, sizeof *g->slot);
+    g->item = tn_calloc((size_t)batch, sizeof *g->item);
+    g->row = tn_calloc((size_t)batch, sizeof *g->row);
+    g->lse = tn_calloc(Z_ROWS, sizeof *g->lse);
+    g->heap = tn_calloc((size_t)m->desc.vocab, sizeof *g->heap);
+    g->z = tn_calloc(Z_ROWS * (size_t)m->desc.vocab, sizeof *g->z);
+    g->arena = tn_arena_new((size_t)1 << 18);
+    tn_status st = g->slot && g->item && g->row && g->lse && g->heap && g->z && g->arena
+                       ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for generation");
+    int tokens = batch > CHUNK ? batch : CHUNK;
+    if (st == TN_OK) st = tn_run_new(&g->run, m, tokens, batch, max_len, false, e);
+    if (st == TN_OK) st = tn_kv_new(&g->kv, m, pages_needed(batch, max_len), 2 * batch + 2, max_len, e);
+    if (st != TN_OK) {
+        tn_gen_free(g);
+        return st;
+    }
+    *out = g;
+    return TN_OK;
+}
+
+void tn_gen_free(tn_gen *g) {
+    if (!g) return;
+    tn_kv_free(g->kv);
+    tn_run_free(g->run);
+    tn_free(g->slot);
+    tn_free(g->item);
+    tn_free(g->row);
+    tn_free(g->lse);
+    tn_free(g->heap);
+    tn_free(g->z);
+    tn_arena_free(g->arena);
+    tn_free(g);
+}
+
+/* The state of one run. */
+typedef struct job {
+    tn_gen *g;
+    const tn_gen_request *req;
+    int n_req;
+    const tn_sampling *s;
+    tn_gen_sample *out;
+    int next_req, next_sample, base;  /* the request being handed out, its next sample, index of its first sample */
+    int parent;                       /* cache sequence of that request's prompt; -1 */
+    float *first_z;                   /* its last row's probabilities */
+    double first_lse;
+    float *first_logit;
+    long done, tokens;
+    int active;
+} job;
+
+static double inv_temp(const tn_sampling *s) { return s->temperature > 0 ? 1.0 / s->temperature : 1.0; }
+
+static bool is_stop(const tn_sampling *s, int32_t id) {
+    for (size_t i = 0; i < s->n_stop; i++) if (s->stop[i] == id) return true;
+    return false;
+}
+
+/* Draws the next token of slot k from a row: `logit` its logits, `p` its probabilities. */
+static void draw(job *j, int k, const float *logit, const float *p, double lse) {
+    tn_gen *g = j->g;
+    slot *c = &g->slot[k];
+    tn_gen_sample *o = &j->out[c->out];
+    double share;
+    int t = tn_sample_token(j->s, p, g->m->desc.vocab, tn_sample_uniform(j->s->seed, c->key, o->n), g->heap, &share);
+    double logp = (double)(logit[t] - (float)lse);
+    if (j->s->truncated_logp && share < 1) logp -= tn_log(share);
+    c->first = o->n == 0;
+    c->last = t;
+    o->ids[o->n] = t;
+    o->logp[o->n++] = logp;
+    j->tokens++;
+    o->stopped = is_stop(j->s, t);
+    if (o->stopped || o->n >= j->s->max_new || tn_kv_length(g->kv, c->seq) + 1 >= g->max_len) {
+        tn_kv_close(g->kv, c->seq);
+        c->seq = -1;
+        j->active--;
+        j->done++;
+    }
+}
+
+/* Prompt of the current request into the cache, and its last row's distribution. */
+static tn_status prefill(job *j, tn_err *e) {
+    tn_gen *g = j->g;
+    const tn_gen_request *q = &j->req[j->next_req];
+    j->parent = tn_kv_open(g->kv);
+    if (j->parent < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
+    int last = 0;
+    for (int at = 0; at < q->n_ids; at += CHUNK) {
+        int n = q->n_ids - at < CHUNK ? q->n_ids - at : CHUNK;
+        tn_kv_item it = {j->parent, q->ids + at, n, at == 0};
+        TN_TRY(tn_forward_kv(g->run, g->m, g->kv, &it, 1, e));
+        last = n - 1;
+    }
+    int32_t row = last;
+    size_t V = (size_t)g->m->desc.vocab;
+    tn_lm h = {.n = 1, .rows = &row, .inv_temp = inv_temp(j->s), .lse = &j->first_lse, .z = j->first_logit};
+    TN_TRY(tn_lm_head(g->run, g->m, &h, e));
+    memcpy(j->first_z, j->first_logit, V * sizeof(float));
+    g->m->be->op->exp_rows(g->m->be, j->first_z, &j->first_lse, 1, (int)V);
+    return TN_OK;
+}
+
+/* Fills empty slots: prompts are prepared one after the other, each forked for its samples. */
+static tn_status admit(job *j, tn_err *e) {
+    tn_gen *g = j->g;
+    for (int k = 0; k < g->batch && j->next_req < j->n_req; k++) {
+        if (g->slot[k].seq >= 0) continue;
+        const tn_gen_request *q = &j->req[j->next_req];
+        if (j->parent < 0) TN_TRY(prefill(j, e));
+        slot *c = &g->slot[k];
+        c->seq = tn_kv_fork(g->kv, j->parent);
+        if (c->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
+        c->out = j->base + j->next_sample;
+        c->key = q->key + (uint64_t)j->next_sample;
+        int room = g->max_len - q->n_ids < j->s->max_new ? g->max_len - q->n_ids : j->s->max_new;
+        tn_gen_sample *o = &j->out[c->out];
+        o->ids = tn_arena_alloc(g->arena, (size_t)room * sizeof *o->ids);
+        o->logp = tn_arena_alloc(g->arena, (size_t)room * sizeof *o->logp);
+        if (!o->ids || !o->logp) return tn_fail(e, TN_NOMEM, "out of memory for responses");
+        o->n = 0;
+        j->active++;
+        draw(j, k, j->first_logit, j->first_z, j->first_lse);
+        if (++j->next_sample == q->n) {
+            tn_kv_close(g->kv, j->parent);
+            j->parent = -1;
+            j->base += q->n;
+            j->next_sample = 0;
+            j->next_req++;
+        }
+    }
+    return TN_OK;
+}
+
+/* One token for every active slot. */
+static tn_status decode(job *j, tn_err *e) {
+    tn_gen *g = j->g;
+    int n = 0, V = g->m->desc.vocab;
+    for (int k = 0; k < g->batch; k++) {
+        slot *c = &g->slot[k];
+        if (c->seq < 0) continue;
+        g->item[n] = (tn_kv_item){c->seq, &c->last, 1, c->first};
+        g->row[n++] = k; /* slot of row n */
+    }
+    TN_TRY(tn_forward_kv(g->run, g->m, g->kv, g->item, n, e));
+    for (int at = 0; at < n; at += Z_ROWS) {
+        int r = n - at < Z_ROWS ? n - at : Z_ROWS;
+        int32_t rows[Z_ROWS];
+        float *logit = j->first_z + V; /* [Z_ROWS, V] after the two rows of the prompt */
+        for (int i = 0; i < r; i++) rows[i] = at + i;
+        tn_lm h = {.n = r, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = logit};
+        TN_TRY(tn_lm_head(g->run, g->m, &h, e));
+        memcpy(g->z, logit, (size_t)r * (size_t)V * sizeof(float));
+        g->m->be->op->exp_rows(g->m->be, g->z, g->lse, r, V);
+        for (int i = 0; i < r; i++) draw(j, g->row[at + i], logit + (size_t)i * (size_t)V, g->z + (size_t)i * (size_t)V, g->lse[i]);
+    }
+    return TN_OK;
+}
+
+static tn_status check(const tn_gen *g, const tn_gen_request *req, int n, const tn_sampling *s, tn_err *e) {
+    if (s->max_new < 1) return tn_fail(e, TN_ARG, "max new tokens must be at least 1, found %d", s->max_new);
+    for (int r = 0; r < n; r++) {
+        if (req[r].n_ids < 1) return tn_fail(e, TN_ARG, "prompt %d is empty; a prompt needs at least one token", r + 1);
+        if (req[r].n_ids >= g->max_len)
+            return tn_fail(e, TN_ARG, "prompt %d has %d tokens, which leaves no room for an answer in %d", r + 1, req[r].n_ids, g->max_len);
+    }
+    return TN_OK;
+}
+
+static void reset(tn_gen *g) {
+    for (int k = 0; k < g->batch; k++) {
+        if (g->slot[k].seq >= 0) tn_kv_close(g->kv, g->slot[k].seq);
+        g->slot[k].seq = -1;
+    }
+}
+
+tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_sampling *s,
+                     tn_gen_sample *out, tn_gen_tick *tick, void *ctx, tn_err *e) {
+    TN_TRY(check(g, req, n_req, s, e));
+    tn_arena_reset(g->arena);
+    for (int k = 0; k < g->batch; k++) g->slot[k].seq = -1;
+    size_t V = (size_t)g->m->desc.vocab;
+    float *rows = tn_arena_alloc(g->arena, (Z_ROWS + 2) * V * sizeof(float));
+    if (!rows) return tn_fail(e, TN_NOMEM, "out of memory for logits of %d rows", Z_ROWS + 2);
+    job j = {.g = g, .req = req, .n_req = n_req, .s = s, .out = out, .parent = -1, .first_logit = rows, .first_z = rows + V};
+    tn_status st = TN_OK;
+    while (st == TN_OK && (j.next_req < n_req || j.active > 0)) {
+        st = admit(&j, e);
+        if (st == TN_OK && j.active > 0) st = decode(&j, e);
+        if (tick) tick(ctx, j.done, j.tokens);
+        if (st == TN_OK && tn_stop_requested()) st = tn_fail(e, TN_INTERRUPTED, "stopped while generating");
+    }
+    if (j.parent >= 0) tn_kv_close(g->kv, j.parent);
+    reset(g);
+    return st;
+}

@@ -1,0 +1,38 @@
+/* Generation by continuous batching over the paged key/value cache.
+ *
+ * A request is one prompt and n samples; its prompt is computed once and its pages are shared. Slots that
+ * finish are refilled at the next step. A sample is a function of (model, prompt, sampling, its key) alone:
+ * batch size, order and company do not change a bit of it. The stored log-prob is that of the full
+ * distribution at the sampling temperature, and equals to the bit what training recomputes over the segments
+ * prompt | response. */
+#ifndef TN_GEN_H
+#define TN_GEN_H
+#include "gen/sample.h"
+#include "model/model.h"
+
+typedef struct tn_gen_request {
+    const int32_t *ids;  /* prompt, n_ids >= 1 */
+    int n_ids, n;        /* samples wanted */
+    uint64_t key;        /* sample i draws from the stream of key + i */
+} tn_gen_request;
+
+typedef struct tn_gen_sample {
+    int32_t *ids;        /* response with its stop token, when it has one; owned by the engine, until the next run */
+    double *logp;        /* [n] */
+    int n;
+    bool stopped;        /* ended by a stop token; false: by max_new or the context's end */
+} tn_gen_sample;
+
+typedef struct tn_gen tn_gen;
+/* batch: sequences decoded together; max_len: longest prompt + response. Weights are read where the model
+ * keeps them: after an update the next run samples from the new ones. */
+tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_err *e);
+void tn_gen_free(tn_gen *g);
+size_t tn_gen_bytes(const tn_model *m, int batch, int max_len); /* cache and workspace, for the memory plan */
+
+/* Called after each step with samples finished and tokens made so far; may be NULL. */
+typedef void tn_gen_tick(void *ctx, long samples, long tokens);
+/* out: one entry per sample, requests in order (request r's samples are consecutive). */
+tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_sampling *s,
+                     tn_gen_sample *out, tn_gen_tick *tick, void *ctx, tn_err *e);
+#endif
