@@ -36,7 +36,7 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_reward_opt opt;
     const char *form = tn_opts_str(o, "ranking-loss");
-    const tn_algo *algo = strcmp(form, "pairs") == 0 ? &tn_algo_reward : &tn_algo_reward_kwise;
+    const tn_algo *algo = strcmp(form, "pairs") == 0 ? &tn_algo_reward : &tn_algo_reward_rank;
     tn_opts_bind(o, tn_algo_reward.options, &opt);
     tn_task task = {.verb = "reward", .data = TN_DATA_PREFERENCE, .algo = algo, .opt = &opt, .default_lr = 1e-4,
                     .rankings = algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
