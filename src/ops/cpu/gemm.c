@@ -7,59 +7,59 @@
  * the panel of B is read once from memory and then, for the other tiles, from the caches.      */
 #include "ops/cpu/gemm.h"
 #include "base/pool.h"
+#include <limits.h>
 #include <string.h>
 
 /* Bytes of A a thread works on at a time: with a panel or two of B, well inside L2. */
 #define A_BLOCK_BYTES (256 << 10)
 /* Below this much work a second thread costs more than it brings. */
 #define INLINE_FLOP 400000.0
+#define INLINE_PACK 20000.0 /* elements */
 
-typedef struct plan {
-    const tn_product *p;
-    int units, tiles, blocks, panels;
-    bool direct;        /* A is used where it is */
-    size_t lda;         /* units */
-    uint32_t *a;        /* one block for each thread */
-    size_t a_thread;    /* units */
-} plan;
-
-static int tile_row(const plan *l, int t) {
+int tn_plan_tile_row(const tn_plan *l, int t) {
     int g = l->p->kern->grain, steps = (l->p->m + g - 1) / g;
     long row = (long)g * ((long)steps * t / l->tiles);
     return row < l->p->m ? (int)row : l->p->m;
 }
 
-static int block_tile(const plan *l, int blk) { return (int)((long)l->tiles * blk / l->blocks); }
+int tn_plan_block_tile(const tn_plan *l, int block) { return (int)((long)l->tiles * block / l->blocks); }
 
 /* Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
 static bool usable_in_place(const tn_product *p) {
     return p->kern->form == TN_FORM_F32 && !p->a_cols && (p->m < 8 || p->lda % 512 != 0);
 }
 
-static void plan_make(plan *l, const tn_product *p) {
+void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows) {
     const tn_kernel *g = p->kern;
-    *l = (plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n)};
-    l->direct = usable_in_place(p);
+    *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n)};
+    l->direct = p->packed_a || usable_in_place(p);
     l->lda = l->direct ? p->lda : tn_row_units(l->units);
     int steps = (p->m + g->grain - 1) / g->grain, per = g->mr / g->grain;
     l->tiles = (steps + per - 1) / per;
-    size_t tile_bytes = tn_row_units(l->units) * 4 * (size_t)g->mr;
-    int fit = (int)(A_BLOCK_BYTES / tile_bytes);
-    if (fit < 1) fit = 1;
+    size_t row_bytes = tn_row_units(l->units) * 4, rows = A_BLOCK_BYTES / row_bytes;
+    if (rows > (size_t)max_rows) rows = (size_t)max_rows;
+    int fit = rows < (size_t)g->mr ? 1 : (int)(rows / (size_t)g->mr);
     l->blocks = (l->tiles + fit - 1) / fit;
+    if (l->blocks < min_blocks) l->blocks = min_blocks < l->tiles ? min_blocks : l->tiles;
     int most = (l->tiles + l->blocks - 1) / l->blocks;
-    l->a_thread = l->direct ? 0 : (size_t)most * g->mr * l->lda;
+    l->a_thread = l->direct ? 0 : (size_t)most * (size_t)g->mr * l->lda;
 }
 
-static void load_block(const plan *l, int r0, int r1, uint32_t *a) {
+const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
+    int r0 = tn_plan_tile_row(l, tn_plan_block_tile(l, block));
+    int r1 = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1));
+    if (l->direct) return (p->packed_a ? p->packed_a : (const uint32_t *)p->a) + (size_t)r0 * l->lda;
+    uint32_t *a = l->a + (size_t)thread * l->a_thread;
+    if (loaded) return a;
     if (p->a_cols) g->pack->a_cols(g->form, a, l->lda, p->a + r0, p->lda, r1 - r0, p->k, l->units);
     else g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, r1 - r0, p->k, l->units);
     for (int r = r1 - r0; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
+    return a;
 }
 
-static void one_tile(const plan *l, int r0, int r1, const uint32_t *a, int panel) {
+static void one_tile(const tn_plan *l, int r0, int r1, const uint32_t *a, int panel) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
     const uint32_t *b = p->b + (size_t)panel * p->panel;
@@ -67,28 +67,26 @@ static void one_tile(const plan *l, int r0, int r1, const uint32_t *a, int panel
     float *y = p->y + (size_t)r0 * p->ldy + col;
     if (p->mode == TN_SET && !p->bias && n == TN_NR) {
         g->tile(r1 - r0, l->units, a, l->lda, b, y, p->ldy);
-        return;
+    } else {
+        _Alignas(64) float c[TN_MR_MAX * TN_NR];
+        g->tile(r1 - r0, l->units, a, l->lda, b, c, TN_NR);
+        g->pack->finish(p->mode, y, p->ldy, c, p->bias ? p->bias + col : NULL, r1 - r0, n);
     }
-    _Alignas(64) float c[TN_MR_MAX * TN_NR];
-    g->tile(r1 - r0, l->units, a, l->lda, b, c, TN_NR);
-    g->pack->finish(p->mode, y, p->ldy, c, p->bias ? p->bias + col : NULL, r1 - r0, n);
+    if (p->each) p->each(p->ctx, y, p->ldy, r0, r1 - r0, col, n);
 }
 
 static void work(void *ctx, size_t begin, size_t end, int thread) {
-    const plan *l = ctx;
+    const tn_plan *l = ctx;
     const tn_kernel *g = l->p->kern;
-    uint32_t *own = l->a + (size_t)thread * l->a_thread;
     if (g->begin) g->begin();
     int loaded = -1;
     for (size_t u = begin; u < end; u++) {
-        int blk = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
-        int t0 = block_tile(l, blk), t1 = block_tile(l, blk + 1), first = tile_row(l, t0);
-        const uint32_t *a = own;
-        if (l->direct) a = (const uint32_t *)l->p->a + (size_t)first * l->lda;
-        else if (blk != loaded) load_block(l, first, tile_row(l, t1), own);
-        loaded = blk;
-        for (int t = t0; t < t1; t++) {
-            int r0 = tile_row(l, t), r1 = tile_row(l, t + 1);
+        int block = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
+        const uint32_t *a = tn_plan_block_a(l, block, thread, block == loaded);
+        loaded = block;
+        int t0 = tn_plan_block_tile(l, block), t1 = tn_plan_block_tile(l, block + 1);
+        for (int t = t0, first = tn_plan_tile_row(l, t0); t < t1; t++) {
+            int r0 = tn_plan_tile_row(l, t), r1 = tn_plan_tile_row(l, t + 1);
             one_tile(l, r0, r1, a + (size_t)(r0 - first) * l->lda, panel);
         }
     }
@@ -96,65 +94,55 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
 }
 
 size_t tn_product_scratch(const tn_product *p, int threads) {
-    plan l;
-    plan_make(&l, p);
-    return l.a_thread * 4 * (size_t)threads;
+    size_t tile = tn_row_units(tn_units(p->kern, p->k)) * 4 * (size_t)p->kern->mr;
+    return (tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) * (size_t)threads;
 }
 
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
-    plan l;
-    plan_make(&l, p);
+    tn_plan l;
+    tn_plan_make(&l, p, 1, INT_MAX);
     l.a = scratch;
     size_t n = (size_t)l.blocks * (size_t)l.panels;
     if (2.0 * p->m * p->n * p->k < INLINE_FLOP) work(&l, 0, n, 0);
     else tn_pool_run(pool, n, 1, work, &l);
 }
 
-/* --- packed weights --- */
-
-typedef struct packing {
-    const tn_kernel *kern;
-    const float *src;
-    size_t lds;
-    int n, k, units;
-    bool cols;
-    uint32_t *dst;
-} packing;
+/* --- panels of B --- */
 
 static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
-    const packing *j = ctx;
+    const tn_packing *j = ctx;
     const tn_kernel *g = j->kern;
+    int units = tn_units(g, j->k);
     for (size_t i = begin; i < end; i++) {
         int col = (int)i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
-        uint32_t *panel = j->dst + i * (size_t)j->units * TN_NR;
-        if (j->cols) g->pack->b_cols(g->form, panel, j->src + col, j->lds, n, j->k, j->units);
-        else g->pack->b_rows(g->form, panel, j->src + (size_t)col * j->lds, j->lds, n, j->k, j->units);
+        uint32_t *panel = j->dst + i * (size_t)units * TN_NR;
+        if (j->cols) g->pack->b_cols(g->form, panel, j->src + col, j->lds, n, j->k, units);
+        else g->pack->b_rows(g->form, panel, j->src + (size_t)col * j->lds, j->lds, n, j->k, units);
     }
 }
 
-static void pack_run(tn_pool *pool, packing *j) {
+void tn_pack_run(const tn_packing *j, tn_pool *pool) {
     size_t n = (size_t)tn_panels(j->n);
-    if ((double)j->n * j->k < 20000.0) pack_panels(j, 0, n, 0);
-    else tn_pool_run(pool, n, 1, pack_panels, j);
+    if ((double)j->n * j->k < INLINE_PACK) pack_panels((void *)j, 0, n, 0);
+    else tn_pool_run(pool, n, 1, pack_panels, (void *)j);
 }
 
-static const tn_kernel *kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
+/* --- packed weights --- */
 
 size_t tn_cpu_weight_bytes(const tn_backend *b, int out, int in) {
-    return (size_t)tn_panels(out) * TN_NR * 4 * (size_t)tn_units(kernel_of(b), in);
+    return (size_t)tn_panels(out) * TN_NR * 4 * (size_t)tn_units(tn_kernel_of(b), in);
 }
 
 size_t tn_cpu_weight_t_bytes(const tn_backend *b, int out, int in) { return tn_cpu_weight_bytes(b, in, out); }
 
 void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
-    const tn_kernel *g = kernel_of(b);
-    packing j = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->out, .k = w->in,
-                 .units = tn_units(g, w->in), .dst = w->packed};
-    pack_run(b->pool, &j);
+    const tn_kernel *g = tn_kernel_of(b);
+    tn_packing j = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->out, .k = w->in, .dst = w->packed};
+    tn_pack_run(&j, b->pool);
     if (!w->packed_t) return;
-    packing t = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->in, .k = w->out,
-                 .units = tn_units(g, w->out), .cols = true, .dst = w->packed_t};
-    pack_run(b->pool, &t);
+    tn_packing t = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->in, .k = w->out, .cols = true,
+                    .dst = w->packed_t};
+    tn_pack_run(&t, b->pool);
 }
 
 /* --- the three products --- */
@@ -166,7 +154,7 @@ static void run(tn_backend *b, const tn_product *p) {
 
 void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                  const tn_weight *w, const void *bias, int T) {
-    const tn_kernel *g = kernel_of(b);
+    const tn_kernel *g = tn_kernel_of(b);
     tn_product p = {.kern = g, .m = T, .n = w->out, .k = w->in, .a = x, .lda = (size_t)ldx, .b = w->packed,
                     .panel = (size_t)tn_units(g, w->in) * TN_NR, .mode = mode, .y = y,
                     .ldy = (size_t)ldy, .bias = bias};
@@ -175,7 +163,7 @@ void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, i
 
 void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
                     const tn_weight *w, int T) {
-    const tn_kernel *g = kernel_of(b);
+    const tn_kernel *g = tn_kernel_of(b);
     tn_product p = {.kern = g, .m = T, .n = w->in, .k = w->out, .a = dy, .lda = (size_t)lddy,
                     .b = w->packed_t, .panel = (size_t)tn_units(g, w->out) * TN_NR, .mode = mode,
                     .y = dx, .ldy = (size_t)lddx};
@@ -184,7 +172,7 @@ void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void 
 
 void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                     int T, int out, int in) {
-    const tn_kernel *g = kernel_of(b);
+    const tn_kernel *g = tn_kernel_of(b);
     int units = tn_units(g, T);
     size_t panels = (size_t)units * TN_NR * (size_t)tn_panels(in); /* units of 4 bytes */
     tn_product p = {.kern = g, .m = out, .n = in, .k = T, .a = dy, .lda = (size_t)lddy, .a_cols = true,
@@ -192,9 +180,8 @@ void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const voi
     size_t own = tn_product_scratch(&p, tn_pool_threads(b->pool));
     uint32_t *scratch = tn_backend_scratch(b, panels * 4 + own + 64);
     if (!scratch) return;
-    packing j = {.kern = g, .src = x, .lds = (size_t)ldx, .n = in, .k = T, .units = units, .cols = true,
-                 .dst = scratch};
-    pack_run(b->pool, &j);
+    tn_packing j = {.kern = g, .src = x, .lds = (size_t)ldx, .n = in, .k = T, .cols = true, .dst = scratch};
+    tn_pack_run(&j, b->pool);
     p.b = scratch;
     tn_product_run(&p, b->pool, scratch + panels);
 }

@@ -18,7 +18,7 @@
  * panel through all of K, in the order of its profile (ops.h N2, N3).                        */
 #ifndef TN_OPS_CPU_GEMM_H
 #define TN_OPS_CPU_GEMM_H
-#include "ops/cpu/cpu.h"
+#include "ops/cpu/head.h"
 
 #define TN_NR 32      /* columns of a panel */
 #define TN_MR_MAX 32  /* most rows of a tile */
@@ -49,6 +49,7 @@ typedef struct tn_cpu_mm {
     /* Around a thread's run of tiles, or NULL. */
     void (*begin)(void), (*end)(void);
     const tn_packer *pack;
+    const tn_head_rows *head;
 } tn_kernel;
 extern const tn_kernel tn_kern_f32_scalar, tn_kern_f32_avx2, tn_kern_f32_avx512;
 extern const tn_kernel tn_kern_pair_scalar, tn_kern_pair_avx2, tn_kern_pair_avx512;
@@ -59,21 +60,53 @@ extern const tn_kernel tn_kern_dot32_scalar, tn_kern_dot32_amx, tn_kern_dot32_am
 typedef struct tn_product {
     const tn_kernel *kern;
     int m, n, k;
-    const float *a;       /* source of A */
+    const float *a;           /* source of A, row stride lda */
     size_t lda;
-    bool a_cols;          /* A is stored transposed: element (i, k) at a[k*lda + i] */
-    const uint32_t *b;    /* panels, from the first unit to use */
-    size_t panel;         /* 4-byte units from one panel to the next */
+    bool a_cols;              /* the source is stored transposed: element (i, k) at a[k*lda + i] */
+    const uint32_t *packed_a; /* A as an operand already (lda then in units), or NULL */
+    const uint32_t *b;        /* panels, from the first unit to use */
+    size_t panel;             /* 4-byte units from one panel to the next */
     tn_mode mode;
     float *y;
     size_t ldy;
     const float *bias;
+    /* Called on each finished tile of y, or NULL. */
+    void (*each)(void *ctx, float *y, size_t ldy, int row, int rows, int col, int cols);
+    void *ctx;
 } tn_product;
 
-/* Bytes of scratch a product needs, and the product. */
+/* How a product is cut: M into tiles, tiles into blocks of rows, N into panels. */
+typedef struct tn_plan {
+    const tn_product *p;
+    int units, tiles, blocks, panels;
+    bool direct;        /* A is used where it is */
+    size_t lda;         /* units */
+    uint32_t *a;        /* one block for each thread */
+    size_t a_thread;    /* units */
+} tn_plan;
+/* At least min_blocks blocks (if there are as many tiles), each of at most max_rows rows. */
+void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows);
+int tn_plan_tile_row(const tn_plan *l, int tile);   /* first row of a tile; p->m for tile = tiles */
+int tn_plan_block_tile(const tn_plan *l, int block); /* first tile of a block */
+/* A of a block, as an operand: in place, or converted into the thread's scratch unless `loaded`. */
+const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded);
+
+/* Bytes of scratch a product needs at most (growing with k, whatever m and n), and the product. */
 size_t tn_product_scratch(const tn_product *p, int threads);
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
 
+/* Panels of B [k, n] from float rows: cols: element (k, j) at src[k*lds + j], else at src[j*lds + k]. */
+typedef struct tn_packing {
+    const tn_kernel *kern;
+    const float *src;
+    size_t lds;
+    int n, k;
+    bool cols;
+    uint32_t *dst;
+} tn_packing;
+void tn_pack_run(const tn_packing *j, tn_pool *pool);
+
+static inline const tn_kernel *tn_kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
 static inline int tn_units(const tn_kernel *g, int k) {
     int u = g->form == TN_FORM_BF16 ? (k + 1) / 2 : k;
     return (u + g->pad - 1) / g->pad * g->pad;

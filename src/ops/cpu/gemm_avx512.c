@@ -55,7 +55,7 @@ static void tile_flush(int m, int units, const uint32_t *a, size_t lda, const ui
 
 const tn_kernel tn_kern_f32_avx512 = {
     .name = "avx512", .profile = "f32", .form = TN_FORM_F32, .pad = 1, .mr = MR, .grain = 1,
-    .tile = tile, .pack = &tn_pack_avx512};
+    .tile = tile, .pack = &tn_pack_avx512, .head = &tn_head_avx512};
 const tn_kernel tn_kern_pair_avx512 = {
     .name = "avx512", .profile = "bf16-pair", .form = TN_FORM_SWAP, .pad = 2, .mr = MR, .grain = 1,
-    .tile = tile_flush, .pack = &tn_pack_avx512};
+    .tile = tile_flush, .pack = &tn_pack_avx512, .head = &tn_head_avx512};

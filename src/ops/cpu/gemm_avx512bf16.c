@@ -7,12 +7,12 @@
 #include "ops/cpu/softmodel.h"
 #define NAME "avx512bf16-model"
 #define KERNEL tn_kern_pair_avx512bf16_model
-#define PACKER tn_pack_portable
+#define ISA(name) name##_portable
 #else
 #include <immintrin.h>
 #define NAME "avx512bf16"
 #define KERNEL tn_kern_pair_avx512bf16
-#define PACKER tn_pack_avx512
+#define ISA(name) name##_avx512
 typedef __m512 acc16;
 typedef __m512i pairs16;
 #define ZERO() _mm512_setzero_ps()
@@ -56,4 +56,4 @@ static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t
 
 const tn_kernel KERNEL = {
     .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1,
-    .tile = tile, .pack = &PACKER};
+    .tile = tile, .pack = &ISA(tn_pack), .head = &ISA(tn_head)};

@@ -51,13 +51,13 @@ static void tile_dot32(int m, int units, const uint32_t *a, size_t lda, const ui
 
 const tn_kernel tn_kern_f32_scalar = {
     .name = "scalar", .profile = "f32", .form = TN_FORM_F32, .pad = 1, .mr = 4, .grain = 1,
-    .tile = tile_f32, .pack = &tn_pack_portable};
+    .tile = tile_f32, .pack = &tn_pack_portable, .head = &tn_head_portable};
 const tn_kernel tn_kern_pair_scalar = {
     .name = "scalar", .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = 4, .grain = 1,
-    .tile = tile_pair, .pack = &tn_pack_portable};
+    .tile = tile_pair, .pack = &tn_pack_portable, .head = &tn_head_portable};
 const tn_kernel tn_kern_dot32_scalar = {
     .name = "scalar-dot32", .profile = "bf16-dot32", .form = TN_FORM_BF16, .pad = 16, .mr = 4, .grain = 1,
-    .tile = tile_dot32, .pack = &tn_pack_portable};
+    .tile = tile_dot32, .pack = &tn_pack_portable, .head = &tn_head_portable};
 
 static const struct {
     tn_dtype dtype;

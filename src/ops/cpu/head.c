@@ -1,0 +1,224 @@
+/* Language-model head: statistics of rows of logits and their gradient, tile by tile (ops.h N8).
+ *
+ * Forward: the unit of work is a block of rows times one tile of TN_HEAD_TILE columns; its logits
+ * live in the thread's scratch and leave one tn_stats entry a row. A second pass over rows
+ * merges the tiles in ascending order. Blocks, tiles and threads never change a number.
+ * Backward, for each block of TN_HEAD_ROWS rows and each tile: logits again, turned into dz as each
+ * piece leaves the product; then dx += dz W and dw += dz^T x, two ordinary products.            */
+#include "base/mathx.h"
+#include "base/pool.h"
+#include "ops/cpu/gemm.h"
+#include <math.h>
+#include <string.h>
+
+#define LD (TN_HEAD_TILE + 16) /* row stride of logits: off the powers of two */
+#define BLOCK_ROWS 112         /* logits of a block: 470 KB, half of a small L2 */
+
+static int tile_width(int V, int tile) {
+    int v0 = tile * TN_HEAD_TILE;
+    return V - v0 < TN_HEAD_TILE ? V - v0 : TN_HEAD_TILE;
+}
+static int tiles_of(int V) { return (V + TN_HEAD_TILE - 1) / TN_HEAD_TILE; }
+static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* --- forward --- */
+
+typedef struct forward {
+    const tn_head *h;
+    const tn_head_rows *ops;
+    tn_plan plan;
+    int tiles;
+    size_t pad;         /* rows, rounded up to 16 */
+    float *stats;       /* [tiles][4][pad]: m, s, w, a */
+    int32_t *best;      /* [tiles][pad], or NULL */
+    float *at;          /* [pad] z of the target */
+    float *logits;      /* [threads][BLOCK_ROWS + mr][LD] */
+    size_t logits_thread;
+} forward;
+
+static tn_stats stats_of(const forward *f, int tile) {
+    float *p = f->stats + (size_t)tile * 4 * f->pad;
+    return (tn_stats){p, p + f->pad, p + 2 * f->pad, p + 3 * f->pad, f->best ? f->best + (size_t)tile * f->pad : NULL};
+}
+
+static void row_done(const forward *f, const tn_stats *st, int tile, int row, const float *a) {
+    const tn_head *h = f->h;
+    float temp = (float)h->inv_temp;
+    int n = tile_width(h->w->out, tile), v0 = tile * TN_HEAD_TILE, target = h->target ? h->target[row] - v0 : -1;
+    f->ops->stats(a, n, temp, st, row);
+    if (st->best) st->best[row] += v0;
+    if (target >= 0 && target < n) f->at[row] = a[target] * temp;
+    if (h->z) f->ops->scale(h->z + (size_t)row * (size_t)h->w->out + v0, a, n, temp);
+}
+
+static void forward_unit(const forward *f, int block, int tile, const uint32_t *a, float *logits) {
+    const tn_plan *l = &f->plan;
+    const tn_product *p = l->p;
+    int t0 = tn_plan_block_tile(l, block), t1 = tn_plan_block_tile(l, block + 1);
+    int first = tn_plan_tile_row(l, t0), end = tn_plan_tile_row(l, t1);
+    int panels = tn_panels(tile_width(f->h->w->out, tile));
+    for (int j = 0; j < panels; j++) {
+        const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
+        for (int t = t0; t < t1; t++) {
+            int r0 = tn_plan_tile_row(l, t), r1 = tn_plan_tile_row(l, t + 1);
+            size_t at = (size_t)(r0 - first);
+            p->kern->tile(r1 - r0, l->units, a + at * l->lda, l->lda, b, logits + at * LD + j * TN_NR, LD);
+        }
+    }
+    tn_stats st = stats_of(f, tile);
+    for (int r = first; r < end; r++) row_done(f, &st, tile, r, logits + (size_t)(r - first) * LD);
+}
+
+static void forward_work(void *ctx, size_t begin, size_t end, int thread) {
+    const forward *f = ctx;
+    const tn_kernel *g = f->plan.p->kern;
+    if (g->begin) g->begin();
+    int loaded = -1;
+    for (size_t u = begin; u < end; u++) {
+        int block = (int)(u / (size_t)f->tiles), tile = (int)(u % (size_t)f->tiles);
+        const uint32_t *a = tn_plan_block_a(&f->plan, block, thread, block == loaded);
+        loaded = block;
+        forward_unit(f, block, tile, a, f->logits + (size_t)thread * f->logits_thread);
+    }
+    if (g->end) g->end();
+}
+
+static void row_result(const forward *f, const tn_stats *st, int r) {
+    const tn_head *h = f->h;
+    int target = h->target ? h->target[r] : -1;
+    float lse = (float)((double)st->m[r] + tn_log((double)st->s[r])), share = st->w[r] / st->s[r];
+    if (h->lse) h->lse[r] = lse;
+    if (h->logp) h->logp[r] = target >= 0 ? (float)(f->at[r] - lse) : 0;
+    if (h->entropy) h->entropy[r] = (float)(lse - share);
+    if (h->mean_logit) h->mean_logit[r] = (float)(st->a[r] / (float)h->w->out);
+    if (h->top1) h->top1[r] = target >= 0 && st->best[r] == target;
+}
+
+/* [begin, end) counts groups of 16 rows. */
+static void merge_work(void *ctx, size_t begin, size_t end, int thread) {
+    const forward *f = ctx;
+    int rows = f->h->rows;
+    for (size_t i = begin; i < end; i++) {
+        size_t r0 = i * 16;
+        tn_stats all = stats_of(f, 0);
+        tn_stats x = {all.m + r0, all.s + r0, all.w + r0, all.a + r0, all.best ? all.best + r0 : NULL};
+        for (int k = 1; k < f->tiles; k++) {
+            tn_stats t = stats_of(f, k);
+            tn_stats y = {t.m + r0, t.s + r0, t.w + r0, t.a + r0, t.best ? t.best + r0 : NULL};
+            f->ops->merge(&x, &y, 16);
+        }
+        for (size_t r = r0; r < r0 + 16 && r < (size_t)rows; r++) row_result(f, &all, (int)r);
+    }
+}
+
+void tn_cpu_head(tn_backend *b, const tn_head *h) {
+    if (h->rows <= 0) return;
+    const tn_kernel *g = tn_kernel_of(b);
+    const tn_weight *w = h->w;
+    int threads = tn_pool_threads(b->pool);
+    tn_product p = {.kern = g, .m = h->rows, .n = w->out, .k = w->in, .a = h->x, .lda = (size_t)w->in,
+                    .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR};
+    forward f = {.h = h, .ops = g->head, .tiles = tiles_of(w->out), .pad = ((size_t)h->rows + 15) / 16 * 16};
+    tn_plan_make(&f.plan, &p, 1, BLOCK_ROWS);
+    if (f.plan.blocks * f.tiles < 8 * threads) /* few units: as many for each thread */
+        tn_plan_make(&f.plan, &p, (f.plan.blocks + threads - 1) / threads * threads, BLOCK_ROWS);
+    f.logits_thread = (size_t)(BLOCK_ROWS + g->mr) * LD;
+    size_t stats = align64((size_t)f.tiles * 4 * f.pad * 4), best = h->top1 ? align64((size_t)f.tiles * f.pad * 4) : 0;
+    size_t at = align64(f.pad * 4), logits = f.logits_thread * 4 * (size_t)threads;
+    char *s = tn_backend_scratch(b, stats + best + at + logits + f.plan.a_thread * 4 * (size_t)threads + 64);
+    if (!s) return;
+    f.stats = (float *)s;
+    f.best = h->top1 ? (int32_t *)(s + stats) : NULL;
+    f.at = (float *)(s + stats + best);
+    f.logits = (float *)(s + stats + best + at);
+    f.plan.a = (uint32_t *)(s + stats + best + at + logits);
+    size_t last = (f.pad - 16) * sizeof(float); /* rows beyond the last: any numbers */
+    for (int i = 0; i < 4 * f.tiles; i++) memset((char *)(f.stats + (size_t)i * f.pad) + last, 0, 64);
+    if (f.best)
+        for (int i = 0; i < f.tiles; i++) memset((char *)(f.best + (size_t)i * f.pad) + last, 0, 64);
+    tn_pool_run(b->pool, (size_t)f.plan.blocks * (size_t)f.tiles, 1, forward_work, &f);
+    tn_pool_run(b->pool, f.pad / 16, 1, merge_work, &f);
+}
+
+/* --- backward --- */
+
+typedef struct backward {
+    const tn_head_bwd *h;
+    const tn_head_rows *ops;
+    int row0, v0; /* of the block and the tile at hand */
+} backward;
+
+static void dz_tile(void *ctx, float *y, size_t ldy, int row, int rows, int col, int cols) {
+    const backward *w = ctx;
+    const tn_head_bwd *h = w->h;
+    for (int i = 0; i < rows; i++) {
+        int r = w->row0 + row + i, target = h->target ? h->target[r] : -1;
+        float d_logp = h->d_logp && target >= 0 ? (float)h->d_logp[r] : 0;
+        tn_dz d = {.temp = (float)h->inv_temp, .lse = (float)h->lse[r], .d_logp = d_logp,
+                   .c = (h->d_lse ? (float)h->d_lse[r] : 0) - d_logp, .with_entropy = h->d_entropy != NULL};
+        if (h->d_entropy) {
+            d.d_entropy = (float)h->d_entropy[r];
+            d.entropy = (float)h->entropy[r];
+        }
+        int t = target - w->v0 - col;
+        w->ops->dz(y + (size_t)i * ldy, cols, &d, t >= 0 && t < cols ? t : -1);
+    }
+}
+
+/* Scratch of the backward: dz, x as operand A, x as panels of B, and what the products need. */
+typedef struct room {
+    float *dz;
+    uint32_t *xa, *xb;
+    size_t lda;
+    void *rest;
+} room;
+
+static void head_tile_bwd(tn_backend *b, backward *w, const room *o, int rows, int tile) {
+    const tn_kernel *g = tn_kernel_of(b);
+    const tn_head_bwd *h = w->h;
+    int in = h->w->in, V = h->w->out, n = tile_width(V, tile);
+    size_t panel = (size_t)tn_units(g, in) * TN_NR, panel_t = (size_t)tn_units(g, V) * TN_NR;
+    size_t per = g->form == TN_FORM_BF16 ? 2 : 1;
+    w->v0 = tile * TN_HEAD_TILE;
+    tn_product logits = {.kern = g, .m = rows, .n = n, .k = in, .packed_a = o->xa, .lda = o->lda,
+                         .b = (const uint32_t *)h->w->packed + (size_t)(w->v0 / TN_NR) * panel, .panel = panel,
+                         .y = o->dz, .ldy = LD, .each = dz_tile, .ctx = w};
+    tn_product_run(&logits, b->pool, o->rest);
+    tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = o->dz, .lda = LD,
+                     .b = (const uint32_t *)h->w->packed_t + (size_t)w->v0 / per * TN_NR, .panel = panel_t,
+                     .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
+    if (h->dx) tn_product_run(&dx, b->pool, o->rest);
+    tn_product dw = {.kern = g, .m = n, .n = in, .k = rows, .a = o->dz, .lda = LD, .a_cols = true, .b = o->xb,
+                     .panel = (size_t)tn_units(g, rows) * TN_NR, .mode = TN_ADD,
+                     .y = (float *)h->dw + (size_t)w->v0 * in, .ldy = (size_t)in};
+    if (h->dw) tn_product_run(&dw, b->pool, o->rest);
+}
+
+void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h) {
+    const tn_kernel *g = tn_kernel_of(b);
+    int in = h->w->in, units = tn_units(g, in);
+    room o = {.lda = tn_row_units(units)};
+    tn_product longest = {.kern = g, .k = TN_HEAD_TILE > TN_HEAD_ROWS ? TN_HEAD_TILE : TN_HEAD_ROWS};
+    size_t dz = align64((size_t)TN_HEAD_ROWS * LD * 4), xa = align64(TN_HEAD_ROWS * o.lda * 4);
+    size_t xb = h->dw ? align64((size_t)tn_units(g, TN_HEAD_ROWS) * TN_NR * 4 * (size_t)tn_panels(in)) : 0;
+    char *s = tn_backend_scratch(b, dz + xa + xb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
+    if (!s) { /* the caller's checks for finite numbers find it */
+        if (h->dx) ((float *)h->dx)[0] = NAN;
+        if (h->dw) ((float *)h->dw)[0] = NAN;
+        return;
+    }
+    o.dz = (float *)s;
+    o.xa = (uint32_t *)(s + dz);
+    o.xb = (uint32_t *)(s + dz + xa);
+    o.rest = s + dz + xa + xb;
+    backward w = {.h = h, .ops = g->head};
+    for (w.row0 = 0; w.row0 < h->rows; w.row0 += TN_HEAD_ROWS) {
+        int rows = h->rows - w.row0 < TN_HEAD_ROWS ? h->rows - w.row0 : TN_HEAD_ROWS;
+        const float *x = (const float *)h->x + (size_t)w.row0 * in;
+        g->pack->a_rows(g->form, o.xa, o.lda, x, (size_t)in, rows, in, units);
+        for (int r = rows; r % g->grain; r++) memset(o.xa + (size_t)r * o.lda, 0, (size_t)units * 4);
+        tn_packing j = {.kern = g, .src = x, .lds = (size_t)in, .n = in, .k = rows, .cols = true, .dst = o.xb};
+        if (h->dw) tn_pack_run(&j, b->pool);
+        for (int tile = 0; tile < tiles_of(h->w->out); tile++) head_tile_bwd(b, &w, &o, rows, tile);
+    }
+}

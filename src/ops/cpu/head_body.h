@@ -1,0 +1,112 @@
+/* Rows of the head, written once over a vector of 16 floats that the including file defines:
+ *   v16, LOAD(p), STORE(p, v), SET(x), ADD SUB MUL MAX (a, b), FMA(a, b, c), EXP(v),
+ *   FIRST(n, a, b): lanes below n from a, the others from b,
+ * and a name suffix HEAD(name). Lanes are N4's lanes.                                        */
+#include "ops/cpu/head.h"
+#include "ops/expf.h"
+#include <math.h>
+#include <string.h>
+
+/* Up to 16 floats; the other lanes are copies of the first, so that no result becomes special. */
+static inline v16 load_some(const float *p, int n) {
+    if (n >= 16) return LOAD(p);
+    float part[16];
+    for (int i = 0; i < 16; i++) part[i] = p[i < n ? i : 0];
+    return LOAD(part);
+}
+
+static inline void store_some(float *p, v16 v, int n) {
+    if (n >= 16) {
+        STORE(p, v);
+        return;
+    }
+    float part[16];
+    STORE(part, v);
+    memcpy(p, part, (size_t)n * sizeof *p);
+}
+
+static inline float lanes_sum(v16 v) {
+    float p[16];
+    STORE(p, v);
+    for (int w = 8; w > 0; w /= 2)
+        for (int l = 0; l < w; l++) p[l] = p[l] + p[l + w];
+    return p[0];
+}
+
+static inline float lanes_max(v16 v) {
+    float p[16];
+    STORE(p, v);
+    for (int w = 8; w > 0; w /= 2)
+        for (int l = 0; l < w; l++) p[l] = p[l] > p[l + w] ? p[l] : p[l + w];
+    return p[0];
+}
+
+/* First column whose z is m; by sixteens, which compilers vectorise, then within one. */
+static inline int first_of(const float *a, int n, float temp, float m) {
+    int i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int any = 0;
+        for (int j = 0; j < 16; j++) any |= a[i + j] * temp == m;
+        if (any) break;
+    }
+    while (i < n - 1 && a[i] * temp != m) i++;
+    return i;
+}
+
+static void HEAD(stats)(const float *a, int n, float temp, const tn_stats *out, int r) {
+    v16 t = SET(temp), sum = SET(0), top = SET(a[0] * temp), s = SET(0), w = SET(0);
+    for (int i = 0; i < n; i += 16) {
+        v16 x = load_some(a + i, n - i);
+        top = MAX(top, MUL(x, t));
+        sum = FIRST(n - i, ADD(sum, x), sum);
+    }
+    float m = lanes_max(top);
+    v16 mv = SET(m);
+    for (int i = 0; i < n; i += 16) {
+        v16 z = MUL(load_some(a + i, n - i), t), e = EXP(SUB(z, mv));
+        s = FIRST(n - i, ADD(s, e), s);
+        w = FIRST(n - i, FMA(e, z, w), w);
+    }
+    out->m[r] = m;
+    out->a[r] = lanes_sum(sum);
+    out->s[r] = lanes_sum(s);
+    out->w[r] = lanes_sum(w);
+    if (!out->best) return;
+    out->best[r] = first_of(a, n, temp, m);
+}
+
+static void HEAD(merge)(const tn_stats *x, const tn_stats *t, int n) {
+    for (int r = 0; x->best && r < n; r++)
+        if (t->m[r] > x->m[r]) x->best[r] = t->best[r];
+    for (int r = 0; r < n; r += 16) {
+        v16 xm = LOAD(x->m + r), tm = LOAD(t->m + r), m = MAX(xm, tm);
+        v16 c = EXP(SUB(xm, m)), ct = EXP(SUB(tm, m));
+        STORE(x->s + r, FMA(LOAD(t->s + r), ct, MUL(LOAD(x->s + r), c)));
+        STORE(x->w + r, FMA(LOAD(t->w + r), ct, MUL(LOAD(x->w + r), c)));
+        STORE(x->a + r, ADD(LOAD(x->a + r), LOAD(t->a + r)));
+        STORE(x->m + r, m);
+    }
+}
+
+static void HEAD(dz)(float *a, int n, const tn_dz *d, int target) {
+    bool here = target >= 0 && target < n;
+    float at = here ? a[target] : 0;
+    v16 temp = SET(d->temp), lse = SET(d->lse), c = SET(d->c), de = SET(d->d_entropy), h = SET(d->entropy);
+    for (int i = 0; i < n; i += 16) {
+        v16 u = SUB(MUL(load_some(a + i, n - i), temp), lse), g = c;
+        if (d->with_entropy) g = SUB(c, MUL(de, ADD(u, h)));
+        store_some(a + i, MUL(MUL(EXP(u), g), temp), n - i);
+    }
+    if (!here) return;
+    float u = at * d->temp - d->lse, p = tn_op_expf(u), g = d->c;
+    if (d->with_entropy) g = d->c - d->d_entropy * (u + d->entropy);
+    float q = p * g;
+    q = q + d->d_logp;
+    a[target] = q * d->temp;
+}
+
+static void HEAD(scale)(float *z, const float *a, int n, float temp) {
+    for (int i = 0; i < n; i++) z[i] = a[i] * temp;
+}
+
+const tn_head_rows HEAD(tn_head) = {HEAD(stats), HEAD(merge), HEAD(dz), HEAD(scale)};
