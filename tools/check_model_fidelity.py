@@ -3,8 +3,8 @@
     python tools/check_model_fidelity.py build/tenet [--count N] [--seed S] [--backend cpu|ref] [--keep DIR]
 
 Shapes, families, RoPE types, windows, biases, shards and file types are drawn from the seed. Bounds: each logit
-within 2e-5 of its row's spread, each gradient within 5e-5 of its norm. Where float32 transformers itself is
-further than a tenth of that from its own double precision, the double result is the measure.
+within 2e-5 of its row's spread, each gradient within 5e-5 of its norm, the loss within 1e-6. Where they are not
+met, the distances to transformers in double precision are shown too.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ def draw(rng):
     kv = rng.choice([1, 1, 2, 3, 4])
     heads = kv * rng.choice([1, 2, 3, 4])
     head_dim = 2 * rng.choice([1, 3, 5, 7, 8, 9, 11, 13, 16, 20, 24, 32, 33])
-    hidden = heads * head_dim if rng.random() < 0.3 else rng.choice([7, 13, 17, 30, 33, 50, 64, 65, 96, 130, 200])
+    hidden = heads * rng.choice([head_dim, 5, 7, 11, 13, 16, 17, 25])  # transformers wants a multiple of the heads
     theta = rng.choice([1e4, 1e4, 5e5, 1e6, 12345.0])
     kind = rng.choice(["default", "default", "linear", "llama3", "yarn", "longrope", "dynamic"])
     original = rng.choice([16, 40, 64, 500])
@@ -40,7 +40,7 @@ def draw(rng):
         more = rng.choice([{}, {"factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}])
     if kind in ("linear", "yarn"):
         more["factor"] = rng.choice([1.0, 2.0, 7.5])
-    spec = dict(family=family, vocab_size=rng.choice([11, 97, 300, 1025, 2500]), hidden_size=hidden,
+    spec = dict(family=family, pad_token_id=rng.choice([None, 3]), vocab_size=rng.choice([11, 97, 300, 1025, 2500]), hidden_size=hidden,
                 intermediate_size=rng.choice([9, 31, 64, 100, 173, 333]), num_hidden_layers=rng.choice([1, 2, 3, 5]),
                 num_attention_heads=heads, num_key_value_heads=kv, head_dim=head_dim,
                 tie_word_embeddings=rng.random() < 0.5, rms_norm_eps=rng.choice([1e-5, 1e-6, 1e-3]),
@@ -60,13 +60,6 @@ def draw(rng):
             spec["layer_types"] = [rng.choice(["full_attention", "sliding_attention"])
                                    for _ in range(spec["num_hidden_layers"])]
     return spec
-
-
-def numbers(model, rows, double):
-    """In double the rotary tables are the float32 ones: the reference differs in rounding only."""
-    m = model.double() if double else model.float()
-    out = forward_backward(m, rows)
-    return out
 
 
 def spread_error(got, want):
@@ -98,6 +91,7 @@ def one(args, rng, where):
     model = model.to(dtype)
     shutil.rmtree(where, ignore_errors=True)
     model.save_pretrained(where, max_shard_size=rng.choice(["5GB", "40KB"]))
+    model = type(model).from_pretrained(where, dtype=torch.float32, attn_implementation="eager")
     with open(where + "/rows.jsonl", "w") as f:
         for r in rows:
             f.write(json.dumps({"ids": r}) + "\n")
@@ -108,8 +102,7 @@ def one(args, rng, where):
     if p.returncode:
         return spec, "refused: " + p.stderr.strip()
     logits, grads = load_file(where + "/z.safetensors"), load_file(where + "/g.safetensors")
-    grads = {k if k.startswith("lm_head") else k: v for k, v in grads.items()}
-    f32 = forward_backward(model.float(), rows)
+    f32 = forward_backward(model, rows)
     z, g, name, missing = compare(logits, grads, f32)
     scored = [json.loads(line) for line in open(where + "/out.jsonl")]
     nll = -sum(r["sum"] for r in scored) / sum(len(r) - 1 for r in rows)

@@ -37,9 +37,9 @@ def make(spec, seed=0):
     spec = dict(spec)
     family, score = spec.pop("family"), spec.pop("score", False)
     scale = spec.pop("scale", 1.0)
-    spec.setdefault("pad_token_id", 0)
     if score:
         spec["num_labels"] = 1
+        spec.setdefault("pad_token_id", 0)
     config = CONFIG[family](**spec)
     config._attn_implementation = "eager"
     torch.manual_seed(seed)

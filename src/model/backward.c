@@ -4,6 +4,7 @@
  * share to dx through its norm; matrices, norms and biases add to the gradient slab. Normed rows and
  * the gated product are computed again from what forward kept: the same calls, the same bits.      */
 #include "model/run.h"
+#include <string.h>
 
 /* dw += dy^T x and db += column sums of dy, for a matrix of the trunk. */
 static void weight_bwd(const tn_model *m, const tn_weight *w, size_t bias, const void *dy, const void *x, int T) {
@@ -57,6 +58,13 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     norm_bwd(r, m, w->in_norm, s->x, T);                                             /* dx of x */
 }
 
+/* torch's nn.Embedding gives the row of pad_token_id no gradient, and so do checkpoints trained with it. */
+static void skip_pad(tn_run *r, const tn_model *m, const tn_forest *f) {
+    size_t row = (size_t)m->desc.hidden * m->be->elem;
+    for (int i = 0; i < f->n_tok; i++)
+        if (f->ids[i] == m->desc.pad) memset((char *)r->dx + (size_t)i * row, 0, row);
+}
+
 tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     if (!r->kept || f->n_tok != r->n_tok)
@@ -71,6 +79,7 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
         a.window = tn_desc_window(&m->desc, l);
         trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block);
     }
+    skip_pad(r, m, f);
     m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok, m->desc.hidden);
     r->kept = false; /* dx is spent */
     r->n_tok = 0;
