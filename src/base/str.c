@@ -167,7 +167,7 @@ static int name_distance(const char *a, const char *b) {
 const char *tn_nearest(const char *what, const char *const *names, size_t n) {
     const char *best = NULL;
     int limit = (int)strlen(what) / 3, least;
-    if (limit < 1) limit = 1;
+    if (limit < 2) limit = strlen(what) > 3 ? 2 : 1;
     if (limit > 4) limit = 4;
     least = limit + 1;
     for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,5 @@
 /* --help, made from the option tables. */
 #include "conf/internal.h"
-#include <ctype.h>
 #include <string.h>
 
 enum { HELP_WIDTH = 96, HELP_INDENT = 30 };
@@ -44,6 +43,15 @@ static const char *value_name(const tn_opt_row *r) {
     }
 }
 
+static void add_choices(tn_str *text, const char *c) {
+    tn_str_addz(text, " One of ");
+    for (; *c; c++) {
+        if (*c == '|') tn_str_addz(text, ", ");
+        else tn_str_addc(text, *c);
+    }
+    tn_str_addc(text, '.');
+}
+
 static void help_row(FILE *f, const tn_opt_row *r) {
     tn_str head = TN_STR_INIT, text = TN_STR_INIT;
     tn_str_addf(&head, "  --%s", r->name);
@@ -56,7 +64,7 @@ static void help_row(FILE *f, const tn_opt_row *r) {
         tn_str_addf(&head, " %s", value_name(r));
     }
     tn_str_addz(&text, r->help ? r->help : "");
-    if (r->type == TN_OPT_CHOICE) tn_str_addf(&text, " One of %s.", r->choices);
+    if (r->type == TN_OPT_CHOICE) add_choices(&text, r->choices);
     if (r->type == TN_OPT_BOOL && r->def && !strcmp(r->def, "true")) tn_str_addz(&text, " (on by default)");
     else if (r->def && *r->def && r->type != TN_OPT_BOOL) tn_str_addf(&text, " (default %s)", r->def);
     if (r->synonyms) tn_str_addf(&text, " Also: %s.", r->synonyms);

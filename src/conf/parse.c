@@ -48,10 +48,12 @@ tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const ch
     char text[64];
     size_t k = 0;
     for (int i = 0; i < o->n && k < 512; i++) names[k++] = o->v[i].row->name;
-    snprintf(text, sizeof text, "%.*s", (int)n, name);
-    const char *near = tn_nearest(text, names, k);
-    return tn_fail(e, TN_ARG, "unknown option '%s' %s%s%s%s; 'tenet %s --help' lists the options", text, where,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", o->verb->name);
+    const char *near, *dashes = n > 2 && !memcmp(name, "--", 2) ? "--" : "";
+    size_t skip = strlen(dashes);
+    snprintf(text, sizeof text, "%.*s", (int)(n - skip), name + skip);
+    near = tn_nearest(text, names, k);
+    return tn_fail(e, TN_ARG, "unknown option '%s%s' %s%s%s%s%s ('tenet %s --help' lists the options)", dashes, text, where,
+                   near ? "; did you mean '" : "", near ? dashes : "", near ? near : "", near ? "'?" : "", o->verb->name);
 }
 
 /* ---- life ---- */

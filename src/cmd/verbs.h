@@ -1,0 +1,18 @@
+/* The verbs: each is one file src/cmd/NAME.c that defines `const tn_verb tn_verb_NAME`.
+ * A new verb is one more line here; the order is the order of `tenet --help`. */
+#ifndef TN_CMD_VERBS_H
+#define TN_CMD_VERBS_H
+#include "conf/conf.h"
+
+#define TN_VERBS(X)                                                                  \
+    X(score)                                                                         \
+    X(world)
+
+#define X(name) extern const tn_verb tn_verb_##name;
+TN_VERBS(X)
+#undef X
+
+extern const tn_verb *const tn_verbs[]; /* NULL-terminated */
+const tn_verb *tn_verb_find(const char *name); /* NULL when there is none */
+const char *tn_verb_nearest(const char *name); /* NULL when nothing is close */
+#endif
