@@ -170,7 +170,7 @@ tn_status tn_added_read(tn_tokenizer *t, const json_t *list, tn_err *e);
 void tn_added_free(tn_tokenizer *t);
 tn_status tn_model_read(tn_tokenizer *t, const json_t *model, tn_err *e);
 tn_status tn_model_bytes(tn_tokenizer *t, tn_err *e); /* tables for bytes_last */
-void tn_model_free(tn_tokenizer *t);
+void tn_tok_model_free(tn_tokenizer *t);
 /* Ids of one piece: *v = id, byte length pairs, valid until the next call. */
 tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t n, const int32_t **v, size_t *nv);
 tn_status tn_post_read(tn_tokenizer *t, const json_t *j, tn_err *e);

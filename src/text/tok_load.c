@@ -307,7 +307,7 @@ void tn_tokenizer_free(tn_tokenizer *t) {
     tn_stages_free(&t->pre);
     tn_stages_free(&t->dec);
     tn_added_free(t);
-    tn_model_free(t);
+    tn_tok_model_free(t);
     tn_chat_free(t->chat);
     tn_free(t->before);
     tn_free(t->after);

@@ -168,7 +168,7 @@ tn_status tn_model_bytes(tn_tokenizer *t, tn_err *e) {
     return st;
 }
 
-void tn_model_free(tn_tokenizer *t) {
+void tn_tok_model_free(tn_tokenizer *t) {
     tn_vocab_free(&t->vocab);
     tn_vocab_free(&t->raw);
     tn_free(t->merge);
