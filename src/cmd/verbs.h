@@ -5,6 +5,10 @@
 #include "conf/conf.h"
 
 #define TN_VERBS(X)                                                                  \
+    X(pretrain)                                                                      \
+    X(sft)                                                                           \
+    X(reward)                                                                        \
+    X(dpo)                                                                           \
     X(score)                                                                         \
     X(world)
 

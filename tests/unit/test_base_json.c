@@ -18,8 +18,8 @@ TEST(base_json_errors) {
     CHECK_FAIL(parse_free("{\"a\":\n1,}", e), TN_FORMAT, "x.json: not valid JSON at line 2");
     CHECK_FAIL(parse_free("", e), TN_FORMAT, "x.json");
     CHECK_FAIL(parse_free("{} x", e), TN_FORMAT, "end of file expected");
-    CHECK_FAIL(parse_free("{\"a\": \"\xff\"}", e), TN_FORMAT, "UTF-8");
-    CHECK_FAIL(parse_free("{\"a\": \"\xed\xa0\x80\"}", e), TN_FORMAT, "UTF-8");
+    CHECK_FAIL(parse_free("{\"a\": \"\xff\"}", e), TN_FORMAT, "unable to decode byte");
+    CHECK_FAIL(parse_free("{\"a\": \"\xed\xa0\x80\"}", e), TN_FORMAT, "unable to decode byte");
     CHECK_FAIL(parse_free("\"\\ud800\"", e), TN_FORMAT, "x.json");
     CHECK_FAIL(parse_free("123456789012345678901234", e), TN_FORMAT, "too big");
     CHECK_FAIL(parse_free("1e999", e), TN_FORMAT, "x.json");
