@@ -28,7 +28,7 @@ typedef struct tn_opt_row {
     size_t offset;        /* of the field in the struct that tn_opts_bind fills; TN_OPT_NOFIELD if none */
     const char *def;      /* default as text; NULL: unset (INT: INT64_MIN, REAL: NaN) */
     const char *choices;  /* CHOICE: "a|b|c" */
-    double min, max;      /* INT, REAL: inclusive; both 0 = no limit */
+    double min, max;      /* INT, REAL: inclusive; both 0 = no limit; max < min = no upper one */
     const char *synonyms; /* space-separated, TRL's long names among them; NULL for none */
     const char *metavar;  /* "DIR", "FILE", "N" ... for help */
     const char *help;     /* one or two sentences */

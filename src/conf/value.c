@@ -24,8 +24,9 @@ static tn_status no_memory(tn_err *e) { return tn_fail(e, TN_NOMEM, "no memory f
 
 static tn_status check_range(const tn_opt_row *r, double x, const char *where, tn_err *e) {
     enum { FAR = 1000000000 }; /* limits beyond 1e9 are "none" in messages */
-    if ((r->min == 0 && r->max == 0) || (x >= r->min && x <= r->max)) return TN_OK;
-    if (r->max >= (double)FAR) return tn_fail(e, TN_ARG, "--%s must be at least %g, found %.17g (%s)", r->name, r->min, x, where);
+    bool open = r->max < r->min; /* no upper limit */
+    if ((r->min == 0 && r->max == 0) || (x >= r->min && (open || x <= r->max))) return TN_OK;
+    if (open || r->max >= (double)FAR) return tn_fail(e, TN_ARG, "--%s must be at least %g, found %.17g (%s)", r->name, r->min, x, where);
     if (r->min <= -(double)FAR) return tn_fail(e, TN_ARG, "--%s must be at most %g, found %.17g (%s)", r->name, r->max, x, where);
     return tn_fail(e, TN_ARG, "--%s must be from %g to %g, found %.17g (%s)", r->name, r->min, r->max, x, where);
 }
