@@ -141,3 +141,24 @@ TEST(ops_attn_decode) {
         decode("cpu", TN_F32, "avx512", shapes[some[i]]);
     }
 }
+
+/* Probabilities over the whole range of exp, denormals included: keys 0 (v = 0) and 1 (v = 1), queries -x. */
+static void case_range(oc *c, const int *p) {
+    enum { N = 60 };
+    static int parent[N + 1], len[N + 1];
+    parent[0] = -1;
+    len[0] = 2;
+    for (int s = 1; s <= N; s++) len[s] = 1;
+    c->draws = (uint64_t)p[0];
+    oc_forest f = oc_forest_new(c, parent, len, N + 1, 1, 1, 1, 0);
+    f.a.scale = 1;
+    void *qkv = oc_in(c, 3 * (N + 2), 0), *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1));
+    double *x = oc_in_double(c, N + 2, 1);
+    oc_set(c->be, qkv, 4, 1);
+    oc_set(c->be, qkv, 5, 1);
+    for (int t = 2; t < N + 2; t++) oc_set(c->be, qkv, (size_t)(3 * t), (float)(p[0] + 3 * x[t]));
+    OP->kv_write(c->be, pool, qkv, 3, &f.a);
+    OP->attn(c->be, oc_out(c, "out", N + 2), 1, oc_out(c, "lse", N + 2), qkv, 3, pool, &f.a);
+}
+static const int ranges[][OC_PARAMS] = {{0}, {-20}, {-84}, {-88}, {-94}, {-100}, {-104}, {40}, {100}};
+TEST(ops_attn_exp_range) { OC_ALL(case_range, ranges, 0); }

@@ -28,20 +28,6 @@ static void gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const voi
 }
 static void head(tn_backend *b, const tn_head *h) { tn_ops_ref32.head(b, h); }
 static void head_bwd(tn_backend *b, const tn_head_bwd *h) { tn_ops_ref32.head_bwd(b, h); }
-static size_t kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim) {
-    return tn_ops_ref32.kv_block_bytes(b, kv_heads, head_dim);
-}
-static void kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
-    tn_ops_ref32.kv_write(b, pool, qkv, ld, a);
-}
-static void attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld, const void *pool,
-                 const tn_attn *a) {
-    tn_ops_ref32.attn(b, out, ldo, lse, qkv, ld, pool, a);
-}
-static void attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out, int ldo,
-                     const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a) {
-    tn_ops_ref32.attn_bwd(b, dqkv, lddq, dout, lddo, out, ldo, lse, qkv, ld, pool, a);
-}
 const tn_ops tn_ops_cpu = {
     .weight_bytes = weight_bytes, .weight_t_bytes = weight_bytes, .weight_pack = weight_pack,
     .gemm = gemm, .gemm_dx = gemm_dx, .gemm_dw = gemm_dw, .bias_bwd = tn_cpu_bias_bwd,
@@ -49,7 +35,7 @@ const tn_ops tn_ops_cpu = {
     .rms_norm = tn_cpu_rms_norm, .rms_norm_bwd = tn_cpu_rms_norm_bwd, .rope = tn_cpu_rope,
     .act_gate = tn_cpu_act_gate, .act_gate_bwd = tn_cpu_act_gate_bwd,
     .gather = tn_cpu_gather, .scatter_add = tn_cpu_scatter_add, .add = tn_cpu_add, .scale = tn_cpu_scale,
-    .kv_block_bytes = kv_block_bytes, .kv_write = kv_write, .attn = attn, .attn_bwd = attn_bwd,
+    .kv_block_bytes = tn_cpu_kv_block_bytes, .kv_write = tn_cpu_kv_write, .attn = tn_cpu_attn, .attn_bwd = tn_cpu_attn_bwd,
     .head = head, .head_bwd = head_bwd, .rowdot = tn_cpu_rowdot, .rowdot_bwd = tn_cpu_rowdot_bwd,
     .exp_rows = tn_cpu_exp_rows,
     .adamw = tn_cpu_adamw, .sumsq = tn_cpu_sumsq, .finite = tn_cpu_finite,

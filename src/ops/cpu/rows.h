@@ -26,6 +26,7 @@ typedef struct tn_cpu_rows {
     void (*adamw)(const tn_adam *c, float *p, const float *g, float *m, float *v, size_t n);
     double (*sumsq)(const float *x, size_t n); /* n <= 4096 */
     bool (*finite)(const float *x, size_t n);
+    const struct tn_attn_kernels *attn; /* attn.h */
 } tn_cpu_rows;
 extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512;
 

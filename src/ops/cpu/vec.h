@@ -40,6 +40,30 @@ static inline vf vf_pick(vf a, vf old, uint32_t bits) { return _mm512_mask_mov_p
 static inline __m256 vf_low8(vf a) { return _mm512_castps512_ps256(a); }
 static inline __m256 vf_high8(vf a) { return _mm512_extractf32x8_ps(a, 1); }
 
+/* dst[j][i] = src[i][j], 16 x 16. */
+static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t ldd) {
+    __m512 r[16], t[16];
+    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(src + (size_t)i * lds);
+    for (int i = 0; i < 8; i++) { /* pairs of rows, then of pairs, within 128 bits */
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int h = 0; h < 2; h++) {
+            __m512d x = _mm512_castps_pd(t[4 * i + h]), y = _mm512_castps_pd(t[4 * i + 2 + h]);
+            r[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+            r[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+        }
+    for (int c = 0; c < 4; c++) { /* quarters */
+        __m512 x = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88), y = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+        __m512 z = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd), w = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
+        _mm512_storeu_ps(dst + (size_t)c * ldd, _mm512_shuffle_f32x4(x, y, 0x88));
+        _mm512_storeu_ps(dst + (size_t)(c + 8) * ldd, _mm512_shuffle_f32x4(x, y, 0xdd));
+        _mm512_storeu_ps(dst + (size_t)(c + 4) * ldd, _mm512_shuffle_f32x4(z, w, 0x88));
+        _mm512_storeu_ps(dst + (size_t)(c + 12) * ldd, _mm512_shuffle_f32x4(z, w, 0xdd));
+    }
+}
+
 typedef struct { __m512d a, b; } vd; /* 16 doubles */
 static inline vd vd_zero(void) { return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 static inline vd vd_fma_square(vf x, vd c) {
@@ -108,6 +132,29 @@ static inline vf vf_pick(vf x, vf old, uint32_t bits) {
 static inline __m256 vf_low8(vf x) { return x.a; }
 static inline __m256 vf_high8(vf x) { return x.b; }
 
+static inline void vf_transpose8(const float *src, size_t lds, float *dst, size_t ldd) {
+    __m256 r[8], t[8];
+    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(src + (size_t)i * lds);
+    for (int i = 0; i < 4; i++) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++)
+        for (int h = 0; h < 2; h++) {
+            __m256d x = _mm256_castps_pd(t[4 * i + h]), y = _mm256_castps_pd(t[4 * i + 2 + h]);
+            r[4 * i + 2 * h] = _mm256_castpd_ps(_mm256_unpacklo_pd(x, y));
+            r[4 * i + 2 * h + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(x, y));
+        }
+    for (int c = 0; c < 4; c++) {
+        _mm256_storeu_ps(dst + (size_t)c * ldd, _mm256_permute2f128_ps(r[c], r[4 + c], 0x20));
+        _mm256_storeu_ps(dst + (size_t)(c + 4) * ldd, _mm256_permute2f128_ps(r[c], r[4 + c], 0x31));
+    }
+}
+static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t ldd) {
+    for (size_t i = 0; i < 16; i += 8)
+        for (size_t j = 0; j < 16; j += 8) vf_transpose8(src + i * lds + j, lds, dst + j * ldd + i, ldd);
+}
+
 typedef struct { __m256d q[4]; } vd;
 static inline vd vd_zero(void) {
     __m256d z = _mm256_setzero_pd();
@@ -150,6 +197,11 @@ static inline vf vf_fnma(vf a, vf b, vf c) { VF_LANES(r, fmaf(-a.v[l], b.v[l], c
 static inline vf vf_fms(vf a, vf b, vf c) { VF_LANES(r, fmaf(a.v[l], b.v[l], -c.v[l])); }
 static inline vf vf_exp(vf a) { VF_LANES(r, tn_op_expf(a.v[l])); }
 static inline vf vf_pick(vf a, vf old, uint32_t bits) { VF_LANES(r, bits >> l & 1 ? a.v[l] : old.v[l]); }
+
+static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t ldd) {
+    for (size_t i = 0; i < VF; i++)
+        for (size_t j = 0; j < VF; j++) dst[j * ldd + i] = src[i * lds + j];
+}
 
 typedef struct { double v[VF]; } vd;
 static inline vd vd_zero(void) { return (vd){{0}}; }

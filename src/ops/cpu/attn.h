@@ -1,0 +1,40 @@
+/* Attention kernels for one instruction set. Definition of the numbers: src/ops/ref/attn.h.
+ *
+ * A block holds, for each key/value head, K^T [d][32] and then V [32][dp], dp = d rounded up to 16.
+ * Work is done on tiles of query vectors: the rows of a segment times the heads of one group, all of
+ * which see the same chain. A key's range of visible rows and a row's range of visible keys are
+ * contiguous; sums run over exactly these, so that what is masked cannot touch a bit.            */
+#ifndef TN_OPS_CPU_ATTN_H
+#define TN_OPS_CPU_ATTN_H
+#include "ops/ops.h"
+
+#define TN_ATTN_DIM 512  /* largest head_dim */
+#define TN_ATTN_TILE 48  /* query vectors of a tile */
+
+typedef struct tn_attn_job {
+    const tn_attn *a;
+    const float *qkv, *pool;
+    int ld, ldo, lddo, lddq;
+    float *out, *lse;                                /* forward; lse may be NULL */
+    const float *dout, *out_in, *lse_in;             /* backward */
+    float *dqkv;
+} tn_attn_job;
+
+typedef struct tn_attn_kernels {
+    /* query vectors [first, first + n) of segment s and key/value head g; vector v is row
+     * v / group, head g*group + v % group; n <= TN_ATTN_TILE */
+    void (*forward)(const tn_attn_job *j, int s, int g, int first, int n);
+    void (*grad_query)(const tn_attn_job *j, int s, int g, int first, int n);
+    /* dk and dv of own block `block` of segment s */
+    void (*grad_keys)(const tn_attn_job *j, int s, int g, int block);
+} tn_attn_kernels;
+extern const tn_attn_kernels tn_attn_scalar, tn_attn_avx2, tn_attn_avx512;
+
+static inline size_t tn_attn_width(int d) { return (size_t)(d + 15) / 16 * 16; }
+/* Floats of one key/value head of a block. */
+static inline size_t tn_attn_head_size(int d) { return TN_KV_BLOCK * ((size_t)d + tn_attn_width(d)); }
+/* K^T of head g of a block; V follows after d * 32. */
+static inline const float *tn_attn_block(const tn_attn_job *j, int32_t block, int g) {
+    return j->pool + ((size_t)block * (size_t)j->a->kv_heads + (size_t)g) * tn_attn_head_size(j->a->head_dim);
+}
+#endif

@@ -1,0 +1,2 @@
+/* Attention kernels: portable C. */
+#include "ops/cpu/attn_body.h"
