@@ -1,5 +1,6 @@
 /* Files of a model folder: tokenizer, template, configuration. */
 #include "test.h"
+#include "text/text.h"
 #include "world/world.h"
 
 static const tn_world *world(void) {
@@ -59,4 +60,34 @@ TEST(world_config_files) {
     s.heads = 0;
     CHECK_FAIL(tn_world_write_config(world(), dir, &s, e), TN_ARG, "at least 1");
     CHECK_FAIL(tn_world_write_tokenizer(world(), "/proc/nowhere", e), TN_IO, "/proc/nowhere");
+}
+
+/* The files give the world's own ids: every document is read, with <s> in front, and printed back. */
+TEST(world_tokenizer_reads) {
+    const char *dir = tn_test_dir();
+    tn_tokenizer *t = NULL;
+    CHECK_OK(tn_world_write_tokenizer(world(), dir, e));
+    CHECK_OK(tn_tokenizer_load(&t, dir, e));
+    if (!t) return;
+    CHECK(tn_tokenizer_vocab(t) == 329 && tn_tokenizer_bos(t) == TN_WORLD_BOS);
+    CHECK(tn_tokenizer_eos(t) == TN_WORLD_END && tn_tokenizer_pad(t) == TN_WORLD_PAD);
+    tn_str text = TN_STR_INIT, back = TN_STR_INIT;
+    tn_ids ids = {0};
+    for (uint64_t n = 0; n < 100; n++) {
+        tn_world_text d;
+        tn_world_document(world(), 3, n, &d);
+        tn_str_clear(&text);
+        tn_str_clear(&back);
+        ids.n = 0;
+        tn_world_print(world(), d.id, d.n, &text);
+        CHECK_OK(tn_encode(t, text.s, text.len, true, &ids, NULL, e));
+        CHECK(ids.n == (size_t)d.n + 1 && ids.v[0] == TN_WORLD_BOS);
+        if (ids.n == (size_t)d.n + 1) CHECK_BYTES(ids.v + 1, d.id, (size_t)d.n * sizeof *d.id);
+        CHECK_OK(tn_decode(t, ids.v + 1, ids.n - 1, false, &back, e));
+        CHECK_MSG(back.len == text.len && !memcmp(back.s, text.s, text.len), "%s", back.s);
+    }
+    tn_str_free(&text);
+    tn_str_free(&back);
+    tn_ids_free(&ids);
+    tn_tokenizer_free(t);
 }
