@@ -1,6 +1,6 @@
 /* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
  * its simulated annotators. */
-#include "conf/conf.h"
+#include "cmd/verbs.h"
 #include "world/world.h"
 #include <inttypes.h>
 #include <string.h>
@@ -150,7 +150,6 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {rows, NULL};
-extern const tn_verb tn_verb_world;
 const tn_verb tn_verb_world = {
     .name = "world",
     .stage = "World",
