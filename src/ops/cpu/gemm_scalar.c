@@ -66,6 +66,7 @@ static const struct {
 #ifdef __x86_64__
     {TN_F32, &tn_kern_f32_avx512},
     {TN_F32, &tn_kern_f32_avx2},
+    {TN_BF16, &tn_kern_dot32_amx},
     {TN_BF16, &tn_kern_pair_avx512bf16},
     {TN_BF16, &tn_kern_pair_avx512},
     {TN_BF16, &tn_kern_pair_avx2},
@@ -74,6 +75,7 @@ static const struct {
     {TN_BF16, &tn_kern_pair_scalar},
     {TN_BF16, &tn_kern_dot32_scalar},
     {TN_BF16, &tn_kern_pair_avx512bf16_model},
+    {TN_BF16, &tn_kern_dot32_amx_model},
 };
 
 const struct tn_cpu_mm *tn_cpu_mm_pick(tn_dtype dtype, const char *name, const char **profile) {

@@ -38,4 +38,32 @@ static inline acc16 DOT(acc16 c, pairs16 x, pairs16 y) {
     return c;
 }
 #endif
+
+#ifdef TN_SOFT_AMX
+/* Eight tiles of 16 rows of 16 units, a set for each thread. */
+typedef uint32_t soft_tile[16][16];
+static _Thread_local soft_tile soft_tiles[8];
+
+static inline void soft_rows(void *to, size_t to_stride, const void *from, size_t stride) {
+    for (size_t r = 0; r < 16; r++) memcpy((char *)to + r * to_stride, (const char *)from + r * stride, 64);
+}
+/* TDPBF16PS */
+static inline void soft_dot(soft_tile c, soft_tile a, soft_tile b) {
+    for (int m = 0; m < 16; m++)
+        for (int n = 0; n < 16; n++) {
+            float even = 0, odd = 0, acc;
+            for (int k = 0; k < 16; k++) {
+                even = tn_bf16_fma(soft_low(a[m][k]), soft_low(b[k][n]), even);
+                odd = tn_bf16_fma(soft_high(a[m][k]), soft_high(b[k][n]), odd);
+            }
+            memcpy(&acc, &c[m][n], 4);
+            acc = tn_bf16_flush(tn_bf16_flush(acc) + tn_bf16_flush(even + odd));
+            memcpy(&c[m][n], &acc, 4);
+        }
+}
+#define TILE_ZERO(t) memset(soft_tiles[t], 0, sizeof(soft_tile))
+#define TILE_LOAD(t, p, stride) soft_rows(soft_tiles[t], 64, (p), (stride))
+#define TILE_STORE(t, p, stride) soft_rows((p), (stride), soft_tiles[t], 64)
+#define TILE_DOT(c, a, b) soft_dot(soft_tiles[c], soft_tiles[a], soft_tiles[b])
+#endif
 #endif

@@ -1,0 +1,102 @@
+/* AMX kernel, order `dot32`: TDPBF16PS adds, to 16 x 16 accumulators, the products over 32 k as two
+ * chains of FMAs from zero (even k, odd k), added to each other and then to the accumulator.
+ *
+ * A tile of the product is 32 rows by one panel: 2 x 2 accumulator tiles, so that each of the two A
+ * and two B tiles loaded per 32 k is used twice. A tile of B is 16 units of K (rows) by 16 columns:
+ * half a panel's width, hence the stride of TN_NR units. Up to 16 rows use the upper half alone.
+ * Rows beyond m up to the next 16 are zeros in A (tn_kernel.grain) and are not stored.
+ * gemm_amx_model.c compiles this file against a model of the tile instructions.
+ *
+ * GCC 12's header declares LDTILECFG as reading 8 of its 64 bytes and TILELOADD as reading none:
+ * the configuration is at file scope and a compiler barrier precedes the loads.               */
+#include "ops/cpu/gemm.h"
+#include <string.h>
+#ifdef TN_SOFT_AMX
+#include "ops/cpu/softmodel.h"
+#define NAME "amx-model"
+#define KERNEL tn_kern_dot32_amx_model
+#define ISA(name) name##_portable
+#else
+#include <immintrin.h>
+#define NAME "amx"
+#define KERNEL tn_kern_dot32_amx
+#define ISA(name) name##_avx512
+#define TILE_ZERO(t) _tile_zero(t)
+#define TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)
+#define TILE_STORE(t, p, stride) _tile_stored(t, p, stride)
+#define TILE_DOT(c, a, b) _tile_dpbf16ps(c, a, b)
+
+/* Palette 1: eight tiles of 16 rows of 64 bytes. */
+static const struct {
+    uint8_t palette, start, zero[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} config __attribute__((aligned(64))) = {
+    1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+static void begin(void) {
+    __asm__ volatile("" ::"r"(&config) : "memory");
+    _tile_loadconfig(&config);
+}
+static void end(void) { _tile_release(); }
+#endif
+
+#define BARRIER() __asm__ volatile("" ::: "memory")
+#define B_STRIDE (TN_NR * 4)      /* bytes from one unit of a panel to the next */
+
+/* Tiles 0..3: accumulators (upper left, upper right, lower left, lower right); 4, 5: A; 6, 7: B. */
+static void upper(int units, const uint32_t *a, size_t stride, const uint32_t *b) {
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    for (int k = 0; k < units; k += 16, a += 16, b += 16 * TN_NR) {
+        TILE_LOAD(4, a, stride);
+        TILE_LOAD(6, b, B_STRIDE);
+        TILE_LOAD(7, b + 16, B_STRIDE);
+        TILE_DOT(0, 4, 6);
+        TILE_DOT(1, 4, 7);
+    }
+}
+
+static void both(int units, const uint32_t *a, size_t stride, const uint32_t *b) {
+    const uint32_t *low = a + 16 * (stride / 4);
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (int k = 0; k < units; k += 16, a += 16, low += 16, b += 16 * TN_NR) {
+        TILE_LOAD(4, a, stride);
+        TILE_LOAD(6, b, B_STRIDE);
+        TILE_DOT(0, 4, 6);
+        TILE_LOAD(7, b + 16, B_STRIDE);
+        TILE_DOT(1, 4, 7);
+        TILE_LOAD(5, low, stride);
+        TILE_DOT(2, 5, 6);
+        TILE_DOT(3, 5, 7);
+    }
+}
+
+static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+    _Alignas(64) float part[32 * TN_NR];
+    bool whole = m % 16 == 0;
+    float *to = whole ? c : part;
+    size_t ld = whole ? ldc : TN_NR, stride = ld * 4;
+    BARRIER();
+    if (m > 16) both(units, a, lda * 4, b);
+    else upper(units, a, lda * 4, b);
+    TILE_STORE(0, to, stride);
+    TILE_STORE(1, to + 16, stride);
+    if (m > 16) {
+        TILE_STORE(2, to + 16 * ld, stride);
+        TILE_STORE(3, to + 16 * ld + 16, stride);
+    }
+    BARRIER();
+    for (int i = 0; !whole && i < m; i++) memcpy(c + (size_t)i * ldc, part + i * TN_NR, TN_NR * 4);
+}
+
+const tn_kernel KERNEL = {
+    .name = NAME, .profile = "bf16-dot32", .form = TN_FORM_BF16, .pad = 16, .mr = 32, .grain = 16,
+    .tile = tile, .pack = &ISA(tn_pack), .head = &ISA(tn_head),
+#ifndef TN_SOFT_AMX
+    .begin = begin, .end = end,
+#endif
+};
