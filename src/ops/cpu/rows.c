@@ -167,6 +167,21 @@ void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n) {
     tn_cpu_run(b, n, 1024, (double)n, scale, &j);
 }
 
+/* Ranges of elements over all rows, so that the threads share a single row, too. */
+static void exp_rows(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    for (size_t V = j->ldy, stop; begin < end; begin = stop) {
+        size_t r = begin / V;
+        stop = (r + 1) * V < end ? (r + 1) * V : end;
+        j->k->exp_span(j->y + begin, (float)j->d_out[r], stop - begin);
+    }
+}
+
+void tn_cpu_exp_rows(tn_backend *b, float *z, const double *lse, int R, int V) {
+    job j = {.k = tn_cpu_kernels(b), .y = z, .d_out = lse, .ldy = zu(V)};
+    tn_cpu_run(b, zu(R) * zu(V), 1024, 4.0 * R * V, exp_rows, &j);
+}
+
 static void rowdot(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
     j->k->rowdot(j->out + begin, j->x + begin * zu(j->D), j->w, (int)(end - begin), j->D);

@@ -149,6 +149,13 @@ static void scale(float *y, float s, size_t n) {
     }
 }
 
+static void exp_span(float *x, float c, size_t n) {
+    for (size_t i = 0; i < n; i += VF) {
+        int k = chunk(n, i);
+        vf_put(x + i, vf_exp(vf_sub(vf_get(x + i, k), vf_set(c))), k);
+    }
+}
+
 static void rowdot(double *out, const float *x, const float *w, int R, int D) {
     for (int r = 0; r < R; r++) out[r] = row_dot(x + (size_t)r * D, w, D);
 }
@@ -198,7 +205,7 @@ static bool finite_range(const float *x, size_t n) { /* 0 x is a NaN for infinit
 
 const tn_cpu_rows VF_SUFFIX(tn_rows) = {
     .norm = norm, .norm_dx = norm_dx, .norm_dw = norm_dw, .rope = rope, .act = act_fwd,
-    .act_bwd = act_bwd, .add = add, .scale = scale, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
+    .act_bwd = act_bwd, .add = add, .scale = scale, .exp_span = exp_span, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
     .rowdot_dw = rowdot_dw, .adamw = adamw, .sumsq = sumsq, .finite = finite_range,
     .attn = &VF_SUFFIX(tn_attn),
 };
