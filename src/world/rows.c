@@ -87,24 +87,28 @@ static tn_status check_prompt(const tn_world *w, const tn_world_prompt *p, const
     if (!json_is_array(prompt)) return TN_OK;
     bool same = (int)json_array_size(prompt) == p->nturns;
     tn_str s = TN_STR_INIT;
+    tn_status st = TN_OK;
     for (int i = 0; same && i < p->nturns; i++) {
-        const char *role =
-            json_string_value(json_object_get(json_array_get(prompt, (size_t)i), "role"));
-        const char *content =
-            json_string_value(json_object_get(json_array_get(prompt, (size_t)i), "content"));
+        const json_t *turn = json_array_get(prompt, (size_t)i);
+        const char *role = json_string_value(json_object_get(turn, "role"));
+        const char *content = json_string_value(json_object_get(turn, "content"));
         tn_str_clear(&s);
         tn_world_print(w, p->turn[i].id, p->turn[i].n, &s);
+        if (s.oom) break;
         same =
             role && content && !strcmp(role, i % 2 ? "assistant" : "user") && !strcmp(content, s.s);
     }
-    tn_str_clear(&s);
-    tn_world_print(w, p->turn[0].id, p->turn[0].n, &s);
-    tn_status st = TN_OK;
-    if (!same)
+    if (!same) {
+        tn_str_clear(&s);
+        tn_world_print(w, p->turn[0].id, p->turn[0].n, &s);
+    }
+    if (s.oom)
+        st = tn_fail(e, TN_NOMEM, "%s: out of memory for a prompt", where);
+    else if (!same)
         st = tn_fail(e, TN_ARG,
                      "%s: the prompt is not the one of '%s', which begins '%s' for this seed; "
                      "pass --seed of the run that made the prompts",
-                     where, id, s.s ? s.s : "");
+                     where, id, s.s);
     tn_str_free(&s);
     return st;
 }
@@ -122,6 +126,7 @@ static tn_status sample_set(const tn_world *w, const tn_world_prompt *p, const c
     bool end_word;
     TN_TRY(tn_world_parse(w, text, n, &s->id, &s->n, &end_word, e));
     tn_str_add(&s->text, text, n);
+    if (s->text.oom) return tn_fail(e, TN_NOMEM, "out of memory for a response of %zu bytes", n);
     s->ended = ended || end_word;
     tn_world_judge(w, p, s->id, s->n, s->ended, &s->verdict);
     return TN_OK;

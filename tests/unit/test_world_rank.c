@@ -2,6 +2,7 @@
 #include "test.h"
 #include "base/mathx.h"
 #include "world/internal.h"
+#include <errno.h>
 
 static const tn_world *world(void) {
     static tn_world w;
@@ -143,4 +144,45 @@ TEST(world_rank_hostile) {
     put(in, many.s);
     CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 1, out, NULL, e), TN_FORMAT, "more than 64");
     tn_str_free(&many);
+}
+
+/* Every system call and allocation may fail: the error comes back, with nothing left behind. */
+TEST(world_faults) {
+    char in[512], out[512], pairs[512];
+    const char *dir = tn_test_dir();
+    snprintf(in, sizeof in, "%s/in.jsonl", dir);
+    snprintf(out, sizeof out, "%s/out.jsonl", dir);
+    snprintf(pairs, sizeof pairs, "%s/pairs.jsonl", dir);
+    put(in,
+        "{\"id\":\"eval-0\",\"responses\":[\"a\",\"it is red .\"],\"response\":\"no\",\"prompt\":"
+        "[{\"role\":\"user\",\"content\":\"tell me the place of the vopsa wheel .\"}]}\n");
+    const tn_world_annotator *a = tn_world_find_annotator("careful");
+    for (int work = 0; work < 4; work++) {
+        long n = 0;
+        int unnoticed = 0;
+        for (bool fired = true; fired && n < 500;) {
+            tn_err err = {0};
+            tn_status st;
+            tn_fault_arm(++n, ENOSPC);
+            if (work == 0)
+                st = tn_world_rank_file(world(), in, &a, 1, 1, out, pairs, &err);
+            else if (work == 1)
+                st = tn_world_judge_file(world(), in, 1, out, &err);
+            else if (work == 2)
+                st = tn_world_write_tokenizer(world(), dir, &err);
+            else
+                st = tn_world_write_set(world(), TN_WS_SFT, 1, 0, 3, TN_MIX_SFT, true, out, &err);
+            fired = tn_fault_fired();
+            tn_fault_arm(0, 0);
+            if (!fired)
+                CHECK(st == TN_OK);
+            else if (st == TN_OK)
+                unnoticed++;
+            else
+                CHECK((st == TN_IO || st == TN_NOMEM) && err.msg[0]);
+        }
+        CHECK_MSG(unnoticed <= 1, "work %d: %d faults went unnoticed", work,
+                  unnoticed); /* close of input */
+        CHECK_MSG(n > 5 && n < 500, "%ld calls", n);
+    }
 }
