@@ -52,7 +52,7 @@ def draw(rng):
     if family == "qwen3":
         spec.update(attention_bias=rng.random() < 0.4)
     if family == "mistral":
-        spec.update(sliding_window=rng.choice([None, 1, 5, 31, 32, 33, 64, 100]))
+        spec.update(sliding_window=rng.choice([None, 2, 5, 31, 32, 33, 64, 100]))
     if family in ("qwen2", "qwen3") and rng.random() < 0.6:
         spec.update(use_sliding_window=True, sliding_window=rng.choice([3, 17, 40]),
                     max_window_layers=rng.choice([0, 1, 2]))
