@@ -54,6 +54,10 @@ asan:
 tsan:
 	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SAN="-fsanitize=thread" $(BUILD)/tsan/tests/run $(BUILD)/tsan/tenet
 
+# Benchmarks, one program a file: make build/bench/gemm_bench
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libtenet.a
+	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
 clean:
 	rm -rf $(BUILD)
 
