@@ -1,6 +1,8 @@
 # tenet: `make` builds build/tenet and build/libtenet.a; `make test` runs the unit tests.
-#   make CC=clang        another compiler          make asan / make tsan   sanitizers, reference backend
-#   make BUILD=dir       another build folder      make install PREFIX=/usr/local
+#   make CC=clang        another compiler          make asan / make tsan   sanitizers
+#   make BUILD=dir       another build folder      make install PREFIX=/usr/local DESTDIR=
+#   make test FILTER=dpo only tests whose name contains it
+# CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
 CC      ?= cc
 PREFIX  ?= /usr/local
@@ -9,9 +11,9 @@ VERSION := 0.1.0
 OPT     ?= -O2
 DEPS    := jansson libpcre2-8 libutf8proc yaml-0.1 zlib
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
-CFLAGS  += -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
+FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' $(SAN) $(shell pkg-config --cflags $(DEPS))
-LDLIBS  += $(shell pkg-config --libs $(DEPS)) -lpthread -lm
+LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
 SRC  := $(sort $(shell find src -name '*.c'))
@@ -26,25 +28,33 @@ OBJ   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 all: $(BUILD)/tenet
 
 # Kernel files carry their instruction set in their name; nothing else is built with it.
-$(BUILD)/%_avx2.o:       CFLAGS += -O3 -mavx2 -mfma -mf16c
-$(BUILD)/%_avx512.o:     CFLAGS += -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq
-$(BUILD)/%_avx512bf16.o: CFLAGS += -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16
-$(BUILD)/%_amx.o:        CFLAGS += -O3 -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mamx-tile -mamx-bf16
+AVX2   := -O3 -mavx2 -mfma -mf16c
+AVX512 := $(AVX2) -mavx512f -mavx512bw -mavx512vl -mavx512dq
+$(BUILD)/%_avx2.o:       ISA = $(AVX2)
+$(BUILD)/%_avx512.o:     ISA = $(AVX512)
+$(BUILD)/%_avx512bf16.o: ISA = $(AVX512) -mavx512bf16
+$(BUILD)/%_amx.o:        ISA = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 
-$(BUILD)/%.o: %.c
+# Another compiler or other flags: everything is built again.
+STAMP := $(subst ",,$(subst ',,$(shell $(CC) --version | head -n 1 | cut -d' ' -f2-) $(FLAGS) $(CFLAGS)))
+$(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '$(STAMP)' | cmp -s - $@ || echo '$(STAMP)' > $@
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) $(ISA) $(WERROR) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/libtenet.a: $(call OBJ,$(LIB))
 	@rm -f $@
 	ar rcs $@ $^
 
 $(BUILD)/tenet: $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
 
 $(BUILD)/tests/run: $(call OBJ,$(TEST)) $(BUILD)/libtenet.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
 
 test: $(BUILD)/tests/run $(BUILD)/tenet
 	TENET_BIN=$(BUILD)/tenet $(BUILD)/tests/run $(FILTER)
@@ -56,10 +66,38 @@ tsan:
 
 # Benchmarks, one program a file: make build/bench/gemm_bench
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libtenet.a
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
+
+# The library is static only, so what it needs is needed by every program that links it:
+# Requires, not Requires.private.
+define PC
+prefix=$(PREFIX)
+libdir=$${prefix}/lib
+includedir=$${prefix}/include
+
+Name: tenet
+Description: Aligns language models with human and AI feedback
+Version: $(VERSION)
+Requires: $(DEPS)
+Libs: -L$${libdir} -ltenet -lpthread -lm
+Cflags: -I$${includedir}
+endef
+export PC
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILD)/tenet $(DESTDIR)$(PREFIX)/bin/tenet
+	install -m 644 $(BUILD)/libtenet.a $(DESTDIR)$(PREFIX)/lib/libtenet.a
+	for h in $(wildcard include/*.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/ || exit 1; done
+	printf '%s\n' "$$PC" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/tenet $(DESTDIR)$(PREFIX)/lib/libtenet.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc \
+	    $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h))
 
 clean:
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all test asan tsan clean
+-include $(patsubst %.o,%.d,$(call OBJ,$(SRC) $(TEST)))
+.PHONY: all test asan tsan install uninstall clean FORCE

@@ -32,7 +32,7 @@ void tn_unmap(tn_map *m);
 /* Atomic replacement of one file: write PATH.tmp-PID, fsync, rename, fsync the directory. */
 tn_status tn_write_file(const char *path, const void *p, size_t n, tn_err *e);
 
-/* Streaming writer over a plain file (buffered). `append` positions at the end. */
+/* Streaming writer over a plain file (buffered), "-" = standard output. `append` positions at the end. */
 typedef struct tn_out tn_out;
 tn_status tn_out_open(tn_out **o, const char *path, bool append, tn_err *e);
 tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e);

@@ -171,7 +171,7 @@ int tn_cpset_property(tn_cpset *s, const char *name, size_t n) {
     if (n > 31) return 0;
     plain_name(p, name, n);
     for (size_t i = 0; i < sizeof long_names / sizeof *long_names; i++)
-        if (!strcmp(p, long_names[i].name)) { strcpy(p, long_names[i].same); break; }
+        if (!strcmp(p, long_names[i].name)) { memcpy(p, long_names[i].same, strlen(long_names[i].same) + 1); break; }
     uint32_t mask = 0;
     for (int g = 0; g <= TN_GC_Cn; g++) {
         char q[32];

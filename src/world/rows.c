@@ -1,5 +1,6 @@
 /* Files of rows: sets written, responses judged, samples ranked. */
 #include "world/internal.h"
+#include <errno.h>
 #include <string.h>
 
 enum { MAX_LINE = 16 << 20 };
@@ -22,7 +23,7 @@ static tn_status sink_write(sink *s, tn_str *row, tn_err *e) {
     if (s->file)
         TN_TRY(tn_out_write(s->file, row->s, row->len, e));
     else if (fwrite(row->s, 1, row->len, stdout) != row->len)
-        return tn_fail(e, TN_IO, "cannot write to standard output");
+        return tn_fail(e, TN_IO, "cannot write to standard output: %s", strerror(errno));
     tn_str_clear(row);
     return TN_OK;
 }
@@ -32,7 +33,7 @@ static tn_status sink_close(sink *s, tn_status st, tn_err *e) {
         tn_status closed = tn_out_close(s->file, false, st == TN_OK ? e : NULL);
         return st == TN_OK ? closed : st;
     }
-    if (fflush(stdout) && st == TN_OK) return tn_fail(e, TN_IO, "cannot write to standard output");
+    if (fflush(stdout) && st == TN_OK) return tn_fail(e, TN_IO, "cannot write to standard output: %s", strerror(errno));
     return st;
 }
 

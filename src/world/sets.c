@@ -62,7 +62,7 @@ void tn_world_json_real(double v, tn_str *out) {
         if (strtod(s, NULL) == v) break;
     }
     /* Digits and exponent are the shortest; lay them out plainly where that is readable. */
-    int exponent = atoi(strchr(s, 'e') + 1), digits = 0;
+    int exponent = (int)strtol(strchr(s, 'e') + 1, NULL, 10), digits = 0;
     for (const char *c = s; *c != 'e'; c++) digits += *c >= '0' && *c <= '9';
     if (exponent < -4 || exponent >= 16) {
         tn_str_addz(out, s);

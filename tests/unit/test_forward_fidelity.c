@@ -29,7 +29,7 @@ static void check_logits(const char *name, size_t row, const json_t *kept, const
     const char *key;
     json_t *want;
     json_object_foreach((json_t *)kept, key, want) {
-        const float *got = z + (size_t)atoi(key) * (size_t)V;
+        const float *got = z + strtoul(key, NULL, 10) * (size_t)V;
         double low = 1e30, high = -1e30, worst = 0;
         for (int v = 0; v < V; v++) {
             double w = json_number_value(json_array_get(want, (size_t)v)), d = __builtin_fabs(w - (double)got[v]);

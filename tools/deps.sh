@@ -1,0 +1,47 @@
+#!/bin/sh
+# Installs what is missing to build (default) or to check tenet on Debian and Ubuntu.
+#   tools/deps.sh [build|check]
+# Needs root or sudo only when something is missing. Elsewhere it says what to install.
+set -eu
+want=${1:-build}
+missing=
+
+# need PACKAGE COMMAND...: the package is missing when the command fails
+need() {
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+lib() { pkg-config --exists "$1"; }
+
+need gcc command -v gcc
+need make command -v make
+need pkg-config command -v pkg-config
+need libc6-dev test -e /usr/include/stdio.h
+need libjansson-dev lib jansson
+need libpcre2-dev lib libpcre2-8
+need libutf8proc-dev lib libutf8proc
+need libyaml-dev lib yaml-0.1
+need zlib1g-dev lib zlib
+if [ "$want" = check ]; then
+    need clang command -v clang
+    need perl command -v perl
+fi
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "missing (Debian's names):$missing" >&2
+    echo "install them with your system's package manager and start again" >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { echo "missing:$missing; install them as root, or install sudo" >&2; exit 1; }
+    as_root=sudo
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get -o DPkg::Lock::Timeout=300 -qq update
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
+    install --no-install-recommends $missing >/dev/null
