@@ -283,3 +283,23 @@ TEST(algo_limits) {
     for (int t = 0; t < P.off[8]; t++) P.ref_logp[t] = P.logp[t] + (t < P.off[1] ? 800 : -800);
     CHECK(isfinite(problem_loss(&P, &tn_algo_dpo, &o)));
 }
+
+/* A smoothed label is the label with another probability. */
+TEST(algo_label_smoothing) {
+    for (int which = 0; which < 2; which++) {
+        tn_reward_opt r = reward_defaults();
+        tn_dpo_opt d = dpo_defaults();
+        const tn_algo *a = which ? &tn_algo_dpo : &tn_algo_reward;
+        const void *o = which ? (const void *)&d : (const void *)&r;
+        r.label_smoothing = d.label_smoothing = 0.15;
+        problem_random(&P, 8, 91);
+        double smoothed = problem_loss(&P, a, o), sure;
+        r.label_smoothing = d.label_smoothing = 0;
+        for (int i = 0; i < 4; i++) P.p_chosen[i] = P.p_chosen[i] * 0.85 + (1 - P.p_chosen[i]) * 0.15;
+        CHECK_NEAR(problem_loss(&P, a, o), smoothed, 1e-14, 0);
+        for (int i = 0; i < 4; i++) P.p_chosen[i] = 1;
+        sure = problem_loss(&P, a, o);
+        P.x.p_chosen = NULL;
+        CHECK(problem_loss(&P, a, o) == sure && fabs(sure - smoothed) > 1e-3);
+    }
+}

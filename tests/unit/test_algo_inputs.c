@@ -93,6 +93,11 @@ TEST(algo_refuses_shapes) {
     REFUSED(tn_algo_dpo, &dpo, TN_ARG, "pair 1 joins sequences 8 and 3");
     P.chosen[1] = 3;
     REFUSED(tn_algo_reward, &reward, TN_ARG, "two different ones");
+    P.chosen[1] = 2;
+    P.rejected[1] = -1;
+    REFUSED(tn_algo_reward, &reward, TN_ARG, "pair 1 joins sequences 2 and -1");
+    P.rejected[1] = 8;
+    REFUSED(tn_algo_reward, &reward, TN_ARG, "pair 1 joins sequences 2 and 8");
     P.x.n_pair = 0;
     REFUSED(tn_algo_dpo, &dpo, TN_ARG, "found none");
     start();
@@ -178,7 +183,7 @@ TEST(algo_metrics) {
     tn_metrics_put(&a, TN_METRIC_MAX, "hi", NAN); /* a broken run must show */
     CHECK(isnan(tn_metrics_find(&a, "hi")));
 
-    static char names[TN_METRICS_MAX + 4][8];
+    static char names[TN_METRICS_MAX + 4][16];
     tn_metrics_clear(&a);
     for (int i = 0; i < TN_METRICS_MAX + 4; i++) {
         snprintf(names[i], sizeof names[i], "m%d", i);
@@ -238,9 +243,32 @@ TEST(algo_metric_names) {
     CHECK_NEAR(tn_metrics_find(&P.m, "mean_token_accuracy"), top / n, 1e-14, 0); /* chosen tokens only */
     CHECK_NEAR(tn_metrics_find(&P.m, "logits/chosen"), lw / n, 1e-13, 0);
     CHECK_NEAR(tn_metrics_find(&P.m, "entropy"), h, 1e-13, 0);
+    double right = 0;
+    for (int i = 0; i < 4; i++) {
+        double w = 0, l = 0;
+        for (int t = P.off[2 * i]; t < P.off[2 * i + 1]; t++) w += P.logp[t];
+        for (int t = P.off[2 * i + 1]; t < P.off[2 * i + 2]; t++) l += P.logp[t];
+        right += w > l;
+    }
+    CHECK(right > 0 && right < 4 && tn_metrics_find(&P.m, "ranking_accuracy") == right / 4);
     P.x.entropy = P.x.top1 = P.x.mean_logit = NULL; /* metrics only: absent, not wrong */
     problem_loss(&P, &tn_algo_dpo, &dpo);
     CHECK(isnan(tn_metrics_find(&P.m, "entropy")) && isnan(tn_metrics_find(&P.m, "logits/chosen")));
+    /* clip fractions: token 0 is beyond the clip on the high side, token 1 on the low side */
+    double tokens = P.off[8];
+    memcpy(P.old_logp, P.logp, sizeof P.logp);
+    P.old_logp[0] = P.logp[0] - 1, P.advantage[0] = 1;
+    P.old_logp[1] = P.logp[1] + 1, P.advantage[1] = -1;
+    P.old_logp[2] = P.logp[2] + 1, P.advantage[2] = -1;
+    problem_loss(&P, &tn_algo_ppo_policy, &policy);
+    CHECK(tn_metrics_find(&P.m, "policy/clipfrac_positive") == 1 / tokens);
+    CHECK(tn_metrics_find(&P.m, "policy/clipfrac_negative") == 2 / tokens);
+    CHECK(tn_metrics_find(&P.m, "policy/clipfrac_avg") == 3 / tokens);
+    CHECK_NEAR(tn_metrics_find(&P.m, "val/ratio_max"), exp(1), 1e-14, 0);
+    /* a step counts as right when its logit has the label's side */
+    for (int t = 0; t < P.off[8]; t++) P.value[t] = t % 2 ? 3 : -3, P.ret[t] = t < 3 ? t % 2 : 1 - t % 2;
+    problem_loss(&P, &tn_algo_prm, NULL);
+    CHECK(tn_metrics_find(&P.m, "accuracy") == 3 / tokens);
     /* equal scores count as wrong */
     for (int s = 0; s < 8; s++) P.score[s] = 0.25;
     problem_loss(&P, &tn_algo_reward, &reward);

@@ -52,6 +52,7 @@ TEST(algo_whiten) {
     CHECK_FAIL(tn_whiten(one, 1, 1, true, e), TN_ARG, "1 value(s) with ddof 1");
     CHECK_FAIL(tn_whiten(one, 0, 0, true, e), TN_ARG, "0 value(s)");
     CHECK_FAIL(tn_whiten(bad, 2, 0, true, e), TN_NUMERIC, "expected finite");
+    CHECK_OK(tn_whiten(one, 1, 0, false, e));
     CHECK(one[0] == 5);
 }
 
