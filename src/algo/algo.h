@@ -54,14 +54,18 @@ typedef struct tn_obs {
     const int *chosen, *rejected; /* [n_pair] sequence numbers */
     const double *margin;         /* [n_pair] label strength, or NULL (0) */
     const double *p_chosen;       /* [n_pair] probability that the label is right, or NULL (1) */
-    /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best, equal = tie. */
+    /* Single responses. */
+    const int *label;             /* [n_seq] 1 desirable, 0 not */
+    double baseline;              /* KTO's z0, BCO's delta: known before the pass, no gradient */
+    /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best. */
     int n_group;
     const int *group_off;         /* [n_group+1] */
     const int *rank;              /* [n_seq] */
     /* Sizes of the whole optimisation batch, the denominators of every mean. */
     struct {
         double tok, seq, pair, group;
-        double chosen_tok; /* scored tokens of the chosen sides of all pairs (loss type sft of dpo) */
+        double
+            chosen_tok; /* scored tokens of the chosen sides of all pairs */
     } total;
 } tn_obs;
 
@@ -74,11 +78,20 @@ typedef struct tn_grad {
 } tn_grad;
 
 /* Metrics: named sums with counts, merged over calls; a value is sum/count (or max, min, sum). */
-typedef enum tn_metric_kind { TN_METRIC_MEAN, TN_METRIC_MAX, TN_METRIC_MIN, TN_METRIC_SUM } tn_metric_kind;
+typedef enum tn_metric_kind {
+    TN_METRIC_MEAN,
+    TN_METRIC_MAX,
+    TN_METRIC_MIN,
+    TN_METRIC_SUM
+} tn_metric_kind;
 #define TN_METRICS_MAX 96
 typedef struct tn_metrics {
     int n;
-    struct { const char *name; /* static storage */ tn_metric_kind kind; double sum, count; } v[TN_METRICS_MAX];
+    struct {
+        const char *name; /* static storage */
+        tn_metric_kind kind;
+        double sum, count;
+    } v[TN_METRICS_MAX];
 } tn_metrics;
 void tn_metrics_clear(tn_metrics *m);
 void tn_metrics_mean(tn_metrics *m, const char *name, double sum, double count);
@@ -101,7 +114,8 @@ typedef struct tn_algo {
 unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_needs together */
 
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
-    tn_algo_ppo_policy, tn_algo_ppo_value;
+    tn_algo_dpo_aot, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
+    tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

@@ -20,13 +20,13 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_dpo_opt, f)
-static const tn_opt_row rows[] = {
+const tn_opt_row tn_dpo_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
      "Strength of the pull to the reference: larger stays closer (tau of ipo)."},
     {"loss-type", TN_OPT_LIST, AT(loss_type), "sigmoid", NULL, 0, 0, NULL, "NAME",
      "sigmoid (DPO; with label-smoothing cDPO), robust, hinge, ipo, ipo_sum, exo_pair, nca_pair,"
      " bco_pair, sppo_hard, sppo, apo_zero, apo_down, discopop, sigmoid_norm, dpop, r_dpo, sft;"
-     " several are added up."},
+     " several are added up; aot, aot_unpaired alone (algorithm dpo-aot)."},
     {"loss-weights", TN_OPT_LIST, AT(loss_weights), NULL, NULL, 0, 0, NULL, "X",
      "One weight per loss-type; 1 each when absent."},
     {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X",
@@ -64,7 +64,9 @@ typedef struct pair {
 typedef struct term { double loss, da, db; } term;
 
 /* loss(u) with u = beta (a - b): both sides get opposite gradients. */
-static term of_u(double loss, double du, double beta) { return (term){loss, beta * du, -beta * du}; }
+static term of_u(double loss, double du, double beta) {
+    return (term){loss, beta * du, -beta * du};
+}
 
 /* p sp(-u) + (1-p) sp(u); p = 1 is DPO, otherwise cDPO or a soft label. */
 static term sigmoid_term(double u, double p, double beta) {
@@ -108,12 +110,14 @@ static term loss_exo(const tn_dpo_opt *o, const pair *q) {
 static term loss_nca(const tn_dpo_opt *o, const pair *q) {
     double ra = o->beta * q->a, rb = o->beta * q->b;
     return (term){tn_softplus(-ra) + 0.5 * (tn_softplus(ra) + tn_softplus(rb)),
-                  o->beta * (0.5 * tn_sigmoid(ra) - tn_sigmoid(-ra)), 0.5 * o->beta * tn_sigmoid(rb)};
+                  o->beta * (0.5 * tn_sigmoid(ra) - tn_sigmoid(-ra)),
+                  0.5 * o->beta * tn_sigmoid(rb)};
 }
 /* BCO, 2404.04656: sp(-(beta a - delta)) + sp(beta b - delta). */
 static term loss_bco(const tn_dpo_opt *o, const pair *q) {
     double ra = o->beta * q->a - o->bco_delta, rb = o->beta * q->b - o->bco_delta;
-    return (term){tn_softplus(-ra) + tn_softplus(rb), -o->beta * tn_sigmoid(-ra), o->beta * tn_sigmoid(rb)};
+    return (term){tn_softplus(-ra) + tn_softplus(rb), -o->beta * tn_sigmoid(-ra),
+                  o->beta * tn_sigmoid(rb)};
 }
 /* SPPO, 2405.00675, winner and loser certain: (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2. */
 static term loss_sppo_hard(const tn_dpo_opt *o, const pair *q) {
@@ -133,13 +137,16 @@ static term loss_apo_zero(const tn_dpo_opt *o, const pair *q) {
 }
 static term loss_apo_down(const tn_dpo_opt *o, const pair *q) {
     double ra = o->beta * q->a, u = o->beta * (q->a - q->b);
-    return (term){tn_sigmoid(ra) + tn_sigmoid(-u), o->beta * (slope(ra) - slope(u)), o->beta * slope(u)};
+    return (term){tn_sigmoid(ra) + tn_sigmoid(-u), o->beta * (slope(ra) - slope(u)),
+                  o->beta * slope(u)};
 }
 /* DiscoPOP, 2406.08414: (1-m) sp(-u) + m e^-u, m = s(u / tau). */
 static term loss_discopop(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b), z = u / o->discopop_tau, m = tn_sigmoid(z), c = tn_sigmoid(-z);
+    double u = o->beta * (q->a - q->b), z = u / o->discopop_tau, m = tn_sigmoid(z),
+           c = tn_sigmoid(-z);
     double ex = tn_exp(tn_logsigmoid(z) - u), sp = tn_softplus(-u); /* ex = m e^-u */
-    return of_u(c * sp + ex, -c * tn_sigmoid(-u) - ex + c * (ex - m * sp) / o->discopop_tau, o->beta);
+    return of_u(c * sp + ex, -c * tn_sigmoid(-u) - ex + c * (ex - m * sp) / o->discopop_tau,
+                o->beta);
 }
 /* DPOP, 2402.13228: sp(-beta (a - b - lambda max(0, -a))). */
 static term loss_dpop(const tn_dpo_opt *o, const pair *q) {
@@ -196,28 +203,39 @@ static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
     static const char *const plain[] = {"sigmoid"};
     tn_opt_list types = o->loss_type.n ? o->loss_type : (tn_opt_list){plain, 1};
     int nw = o->loss_weights.n;
-    if (types.n > MAX_MIX) return tn_fail(e, TN_ARG, "dpo: %d loss types, at most %d", types.n, MAX_MIX);
+    if (types.n > MAX_MIX)
+        return tn_fail(e, TN_ARG, "dpo: %d loss types, at most %d", types.n, MAX_MIX);
     if (nw && nw != types.n)
-        return tn_fail(e, TN_ARG, "dpo: %d loss-weights for %d loss types; give one each", nw, types.n);
+        return tn_fail(e, TN_ARG, "dpo: %d loss-weights for %d loss types; give one each", nw,
+                       types.n);
     k->n = types.n;
     for (int i = 0; i < types.n; i++) {
         k->row[i] = find_loss(types.v[i]);
+        if (strncmp(types.v[i], "aot", 3) == 0)
+            return tn_fail(e, TN_ARG,
+                           "dpo: loss type %s couples the whole batch and stands alone: use the"
+                           " algorithm dpo-aot",
+                           types.v[i]);
         if (!k->row[i])
-            return tn_fail(e, TN_ARG, "dpo: no loss type '%s'; see `--help` for the list", types.v[i]);
+            return tn_fail(e, TN_ARG, "dpo: no loss type '%s'; see `--help` for the list",
+                           types.v[i]);
         char *end = "";
         k->weight[i] = nw ? strtod(o->loss_weights.v[i], &end) : 1;
         if (*end || !isfinite(k->weight[i]))
-            return tn_fail(e, TN_ARG, "dpo: loss-weights has '%s', expected a number", o->loss_weights.v[i]);
+            return tn_fail(e, TN_ARG, "dpo: loss-weights has '%s', expected a number",
+                           o->loss_weights.v[i]);
     }
     return TN_OK;
 }
 
 static tn_status check_row(const tn_dpo_opt *o, const struct loss_row *r, tn_err *e) {
     if (!(r->flags & SCORES) && strcmp(o->f_divergence, "reverse_kl") != 0)
-        return tn_fail(e, TN_ARG, "dpo: loss type %s has no form for f-divergence-type %s; use reverse_kl",
+        return tn_fail(e, TN_ARG,
+                       "dpo: loss type %s has no form for f-divergence-type %s; use reverse_kl",
                        r->name, o->f_divergence);
     if (r->f == loss_robust && !(o->label_smoothing < 0.5))
-        return tn_fail(e, TN_ARG, "dpo: robust needs label-smoothing below 0.5, found %g", o->label_smoothing);
+        return tn_fail(e, TN_ARG, "dpo: robust needs label-smoothing below 0.5, found %g",
+                       o->label_smoothing);
     if (r->f == loss_exo && !(o->label_smoothing > 0))
         return tn_fail(e, TN_ARG, "dpo: exo_pair needs label-smoothing above 0 (its paper: 0.001)");
     if (!r->f && o->weighting)
@@ -306,7 +324,8 @@ static double mix_sft_weight(const mix *k) {
 }
 
 static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics *m) {
-    if (x->mean_logit) tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
+    if (x->mean_logit)
+        tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
     if (x->entropy) tn_metrics_mean(m, "entropy", tn_obs_sum(x, x->entropy, s), tn_obs_len(x, s));
 }
 
@@ -322,7 +341,8 @@ static void metrics(const tn_dpo_opt *o, const tn_obs *x, const pair *q, int c, 
     tn_metrics_mean(m, "ranking_accuracy", s_w > s_l, 1);
     side_metrics(x, c, "logits/chosen", m);
     side_metrics(x, r, "logits/rejected", m);
-    if (x->top1) tn_metrics_mean(m, "mean_token_accuracy", tn_obs_sum(x, x->top1, c), tn_obs_len(x, c));
+    if (x->top1)
+        tn_metrics_mean(m, "mean_token_accuracy", tn_obs_sum(x, x->top1, c), tn_obs_len(x, c));
 }
 
 static void spread(const tn_obs *x, int s, int from, double tail, double d, double *grad) {
@@ -364,5 +384,5 @@ const tn_algo tn_algo_dpo = {
     .name = "dpo", .summary = "direct preference optimisation on pairs",
     .coupling = TN_COUPLE_PAIR,
     .needs = TN_NEED_LOGP | TN_NEED_REF_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS,
-    .options = rows, .opt_size = sizeof(tn_dpo_opt), .step = step, .more_needs = more_needs,
+    .options = tn_dpo_rows, .opt_size = sizeof(tn_dpo_opt), .step = step, .more_needs = more_needs,
 };

@@ -14,8 +14,8 @@ const tn_opt_row tn_score_rows[] = {
      "Cut scores to [-X, X]; 0 leaves them."},
     {"missing-eos-penalty", TN_OPT_REAL, AT(missing_eos), NULL, NULL, 0, 1e9, NULL, "X",
      "Penalty for responses without an end token; none when absent."},
-    {"missing-eos-mode", TN_OPT_CHOICE, AT(missing_mode), "subtract", "subtract|replace", 0, 0, NULL,
-     NULL, "subtract the penalty from the score, or replace the score by minus the penalty."},
+    {"missing-eos-mode", TN_OPT_CHOICE, AT(missing_mode), "subtract", "subtract|replace", 0, 0,
+     NULL, NULL, "subtract the penalty from the score, or replace the score by minus the penalty."},
     TN_OPT_LAST,
 };
 #undef AT
@@ -30,7 +30,8 @@ const tn_opt_row tn_rl_rows[] = {
     {"kl-horizon", TN_OPT_REAL, AT(kl_horizon), "10000", NULL, 1, 1e12, "horizon", "N",
      "Sequences over which the adaptive coefficient reacts."},
     {"gamma", TN_OPT_REAL, AT(gamma), "1", NULL, 0, 1, NULL, "X", "Discount per token."},
-    {"lam", TN_OPT_REAL, AT(lambda), "0.95", NULL, 0, 1, "lambda gae-lambda", "X", "Lambda of GAE."},
+    {"lam", TN_OPT_REAL, AT(lambda), "0.95", NULL, 0, 1, "lambda gae-lambda", "X",
+     "Lambda of GAE."},
     {"whiten-rewards", TN_OPT_BOOL, AT(whiten_rewards), "false", NULL, 0, 0, NULL, NULL,
      "Divide token rewards by their standard deviation over the batch; the mean is kept."},
     {"whiten-advantages", TN_OPT_BOOL, AT(whiten_advantages), "true", NULL, 0, 0, NULL, NULL,
@@ -44,17 +45,21 @@ tn_status tn_scores_shape(const tn_score_opt *o, double *score, const int *ended
                           tn_moments *running, tn_err *e) {
     for (int i = 0; i < n; i++)
         if (!isfinite(score[i]))
-            return tn_fail(e, TN_NUMERIC, "reward: score of response %d is %g, expected a finite number", i,
+            return tn_fail(e, TN_NUMERIC,
+                           "reward: score of response %d is %g, expected a finite number", i,
                            score[i]);
     if (o->scale) {
         tn_moments_add(running, score, n);
         double std = sqrt(tn_moments_var(running, 1));
-        for (int i = 0; std > 0 && i < n; i++) score[i] /= std; /* one score so far, or all equal: as is */
+        for (int i = 0; std > 0 && i < n; i++)
+            score[i] /= std; /* one score so far, or all equal: as is */
     }
     for (int i = 0; o->clip > 0 && i < n; i++)
         score[i] = score[i] > o->clip ? o->clip : score[i] < -o->clip ? -o->clip : score[i];
     if (isnan(o->missing_eos)) return TN_OK;
-    if (!ended) return tn_fail(e, TN_ARG, "reward: missing-eos-penalty without knowing which responses ended");
+    if (!ended)
+        return tn_fail(e, TN_ARG,
+                       "reward: missing-eos-penalty without knowing which responses ended");
     bool replace = o->missing_mode && strcmp(o->missing_mode, "replace") == 0;
     for (int i = 0; i < n; i++)
         if (!ended[i]) score[i] = (replace ? 0 : score[i]) - o->missing_eos;
@@ -62,7 +67,8 @@ tn_status tn_scores_shape(const tn_score_opt *o, double *score, const int *ended
 }
 
 void tn_token_rewards(int n_seq, const int *off, const double *logp, const double *ref_logp,
-                      const double *score, tn_kl k, double kl_coef, double *reward, double *seq_kl) {
+                      const double *score, tn_kl k, double kl_coef, double *reward,
+                      double *seq_kl) {
     for (int s = 0; s < n_seq; s++) {
         double sum = 0;
         for (int t = off[s]; t < off[s + 1]; t++) {
@@ -93,21 +99,25 @@ static tn_status check(const tn_rollout *r, tn_err *e) {
     if (r->n_seq < 1) return tn_fail(e, TN_ARG, "rollout: no sequences");
     for (int s = 0; s < r->n_seq; s++) {
         if (r->off[s + 1] <= r->off[s])
-            return tn_fail(e, TN_ARG, "rollout: response %d is empty; generate at least one token", s);
+            return tn_fail(e, TN_ARG, "rollout: response %d is empty; generate at least one token",
+                           s);
         if (!isfinite(r->score[s]))
-            return tn_fail(e, TN_NUMERIC, "rollout: score of response %d is %g, expected a finite number", s,
+            return tn_fail(e, TN_NUMERIC,
+                           "rollout: score of response %d is %g, expected a finite number", s,
                            r->score[s]);
         for (int t = r->off[s]; t < r->off[s + 1]; t++)
             if (!isfinite(r->logp[t]) || !isfinite(r->ref_logp[t]) || !isfinite(r->value[t]))
-                return tn_fail(e, TN_NUMERIC,
-                               "rollout: token %d of response %d has logp %g, reference logp %g, value %g,"
-                               " expected finite numbers", t - r->off[s], s, r->logp[t], r->ref_logp[t],
-                               r->value[t]);
+                return tn_fail(
+                    e, TN_NUMERIC,
+                    "rollout: token %d of response %d has logp %g, reference logp %g, value %g,"
+                    " expected finite numbers",
+                    t - r->off[s], s, r->logp[t], r->ref_logp[t], r->value[t]);
     }
     return TN_OK;
 }
 
-tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m, tn_err *e) {
+tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
+                                tn_err *e) {
     tn_kl k;
     TN_TRY(tn_kl_parse(o->kl_estimator, &k, e));
     TN_TRY(check(r, e));

@@ -28,6 +28,45 @@ typedef struct tn_dpo_opt {
     double margin_scale, bco_delta, discopop_tau, dpop_lambda, length_alpha;
 } tn_dpo_opt;
 
+extern const tn_opt_row tn_dpo_rows[]; /* shared by dpo and dpo-aot */
+
+typedef struct tn_kto_opt {
+    double beta, desirable, undesirable;
+    const char *loss_type;  /* kto | apo_zero_unpaired | bco */
+} tn_kto_opt;
+/* KTO's reference point: max(0, mean of S - S_ref) over mismatched pairs (prompt i, completion of
+ * another prompt), of the whole batch. Sums over scored tokens. */
+double tn_kto_baseline(const double *logp, const double *ref_logp, int n);
+/* BCO's: running mean of beta (S - S_ref) of all responses; the batch is added first. State is the
+ * sum and the count. */
+typedef struct tn_bco_state { double sum, count; } tn_bco_state;
+double tn_bco_baseline(tn_bco_state *st, double beta, const double *logp, const double *ref_logp,
+                       int n);
+/* Weight of desirable responses such that weight n_d / (undesirable n_u) = ratio (1 to 3/2). */
+double tn_kto_balance(double n_desirable, double n_undesirable, double undesirable, double ratio);
+
+typedef struct tn_cpo_opt {
+    double beta;
+    const char *loss_type;  /* sigmoid | hinge | ipo | simpo */
+    double label_smoothing, nll, gamma, alpha;
+} tn_cpo_opt;
+
+typedef struct tn_orpo_opt { double beta; } tn_orpo_opt;
+typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
+
+typedef struct tn_grpo_opt {
+    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo */
+    const char *level;      /* token | sequence */
+    double epsilon, epsilon_high, delta; /* NaN: epsilon; NaN: off */
+    double beta;            /* of k3 to the reference, in the loss */
+    double entropy_coef;
+    double max_completion;  /* dr_grpo's constant length */
+    double sapo_pos, sapo_neg;
+    double log_ratio_clamp;
+} tn_grpo_opt;
+
+typedef struct tn_rloo_opt { double epsilon, epsilon_high; } tn_rloo_opt;
+
 typedef struct tn_ppo_policy_opt {
     double clip;            /* epsilon, low side and high side unless clip_high is given */
     double clip_high;       /* NaN: as clip */

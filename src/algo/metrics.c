@@ -13,7 +13,8 @@ static int metric_at(const tn_metrics *m, const char *name) {
 }
 
 /* A table that is full keeps what it has; names are fixed in the code and far fewer. */
-static void metric_add(tn_metrics *m, tn_metric_kind kind, const char *name, double sum, double count) {
+static void metric_add(tn_metrics *m, tn_metric_kind kind, const char *name, double sum,
+                       double count) {
     int i = metric_at(m, name);
     if (i < 0) {
         if (m->n == TN_METRICS_MAX) return;

@@ -27,9 +27,10 @@ static const array_row arrays[] = {
 #define N_ARRAYS ((int)(sizeof arrays / sizeof arrays[0]))
 
 static const char *cause(const array_row *a) {
-    return a->from_model ? "the model's output is broken: lower the learning rate, clip gradients, or"
-                           " look for a damaged checkpoint"
-                         : "it was computed before this pass: look at the data or the reference model";
+    return a->from_model
+               ? "the model's output is broken: lower the learning rate, clip gradients, or"
+                 " look for a damaged checkpoint"
+               : "it was computed before this pass: look at the data or the reference model";
 }
 
 static tn_status check_array(const tn_obs *x, const array_row *a, const char *who, tn_err *e) {
@@ -42,11 +43,12 @@ static tn_status check_array(const tn_obs *x, const array_row *a, const char *wh
         for (int t = lo; t < hi; t++) {
             if (isfinite(v[t])) continue;
             if (a->per_seq)
-                return tn_fail(e, TN_NUMERIC, "%s: %s of sequence %d is %g, expected a finite number; %s",
-                               who, a->name, s, v[t], cause(a));
+                return tn_fail(e, TN_NUMERIC,
+                               "%s: %s of sequence %d is %g, expected a finite number; %s", who,
+                               a->name, s, v[t], cause(a));
             return tn_fail(e, TN_NUMERIC,
-                           "%s: %s of token %d of sequence %d is %g, expected a finite number; %s", who,
-                           a->name, t - lo, s, v[t], cause(a));
+                           "%s: %s of token %d of sequence %d is %g, expected a finite number; %s",
+                           who, a->name, t - lo, s, v[t], cause(a));
         }
     }
     return TN_OK;
@@ -54,8 +56,8 @@ static tn_status check_array(const tn_obs *x, const array_row *a, const char *wh
 
 tn_status tn_total_check(double total, double here, const char *what, const char *who, tn_err *e) {
     if (total >= here && total > 0 && isfinite(total)) return TN_OK;
-    return tn_fail(e, TN_ARG, "%s: the whole batch is said to have %g %s, this call alone has %g", who,
-                   total, what, here);
+    return tn_fail(e, TN_ARG, "%s: the whole batch is said to have %g %s, this call alone has %g",
+                   who, total, what, here);
 }
 
 static tn_status check_tokens(const tn_obs *x, const char *who, tn_err *e) {
@@ -77,23 +79,26 @@ static tn_status check_pairs(const tn_obs *x, const char *who, tn_err *e) {
     for (int p = 0; p < x->n_pair; p++) {
         int c = x->chosen[p], r = x->rejected[p];
         if (c < 0 || c >= x->n_seq || r < 0 || r >= x->n_seq || c == r)
-            return tn_fail(e, TN_ARG, "%s: pair %d joins sequences %d and %d, expected two different ones of %d",
-                           who, p, c, r, x->n_seq);
+            return tn_fail(
+                e, TN_ARG,
+                "%s: pair %d joins sequences %d and %d, expected two different ones of %d", who, p,
+                c, r, x->n_seq);
         if (x->margin && !isfinite(x->margin[p]))
-            return tn_fail(e, TN_NUMERIC, "%s: margin of pair %d is %g, expected a finite number", who, p,
-                           x->margin[p]);
+            return tn_fail(e, TN_NUMERIC, "%s: margin of pair %d is %g, expected a finite number",
+                           who, p, x->margin[p]);
         if (x->p_chosen && !(x->p_chosen[p] >= 0 && x->p_chosen[p] <= 1))
-            return tn_fail(e, TN_NUMERIC, "%s: label probability of pair %d is %g, expected 0 to 1", who, p,
-                           x->p_chosen[p]);
+            return tn_fail(e, TN_NUMERIC, "%s: label probability of pair %d is %g, expected 0 to 1",
+                           who, p, x->p_chosen[p]);
     }
     return TN_OK;
 }
 
 static tn_status check_groups(const tn_obs *x, const char *who, tn_err *e) {
-    if (x->n_group <= 0) return tn_fail(e, TN_ARG, "%s: needs groups of sequences, found none", who);
+    if (x->n_group <= 0)
+        return tn_fail(e, TN_ARG, "%s: needs groups of sequences, found none", who);
     if (!x->group_off || x->group_off[0] != 0 || x->group_off[x->n_group] > x->n_seq)
-        return tn_fail(e, TN_ARG, "%s: group offsets must start at 0 and stay within %d sequences", who,
-                       x->n_seq);
+        return tn_fail(e, TN_ARG, "%s: group offsets must start at 0 and stay within %d sequences",
+                       who, x->n_seq);
     TN_TRY(tn_total_check(x->total.group, x->n_group, "groups", who, e));
     for (int g = 0; g < x->n_group; g++)
         if (x->group_off[g + 1] - x->group_off[g] < 2)
@@ -114,11 +119,14 @@ tn_status tn_obs_check(const tn_obs *x, unsigned reads, const char *who, tn_err 
     return TN_OK;
 }
 
-tn_status tn_opt_between(double v, double lo, double hi, const char *who, const char *name, tn_err *e) {
+tn_status tn_opt_between(double v, double lo, double hi, const char *who, const char *name,
+                         tn_err *e) {
     if (v >= lo && v <= hi) return TN_OK;
     if (hi >= HUGE_VAL)
-        return tn_fail(e, TN_ARG, "%s: %s is %g, expected a number of at least %g", who, name, v, lo);
-    return tn_fail(e, TN_ARG, "%s: %s is %g, expected a number from %g to %g", who, name, v, lo, hi);
+        return tn_fail(e, TN_ARG, "%s: %s is %g, expected a number of at least %g", who, name, v,
+                       lo);
+    return tn_fail(e, TN_ARG, "%s: %s is %g, expected a number from %g to %g", who, name, v, lo,
+                   hi);
 }
 
 void tn_obs_token_metric(const tn_obs *x, const double *v, const char *name, tn_metrics *m) {

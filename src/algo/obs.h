@@ -19,7 +19,8 @@ tn_status tn_obs_check(const tn_obs *x, unsigned reads, const char *who, tn_err 
 tn_status tn_total_check(double total, double here, const char *what, const char *who, tn_err *e);
 
 /* TN_ARG unless lo <= v <= hi (so NaN fails). */
-tn_status tn_opt_between(double v, double lo, double hi, const char *who, const char *name, tn_err *e);
+tn_status tn_opt_between(double v, double lo, double hi, const char *who, const char *name,
+                         tn_err *e);
 
 static inline int tn_obs_len(const tn_obs *x, int s) { return x->off[s + 1] - x->off[s]; }
 /* Sum over the scored tokens of sequence s. */

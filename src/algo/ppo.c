@@ -6,7 +6,7 @@
  *          A > 0 and rho > 1 + eps_high, or A < 0 and rho < 1 - eps
  *          dual clip c (1912.09729): for A < 0 the loss is at most -c A; flat where rho > c
  * value    L = coef (1/2N) sum max((V - G)^2, (clip(V, V_old +- eps_v) - G)^2)
- *          dL/dV_t = coef (V - G)/N where the unclipped square is at least the clipped one, else 0 */
+ *          dL/dV_t = coef (V - G)/N where the unclipped square is no less than the other, else 0 */
 #include "algo/losses.h"
 #include "algo/obs.h"
 #include "algo/rl.h"
@@ -16,8 +16,8 @@
 static const tn_opt_row policy_rows[] = {
     {"cliprange", TN_OPT_REAL, AT(clip), "0.2", NULL, 0, 1, "clip epsilon", "X",
      "The policy ratio's gain is cut outside [1 - X, 1 + X]."},
-    {"cliprange-high", TN_OPT_REAL, AT(clip_high), NULL, NULL, 0, 1e9, "clip-high epsilon-high", "X",
-     "Upper side of the clip range when it differs."},
+    {"cliprange-high", TN_OPT_REAL, AT(clip_high), NULL, NULL, 0, 1e9, "clip-high epsilon-high",
+     "X", "Upper side of the clip range when it differs."},
     {"dual-clip", TN_OPT_REAL, AT(dual_clip), "0", NULL, 0, 1e9, NULL, "C",
      "Bound the loss of tokens with negative advantage at ratio C (3 is usual); 0 is off."},
     {"entropy-coef", TN_OPT_REAL, AT(entropy_coef), "0", NULL, -1e9, 1e9, "ent-coef", "X",
@@ -51,7 +51,8 @@ static clipped policy_token(const tn_ppo_policy_opt *o, double rho, bool flat, d
 static tn_status policy_check(const tn_ppo_policy_opt *o, const tn_obs *x, tn_err *e) {
     const char *who = "ppo-policy";
     TN_TRY(tn_opt_between(o->clip, 0, 1, who, "cliprange", e));
-    if (!isnan(o->clip_high)) TN_TRY(tn_opt_between(o->clip_high, 0, HUGE_VAL, who, "cliprange-high", e));
+    if (!isnan(o->clip_high))
+        TN_TRY(tn_opt_between(o->clip_high, 0, HUGE_VAL, who, "cliprange-high", e));
     if (o->dual_clip != 0) TN_TRY(tn_opt_between(o->dual_clip, 1, HUGE_VAL, who, "dual-clip", e));
     TN_TRY(tn_opt_between(o->log_ratio_clamp, 1e-3, 700, who, "log-ratio-clamp", e));
     unsigned reads = TN_READ_TOKENS | TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE;
@@ -59,7 +60,8 @@ static tn_status policy_check(const tn_ppo_policy_opt *o, const tn_obs *x, tn_er
     return tn_total_check(x->total.tok, x->off[x->n_seq], "tokens", who, e);
 }
 
-static void policy_metrics(double l, double old, double adv, double rho, const clipped *c, tn_metrics *m) {
+static void policy_metrics(double l, double old, double adv, double rho, const clipped *c,
+                           tn_metrics *m) {
     tn_metrics_mean(m, "loss/policy_avg", c->loss, 1);
     tn_metrics_mean(m, "policy/approxkl_avg", tn_kl_value(TN_KL_K2, old, l), 1);
     tn_metrics_mean(m, "policy/approxkl_k1", old - l, 1);
@@ -71,7 +73,8 @@ static void policy_metrics(double l, double old, double adv, double rho, const c
     tn_metrics_put(m, TN_METRIC_MAX, "val/ratio_max", rho);
 }
 
-static tn_status policy_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+static tn_status policy_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m,
+                             tn_err *e) {
     const tn_ppo_policy_opt *o = opt;
     TN_TRY(policy_check(o, x, e));
     double sum = 0, entropy = 0, n = x->total.tok;
@@ -93,7 +96,8 @@ static tn_status policy_step(const void *opt, const tn_obs *x, tn_grad *g, tn_me
     return TN_OK;
 }
 
-static tn_status value_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+static tn_status value_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m,
+                            tn_err *e) {
     const tn_ppo_value_opt *o = opt;
     const char *who = "ppo-value";
     TN_TRY(tn_opt_between(o->clip, 0, HUGE_VAL, who, "cliprange-value", e));

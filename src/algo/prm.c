@@ -36,6 +36,11 @@ double tn_prm_score(const double *logit, int n, bool product) {
 }
 
 const tn_algo tn_algo_prm = {
-    .name = "prm", .summary = "process reward model on labelled steps",
-    .coupling = TN_COUPLE_TOKEN, .needs = TN_NEED_VALUE, .options = rows, .opt_size = 0, .step = step,
+    .name = "prm",
+    .summary = "process reward model on labelled steps",
+    .coupling = TN_COUPLE_TOKEN,
+    .needs = TN_NEED_VALUE,
+    .options = rows,
+    .opt_size = 0,
+    .step = step,
 };

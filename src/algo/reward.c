@@ -26,7 +26,8 @@ const tn_opt_row tn_reward_rows[] = {
      "Share of labels taken to be flipped."},
     {"tie-theta", TN_OPT_REAL, AT(tie_theta), "1", NULL, 1, 1e9, NULL, "X",
      "Above 1: pairs labelled with probability 1/2 are ties of a model with this threshold."},
-    {"ranking-loss", TN_OPT_CHOICE, AT(ranking), "pairs", "pairs|plackett_luce|best", 0, 0, NULL, NULL,
+    {"ranking-loss", TN_OPT_CHOICE, AT(ranking), "pairs", "pairs|plackett_luce|best", 0, 0, NULL,
+     NULL,
      "Ranked data: mean over the ordered pairs of a prompt, likelihood of the whole order, or of"
      " the best response only."},
     {"ties", TN_OPT_CHOICE, AT(ties), "drop", "drop|half", 0, 0, NULL, NULL,

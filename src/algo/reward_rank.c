@@ -12,7 +12,9 @@
 #include "algo/reward.h"
 #include <string.h>
 
-static bool is(const tn_reward_opt *o, const char *ranking) { return strcmp(o->ranking, ranking) == 0; }
+static bool is(const tn_reward_opt *o, const char *ranking) {
+    return strcmp(o->ranking, ranking) == 0;
+}
 
 /* plackett_luce needs distinct ranks, best one rank below all others. */
 static tn_status check_ranks(const tn_reward_opt *o, const tn_obs *x, tn_err *e) {
@@ -22,8 +24,10 @@ static tn_status check_ranks(const tn_reward_opt *o, const tn_obs *x, tn_err *e)
             for (int j = lo; j < hi; j++) first = first && x->rank[j] >= x->rank[i];
             for (int j = i + 1; j < hi; j++)
                 if (x->rank[i] == x->rank[j] && (is(o, "plackett_luce") || first))
-                    return tn_fail(e, TN_ARG, "reward-rank: group %d has rank %d twice, which ranking-loss %s"
-                                   " has no meaning for; use pairs", k, x->rank[i], o->ranking);
+                    return tn_fail(e, TN_ARG,
+                                   "reward-rank: group %d has rank %d twice, which ranking-loss %s"
+                                   " has no meaning for; use pairs",
+                                   k, x->rank[i], o->ranking);
         }
     return TN_OK;
 }
@@ -32,7 +36,8 @@ static tn_status check(const tn_reward_opt *o, const tn_obs *x, tn_err *e) {
     const char *who = "reward-rank";
     TN_TRY(tn_reward_opt_check(o, who, e));
     if (o->center > 0)
-        return tn_fail(e, TN_ARG, "%s: center-rewards-coefficient is for pairs; use reward-l2", who);
+        return tn_fail(e, TN_ARG, "%s: center-rewards-coefficient is for pairs; use reward-l2",
+                       who);
     if (o->label_smoothing > 0 && !is(o, "pairs"))
         return tn_fail(e, TN_ARG, "%s: label-smoothing needs ranking-loss pairs", who);
     TN_TRY(tn_obs_check(x, TN_READ_GROUPS | TN_NEED_SCORE, who, e));
@@ -41,14 +46,15 @@ static tn_status check(const tn_reward_opt *o, const tn_obs *x, tn_err *e) {
     return tn_total_check(x->total.seq, x->n_seq, "sequences", who, e);
 }
 
-/* P(i beats j) according to the ranks, for each pair once: 1, 1/2 for a tie that counts, else -1. */
+/* P(i beats j) by the ranks, for each pair once: 1, 1/2 for a tie that counts, else -1. */
 static double target(const tn_reward_opt *o, const int *rank, int i, int j) {
     if (rank[i] < rank[j]) return 1;
     return i < j && rank[i] == rank[j] && strcmp(o->ties, "half") == 0 ? 0.5 : -1;
 }
 
 /* The three group losses: value returned, scale times the gradient added to grad (NULL: not). */
-static double group_pairs(const tn_reward_opt *o, const tn_obs *x, int lo, int hi, double scale, double *grad) {
+static double group_pairs(const tn_reward_opt *o, const tn_obs *x, int lo, int hi, double scale,
+                          double *grad) {
     double pairs = 0, loss = 0;
     for (int i = lo; i < hi; i++)
         for (int j = lo; j < hi; j++) pairs += target(o, x->rank, i, j) > 0;
@@ -80,7 +86,8 @@ static double choice(const tn_obs *x, int lo, int hi, int pick, double scale, do
     return tn_log(sum) - (x->score[pick] - top);
 }
 
-static double group_choices(const tn_reward_opt *o, const tn_obs *x, int lo, int hi, double scale, double *grad) {
+static double group_choices(const tn_reward_opt *o, const tn_obs *x, int lo, int hi, double scale,
+                            double *grad) {
     double loss = 0;
     for (int i = lo; i < hi; i++) {
         bool first = true;
@@ -107,7 +114,8 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     double loss = 0, sq = 0;
     for (int k = 0; k < x->n_group; k++) {
         int lo = x->group_off[k], hi = x->group_off[k + 1];
-        loss += (is(o, "pairs") ? group_pairs : group_choices)(o, x, lo, hi, 1 / x->total.group, g->score);
+        loss += (is(o, "pairs") ? group_pairs : group_choices)(o, x, lo, hi, 1 / x->total.group,
+                                                               g->score);
         group_metrics(x, lo, hi, m);
     }
     for (int s = 0; s < x->n_seq; s++) {

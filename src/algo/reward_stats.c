@@ -16,7 +16,8 @@ static int bin_of(double c, const double *edges, int n_bin) {
 
 tn_status tn_calibration(const double *confidence, const int *correct, int n, const double *edges,
                          int n_bin, double *ece, double *brier, tn_err *e) {
-    if (n < 1 || n_bin < 1) return tn_fail(e, TN_ARG, "calibration: %d values in %d bins", n, n_bin);
+    if (n < 1 || n_bin < 1)
+        return tn_fail(e, TN_ARG, "calibration: %d values in %d bins", n, n_bin);
     double sq = 0, gap = 0;
     for (int i = 0; i < n; i++) {
         if (bin_of(confidence[i], edges, n_bin) < 0)
@@ -47,7 +48,8 @@ tn_status tn_reward_normaliser(const double *score, int n, bool shift_only, doub
     if (!isfinite(mu) || !isfinite(var))
         return tn_fail(e, TN_NUMERIC, "reward normalisation: reference scores are not finite");
     if (!shift_only && !(var > 0))
-        return tn_fail(e, TN_ARG, "reward normalisation: all %d reference scores are %g; use the shift only",
+        return tn_fail(e, TN_ARG,
+                       "reward normalisation: all %d reference scores are %g; use the shift only",
                        n, mu);
     *gain = shift_only ? 1 : std / sqrt(var);
     *bias = mean - *gain * mu;
@@ -56,7 +58,8 @@ tn_status tn_reward_normaliser(const double *score, int n, bool shift_only, doub
 
 void tn_reward_combine(const double *safety, const double *help, const int *is_safety, int n,
                        double threshold, double *out) {
-    for (int i = 0; i < n; i++) out[i] = is_safety[i] || safety[i] < threshold ? safety[i] : help[i];
+    for (int i = 0; i < n; i++)
+        out[i] = is_safety[i] || safety[i] < threshold ? safety[i] : help[i];
 }
 
 double tn_logit(double p) { return tn_log(p) - tn_log1p(-p); }

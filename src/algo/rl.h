@@ -21,7 +21,7 @@ typedef struct tn_kl_control { double coef; } tn_kl_control;
  * target <= 0: fixed. */
 void tn_kl_control_update(tn_kl_control *c, double kl, double n, double target, double horizon);
 
-/* Running mean and variance, merged batch by batch (Chan et al.). Plain data, all zero at the start. */
+/* Running mean and variance, merged batch by batch (Chan et al.). Plain data, zero at the start. */
 typedef struct tn_moments { double count, mean, m2; /* sum of squared deviations */ } tn_moments;
 void tn_moments_add(tn_moments *m, const double *x, int n);
 void tn_moments_merge(tn_moments *into, const tn_moments *from);
@@ -44,7 +44,7 @@ extern const tn_opt_row tn_score_rows[];
 tn_status tn_scores_shape(const tn_score_opt *o, double *score, const int *ended, int n,
                           tn_moments *running, tn_err *e);
 
-/* reward_t = -kl_coef k(logp_t, ref_logp_t) + [t last] score. seq_kl[n_seq] (may be NULL): sum of k. */
+/* reward_t = -kl_coef k(logp_t, ref_logp_t) + [t last] score. seq_kl[n_seq] (or NULL): sum of k. */
 void tn_token_rewards(int n_seq, const int *off, const double *logp, const double *ref_logp,
                       const double *score, tn_kl k, double kl_coef, double *reward, double *seq_kl);
 
@@ -79,5 +79,6 @@ typedef struct tn_rollout {
     double *reward, *advantage, *ret;      /* [n_tok], out */
     double mean_kl;                        /* out */
 } tn_rollout;
-tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m, tn_err *e);
+tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
+                                tn_err *e);
 #endif

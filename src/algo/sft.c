@@ -15,13 +15,15 @@ static const tn_opt_row rows[] = {
      "nll: negative log-likelihood; dft: the same, each token weighted by its own probability."},
     {"loss-reduction", TN_OPT_CHOICE, AT(reduction), "token_mean", "token_mean|sequence_mean", 0, 0,
      NULL, NULL,
-     "token_mean: every scored token of the batch counts alike; sequence_mean: every sequence does."},
+     "token_mean: every scored token of the batch counts alike; sequence_mean: every sequence "
+     "does."},
     TN_OPT_LAST,
 };
 
 static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
     const tn_sft_opt *o = opt;
-    bool by_seq = strcmp(o->reduction, "sequence_mean") == 0, dft = strcmp(o->loss_type, "dft") == 0;
+    bool by_seq = strcmp(o->reduction, "sequence_mean") == 0,
+         dft = strcmp(o->loss_type, "dft") == 0;
     TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_NEED_LOGP, "sft", e));
     if (by_seq) TN_TRY(tn_total_check(x->total.seq, x->n_seq, "sequences", "sft", e));
     else TN_TRY(tn_total_check(x->total.tok, x->off[x->n_seq], "tokens", "sft", e));

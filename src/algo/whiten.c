@@ -13,12 +13,14 @@ static void mean_m2(const double *x, int n, double *mean, double *m2) {
 
 tn_status tn_whiten(double *x, int n, int ddof, bool shift_mean, tn_err *e) {
     if (n <= ddof || n < 1)
-        return tn_fail(e, TN_ARG, "whitening: %d value(s) with ddof %d; a larger batch is needed", n, ddof);
+        return tn_fail(e, TN_ARG, "whitening: %d value(s) with ddof %d; a larger batch is needed",
+                       n, ddof);
     double mu, sq;
     mean_m2(x, n, &mu, &sq);
     double inv = 1 / sqrt(sq / (n - ddof) + 1e-8), back = shift_mean ? 0 : mu;
     if (!isfinite(mu) || !isfinite(inv))
-        return tn_fail(e, TN_NUMERIC, "whitening: the mean of %d values is %g, expected finite numbers", n, mu);
+        return tn_fail(e, TN_NUMERIC,
+                       "whitening: the mean of %d values is %g, expected finite numbers", n, mu);
     for (int i = 0; i < n; i++) x[i] = (x[i] - mu) * inv + back;
     return TN_OK;
 }

@@ -25,7 +25,8 @@ int jrows(const json_t *a, int *off) {
         return 1;
     }
     int n = (int)json_array_size(a);
-    for (int i = 0; i < n; i++) off[i + 1] = off[i] + (int)json_array_size(json_array_get(a, (size_t)i));
+    for (int i = 0; i < n; i++)
+        off[i + 1] = off[i] + (int)json_array_size(json_array_get(a, (size_t)i));
     return n;
 }
 
@@ -58,8 +59,8 @@ static void compare(kase *k, const char *what, const json_t *want, const double 
     k->seen++;
     CHECK_MSG(want && w.n == n, "%s: %s has %d numbers, the case has %d", k->id, what, n, w.n);
     for (int i = 0; i < n && i < w.n; i++)
-        CHECK_MSG(fabs(got[i] - w.v[i]) <= k->abs + k->rel * fabs(w.v[i]), "%s: %s[%d] is %.15g, expected %.15g",
-                  k->id, what, i, got[i], w.v[i]);
+        CHECK_MSG(fabs(got[i] - w.v[i]) <= k->abs + k->rel * fabs(w.v[i]),
+                  "%s: %s[%d] is %.15g, expected %.15g", k->id, what, i, got[i], w.v[i]);
 }
 
 static const json_t *expected(const kase *k, const char *part) {
@@ -118,7 +119,8 @@ static void problem_totals(problem *p) {
     x->total.tok = p->off[x->n_seq];
     x->total.seq = x->n_seq, x->total.pair = x->n_pair, x->total.group = x->n_group;
     x->total.chosen_tok = 0;
-    for (int i = 0; i < x->n_pair; i++) x->total.chosen_tok += p->off[p->chosen[i] + 1] - p->off[p->chosen[i]];
+    for (int i = 0; i < x->n_pair; i++)
+        x->total.chosen_tok += p->off[p->chosen[i] + 1] - p->off[p->chosen[i]];
 }
 
 void problem_random(problem *p, int n_seq, uint64_t seed) {
@@ -189,8 +191,8 @@ static double own_loss(problem *p, const void *ctx) {
     return problem_loss(p, o->a, o->opt);
 }
 
-void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn frozen, const void *ctx,
-                         double tol, const char *what) {
+void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn frozen,
+                         const void *ctx, double tol, const char *what) {
     own o = {a, opt};
     loss_fn f = frozen ? frozen : own_loss;
     if (!frozen) ctx = &o;
@@ -204,8 +206,9 @@ void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn 
         for (int j = 0; j < n[i]; j++) {
             double d = difference(p, &in[i][j], f, ctx);
             size += fabs(d);
-            CHECK_MSG(fabs(got[i][j] - d) <= tol * (1 + fabs(d)), "%s: d loss/d %s[%d] is %.12g, differences say %.12g",
-                      what, names[i], j, got[i][j], d);
+            CHECK_MSG(fabs(got[i][j] - d) <= tol * (1 + fabs(d)),
+                      "%s: d loss/d %s[%d] is %.12g, differences say %.12g", what, names[i], j,
+                      got[i][j], d);
         }
     CHECK_MSG(size > 1e-3, "%s: the gradient is zero everywhere, nothing was tested", what);
 }
@@ -220,10 +223,12 @@ static void part(problem *q, const problem *whole, char unit, int i) {
     q->x.n_seq = hi - lo;
     for (int s = lo; s <= hi; s++) q->off[s - lo] = whole->off[s] - t0;
     q->x.off = q->off;
-    q->x.logp += t0, q->x.entropy += t0, q->x.mean_logit += t0, q->x.top1 += t0, q->x.log_sum_sq_p += t0;
+    q->x.logp += t0, q->x.entropy += t0, q->x.mean_logit += t0, q->x.top1 += t0,
+        q->x.log_sum_sq_p += t0;
     q->x.value += t0, q->x.ref_logp += t0, q->x.old_logp += t0, q->x.old_value += t0;
     q->x.advantage += t0, q->x.ret += t0;
     q->x.score += lo, q->x.rank += lo;
+    if (q->x.label) q->x.label += lo;
     q->x.n_pair = unit == 's' ? 0 : (hi - lo) / 2;
     q->x.margin = whole->x.margin ? q->x.margin + lo / 2 : NULL;
     q->x.p_chosen = whole->x.p_chosen ? q->x.p_chosen + lo / 2 : NULL;
@@ -244,12 +249,15 @@ void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, 
             CHECK_NEAR(q.g_entropy[t], p->g_entropy[t0], 1e-13, 1e-15);
             CHECK_NEAR(q.g_value[t], p->g_value[t0], 1e-13, 1e-15);
         }
-        for (int s = 0; s < q.x.n_seq; s++, s0++) CHECK_NEAR(q.g_score[s], p->g_score[s0], 1e-13, 1e-15);
+        for (int s = 0; s < q.x.n_seq; s++, s0++)
+            CHECK_NEAR(q.g_score[s], p->g_score[s0], 1e-13, 1e-15);
     }
-    CHECK_MSG(fabs(loss - whole) <= 1e-12 * (1 + fabs(whole)), "%s: parts sum to %.15g, whole is %.15g", what,
-              loss, whole);
-    CHECK_MSG(sum.n == p->m.n && sum.n > 0, "%s: %d merged metrics, %d in one call", what, sum.n, p->m.n);
-    for (int i = 0; i < p->m.n; i++) CHECK_NEAR(tn_metrics_find(&sum, p->m.v[i].name), tn_metrics_get(&p->m, i), 1e-12, 1e-13);
+    CHECK_MSG(fabs(loss - whole) <= 1e-12 * (1 + fabs(whole)),
+              "%s: parts sum to %.15g, whole is %.15g", what, loss, whole);
+    CHECK_MSG(sum.n == p->m.n && sum.n > 0, "%s: %d merged metrics, %d in one call", what, sum.n,
+              p->m.n);
+    for (int i = 0; i < p->m.n; i++)
+        CHECK_NEAR(tn_metrics_find(&sum, p->m.v[i].name), tn_metrics_get(&p->m, i), 1e-12, 1e-13);
 }
 
 tn_sft_opt sft_defaults(void) { return (tn_sft_opt){"nll", "token_mean"}; }
@@ -273,13 +281,13 @@ double case_softmax(const double *z, int n, double tau, double *lp) {
     }
     return h;
 }
-void case_chain(const double *lp, int n, double tau, int target, double h, double gl, double gh, double *out) {
+void case_chain(const double *lp, int n, double tau, int target, double h, double gl, double gh,
+                double *out) {
     for (int v = 0; v < n; v++) {
         double p = tn_exp(lp[v]);
         out[v] = (gl * ((v == target) - p) - gh * p * (lp[v] + h)) / tau;
     }
 }
-
 
 static problem case_problem;
 problem *case_fresh(int n_seq, const int *off) {

@@ -20,8 +20,8 @@ typedef struct kase {
     int seen;
 } kase;
 
-vec jvec(const json_t *a);                       /* numbers and booleans of nested arrays, in order */
-int jrows(const json_t *a, int *off);            /* row offsets of [[...],[...]]; a flat array is one row */
+vec jvec(const json_t *a);            /* numbers and booleans of nested arrays, in order */
+int jrows(const json_t *a, int *off); /* row offsets of [[...],[...]]; a flat array is one row */
 const json_t *jin(const kase *k, const char *name);
 vec in_vec(const kase *k, const char *name);
 double hp(const kase *k, const char *name, double def); /* null and absent: def */
@@ -29,7 +29,9 @@ const char *hp_text(const kase *k, const char *name);
 void want_loss(kase *k, double got);
 void want_grad(kase *k, const char *name, const double *got, int n);
 void want_metrics(kase *k, const char *name, const double *got, int n);
-static inline void want_metric(kase *k, const char *name, double got) { want_metrics(k, name, &got, 1); }
+static inline void want_metric(kase *k, const char *name, double got) {
+    want_metrics(k, name, &got, 1);
+}
 const json_t *expected_metric(const kase *k, const char *name);
 
 /* Tokens of the rows where the mask is set: v shrinks in place, off gets the new row offsets,
@@ -42,7 +44,8 @@ vec put_back(const double *v, const int *back, int n, int full);
 typedef struct problem {
     tn_obs x;
     int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32];
-    double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV], score[32];
+    double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV],
+        score[32];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
     double margin[16], p_chosen[16];
     double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32];
@@ -56,8 +59,8 @@ double problem_loss(problem *p, const tn_algo *a, const void *opt);
 /* All gradients of `a` against sixth-order central differences of step h. With `frozen`, the
  * loss to differentiate is frozen(ctx) instead of the algorithm's (stop-gradient terms). */
 typedef double (*loss_fn)(problem *p, const void *ctx);
-void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn frozen, const void *ctx,
-                         double tol, const char *what);
+void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn frozen,
+                         const void *ctx, double tol, const char *what);
 /* Sums over single pairs, groups or sequences equal the whole batch. unit: 's', 'p' or 'g'. */
 void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, const char *what);
 
@@ -75,9 +78,11 @@ void case_set(double *dst, const vec *v);
 /* softmax(z / tau): log-probabilities into lp, entropy returned. */
 double case_softmax(const double *z, int n, double tau, double *lp);
 /* d loss/d z from d loss/d logp(target) and d loss/d entropy. */
-void case_chain(const double *lp, int n, double tau, int target, double h, double gl, double gh, double *out);
+void case_chain(const double *lp, int n, double tau, int target, double h, double gl, double gh,
+                double *out);
 
 /* Method of a golden case to the function that runs and compares it. Ends with a NULL method. */
 typedef struct runner { const char *method; void (*run)(kase *); } runner;
-extern const runner rm_runners[], dpo_runners[], ppo_runners[], toy_runners[];
+extern const runner rm_runners[], dpo_runners[], ppo_runners[], more_runners[],
+    toy_runners[];
 #endif

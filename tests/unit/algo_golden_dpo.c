@@ -44,13 +44,15 @@ static tn_dpo_opt dpo_options(const kase *k, const char *loss) {
     return o;
 }
 /* Loss, gradients, and the metrics of one or of every pair. */
-static void dpo_compare(kase *k, problem *p, const tn_dpo_opt *o, const char *chosen, const char *rejected) {
+static void dpo_compare(kase *k, problem *p, const tn_dpo_opt *o, const char *chosen,
+                        const char *rejected) {
     int n = p->x.n_pair, tokens = p->off[n];
     vec a = {.n = n}, b = {.n = n}, ra = {.n = n}, rb = {.n = n}, rm = {.n = n}, each = {.n = n};
     want_loss(k, problem_loss(p, &tn_algo_dpo, o));
     want_grad(k, chosen, p->g_logp, tokens);
     want_grad(k, rejected, p->g_logp + tokens, p->off[2 * n] - tokens);
-    if (expected_metric(k, "accuracy")) want_metric(k, "accuracy", tn_metrics_find(&p->m, "rewards/accuracies"));
+    if (expected_metric(k, "accuracy"))
+        want_metric(k, "accuracy", tn_metrics_find(&p->m, "rewards/accuracies"));
     for (int i = 0; i < n; i++) {
         int c = p->chosen[0], r = p->rejected[0];
         p->x.n_pair = 1;
@@ -113,7 +115,9 @@ static void dpo_margin(kase *k) {
 static void dpo_fdiv(kase *k) {
     tn_dpo_opt o = dpo_options(k, "sigmoid");
     const char *f = hp_text(k, "f");
-    o.f_divergence = strcmp(f, "alpha") == 0 ? "alpha_divergence" : strcmp(f, "jensen_shannon") == 0 ? "js_divergence" : f;
+    o.f_divergence = strcmp(f, "alpha") == 0            ? "alpha_divergence"
+                     : strcmp(f, "jensen_shannon") == 0 ? "js_divergence"
+                                                        : f;
     o.f_alpha = hp(k, "alpha", 0);
     dpo_compare(k, dpo_problem(k), &o, "chosen_logp", "rejected_logp");
 }
@@ -188,7 +192,8 @@ static void dpo_wpo(kase *k) {
 /* The case gives both win probabilities, which need not add up to 1; one pair per probability. */
 static void dpo_sppo(kase *k) {
     tn_dpo_opt o = dpo_options(k, "sppo");
-    vec pc = in_vec(k, "p_chosen_wins"), pr = in_vec(k, "p_rejected_wins"), each = {.n = 2}, a = {.n = 2}, b = {.n = 2};
+    vec pc = in_vec(k, "p_chosen_wins"), pr = in_vec(k, "p_rejected_wins"), each = {.n = 2},
+        a = {.n = 2}, b = {.n = 2};
     double loss = 0, gc[MAXV] = {0}, gr[MAXV] = {0};
     int tokens = 0, all = 0;
     for (int i = 0; i < 2; i++) {
@@ -207,9 +212,11 @@ static void dpo_sppo(kase *k) {
             double l = problem_loss(p, &tn_algo_dpo, &o);
             loss += l;
             each.v[i] += 2 * l; /* two pairs in the batch */
-            (side ? &b : &a)->v[i] = tn_metrics_find(&p->m, side ? "rewards/rejected" : "rewards/chosen") / o.beta;
+            (side ? &b : &a)->v[i] =
+                tn_metrics_find(&p->m, side ? "rewards/rejected" : "rewards/chosen") / o.beta;
             double *g = side ? gr : gc;
-            for (int t = side ? tokens : 0; t < (side ? all : tokens); t++) g[side ? t - tokens : t] += p->g_logp[t];
+            for (int t = side ? tokens : 0; t < (side ? all : tokens); t++)
+                g[side ? t - tokens : t] += p->g_logp[t];
         }
     }
     want_loss(k, loss);
@@ -259,7 +266,8 @@ static void dpo_logits(kase *k) {
     want_loss(k, problem_loss(p, &tn_algo_dpo, &o));
     for (int s = 0; s < 2; s++) {
         for (int i = p->off[s]; i < p->off[s + 1]; i++)
-            case_chain(lp[i], width, 1, token[i], h[i], p->g_logp[i], 0, out[s] + (i - p->off[s]) * width);
+            case_chain(lp[i], width, 1, token[i], h[i], p->g_logp[i], 0,
+                       out[s] + (i - p->off[s]) * width);
         snprintf(name, sizeof name, "%s_logits", side[s]);
         want_grad(k, name, out[s], (p->off[s + 1] - p->off[s]) * width);
     }

@@ -50,9 +50,11 @@ static void ppo_whiten(kase *k) {
 static problem *ppo_problem(const kase *k, int *off, int *back, const char *first) {
     int n = keep_masked(jin(k, first), jin(k, "mask"), off, back);
     problem *p = case_fresh(n, off);
-    struct { const char *name; double *dst; } all[] = {
-        {"logp", p->logp}, {"old_logp", p->old_logp}, {"advantages", p->advantage}, {"values", p->value},
-        {"old_values", p->old_value}, {"returns", p->ret}, {"entropy", p->entropy},
+    struct { const char *name; double *dst;
+    } all[] = {
+        {"logp", p->logp},       {"old_logp", p->old_logp},    {"advantages", p->advantage},
+        {"values", p->value},    {"old_values", p->old_value}, {"returns", p->ret},
+        {"entropy", p->entropy},
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (!jin(k, all[i].name)) continue;
@@ -95,7 +97,8 @@ static void ppo_value(kase *k) {
     want_loss(k, problem_loss(p, &tn_algo_ppo_value, &o));
     vec g = put_back(p->g_value, back, off[p->x.n_seq], in_vec(k, "values").n);
     want_grad(k, "values", g.v, g.n);
-    if (expected_metric(k, "clipfrac")) want_metric(k, "clipfrac", tn_metrics_find(&p->m, "val/clipfrac_avg"));
+    if (expected_metric(k, "clipfrac"))
+        want_metric(k, "clipfrac", tn_metrics_find(&p->m, "val/clipfrac_avg"));
 }
 /* Policy and value share one tn_grad; the pre-training loss is a second pass. */
 static void ppo_total(kase *k) {
@@ -107,7 +110,8 @@ static void ppo_total(kase *k) {
     double loss = problem_loss(p, &tn_algo_ppo_policy, &po);
     CHECK_OK(tn_algo_ppo_value.step(&vo, &p->x, &p->g, &p->m, e));
     loss += p->g.loss;
-    vec g = put_back(p->g_logp, back, n, full), gv = put_back(p->g_value, back, n, full), gh = put_back(p->g_entropy, back, n, full);
+    vec g = put_back(p->g_logp, back, n, full), gv = put_back(p->g_value, back, n, full),
+        gh = put_back(p->g_entropy, back, n, full);
     want_grad(k, "logp", g.v, full);
     want_grad(k, "values", gv.v, full);
     want_grad(k, "entropy", gh.v, full);
@@ -127,7 +131,8 @@ static void ppo_total(kase *k) {
 }
 static void ppo_logits(kase *k) {
     int row[34], n = jrows(jin(k, "logits"), row), width = row[1];
-    vec z = in_vec(k, "logits"), y = in_vec(k, "tokens"), old = in_vec(k, "old_logp"), a = in_vec(k, "advantages");
+    vec z = in_vec(k, "logits"), y = in_vec(k, "tokens"), old = in_vec(k, "old_logp"),
+        a = in_vec(k, "advantages");
     vec out = {.n = z.n}, ratio = {.n = n};
     double lp[8][64], tau = hp(k, "temperature", 1);
     int off[] = {0, n};
@@ -143,7 +148,8 @@ static void ppo_logits(kase *k) {
     tn_ppo_policy_opt o = policy_options(k);
     want_loss(k, problem_loss(p, &tn_algo_ppo_policy, &o));
     for (int i = 0; i < n; i++)
-        case_chain(lp[i], width, tau, (int)y.v[i], p->entropy[i], p->g_logp[i], p->g_entropy[i], out.v + row[i]);
+        case_chain(lp[i], width, tau, (int)y.v[i], p->entropy[i], p->g_logp[i], p->g_entropy[i],
+                   out.v + row[i]);
     want_grad(k, "logits", out.v, out.n);
     want_metrics(k, "logp", p->logp, n);
     want_metrics(k, "entropy", p->entropy, n);

@@ -52,7 +52,8 @@ static void sft_logits(kase *k) {
     tn_sft_opt o = sft_defaults();
     want_loss(k, problem_loss(p, &tn_algo_sft, &o));
     for (int i = 0; i < off[1]; i++)
-        case_chain(lp[back[i]], width, 1, (int)target.v[back[i]], h[back[i]], p->g_logp[i], 0, out.v + row[back[i]]);
+        case_chain(lp[back[i]], width, 1, (int)target.v[back[i]], h[back[i]], p->g_logp[i], 0,
+                   out.v + row[back[i]]);
     want_grad(k, "logits", out.v, out.n);
     want_metric(k, "token_accuracy", tn_metrics_find(&p->m, "mean_token_accuracy"));
 }
@@ -130,7 +131,8 @@ static void rm_kwise(kase *k) {
     for (int i = 0; i < s.n; i++) p->rank[i] = (int)r.v[i];
     want_loss(k, problem_loss(p, &tn_algo_reward_rank, &o));
     want_grad(k, "scores", p->g_score, s.n);
-    if (expected_metric(k, "pair_accuracy")) want_metric(k, "pair_accuracy", tn_metrics_find(&p->m, "accuracy"));
+    if (expected_metric(k, "pair_accuracy"))
+        want_metric(k, "pair_accuracy", tn_metrics_find(&p->m, "accuracy"));
     for (int i = 0; i < p->m.n; i++)
         if (strcmp(p->m.v[i].name, "accuracy") == 0 && expected_metric(k, "num_pairs"))
             want_metric(k, "num_pairs", p->m.v[i].count);
@@ -194,7 +196,8 @@ static void rm_normalise(kase *k) {
     double gain = 0, bias = 0, one = 0, shift = 0;
     tn_moments m = {0};
     tn_moments_add(&m, s.v, s.n);
-    CHECK_OK(tn_reward_normaliser(s.v, s.n, false, hp(k, "target_mean", 0), hp(k, "target_std", 1), &gain, &bias, e));
+    CHECK_OK(tn_reward_normaliser(s.v, s.n, false, hp(k, "target_mean", 0), hp(k, "target_std", 1),
+                                  &gain, &bias, e));
     CHECK_OK(tn_reward_normaliser(s.v, s.n, true, hp(k, "target_mean", 0), 1, &one, &shift, e));
     want_metric(k, "mean", m.mean);
     want_metric(k, "std_biased", sqrt(tn_moments_var(&m, 0)));
@@ -204,7 +207,8 @@ static void rm_normalise(kase *k) {
     CHECK(one == 1);
 }
 static void rm_combine(kase *k) {
-    vec s = in_vec(k, "r_safety"), h = in_vec(k, "r_help"), is = in_vec(k, "is_safety_prompt"), y = {.n = s.n};
+    vec s = in_vec(k, "r_safety"), h = in_vec(k, "r_help"), is = in_vec(k, "is_safety_prompt"),
+        y = {.n = s.n};
     int flag[64];
     for (int i = 0; i < s.n; i++) flag[i] = is.v[i] != 0;
     tn_reward_combine(s.v, h.v, flag, s.n, hp(k, "threshold", 0), y.v);

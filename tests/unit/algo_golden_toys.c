@@ -15,7 +15,8 @@ static void arms(int n) {
 }
 static void pairs(int n) {
     for (int i = 0; i < n; i++)
-        for (int j = i + 1; j < n; j++, P.x.n_pair++) P.chosen[P.x.n_pair] = i, P.rejected[P.x.n_pair] = j;
+        for (int j = i + 1; j < n; j++, P.x.n_pair++)
+            P.chosen[P.x.n_pair] = i, P.rejected[P.x.n_pair] = j;
     P.x.total.pair = P.x.n_pair;
 }
 static void policy(const double *theta, int n, double *logp) {
@@ -38,7 +39,8 @@ static void probabilities(const double *logp, int n, double *pi) {
 
 /* PPO with the KL in the reward: each arm's advantage weighted by its probability, so that the
  * token mean is the expectation under the policy. */
-static double ppo_arms(const double *theta, const vec *reward, const vec *ref, double beta, double *g) {
+static double ppo_arms(const double *theta, const vec *reward, const vec *ref, double beta,
+                       double *g) {
     int n = reward->n, off[9];
     double rt[8], zero[8] = {0}, kl[8];
     policy(theta, n, P.logp);
@@ -64,7 +66,8 @@ static void toy_kl_optimum(kase *k) {
     CHECK_MSG(norm <= 1e-13, "%s: not converged after %d steps, gradient %g", k->id, steps, norm);
     policy(theta, n, P.logp);
     probabilities(P.logp, n, pi);
-    for (int i = 0; i < n; i++) r += pi[i] * reward.v[i], kl += pi[i] * (P.logp[i] - tn_log(ref.v[i]));
+    for (int i = 0; i < n; i++)
+        r += pi[i] * reward.v[i], kl += pi[i] * (P.logp[i] - tn_log(ref.v[i]));
     want_metrics(k, "pi", pi, n);
     want_metric(k, "kl", kl);
     want_metric(k, "expected_reward", r);

@@ -50,7 +50,8 @@ static void num_kl_expected(kase *k) {
         fwd += tn_exp(lr[y]) * (lr[y] - lp[y]);
         for (int e = 0; e < 3; e++)
             for (int v = 0; v < z.n; v++)
-                g[e][v] += tn_exp(lp[y]) * tn_kl_grad((tn_kl)e, lp[y], lr[y]) * ((v == y) - tn_exp(lp[v]));
+                g[e][v] +=
+                    tn_exp(lp[y]) * tn_kl_grad((tn_kl)e, lp[y], lr[y]) * ((v == y) - tn_exp(lp[v]));
     }
     for (int v = 0; v < z.n; v++) {
         grev[v] = tn_exp(lp[v]) * (lp[v] - lr[v] - rev);
@@ -74,7 +75,8 @@ static const runner num_runners[] = {
     {NULL, NULL},
 };
 
-static const runner *const tables[] = {num_runners, rm_runners, dpo_runners, ppo_runners, toy_runners};
+static const runner *const tables[] = {num_runners, rm_runners,   dpo_runners,
+                                       ppo_runners, more_runners, toy_runners};
 #define N_TABLES (sizeof tables / sizeof tables[0])
 
 static const runner *find_runner(const char *method) {
@@ -86,7 +88,8 @@ static const runner *find_runner(const char *method) {
 
 static int expected_count(const json_t *c) {
     const json_t *ex = json_object_get(c, "expected");
-    return json_is_number(json_object_get(ex, "loss")) + (int)json_object_size(json_object_get(ex, "gradients")) +
+    return json_is_number(json_object_get(ex, "loss")) +
+           (int)json_object_size(json_object_get(ex, "gradients")) +
            (int)json_object_size(json_object_get(ex, "metrics"));
 }
 
@@ -101,17 +104,20 @@ static bool has_case(const json_t *all, const char *method) {
 TEST(algo_golden) {
     json_t *all = tn_golden("preference-and-rl.json"), *c;
     size_t i;
-    CHECK_MSG(json_array_size(all) >= 81, "%zu cases, the file has lost some", json_array_size(all));
+    CHECK_MSG(json_array_size(all) >= 120, "%zu cases, the file has lost some",
+              json_array_size(all));
     json_array_foreach(all, i, c) {
         const char *method = json_string_value(json_object_get(c, "method"));
         const json_t *tol = json_object_get(c, "tolerance");
         const runner *r = find_runner(method);
-        kase k = {c, json_string_value(json_object_get(c, "id")), json_number_value(json_object_get(tol, "rel")),
+        kase k = {c, json_string_value(json_object_get(c, "id")),
+                  json_number_value(json_object_get(tol, "rel")),
                   json_number_value(json_object_get(tol, "abs")), 0};
         CHECK_MSG(r != NULL, "%s: no runner for method %s", k.id, method);
         if (!r) continue;
         r->run(&k);
-        CHECK_MSG(k.seen == expected_count(c), "%s: %d of %d expected values compared", k.id, k.seen, expected_count(c));
+        CHECK_MSG(k.seen == expected_count(c), "%s: %d of %d expected values compared", k.id,
+                  k.seen, expected_count(c));
     }
     for (size_t t = 0; t < N_TABLES; t++)
         for (const runner *r = tables[t]; r->method; r++)

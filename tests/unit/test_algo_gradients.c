@@ -7,8 +7,9 @@
 static problem P;
 static const tn_opt_list no_list = {NULL, 0};
 static const char *const every_loss[] = {
-    "sigmoid", "sigmoid_norm", "robust", "hinge", "ipo", "ipo_sum", "exo_pair", "nca_pair", "bco_pair", "sppo_hard",
-    "sppo", "apo_zero", "apo_down", "discopop", "dpop", "r_dpo", "sft",
+    "sigmoid",  "sigmoid_norm", "robust",   "hinge",     "ipo",  "ipo_sum",
+    "exo_pair", "nca_pair",     "bco_pair", "sppo_hard", "sppo", "apo_zero",
+    "apo_down", "discopop",     "dpop",     "r_dpo",     "sft",
 };
 #define N_LOSS (sizeof every_loss / sizeof every_loss[0])
 
@@ -136,7 +137,8 @@ TEST(algo_gradients_dpo) {
 }
 TEST(algo_gradients_dpo_divergences) {
     static const char *const f[] = {"forward_kl", "js_divergence", "alpha_divergence"};
-    static const char *const raw[] = {"nca_pair", "bco_pair", "sppo_hard", "sppo", "apo_zero", "apo_down", "dpop"};
+    static const char *const raw[] = {"nca_pair", "bco_pair", "sppo_hard", "sppo",
+                                      "apo_zero", "apo_down", "dpop"};
     for (size_t i = 0; i < N_LOSS; i++)
         for (int d = 0; d < 3; d++) {
             tn_dpo_opt o = dpo_random((tn_opt_list){every_loss + i, 1});
@@ -144,7 +146,8 @@ TEST(algo_gradients_dpo_divergences) {
             o.f_alpha = 0.3;
             problem_random(&P, 8, 31);
             bool has = true;
-            for (size_t r = 0; r < sizeof raw / sizeof raw[0]; r++) has = has && strcmp(raw[r], every_loss[i]) != 0;
+            for (size_t r = 0; r < sizeof raw / sizeof raw[0]; r++)
+                has = has && strcmp(raw[r], every_loss[i]) != 0;
             if (has) problem_differences(&P, &tn_algo_dpo, &o, NULL, NULL, TOL, every_loss[i]);
             else CHECK_FAIL(tn_algo_dpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "f-divergence-type");
         }
@@ -194,7 +197,10 @@ TEST(algo_gradients_dpo_weighting) {
     }
 }
 TEST(algo_gradients_dpo_mix) {
-    static const char *const names[] = {"sigmoid", "bco_pair", "sft", "apo_zero"}, *const w[] = {"0.8", "0.2", "1.5", "-0.3"};
+    static const char *const names[] = {"sigmoid", "bco_pair", "sft", "apo_zero"}, *const w[] = {
+                                                                                       "0.8", "0.2",
+                                                                                       "1.5",
+                                                                                       "-0.3"};
     tn_dpo_opt o = dpo_random((tn_opt_list){names, 4});
     o.loss_weights = (tn_opt_list){w, 4};
     problem_random(&P, 8, 51);
@@ -220,8 +226,10 @@ TEST(algo_gradients_ppo) {
         problem_additive(&P, &tn_algo_ppo_policy, &o, 's', "ppo policy");
         CHECK(tn_metrics_find(&P.m, "policy/clipfrac_positive") > 0);
         CHECK(tn_metrics_find(&P.m, "policy/clipfrac_negative") > 0);
-        for (int t = 0; t < P.off[8]; t += 4) P.old_logp[t] = P.logp[t] - 1.5, P.advantage[t] = -0.7;
-        for (int t = 2; t < P.off[8]; t += 7) P.old_logp[t] = P.logp[t] - 21, P.advantage[t] = -1e-8;
+        for (int t = 0; t < P.off[8]; t += 4)
+            P.old_logp[t] = P.logp[t] - 1.5, P.advantage[t] = -0.7;
+        for (int t = 2; t < P.off[8]; t += 7)
+            P.old_logp[t] = P.logp[t] - 21, P.advantage[t] = -1e-8;
         problem_differences(&P, &tn_algo_ppo_policy, &o, NULL, NULL, TOL, "ppo policy, clamped");
         o.dual_clip = 3;
         problem_differences(&P, &tn_algo_ppo_policy, &o, NULL, NULL, TOL, "ppo policy, dual clip");
@@ -240,9 +248,10 @@ TEST(algo_gradients_optional) {
     tn_ppo_value_opt v = value_defaults();
     tn_ppo_policy_opt p = policy_defaults();
     tn_sft_opt s = sft_defaults();
-    struct { const tn_algo *a; const void *o; } all[] = {
-        {&tn_algo_dpo, &o}, {&tn_algo_reward, &r}, {&tn_algo_reward_rank, &r}, {&tn_algo_ppo_value, &v},
-        {&tn_algo_ppo_policy, &p}, {&tn_algo_sft, &s},
+    struct { const tn_algo *a; const void *o;
+    } all[] = {
+        {&tn_algo_dpo, &o},       {&tn_algo_reward, &r},     {&tn_algo_reward_rank, &r},
+        {&tn_algo_ppo_value, &v}, {&tn_algo_ppo_policy, &p}, {&tn_algo_sft, &s},
     };
     problem_random(&P, 8, 71);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -261,7 +270,8 @@ TEST(algo_limits) {
     P.x.p_chosen = NULL;
     memcpy(P.ref_logp, P.logp, sizeof P.logp);
     CHECK_NEAR(problem_loss(&P, &tn_algo_dpo, &o), 0.693147180559945309, 1e-15, 0);
-    CHECK(tn_metrics_find(&P.m, "rewards/margins") == 0 && tn_metrics_find(&P.m, "rewards/accuracies") == 0);
+    CHECK(tn_metrics_find(&P.m, "rewards/margins") == 0 &&
+          tn_metrics_find(&P.m, "rewards/accuracies") == 0);
     memcpy(P.old_logp, P.logp, sizeof P.logp);
     tn_ppo_policy_opt p = policy_defaults();
     problem_loss(&P, &tn_algo_ppo_policy, &p);
@@ -273,7 +283,8 @@ TEST(algo_limits) {
     for (int s = 0; s < 8; s++) P.score[s] = s % 2 ? 1e4 : -1e4;
     CHECK_NEAR(problem_loss(&P, &tn_algo_reward, &r), 2e4, 1e-15, 0);
     for (int s = 0; s < 8; s++) CHECK_NEAR(P.g_score[s], s % 2 ? 0.25 : -0.25, 1e-15, 0);
-    for (int s = 0; s < 8; s++) P.score[s] = s % 2 ? -40 : 40; /* nothing cancels: s(-80), not 1 - 1 */
+    for (int s = 0; s < 8; s++)
+        P.score[s] = s % 2 ? -40 : 40; /* nothing cancels: s(-80), not 1 - 1 */
     problem_loss(&P, &tn_algo_reward, &r);
     CHECK_NEAR(P.g_score[0], -exp(-80) / 4, 1e-12, 0);
     static const char *const names[] = {"discopop"};
@@ -295,7 +306,8 @@ TEST(algo_label_smoothing) {
         problem_random(&P, 8, 91);
         double smoothed = problem_loss(&P, a, o), sure;
         r.label_smoothing = d.label_smoothing = 0;
-        for (int i = 0; i < 4; i++) P.p_chosen[i] = P.p_chosen[i] * 0.85 + (1 - P.p_chosen[i]) * 0.15;
+        for (int i = 0; i < 4; i++)
+            P.p_chosen[i] = P.p_chosen[i] * 0.85 + (1 - P.p_chosen[i]) * 0.15;
         CHECK_NEAR(problem_loss(&P, a, o), smoothed, 1e-14, 0);
         for (int i = 0; i < 4; i++) P.p_chosen[i] = 1;
         sure = problem_loss(&P, a, o);

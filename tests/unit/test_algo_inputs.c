@@ -14,7 +14,8 @@ static void start(void) {
     policy = policy_defaults(), value = value_defaults();
     P.g = (tn_grad){0, P.g_logp, P.g_entropy, NULL, P.g_value, P.g_score};
 }
-#define REFUSED(algo, opt, code, text) CHECK_FAIL((algo).step((opt), &P.x, &P.g, &P.m, e), code, text)
+#define REFUSED(algo, opt, code, text)                                                             \
+    CHECK_FAIL((algo).step((opt), &P.x, &P.g, &P.m, e), code, text)
 
 TEST(algo_refuses_numbers) {
     const double bad[] = {NAN, INFINITY, -INFINITY};
@@ -36,7 +37,8 @@ TEST(algo_refuses_numbers) {
             start();
             int t = P.off[3] - 1, in = t - P.off[2];
             all[i].v[t] = bad[b];
-            snprintf(where, sizeof where, "%s of token %d of sequence 2 is %g", all[i].name, in, bad[b]);
+            snprintf(where, sizeof where, "%s of token %d of sequence 2 is %g", all[i].name, in,
+                     bad[b]);
             REFUSED(*all[i].a, all[i].o, TN_NUMERIC, where);
             CHECK(P.g_logp[0] == 0 && P.m.n == 0); /* nothing half done */
         }
@@ -60,7 +62,8 @@ TEST(algo_refuses_numbers) {
 }
 
 TEST(algo_refuses_shapes) {
-    const tn_algo *const by_token[] = {&tn_algo_sft, &tn_algo_dpo, &tn_algo_ppo_policy, &tn_algo_ppo_value, &tn_algo_prm};
+    const tn_algo *const by_token[] = {&tn_algo_sft, &tn_algo_dpo, &tn_algo_ppo_policy,
+                                       &tn_algo_ppo_value, &tn_algo_prm};
     const void *const opts[] = {&sft, &dpo, &policy, &value, NULL};
     for (int i = 0; i < 5; i++) {
         start();
@@ -110,7 +113,8 @@ TEST(algo_refuses_shapes) {
 
 TEST(algo_refuses_options) {
     static const char *const unknown[] = {"sigmoid", "sigmoide"}, *const sft_name[] = {"sft"};
-    static const char *const exo[] = {"exo_pair"}, *const robust[] = {"robust"}, *const weights[] = {"1", "x"};
+    static const char *const exo[] = {"exo_pair"}, *const robust[] = {"robust"},
+                             *const weights[] = {"1", "x"};
     start();
     dpo.beta = 0;
     REFUSED(tn_algo_dpo, &dpo, TN_ARG, "beta is 0");
@@ -200,10 +204,14 @@ TEST(algo_registry) {
         CHECK(tn_algo_find((*a)->name) == *a);
         CHECK((*a)->summary && (*a)->step && (*a)->needs);
         for (const tn_opt_row *r = (*a)->options; r->type != TN_OPT_END; r++) {
-            CHECK_MSG(r->offset < (*a)->opt_size, "%s: %s lies outside its struct", (*a)->name, r->name);
-            CHECK_MSG(r->help && r->help[strlen(r->help) - 1] == '.', "%s: help of %s", (*a)->name, r->name);
-            CHECK_MSG(!strpbrk(r->name, "_ ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "%s: name %s", (*a)->name, r->name);
-            if (r->type == TN_OPT_CHOICE) CHECK_MSG(strstr(r->choices, r->def), "%s: default of %s", (*a)->name, r->name);
+            CHECK_MSG(r->offset < (*a)->opt_size, "%s: %s lies outside its struct", (*a)->name,
+                      r->name);
+            CHECK_MSG(r->help && r->help[strlen(r->help) - 1] == '.', "%s: help of %s", (*a)->name,
+                      r->name);
+            CHECK_MSG(!strpbrk(r->name, "_ ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "%s: name %s", (*a)->name,
+                      r->name);
+            if (r->type == TN_OPT_CHOICE)
+                CHECK_MSG(strstr(r->choices, r->def), "%s: default of %s", (*a)->name, r->name);
         }
     }
     CHECK(n >= 7);
@@ -219,16 +227,19 @@ TEST(algo_registry) {
 /* Names and meanings that the progress of a run is read by. */
 TEST(algo_metric_names) {
     static const char *const sft_names[] = {"mean_token_accuracy", "entropy", "num_target_tokens"};
-    static const char *const reward_names[] = {"accuracy", "margin", "min_reward", "mean_reward", "max_reward"};
-    static const char *const dpo_names[] = {"rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins",
-                                            "logps/chosen", "logps/rejected", "logits/chosen", "logits/rejected",
-                                            "mean_token_accuracy", "entropy"};
+    static const char *const reward_names[] = {"accuracy", "margin", "min_reward", "mean_reward",
+                                               "max_reward"};
+    static const char *const dpo_names[] = {
+        "rewards/chosen",      "rewards/rejected", "rewards/accuracies", "rewards/margins",
+        "logps/chosen",        "logps/rejected",   "logits/chosen",      "logits/rejected",
+        "mean_token_accuracy", "entropy"};
     start();
     problem_loss(&P, &tn_algo_sft, &sft);
     for (size_t i = 0; i < 3; i++) CHECK(isfinite(tn_metrics_find(&P.m, sft_names[i])));
     problem_loss(&P, &tn_algo_reward, &reward);
     double lo = INFINITY, hi = -INFINITY, mean = 0;
-    for (int s = 0; s < 8; s++) lo = fmin(lo, P.score[s]), hi = fmax(hi, P.score[s]), mean += P.score[s] / 8;
+    for (int s = 0; s < 8; s++)
+        lo = fmin(lo, P.score[s]), hi = fmax(hi, P.score[s]), mean += P.score[s] / 8;
     for (size_t i = 0; i < 5; i++) CHECK(isfinite(tn_metrics_find(&P.m, reward_names[i])));
     CHECK(tn_metrics_find(&P.m, "min_reward") == lo && tn_metrics_find(&P.m, "max_reward") == hi);
     CHECK_NEAR(tn_metrics_find(&P.m, "mean_reward"), mean, 1e-14, 1e-15);
@@ -240,7 +251,8 @@ TEST(algo_metric_names) {
             h += P.entropy[t] / P.off[8];
             if (s % 2 == 0) top += P.top1[t], lw += P.mean_logit[t], n++;
         }
-    CHECK_NEAR(tn_metrics_find(&P.m, "mean_token_accuracy"), top / n, 1e-14, 0); /* chosen tokens only */
+    CHECK_NEAR(tn_metrics_find(&P.m, "mean_token_accuracy"), top / n, 1e-14,
+               0); /* chosen tokens only */
     CHECK_NEAR(tn_metrics_find(&P.m, "logits/chosen"), lw / n, 1e-13, 0);
     CHECK_NEAR(tn_metrics_find(&P.m, "entropy"), h, 1e-13, 0);
     double right = 0;
@@ -266,7 +278,8 @@ TEST(algo_metric_names) {
     CHECK(tn_metrics_find(&P.m, "policy/clipfrac_avg") == 3 / tokens);
     CHECK_NEAR(tn_metrics_find(&P.m, "val/ratio_max"), exp(1), 1e-14, 0);
     /* a step counts as right when its logit has the label's side */
-    for (int t = 0; t < P.off[8]; t++) P.value[t] = t % 2 ? 3 : -3, P.ret[t] = t < 3 ? t % 2 : 1 - t % 2;
+    for (int t = 0; t < P.off[8]; t++)
+        P.value[t] = t % 2 ? 3 : -3, P.ret[t] = t < 3 ? t % 2 : 1 - t % 2;
     problem_loss(&P, &tn_algo_prm, NULL);
     CHECK(tn_metrics_find(&P.m, "accuracy") == 3 / tokens);
     /* equal scores count as wrong */

@@ -1,4 +1,4 @@
-/* From samples to advantages: GAE against its definition, whitening, moments, controllers, scores. */
+/* From samples to advantages: GAE against its definition, whitening, moments, controllers. */
 #include "algo_case.h"
 #include "base/mathx.h"
 
@@ -87,12 +87,15 @@ TEST(algo_kl_estimators) {
     for (double d = -0.05; d < 0.05; d += 0.0007) {
         long double want = expm1l((long double)d) - (long double)d;
         if (fabs(d) > 1e-3) CHECK_NEAR(tn_kl_value(TN_KL_K3, -d, 0), (double)want, 2e-13, 0);
-        else CHECK_NEAR(tn_kl_value(TN_KL_K3, -d, 0), d * d / 2 * (1 + d / 3 * (1 + d / 4 * (1 + d / 5))), 1e-14, 0);
+        else
+            CHECK_NEAR(tn_kl_value(TN_KL_K3, -d, 0),
+                       d * d / 2 * (1 + d / 3 * (1 + d / 4 * (1 + d / 5))), 1e-14, 0);
         CHECK(tn_kl_value(TN_KL_K3, -d, 0) >= 0);
     }
     for (int i = 0; i < 3; i++)
         for (double d = -2; d <= 2; d += 0.37) {
-            double h = 1e-4, up = tn_kl_value((tn_kl)i, -d + h, 0), down = tn_kl_value((tn_kl)i, -d - h, 0);
+            double h = 1e-4, up = tn_kl_value((tn_kl)i, -d + h, 0),
+                   down = tn_kl_value((tn_kl)i, -d - h, 0);
             CHECK_NEAR(tn_kl_grad((tn_kl)i, -d, 0), (up - down) / (2 * h), 1e-7, 1e-7);
         }
 }
@@ -135,7 +138,8 @@ TEST(algo_scores_shape) {
 TEST(algo_rollout) {
     problem_random(&P, 8, 10);
     int n = P.off[8];
-    double reward[MAXV], adv[MAXV], ret[MAXV], want[MAXV], want_adv[MAXV], want_ret[MAXV], kl[8], kl_sum = 0, s_sum = 0;
+    double reward[MAXV], adv[MAXV], ret[MAXV], want[MAXV], want_adv[MAXV], want_ret[MAXV], kl[8],
+        kl_sum = 0, s_sum = 0;
     for (int mode = 0; mode < 4; mode++) {
         tn_rl_opt o = rl_defaults();
         o.kl_estimator = mode & 1 ? "k3" : "k1";
@@ -143,7 +147,8 @@ TEST(algo_rollout) {
         tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, reward, adv, ret, 0};
         tn_metrics m = {0};
         CHECK_OK(tn_rollout_advantages(&o, 0.07, &r, &m, e));
-        tn_token_rewards(8, P.off, P.logp, P.ref_logp, P.score, mode & 1 ? TN_KL_K3 : TN_KL_K1, 0.07, want, kl);
+        tn_token_rewards(8, P.off, P.logp, P.ref_logp, P.score, mode & 1 ? TN_KL_K3 : TN_KL_K1,
+                         0.07, want, kl);
         if (mode & 2) CHECK_OK(tn_whiten(want, n, 1, false, e));
         tn_gae(8, P.off, want, P.value, 1, 0.95, want_adv, want_ret);
         CHECK_OK(tn_whiten(want_adv, n, 1, true, e));
@@ -153,7 +158,8 @@ TEST(algo_rollout) {
         CHECK_NEAR(r.mean_kl, kl_sum / 8, 1e-13, 0);
         CHECK_NEAR(tn_metrics_find(&m, "objective/kl"), kl_sum / 8, 1e-13, 0);
         CHECK_NEAR(tn_metrics_find(&m, "objective/scores"), s_sum / 8, 1e-13, 0);
-        CHECK_NEAR(tn_metrics_find(&m, "objective/rlhf_reward"), (s_sum - 0.07 * kl_sum) / 8, 1e-13, 0);
+        CHECK_NEAR(tn_metrics_find(&m, "objective/rlhf_reward"), (s_sum - 0.07 * kl_sum) / 8, 1e-13,
+                   0);
         CHECK_NEAR(tn_metrics_find(&m, "objective/non_score_reward"), -0.07 * kl_sum / 8, 1e-13, 0);
     }
     tn_rl_opt o = rl_defaults();
@@ -166,9 +172,11 @@ TEST(algo_rollout) {
 }
 
 TEST(algo_explained_variance) {
-    const double ret[] = {1, 2, 3, 6}, off[] = {11, 12, 13, 16}, flat[] = {5, 5, 5, 5}, mean[] = {3, 3, 3, 3};
+    const double ret[] = {1, 2, 3, 6}, off[] = {11, 12, 13, 16}, flat[] = {5, 5, 5, 5},
+                 mean[] = {3, 3, 3, 3};
     CHECK(tn_explained_variance(ret, ret, 4) == 1);
-    CHECK_NEAR(tn_explained_variance(off, ret, 4), 1, 1e-14, 0); /* a constant error explains everything */
+    CHECK_NEAR(tn_explained_variance(off, ret, 4), 1, 1e-14,
+               0); /* a constant error explains everything */
     CHECK_NEAR(tn_explained_variance(mean, ret, 4), 0, 0, 1e-14);
     CHECK(isnan(tn_explained_variance(ret, flat, 4)));
 }
@@ -178,13 +186,17 @@ TEST(algo_reward_stats) {
     const int right[] = {0, 1, 1};
     double ece, brier, gain, bias;
     CHECK_OK(tn_calibration(c, right, 3, edges, 2, &ece, &brier, e));
-    CHECK_NEAR(ece, (0.5 + 0.25) / 3, 1e-15, 0); /* an edge belongs to the bin above, the last one to the last bin */
+    CHECK_NEAR(ece, (0.5 + 0.25) / 3, 1e-15,
+               0); /* an edge belongs to the bin above, the last one to the last bin */
     CHECK_NEAR(brier, (0.25 + 0.0625) / 3, 1e-15, 0);
-    CHECK_FAIL(tn_calibration(low, right, 1, edges, 2, &ece, &brier, e), TN_ARG, "confidence 0 is 0.4");
+    CHECK_FAIL(tn_calibration(low, right, 1, edges, 2, &ece, &brier, e), TN_ARG,
+               "confidence 0 is 0.4");
     CHECK_FAIL(tn_calibration(c, right, 0, edges, 2, &ece, &brier, e), TN_ARG, "0 values");
-    CHECK_FAIL(tn_reward_normaliser(same, 2, false, 0, 1, &gain, &bias, e), TN_ARG, "use the shift only");
+    CHECK_FAIL(tn_reward_normaliser(same, 2, false, 0, 1, &gain, &bias, e), TN_ARG,
+               "use the shift only");
     CHECK_OK(tn_reward_normaliser(same, 2, true, 0, 1, &gain, &bias, e));
     CHECK(gain == 1 && bias == -2);
-    CHECK_FAIL(tn_reward_normaliser(same, 0, true, 0, 1, &gain, &bias, e), TN_ARG, "no reference scores");
+    CHECK_FAIL(tn_reward_normaliser(same, 0, true, 0, 1, &gain, &bias, e), TN_ARG,
+               "no reference scores");
     CHECK(isnan(tn_reward_accuracy(same, same, 0)) && tn_reward_accuracy(same, same, 2) == 0);
 }

@@ -1,0 +1,199 @@
+/* Preference losses without a reference model. S = sum of l_t, L = S/|y|, N_w = scored tokens of
+ * the chosen responses of the whole batch, NLL = -(1/N_w) sum of their l_t, B = pairs.
+ *
+ *   cpo    2401.08417   (1/B) sum f(u) + nll NLL,   u = beta (R_w - R_l)
+ *          sigmoid, hinge: R = S;  ipo, simpo: R = L
+ *          alpha (AlphaPO, 2501.03884): (1 - e^(-alpha R))/alpha instead of R
+ *          sigmoid (1-eps) sp(-u) + eps sp(u)   hinge max(0, 1-u)   ipo (R_w - R_l - 1/(2 beta))^2
+ *          simpo   the sigmoid form of u - gamma  (2405.14734, whose nll is 0)
+ *   orpo   2403.07691   NLL + beta (1/B) sum sp(-d)
+ *          d = lo(L_w) - lo(L_l),  lo(L) = L - log(1 - e^L)
+ *   slic   2305.10425   (1/B) sum max(0, delta - S_w + S_l) - lambda S_w                      */
+#include "algo/losses.h"
+#include "algo/obs.h"
+#include <math.h>
+#include <string.h>
+
+#define AT(f) offsetof(tn_cpo_opt, f)
+static const tn_opt_row cpo_rows[] = {
+    {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
+     "Scale of the log-probabilities (2 to 10 for simpo)."},
+    {"loss-type", TN_OPT_CHOICE, AT(loss_type), "sigmoid", "sigmoid|hinge|ipo|simpo", 0, 0, NULL,
+     NULL, "Preference term; ipo and simpo use log-probabilities per token."},
+    {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X",
+     "Share of labels taken to be flipped."},
+    {"cpo-alpha", TN_OPT_REAL, AT(nll), "1", NULL, 0, 1e9, NULL, "X",
+     "Weight of the negative log-likelihood of chosen responses; SimPO's paper has 0."},
+    {"simpo-gamma", TN_OPT_REAL, AT(gamma), "0.5", NULL, 0, 1e9, NULL, "X",
+     "Target margin of simpo."},
+    {"alpha", TN_OPT_REAL, AT(alpha), "0", NULL, -1e3, 1e3, NULL, "X",
+     "AlphaPO's reward shape; 0 is the plain log-probability."},
+    TN_OPT_LAST,
+};
+static const tn_opt_row orpo_rows[] = {
+    {"beta", TN_OPT_REAL, offsetof(tn_orpo_opt, beta), "0.1", NULL, 0, 1e9, "lambda orpo-lambda",
+     "X", "Weight of the odds-ratio term."},
+    TN_OPT_LAST,
+};
+static const tn_opt_row slic_rows[] = {
+    {"delta", TN_OPT_REAL, offsetof(tn_slic_opt, delta), "1", NULL, 0, 1e9, NULL, "X",
+     "Margin wanted between the log-probabilities."},
+    {"lambda", TN_OPT_REAL, offsetof(tn_slic_opt, lambda), "0.1", NULL, 0, 1e9, NULL, "X",
+     "Weight of the chosen response's log-probability."},
+    TN_OPT_LAST,
+};
+
+/* One pair: sums or means of log-probabilities in, derivatives with respect to them out. */
+typedef struct side { double s, mean, n; } side;
+typedef struct term { double loss, dw, dl; } term; /* d loss / d S_w, d S_l */
+typedef term (*pair_fn)(const void *opt, const side *w, const side *l, tn_metrics *m);
+
+static void rewards(double w, double l, tn_metrics *m) {
+    tn_metrics_mean(m, "rewards/chosen", w, 1);
+    tn_metrics_mean(m, "rewards/rejected", l, 1);
+    tn_metrics_mean(m, "rewards/accuracies", w > l, 1);
+    tn_metrics_mean(m, "rewards/margins", w - l, 1);
+}
+
+static double shaped(double alpha, double r, double *d) {
+    *d = alpha != 0 ? tn_exp(-alpha * r) : 1;
+    return alpha != 0 ? -tn_expm1(-alpha * r) / alpha : r;
+}
+
+static term cpo_pair(const void *opt, const side *w, const side *l, tn_metrics *m) {
+    const tn_cpo_opt *o = opt;
+    bool simpo = strcmp(o->loss_type, "simpo") == 0, ipo = strcmp(o->loss_type, "ipo") == 0,
+         mean = simpo || ipo;
+    double fw, fl, rw = shaped(o->alpha, mean ? w->mean : w->s, &fw),
+                   rl = shaped(o->alpha, mean ? l->mean : l->s, &fl);
+    double u = o->beta * (rw - rl) - (simpo ? o->gamma : 0), eps = o->label_smoothing, loss, du;
+    if (ipo) {
+        double d = rw - rl - 0.5 / o->beta;
+        loss = d * d, du = 2 * d / o->beta;
+    } else if (strcmp(o->loss_type, "hinge") == 0) {
+        loss = u < 1 ? 1 - u : 0, du = u < 1 ? -1 : 0;
+    } else {
+        loss = (1 - eps) * tn_softplus(-u) + eps * tn_softplus(u);
+        du = eps * tn_sigmoid(u) - (1 - eps) * tn_sigmoid(-u);
+    }
+    rewards(o->beta * rw, o->beta * rl, m);
+    return (term){loss, o->beta * du * fw / (mean ? w->n : 1),
+                  -o->beta * du * fl / (mean ? l->n : 1)};
+}
+
+static term orpo_pair(const void *opt, const side *w, const side *l, tn_metrics *m) {
+    const tn_orpo_opt *o = opt;
+    double d = (w->mean - l->mean) - (tn_log1mexp(w->mean) - tn_log1mexp(l->mean)),
+           k = -o->beta * tn_sigmoid(-d);
+    rewards(o->beta * w->mean, o->beta * l->mean, m);
+    tn_metrics_mean(m, "log_odds_ratio", tn_logsigmoid(d), 1);
+    tn_metrics_mean(m, "log_odds_chosen", d, 1);
+    /* d lo/dL = 1/(1 - e^L) */
+    return (term){o->beta * tn_softplus(-d), -k / (tn_expm1(w->mean) * w->n),
+                  k / (tn_expm1(l->mean) * l->n)};
+}
+
+static term slic_pair(const void *opt, const side *w, const side *l, tn_metrics *m) {
+    const tn_slic_opt *o = opt;
+    double gap = o->delta - w->s + l->s, on = gap > 0;
+    rewards(w->s, l->s, m);
+    return (term){on * gap - o->lambda * w->s, -on - o->lambda, on};
+}
+
+static side side_of(const tn_obs *x, int s) {
+    double sum = tn_obs_sum(x, x->logp, s), n = tn_obs_len(x, s);
+    return (side){sum, sum / n, n};
+}
+static void give(const tn_obs *x, int s, double d, double *grad) {
+    for (int t = x->off[s]; t < x->off[s + 1]; t++) grad[t] += d;
+}
+static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics *m) {
+    if (x->mean_logit)
+        tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
+}
+
+/* means: logps/chosen and logps/rejected are per token, as TRL reports them for those losses. */
+static tn_status run(const char *who, const void *opt, pair_fn f, double nll, bool means,
+                     const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+    TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP, who, e));
+    double loss = 0, here = 0, nll_sum = 0;
+    for (int i = 0; i < x->n_pair; i++) here += tn_obs_len(x, x->chosen[i]);
+    if (nll != 0) TN_TRY(tn_total_check(x->total.chosen_tok, here, "chosen tokens", who, e));
+    for (int i = 0; i < x->n_pair; i++) {
+        int c = x->chosen[i], r = x->rejected[i];
+        side w = side_of(x, c), l = side_of(x, r);
+        term t = f(opt, &w, &l, m);
+        loss += t.loss;
+        nll_sum -= w.s;
+        if (g->logp) {
+            give(x, c, t.dw / x->total.pair - (nll != 0 ? nll / x->total.chosen_tok : 0), g->logp);
+            give(x, r, t.dl / x->total.pair, g->logp);
+        }
+        tn_metrics_mean(m, "logps/chosen", means ? w.mean : w.s, 1);
+        tn_metrics_mean(m, "logps/rejected", means ? l.mean : l.s, 1);
+        side_metrics(x, c, "logits/chosen", m);
+        side_metrics(x, r, "logits/rejected", m);
+    }
+    g->loss = loss / x->total.pair + (nll != 0 ? nll * nll_sum / x->total.chosen_tok : 0);
+    tn_metrics_mean(m, "nll_loss", nll_sum, here);
+    tn_obs_token_metric(x, x->entropy, "entropy", m);
+    return TN_OK;
+}
+
+static tn_status positive(double beta, const char *who, tn_err *e) {
+    if (beta > 0 && beta < HUGE_VAL) return TN_OK;
+    return tn_fail(e, TN_ARG, "%s: beta is %g, expected a number above 0", who, beta);
+}
+static tn_status cpo_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+    const tn_cpo_opt *o = opt;
+    TN_TRY(positive(o->beta, "cpo", e));
+    TN_TRY(tn_opt_between(o->label_smoothing, 0, 0.5, "cpo", "label-smoothing", e));
+    TN_TRY(tn_opt_between(o->nll, 0, HUGE_VAL, "cpo", "cpo-alpha", e));
+    bool means = strcmp(o->loss_type, "simpo") == 0 || strcmp(o->loss_type, "ipo") == 0;
+    return run("cpo", o, cpo_pair, o->nll, means, x, g, m, e);
+}
+static tn_status orpo_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+    const tn_orpo_opt *o = opt;
+    TN_TRY(positive(o->beta, "orpo", e));
+    TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP, "orpo", e));
+    for (int s = 0; s < x->n_seq; s++)
+        if (!(tn_obs_sum(x, x->logp, s) < 0))
+            return tn_fail(e, TN_NUMERIC,
+                           "orpo: sequence %d has probability 1, whose odds are infinite", s);
+    return run("orpo", o, orpo_pair, 1, true, x, g, m, e);
+}
+static tn_status slic_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+    const tn_slic_opt *o = opt;
+    TN_TRY(tn_opt_between(o->delta, 0, HUGE_VAL, "slic", "delta", e));
+    TN_TRY(tn_opt_between(o->lambda, 0, HUGE_VAL, "slic", "lambda", e));
+    return run("slic", o, slic_pair, 0, false, x, g, m, e);
+}
+
+#define NEEDS (TN_NEED_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS)
+const tn_algo tn_algo_cpo = {
+    .name = "cpo",
+    .summary = "contrastive preference optimisation without a reference (CPO, SimPO)",
+    .coupling = TN_COUPLE_PAIR,
+    .needs = NEEDS,
+    .options = cpo_rows,
+    .opt_size = sizeof(tn_cpo_opt),
+    .step = cpo_step,
+};
+const tn_algo tn_algo_orpo = {
+    .name = "orpo",
+    .summary = "supervised fine-tuning with an odds-ratio penalty",
+    .coupling = TN_COUPLE_PAIR,
+    .needs = NEEDS,
+    .options = orpo_rows,
+    .opt_size = sizeof(tn_orpo_opt),
+    .step = orpo_step,
+};
+const tn_algo tn_algo_slic = {
+    .name = "slic",
+    .summary = "hinge on sequence log-probabilities (SLiC-HF)",
+    .coupling = TN_COUPLE_PAIR,
+    .needs = NEEDS,
+    .options = slic_rows,
+    .opt_size = sizeof(tn_slic_opt),
+    .step = slic_step,
+};

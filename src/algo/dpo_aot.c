@@ -1,0 +1,101 @@
+/* Distributional preference alignment by optimal transport (Melnyk et al. 2024, 2406.05882): the
+ * distribution of margins over the batch is pushed up as a whole, quantile against quantile.
+ *
+ *   aot            m_i = S_w - S_l and m^ref_i, each sorted; d_k = m_(k) - m^ref_(k)
+ *   aot_unpaired   a_i = S_w - S_w^ref and b_i = S_l - S_l^ref, each sorted; d_k = a_(k) - b_(k)
+ *   L = (1/B) sum_k (1-eps) sp(-beta d_k) + eps sp(beta d_k)
+ *
+ * The gradient goes to whoever holds rank k; equal values keep their order. Needs the whole batch
+ * in one call.                                                                                 */
+#include "algo/losses.h"
+#include "algo/obs.h"
+#include "base/mem.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct held { double v; int pair; } held;
+
+static void sort(held *h, int n) { /* stable; n is a batch of pairs */
+    for (int i = 1; i < n; i++) {
+        held x = h[i];
+        int j = i;
+        for (; j > 0 && h[j - 1].v > x.v; j--) h[j] = h[j - 1];
+        h[j] = x;
+    }
+}
+
+static tn_status check(const tn_dpo_opt *o, const tn_obs *x, tn_err *e) {
+    const char *who = "dpo-aot";
+    if (o->loss_type.n != 1 ||
+        (strcmp(o->loss_type.v[0], "aot") && strcmp(o->loss_type.v[0], "aot_unpaired")))
+        return tn_fail(e, TN_ARG, "%s: loss-type must be aot or aot_unpaired alone", who);
+    if (strcmp(o->f_divergence, "reverse_kl") != 0 || o->weighting || !isnan(o->ld_alpha))
+        return tn_fail(e, TN_ARG,
+                       "%s: f-divergence-type, use-weighting and ld-alpha have no meaning here",
+                       who);
+    if (!(o->beta > 0 && o->beta < HUGE_VAL))
+        return tn_fail(e, TN_ARG, "%s: beta is %g, expected a number above 0", who, o->beta);
+    TN_TRY(tn_opt_between(o->label_smoothing, 0, 0.5, who, "label-smoothing", e));
+    TN_TRY(
+        tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP | TN_NEED_REF_LOGP, who, e));
+    if (x->total.pair != x->n_pair)
+        return tn_fail(e, TN_ARG, "%s: got %d of %g pairs; ranks need the whole batch in one call",
+                       who, x->n_pair, x->total.pair);
+    return TN_OK;
+}
+
+static void metrics(double beta, double s_w, double s_l, double a, double b, tn_metrics *m) {
+    tn_metrics_mean(m, "rewards/chosen", beta * a, 1);
+    tn_metrics_mean(m, "rewards/rejected", beta * b, 1);
+    tn_metrics_mean(m, "rewards/accuracies", a > b, 1);
+    tn_metrics_mean(m, "rewards/margins", beta * (a - b), 1);
+    tn_metrics_mean(m, "logps/chosen", s_w, 1);
+    tn_metrics_mean(m, "logps/rejected", s_l, 1);
+}
+
+/* up holds the side whose rise lowers the loss, down the other one. */
+static void fill(const tn_obs *x, const tn_dpo_opt *o, held *up, held *down, tn_metrics *m) {
+    bool paired = strcmp(o->loss_type.v[0], "aot") == 0;
+    for (int i = 0; i < x->n_pair; i++) {
+        int c = x->chosen[i], r = x->rejected[i];
+        double s_w = tn_obs_sum(x, x->logp, c), s_l = tn_obs_sum(x, x->logp, r);
+        double r_w = tn_obs_sum(x, x->ref_logp, c), r_l = tn_obs_sum(x, x->ref_logp, r);
+        up[i] = (held){paired ? s_w - s_l : s_w - r_w, i};
+        down[i] = (held){paired ? r_w - r_l : s_l - r_l, i};
+        metrics(o->beta, s_w, s_l, s_w - r_w, s_l - r_l, m);
+    }
+}
+
+static void give(const tn_obs *x, int s, double d, double *grad) {
+    for (int t = x->off[s]; t < x->off[s + 1]; t++) grad[t] += d;
+}
+
+static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+    const tn_dpo_opt *o = opt;
+    TN_TRY(check(o, x, e));
+    int n = x->n_pair;
+    held *up = tn_malloc((size_t)n * 2 * sizeof *up), *down = up + n;
+    if (!up) return tn_fail(e, TN_NOMEM, "dpo-aot: no memory to sort %d pairs", n);
+    fill(x, o, up, down, m);
+    sort(up, n);
+    sort(down, n);
+    bool paired = strcmp(o->loss_type.v[0], "aot") == 0;
+    double loss = 0, eps = o->label_smoothing;
+    for (int k = 0; k < n; k++) {
+        double u = o->beta * (up[k].v - down[k].v);
+        loss += (1 - eps) * tn_softplus(-u) + eps * tn_softplus(u);
+        if (!g->logp) continue;
+        double d = o->beta / n * (eps * tn_sigmoid(u) - (1 - eps) * tn_sigmoid(-u));
+        give(x, x->chosen[up[k].pair], d, g->logp);
+        give(x, x->rejected[(paired ? up : down)[k].pair], -d, g->logp);
+    }
+    g->loss = loss / n;
+    tn_free(up);
+    return TN_OK;
+}
+
+const tn_algo tn_algo_dpo_aot = {
+    .name = "dpo-aot", .summary = "preference alignment of whole distributions (AOT)",
+    .coupling = TN_COUPLE_BATCH, .needs = TN_NEED_LOGP | TN_NEED_REF_LOGP,
+    .options = tn_dpo_rows, .opt_size = sizeof(tn_dpo_opt), .step = step,
+};

@@ -1,0 +1,256 @@
+/* Gradients, sums and refusals of the losses on single responses, without a reference, and with
+ * group advantages; group advantages and selection. */
+#include "algo/group.h"
+#include "algo_case.h"
+#include "base/mathx.h"
+
+#define TOL 2e-9
+static problem P;
+
+TEST(algo_gradients_kto) {
+    static const char *const types[] = {"kto", "apo_zero_unpaired", "bco"};
+    for (int i = 0; i < 3; i++) {
+        tn_kto_opt o = {0.3, 1.2, 0.8, types[i]};
+        problem_random(&P, 8, 100 + (uint64_t)i);
+        P.x.label = P.label;
+        P.x.baseline = 0.4;
+        problem_differences(&P, &tn_algo_kto, &o, NULL, NULL, TOL, types[i]);
+        double with = problem_loss(&P, &tn_algo_kto, &o);
+        P.x.baseline = 0;
+        CHECK((problem_loss(&P, &tn_algo_kto, &o) == with) ==
+              (i == 1)); /* apo has no reference point */
+        CHECK(isfinite(tn_metrics_find(&P.m, "rewards/chosen")) &&
+              isfinite(tn_metrics_find(&P.m, "rewards/rejected")));
+    }
+    tn_kto_opt o = {0.3, 1, 1, "kto"};
+    P.x.baseline = NAN;
+    CHECK_FAIL(tn_algo_kto.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "reference point");
+    P.x.label = NULL;
+    CHECK_FAIL(tn_algo_kto.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "without labels");
+    /* every response alone, with the same totals */
+    for (int b = 0; b < 2; b++) {
+        problem_random(&P, 8, 104);
+        P.x.label = P.label;
+        P.x.baseline = 0.2;
+        o.loss_type = b ? "bco" : "kto";
+        problem_additive(&P, &tn_algo_kto, &o, 's', "kto");
+    }
+    const double l[] = {-3, -2}, r[] = {-2, -2.5};
+    CHECK(tn_kto_baseline(l, r, 2) == 0 && tn_kto_baseline(l, r, 0) == 0); /* clamped; empty */
+    tn_bco_state st = {0};
+    CHECK_NEAR(tn_bco_baseline(&st, 0.5, l, r, 2), -0.125, 1e-15, 0);
+    CHECK_NEAR(tn_bco_baseline(&st, 0.5, r, l, 1), (-0.25 + 0.5) / 3, 1e-15, 0);
+}
+
+TEST(algo_gradients_reference_free) {
+    static const char *const types[] = {"sigmoid", "hinge", "ipo", "simpo"};
+    for (int i = 0; i < 4; i++)
+        for (int alpha = 0; alpha < 2; alpha++) {
+            tn_cpo_opt o = {0.6, types[i], i == 1 ? 0 : 0.1, 0.7, 0.4, alpha ? 0.05 : 0};
+            problem_random(&P, 8, 110);
+            problem_differences(&P, &tn_algo_cpo, &o, NULL, NULL, TOL, types[i]);
+            problem_additive(&P, &tn_algo_cpo, &o, 'p', types[i]);
+        }
+    /* a shape that goes to 0 is the plain log-probability */
+    tn_cpo_opt plain = {0.6, "simpo", 0, 0, 0.4, 0}, tiny = plain;
+    tiny.alpha = 1e-9;
+    CHECK_NEAR(problem_loss(&P, &tn_algo_cpo, &tiny), problem_loss(&P, &tn_algo_cpo, &plain), 1e-7,
+               0);
+    plain.beta = -1;
+    CHECK_FAIL(tn_algo_cpo.step(&plain, &P.x, &P.g, &P.m, e), TN_ARG, "beta is -1");
+
+    tn_orpo_opt o = {0.4};
+    problem_random(&P, 8, 111);
+    problem_differences(&P, &tn_algo_orpo, &o, NULL, NULL, TOL, "orpo");
+    problem_additive(&P, &tn_algo_orpo, &o, 'p', "orpo");
+    for (int t = P.off[2]; t < P.off[3]; t++) P.logp[t] = -1e-9; /* nearly certain: finite */
+    CHECK(isfinite(problem_loss(&P, &tn_algo_orpo, &o)));
+    for (int t = P.off[2]; t < P.off[3]; t++) CHECK(isfinite(P.g_logp[t]));
+    for (int t = P.off[2]; t < P.off[3]; t++) P.logp[t] = 0;
+    CHECK_FAIL(tn_algo_orpo.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC,
+               "sequence 2 has probability 1");
+
+    tn_slic_opt s = {1, 0.1};
+    problem_random(&P, 8, 112);
+    problem_differences(&P, &tn_algo_slic, &s, NULL, NULL, TOL, "slic");
+    problem_additive(&P, &tn_algo_slic, &s, 'p', "slic");
+}
+
+TEST(algo_gradients_aot) {
+    static const char *const types[] = {"aot", "aot_unpaired"};
+    for (int i = 0; i < 2; i++) {
+        tn_dpo_opt o = dpo_defaults();
+        o.beta = 0.5;
+        o.label_smoothing = 0.05;
+        o.loss_type = (tn_opt_list){types + i, 1};
+        problem_random(&P, 12, 120);
+        problem_differences(&P, &tn_algo_dpo_aot, &o, NULL, NULL, TOL, types[i]);
+        /* one pair: no sorting is left, so both are DPO on that pair */
+        static const char *const sigmoid[] = {"sigmoid"};
+        P.x.n_pair = 1;
+        P.x.total.pair = 1;
+        P.x.p_chosen = P.x.margin = NULL;
+        double alone = problem_loss(&P, &tn_algo_dpo_aot, &o), g0 = P.g_logp[0];
+        o.loss_type = (tn_opt_list){sigmoid, 1};
+        CHECK_NEAR(problem_loss(&P, &tn_algo_dpo, &o), alone, 1e-14, 0);
+        CHECK_NEAR(P.g_logp[0], g0, 1e-13, 0);
+        CHECK_FAIL(tn_algo_dpo_aot.step(&o, &P.x, &P.g, &P.m, e), TN_ARG,
+                   "aot or aot_unpaired alone");
+        o.loss_type = (tn_opt_list){types + i, 1};
+        CHECK_FAIL(tn_algo_dpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "dpo-aot");
+        P.x.total.pair = 2;
+        CHECK_FAIL(tn_algo_dpo_aot.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "1 of 2 pairs");
+        o.weighting = true;
+        CHECK_FAIL(tn_algo_dpo_aot.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "use-weighting");
+    }
+}
+
+/* Away from the bends of the clip, for tokens and for whole responses. */
+static void clear_of_bends(problem *p, const double *bends, int n) {
+    for (int s = 0; s < p->x.n_seq; s++) {
+        int len = p->off[s + 1] - p->off[s];
+        for (int t = p->off[s]; t < p->off[s + 1]; t++)
+            for (int i = 0; i < n; i++)
+                if (fabs(p->logp[t] - p->old_logp[t] - bends[i]) < 0.02) p->old_logp[t] += 0.05;
+        double d = 0;
+        for (int t = p->off[s]; t < p->off[s + 1]; t++) d += p->logp[t] - p->old_logp[t];
+        for (int i = 0; i < n; i++)
+            if (fabs(d / len - bends[i]) < 0.01 || fabs(d - bends[i]) < 0.02)
+                p->old_logp[p->off[s]] += 0.03 * len + 0.05;
+    }
+}
+static double frozen_cispo(problem *p, const void *ctx) {
+    const double *c = ctx;
+    double sum = 0;
+    for (int t = 0; t < p->off[p->x.n_seq]; t++) sum -= c[t] * p->advantage[t] * p->logp[t];
+    return sum / p->x.total.tok;
+}
+TEST(algo_gradients_grpo) {
+    static const char *const types[] = {"dapo", "bnpo", "grpo", "dr_grpo", "luspo", "sapo"};
+    static const char *const levels[] = {"token", "sequence"};
+    const double bends[] = {log(0.8), log(1.28), log(1.4)};
+    for (int i = 0; i < 6; i++)
+        for (int level = 0; level < 2; level++)
+            for (int extra = 0; extra < 2; extra++) {
+                tn_grpo_opt o = {types[i],
+                                 levels[level],
+                                 0.2,
+                                 0.28,
+                                 extra ? 1.4 : NAN,
+                                 extra ? 0.04 : 0,
+                                 extra ? 0.02 : 0,
+                                 12,
+                                 1,
+                                 1.05,
+                                 20};
+                problem_random(&P, 8, 130 + (uint64_t)i);
+                for (int s = 0; s < 8; s++)
+                    for (int t = P.off[s]; level && t < P.off[s + 1]; t++)
+                        P.advantage[t] = P.advantage[P.off[s]];
+                clear_of_bends(&P, bends, 3);
+                problem_differences(&P, &tn_algo_grpo, &o, NULL, NULL, TOL, types[i]);
+                problem_additive(&P, &tn_algo_grpo, &o, 's', types[i]);
+                unsigned more =
+                    tn_algo_needs(&tn_algo_grpo, &o) & (TN_NEED_REF_LOGP | TN_NEED_ENTROPY);
+                CHECK(more == (extra ? TN_NEED_REF_LOGP | TN_NEED_ENTROPY : 0u));
+            }
+    tn_grpo_opt o = {"cispo", "token", 0.2, 1.1, NAN, 0, 0, 12, 1, 1.05, 20};
+    double c[MAXV];
+    problem_random(&P, 8, 140);
+    for (int t = 0; t < P.off[8]; t++) c[t] = fmin(exp(P.logp[t] - P.old_logp[t]), 1.1);
+    problem_differences(&P, &tn_algo_grpo, &o, frozen_cispo, c, TOL, "cispo");
+    CHECK_NEAR(problem_loss(&P, &tn_algo_grpo, &o), frozen_cispo(&P, c), 1e-13, 0);
+    problem_additive(&P, &tn_algo_grpo, &o, 's', "cispo");
+    o.level = "sequence";
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cispo is a token loss");
+}
+
+/* The dual clip of PPO and delta of GRPO are the same cap; without it the losses agree. */
+TEST(algo_grpo_is_ppo) {
+    tn_grpo_opt g = {"dapo", "token", 0.2, NAN, NAN, 0, 0.03, 12, 1, 1.05, 20};
+    tn_ppo_policy_opt p = {0.2, NAN, 0, 0.03, 20};
+    double want[MAXV];
+    problem_random(&P, 8, 150);
+    for (int t = 0; t < P.off[8]; t += 3) P.old_logp[t] = P.logp[t] - 2, P.advantage[t] = -1;
+    for (int cap = 0; cap < 2; cap++) {
+        double loss = problem_loss(&P, &tn_algo_ppo_policy, &p);
+        memcpy(want, P.g_logp, sizeof want);
+        CHECK_NEAR(problem_loss(&P, &tn_algo_grpo, &g), loss, 1e-13, 0);
+        for (int t = 0; t < P.off[8]; t++) CHECK_NEAR(P.g_logp[t], want[t], 1e-14, 0);
+        g.delta = p.dual_clip = 3;
+    }
+}
+
+TEST(algo_gradients_reinforce) {
+    tn_rloo_opt o = {0.2, NAN};
+    const double bends[] = {log(0.8), log(1.2)};
+    problem_random(&P, 8, 160);
+    for (int s = 0; s < 8; s++)
+        for (int t = P.off[s]; t < P.off[s + 1]; t++) P.advantage[t] = P.advantage[P.off[s]];
+    clear_of_bends(&P, bends, 2);
+    problem_differences(&P, &tn_algo_rloo, &o, NULL, NULL, TOL, "rloo");
+    problem_additive(&P, &tn_algo_rloo, &o, 's', "rloo");
+    problem_differences(&P, &tn_algo_reinforce, NULL, NULL, NULL, TOL, "reinforce");
+    problem_additive(&P, &tn_algo_reinforce, NULL, 's', "reinforce");
+    o.epsilon_high = -1;
+    CHECK_FAIL(tn_algo_rloo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "epsilon-high");
+}
+
+TEST(algo_group_advantages) {
+    const int off[] = {0, 4, 7, 9};
+    /* the last of group 0 could not be scored; group 1 is all equal; group 2 has one score */
+    const double r[] = {1, 0.5, 3, NAN, 0.1, 0.1, 0.1, 2, NAN};
+    double a[9];
+    tn_metrics m = {0};
+    CHECK_OK(tn_group_advantages(TN_BASE_LEAVE_ONE_OUT, r, 3, off, 1, 1e-4, a, &m, e));
+    CHECK_NEAR(a[0], 1 - 1.75, 1e-15, 0);
+    CHECK_NEAR(a[1], 0.5 - 2, 1e-15, 0);
+    CHECK_NEAR(a[2], 3 - 0.75, 1e-15, 0);
+    for (int i = 3; i < 9; i++) CHECK(a[i] == 0);
+    CHECK_NEAR(tn_metrics_find(&m, "frac_reward_zero_std"), 2.0 / 3, 1e-15, 0);
+    CHECK_NEAR(tn_metrics_find(&m, "reward"), (4.5 + 0.3 + 2) / 7, 1e-14, 0);
+    tn_moments all = {0}, g0 = {0};
+    for (int i = 0; i < 9; i++)
+        if (!isnan(r[i])) tn_moments_add(&all, r + i, 1);
+    tn_moments_add(&g0, r, 3);
+    CHECK_NEAR(tn_metrics_find(&m, "reward_std"), sqrt(tn_moments_var(&all, 1)), 1e-14, 0);
+    CHECK_OK(tn_group_advantages(TN_BASE_BATCH_SCALE, r, 3, off, 1, 1e-4, a, NULL, e));
+    CHECK_NEAR(a[2], 1.5 / (sqrt(tn_moments_var(&all, 1)) + 1e-4), 1e-13, 0);
+    CHECK_OK(tn_group_advantages(TN_BASE_GROUP_ZSCORE, r, 3, off, 1, 1e-4, a, NULL, e));
+    CHECK_NEAR(a[2], 1.5 / (sqrt(tn_moments_var(&g0, 1)) + 1e-4), 1e-13, 0);
+    CHECK(a[4] == 0 && a[5] == 0 && a[3] == 0); /* not 1e-17 / 1e-4 */
+    const double bad[] = {INFINITY, 1}, none[] = {NAN, NAN};
+    const int two[] = {0, 2}, single[] = {0, 1};
+    CHECK_FAIL(tn_group_advantages(TN_BASE_GROUP_MEAN, bad, 1, two, 1, 0, a, NULL, e), TN_NUMERIC,
+               "response 0");
+    CHECK_FAIL(tn_group_advantages(TN_BASE_GROUP_MEAN, none, 1, two, 1, 0, a, NULL, e), TN_ARG,
+               "none of 2");
+    CHECK_FAIL(tn_group_advantages(TN_BASE_GROUP_MEAN, r, 1, single, 1, 0, a, NULL, e), TN_ARG,
+               "1 member");
+    double adv[] = {1, 2, 6};
+    CHECK_OK(tn_advantages_normalise(adv, 3, 1, 0, e));
+    CHECK_NEAR(adv[2], 3 / sqrt(7), 1e-14, 0);
+    CHECK_FAIL(tn_advantages_normalise(adv, 1, 1, 0, e), TN_ARG, "larger batch");
+}
+
+TEST(algo_selection) {
+    const double r[] = {2, 5, 5, -1, 2}, v[] = {10, 20, 30, 40, 50}, same[] = {1, 1},
+                 bad[] = {1, NAN};
+    int order[5], best, worst;
+    double out;
+    CHECK_OK(tn_top(r, 5, 4, order, e));
+    CHECK(order[0] == 1 && order[1] == 2 && order[2] == 0 && order[3] == 4);
+    CHECK_FAIL(tn_top(r, 5, 6, order, e), TN_ARG, "6 of 5");
+    CHECK_FAIL(tn_top(bad, 2, 1, order, e), TN_NUMERIC, "reward 1");
+    CHECK(!tn_best_worst(same, 2, &best, &worst));
+    CHECK_FAIL(tn_bon_estimate(r, v, 5, 6, &out, e), TN_ARG, "n is 6");
+    CHECK_FAIL(tn_bon_estimate(r, v, 5, 0, &out, e), TN_ARG, "n is 0");
+    /* n = 2 of 5 by enumeration; ties by index */
+    double sum = 0;
+    for (int i = 0; i < 5; i++)
+        for (int j = i + 1; j < 5; j++) sum += r[j] > r[i] ? v[j] : v[i];
+    CHECK_OK(tn_bon_estimate(r, v, 5, 2, &out, e));
+    CHECK_NEAR(out, sum / 10, 1e-14, 0);
+    CHECK_OK(tn_bon_estimate(r, v, 5, 5, &out, e));
+    CHECK(out == 20);
+}
