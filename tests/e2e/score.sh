@@ -1,73 +1,77 @@
-#!/bin/sh
-# tenet score from outside: the same rows in any batch, thread count and kernel; its files; its refusals.
-set -eu
-cd "$(dirname "$0")/../.."
-TENET=${TENET_BIN:-build/tenet}
-DIR=$(mktemp -d)
-trap 'rm -rf "$DIR"' EXIT
+# tenet score: the same rows in any batch, thread count and kernel; its files; its refusals.
+. tests/e2e/lib.sh
+DIR=$E2E_TMP/score
 GOLD=tests/golden/model
-fail() { echo "score.sh: $*" >&2; exit 1; }
-score() { "$TENET" score --input "$DIR/rows.jsonl" "$@"; }
-# refused CODE TEXT arguments...
-refused() {
-    want=$1 text=$2; shift 2
-    if "$TENET" score "$@" >"$DIR/o" 2>"$DIR/e"; then fail "not refused: $*"; else code=$?; fi
-    [ $code -eq "$want" ] || fail "exit $code, not $want: $*: $(cat "$DIR/e")"
-    grep -q -- "$text" "$DIR/e" || fail "message lacks '$text': $(cat "$DIR/e")"
-}
+mkdir -p "$DIR"
 
 # rows of many lengths, a prompt with an answer, a single token
-awk 'BEGIN { for (i = 1; i < 40; i++) { printf "{\"ids\":["; for (k = 0; k < i * 3; k++) printf "%s%d", k ? "," : "", (i * 7 + k * k * 5) % 37 + 1; print "]}" }
-             print "{\"prompt_ids\":[3,4,5],\"ids\":[6,7,8,9]}"; print "{\"ids\":[2]}" }' >"$DIR/rows.jsonl"
+awk 'BEGIN {
+    for (i = 1; i < 40; i++) {
+        printf "{\"ids\":["
+        for (k = 0; k < i * 3; k++) printf "%s%d", k ? "," : "", (i * 7 + k * k * 5) % 37 + 1
+        print "]}"
+    }
+    print "{\"prompt_ids\":[3,4,5],\"ids\":[6,7,8,9]}"; print "{\"ids\":[2]}"
+}' >"$DIR/rows.jsonl"
+score() { tenet score --input "$DIR/rows.jsonl" "$@"; }
+same() { # NAME: $DIR/got equals $DIR/want, which has all rows
+    if [ "$(wc -l <"$DIR/want")" = 41 ] && cmp -s "$DIR/want" "$DIR/got"; then ok "$1"; else fail "$1: other numbers"; fi
+}
 
 for model in qwen3-longrope mistral-window llama-llama3; do
     for dtype in float32 bfloat16; do
         score --model $GOLD/$model --dtype $dtype --batch-size 1 --threads 1 --out "$DIR/want"
-        [ "$(wc -l <"$DIR/want")" -eq 41 ] || fail "rows are missing"
+        : >"$DIR/got"
         for how in "--batch-size 64 --threads 2" "--batch-size 7 --threads 3" "--max-batch-tokens 1 --threads 2" \
                    "--batch-size 5 --max-batch-tokens 300"; do
+            # shellcheck disable=SC2086
             score --model $GOLD/$model --dtype $dtype $how --out "$DIR/got"
-            cmp -s "$DIR/want" "$DIR/got" || fail "$model $dtype: other numbers with $how"
+            same "score_batches_$model $dtype $how"
         done
     done
     score --model $GOLD/$model --dtype float32 --backend ref --out "$DIR/want"
     for kernels in scalar avx2 avx512; do
-        score --model $GOLD/$model --dtype float32 --kernels $kernels --out "$DIR/got" 2>/dev/null || continue
-        cmp -s "$DIR/want" "$DIR/got" || fail "$model: $kernels differs from ref"
+        if score --model $GOLD/$model --dtype float32 --kernels $kernels --out "$DIR/got" 2>"$DIR/e"; then
+            same "score_kernels_$model $kernels"
+        else
+            skip "score_kernels_$model $(cat "$DIR/e")"
+        fi
     done
 done
-tail -1 "$DIR/want" | grep -q '^{"ids": \[2\], "logprobs": \[null\], "sum": 0}$' || fail "a single token: $(tail -1 "$DIR/want")"
-tail -2 "$DIR/want" | head -1 | grep -q '"ids": \[3, 4, 5, 6, 7, 8, 9\], "logprobs": \[null, null, null, -' || fail "prompt_ids"
+check score_one_token grep -qxF '{"ids": [2], "logprobs": [null], "sum": 0}' "$DIR/want"
+check score_prompt_ids grep -q '"ids": \[3, 4, 5, 6, 7, 8, 9\], "logprobs": \[null, null, null, -' "$DIR/want"
 
 # reward models, files of tensors, standard input
 score --model $GOLD/llama-score --dtype float32 --out "$DIR/s"
-grep -q '"score": ' "$DIR/s" || fail "no score"
-! grep -q logprobs "$DIR/s" || fail "log-probs of a reward model"
-"$TENET" score --model $GOLD/llama-llama3 --input - --dtype float32 --logits "$DIR/z.safetensors" --hidden 1 "$DIR/h.safetensors" \
-    --grads "$DIR/g.safetensors" <"$DIR/rows.jsonl" >"$DIR/got"
-score --model $GOLD/llama-llama3 --dtype float32 | cmp -s - "$DIR/got" || fail "standard input"
-head -c 4000 "$DIR/z.safetensors" | grep -aq '"row.1":{"dtype":"F32","shape":\[6,53\]' || fail "logits"
-head -c 4000 "$DIR/h.safetensors" | grep -aq '"row.1":{"dtype":"F32","shape":\[6,20\]' || fail "hidden states"
-head -c 4000 "$DIR/g.safetensors" | grep -aq '"model.layers.1.self_attn.k_proj.weight":{"dtype":"F32","shape":\[20,20\]' || fail "gradients"
+if [ "$(grep -c '"score": ' "$DIR/s")" = 41 ] && ! grep -q logprobs "$DIR/s"; then ok score_reward; else fail score_reward; fi
+tenet score --model $GOLD/llama-llama3 --input - --dtype float32 --logits "$DIR/z.safetensors" \
+    --hidden 1 "$DIR/h.safetensors" --grads "$DIR/g.safetensors" <"$DIR/rows.jsonl" >"$DIR/got"
+score --model $GOLD/llama-llama3 --dtype float32 >"$DIR/want"
+same score_standard_input
+has() { head -c 6000 "$DIR/$1.safetensors" | grep -aqF "$2"; }
+check score_logits has z '"row.1":{"dtype":"F32","shape":[6,53]'
+check score_hidden has h '"row.1":{"dtype":"F32","shape":[6,20]'
+check score_grads has g '"model.layers.1.self_attn.k_proj.weight":{"dtype":"F32","shape":[20,20]'
 
-# refusals
 M=$GOLD/llama-llama3
-refused 2 "needs --model" --input "$DIR/rows.jsonl"
-refused 2 "needs --input" --model $M
-refused 1 "no such folder" --model "$DIR/none" --input "$DIR/rows.jsonl"
-refused 1 "none.jsonl" --model $M --input "$DIR/none.jsonl"
-refused 2 "hidden states 0 to 3" --model $M --input "$DIR/rows.jsonl" --hidden 4 "$DIR/h"
-refused 2 "layer number" --model $M --input "$DIR/rows.jsonl" --hidden 4
-refused 2 "reward model" --model $GOLD/llama-score --input "$DIR/rows.jsonl" --grads "$DIR/g"
+R="$DIR/rows.jsonl"
+fails score_without_model 2 "needs --model" tenet score --input "$R"
+fails score_without_input 2 "needs --input" tenet score --model $M
+fails score_no_folder 1 "no such folder" tenet score --model "$DIR/none" --input "$R"
+fails score_no_rows_file 1 "none.jsonl" tenet score --model $M --input "$DIR/none.jsonl"
+fails score_no_layer 2 "hidden states 0 to 3" tenet score --model $M --input "$R" --hidden 4 "$DIR/h"
+fails score_hidden_wants_two 2 "layer number" tenet score --model $M --input "$R" --hidden 4
+fails score_grads_of_reward 2 "reward model" tenet score --model $GOLD/llama-score --input "$R" --grads "$DIR/g"
+n=0
 for bad in '{"ids":[1,53]}' '{"ids":[]}' '{"ids":[1' '[1]' '{"id":[1]}' '{"ids":[1.5]}'; do
+    n=$((n + 1))
     printf '{"ids":[1,2]}\n%s\n' "$bad" >"$DIR/bad.jsonl"
-    refused 1 "bad.jsonl:2" --model $M --input "$DIR/bad.jsonl"
+    fails "score_bad_row_$n" 1 "bad.jsonl:2" tenet score --model $M --input "$DIR/bad.jsonl"
 done
 printf '{"text":"hello"}\n' >"$DIR/bad.jsonl"
-refused 2 "tokenizer.json" --model $M --input "$DIR/bad.jsonl"
+fails score_no_tokenizer 2 "tokenizer.json" tenet score --model $M --input "$DIR/bad.jsonl"
 : >"$DIR/bad.jsonl"
-refused 1 "no rows" --model $M --input "$DIR/bad.jsonl"
+fails score_empty 1 "no rows" tenet score --model $M --input "$DIR/bad.jsonl"
 printf '{"ids":[1]}\n' >"$DIR/bad.jsonl"
-refused 2 "no token" --model $M --input "$DIR/bad.jsonl" --grads "$DIR/g"
-refused 1 "" --model $M --input "$DIR/rows.jsonl" --out /proc/none/x
-echo "score.sh: ok"
+fails score_no_loss 2 "no token" tenet score --model $M --input "$DIR/bad.jsonl" --grads "$DIR/g"
+fails score_unwritable 1 "x.jsonl" tenet score --model $M --input "$R" --out "$DIR/none/x.jsonl"
