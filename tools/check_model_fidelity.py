@@ -30,6 +30,8 @@ def draw(rng):
     theta = rng.choice([1e4, 1e4, 5e5, 1e6, 12345.0])
     kind = rng.choice(["default", "default", "linear", "llama3", "yarn", "longrope", "dynamic"])
     original = rng.choice([16, 40, 64, 500])
+    if kind == "dynamic" and head_dim == 2:
+        kind = "default"  # transformers divides by zero
     more = {}
     if kind == "yarn":
         more = rng.choice([{}, {"beta_fast": 20.0, "beta_slow": 2.0}, {"attention_factor": 1.3}, {"truncate": False},
