@@ -33,6 +33,8 @@ typedef struct tn_example {
     int file, line;     /* where it came from, for messages */
     double *ref;        /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
     bool ref_known;
+    /* rollouts: [trained tokens] numbers of the sampling policy and its critic; NULL: none */
+    const double *old_logp, *old_value, *advantage, *ret;
     json_t *meta;       /* prompts: the row itself (id, family, ...); NULL otherwise */
 } tn_example;
 

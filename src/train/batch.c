@@ -169,7 +169,10 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
         b->group_off[b->n_group] = b->n_seq;
     }
     b->n_example++;
-    if (x->ref_known) memcpy(b->ref_logp + first_tok, x->ref, (size_t)(b->n_tok - first_tok) * sizeof(double));
+    size_t n = (size_t)(b->n_tok - first_tok) * sizeof(double);
+    const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage, x->ret};
+    double *to[] = {b->ref_logp, b->old_logp, b->old_value, b->advantage, b->ret};
+    for (int i = 0; i < 5; i++) if (from[i] && n) memcpy(to[i] + first_tok, from[i], n);
     b->ref_known &= x->ref_known;
     return TN_OK;
 }

@@ -18,6 +18,12 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
     return tn_lm_head(run, m, &q, e);
 }
 
+static double sd_of(const tn_trainee *t) { return t->value_sd > 0 ? t->value_sd : 1.0; }
+
+static void normalise(const tn_trainee *t, double *v, int n) {
+    for (int i = 0; i < n; i++) v[i] = (v[i] - t->value_mean) / sd_of(t);
+}
+
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     tn_batch *b = &t->mb;
     if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known)
@@ -28,7 +34,10 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
         TN_TRY(tn_forward(t->run, t->model, &b->forest, e));
     }
     if (wants(t, TN_NEED_SCORE)) TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
-    if (wants(t, TN_NEED_VALUE)) TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+    if (wants(t, TN_NEED_VALUE)) {
+        TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+        normalise(t, b->value, b->n_tok);
+    }
     return TN_OK;
 }
 
@@ -43,15 +52,27 @@ static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
     }
     if (wants(t, TN_NEED_SCORE))
         TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
-    if (wants(t, TN_NEED_VALUE))
+    if (wants(t, TN_NEED_VALUE)) {
+        for (int i = 0; i < b->n_tok; i++) g->value[i] /= sd_of(t);
         TN_TRY(tn_score_head_backward(t->run, t->model, b->row, b->n_tok, g->value, e));
+    }
     return tn_backward(t->run, t->model, &b->forest, e);
+}
+
+/* Sampler and trainer are one forward: before the first update every ratio is exactly 1. */
+static tn_status check_on_policy(const tn_batch *b, tn_err *e) {
+    for (int i = 0; i < b->n_tok; i++)
+        if (b->logp[i] != b->old_logp[i])
+            return tn_fail(e, TN_BUG, "token %d of a fresh rollout (id %d) has log-prob %.9g in training and %.9g in sampling; they "
+                           "must be the same bits", i, b->target[i], b->logp[i], b->old_logp[i]);
+    return TN_OK;
 }
 
 static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_step_result *r, tn_err *e) {
     tn_batch *b = &t->mb;
     TN_TRY(tn_batch_finish(b, e));
     TN_TRY(tn_trainee_observe(t, train, e));
+    if (t->expect_on_policy) TN_TRY(check_on_policy(b, e));
     tn_obs x;
     tn_batch_obs(b, &x);
     x.total = total->total;

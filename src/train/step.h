@@ -23,6 +23,8 @@ typedef struct tn_trainee {
     unsigned needs;           /* tn_algo_needs(algo, opt) */
     tn_batch_options batch;
     double inv_temp;          /* of the language-model head */
+    double value_mean, value_sd; /* values and scores are (raw - mean)/sd; sd 0 stands for 1 */
+    bool expect_on_policy;    /* PPO before its first update: logp must equal old_logp to the bit */
     int max_tokens;           /* per micro-batch */
     tn_batch mb;              /* reused */
 } tn_trainee;
