@@ -2,8 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Keeps the lines of DIR/NAME whose "step" is at most `step`. */
-static tn_status keep_until(const char *path, long step, tn_err *e) {
+tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
     if (!tn_exists(path)) return TN_OK;
     tn_lines *r;
     tn_str out = TN_STR_INIT;
@@ -34,10 +33,10 @@ tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t 
     tn_str p = TN_STR_INIT;
     tn_status st;
     tn_path_join(&p, dir, "metrics.jsonl");
-    TN_GO(keep_until(p.s, step, e), done);
+    TN_GO(tn_runlog_cut(p.s, step, e), done);
     TN_GO(tn_out_open(&l->metrics, p.s, true, e), done);
     tn_path_join(&p, dir, "timing.jsonl");
-    TN_GO(keep_until(p.s, step, e), done);
+    TN_GO(tn_runlog_cut(p.s, step, e), done);
     TN_GO(tn_out_open(&l->timing, p.s, true, e), done);
     l->history = history ? json_deep_copy(history) : json_array();
     l->t0 = l->t_last = tn_now();

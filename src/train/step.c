@@ -18,6 +18,10 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
     return tn_lm_head(run, m, &q, e);
 }
 
+tn_status tn_trainee_reference(tn_trainee *t, tn_err *e) {
+    return lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e);
+}
+
 static double sd_of(const tn_trainee *t) { return t->value_sd > 0 ? t->value_sd : 1.0; }
 
 static void normalise(const tn_trainee *t, double *v, int n) {
@@ -26,8 +30,7 @@ static void normalise(const tn_trainee *t, double *v, int n) {
 
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     tn_batch *b = &t->mb;
-    if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known)
-        TN_TRY(lm_numbers(t->ref_run, t->ref, b, t->inv_temp, b->ref_logp, NULL, e));
+    if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known) TN_TRY(tn_trainee_reference(t, e));
     if (wants(t, TN_NEED_LOGP)) {
         TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, t, e));
     } else {
@@ -149,7 +152,7 @@ tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_d
                 cost += tn_batch_cost(&d[k]->ex[i++], &t->batch);
             } while (i < d[k]->n && cost + tn_batch_cost(&d[k]->ex[i], &t->batch) <= t->max_tokens);
             TN_TRY(tn_batch_finish(&t->mb, e));
-            TN_TRY(lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e));
+            TN_TRY(tn_trainee_reference(t, e));
             for (int seq = 0; first < i; first++) {
                 tn_example *x = &d[k]->ex[first];
                 int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];

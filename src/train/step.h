@@ -39,6 +39,8 @@ typedef struct tn_step_result {
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
+/* Reference log-probs of the finished micro-batch into mb.ref_logp. */
+tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
 /* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. Reference log-probs are
  * kept in examples that have room for them (ref) and taken from there afterwards: per-token numbers do not depend
  * on the batch, so the bits are the same. */

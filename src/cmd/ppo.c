@@ -1,0 +1,25 @@
+/* tenet ppo: reinforcement learning from a reward model. */
+#include "train/ppo.h"
+
+static tn_status run(const tn_opts *o, tn_err *e) {
+    tn_ppo_task t;
+    tn_opts_bind(o, tn_ppo_rows, &t.ppo);
+    tn_opts_bind(o, tn_algo_ppo_policy.options, &t.policy);
+    tn_opts_bind(o, tn_algo_ppo_value.options, &t.value);
+    tn_opts_bind(o, tn_rl_rows, &t.rl);
+    tn_opts_bind(o, tn_score_rows, &t.score);
+    return tn_ppo_run(&t, o, e);
+}
+
+static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows, tn_rl_rows, tn_score_rows, tn_ppo_rows, tn_ppo_rows, NULL};
+__attribute__((constructor)) static void join(void) {
+    tables[5] = tn_algo_ppo_policy.options;
+    tables[6] = tn_algo_ppo_value.options;
+}
+
+const tn_verb tn_verb_ppo = {
+    .name = "ppo", .stage = "Train", .summary = "reinforcement learning from a reward model (PPO with a critic)",
+    .details = "Rows: {\"prompt\"} or {\"messages\"} (further fields are kept). Sampling and training are one forward:\n"
+               "the ratio before the first update of an iteration is exactly 1, and the run stops if it is not.\n\n"
+               "  tenet ppo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir ppo/ --iterations 30",
+    .tables = tables, .run = run};

@@ -1,0 +1,33 @@
+/* PPO with a critic, per-token KL penalty and GAE (docs: src/algo/ppo.c, src/algo/gae.c for the equations).
+ *
+ *   repeat: sample a batch with the current weights -> reward model, reference, critic -> token rewards,
+ *           advantages -> `ppo_epochs` passes over minibatches, policy and critic stepped separately
+ *
+ * Sampling and training are one forward, so old log-probs are the sampler's, and the ratio before the first
+ * update of each iteration is exactly 1 (checked). */
+#ifndef TN_TRAIN_PPO_H
+#define TN_TRAIN_PPO_H
+#include "algo/losses.h"
+#include "algo/rl.h"
+#include "train/trainer.h"
+
+typedef struct tn_ppo_options {
+    const char *reward_model, *critic, *ref_model;
+    int64_t iterations, rollouts, minibatch, epochs, response_length, gen_batch, log_samples;
+    double temperature, critic_lr;
+    int64_t top_k;
+    double top_p, min_p;
+    bool truncated_logp;
+} tn_ppo_options;
+extern const tn_opt_row tn_ppo_rows[];
+
+/* Option structs of the parts, bound by the verb. */
+typedef struct tn_ppo_task {
+    tn_ppo_options ppo;
+    tn_ppo_policy_opt policy;
+    tn_ppo_value_opt value;
+    tn_rl_opt rl;
+    tn_score_opt score;
+} tn_ppo_task;
+tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e);
+#endif
