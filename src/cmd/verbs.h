@@ -9,6 +9,8 @@
     X(sft)                                                                           \
     X(reward)                                                                        \
     X(dpo)                                                                           \
+    X(ppo)                                                                           \
+    X(generate)                                                                      \
     X(score)                                                                         \
     X(world)
 

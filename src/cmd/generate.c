@@ -1,0 +1,173 @@
+/* tenet generate: prompts in, responses out. */
+#include "base/log.h"
+#include "base/signals.h"
+#include "data/dataset.h"
+#include "gen/gen.h"
+#include "train/trainer.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct generate_options {
+    const char *input, *out;
+    int64_t n, max_new, batch, top_k;
+    double temperature, top_p, min_p;
+    bool greedy, logprobs, ignore_eos;
+} generate_options;
+
+#define AT(field) offsetof(generate_options, field)
+static const tn_opt_row rows[] = {
+    {"model", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, "model_name_or_path", "DIR", "Hugging Face folder."},
+    {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE", "Override the checkpoint's chat template."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE", "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
+    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE", "Output rows; - for standard output."},
+    {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N", "Responses per prompt."},
+    {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N", "Longest response."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Sampling temperature; 0 is greedy."},
+    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL, "Take the most probable token (temperature 0)."},
+    {"top-k", TN_OPT_INT, AT(top_k), "0", NULL, 0, 0, NULL, "N", "Keep the N most probable tokens; 0: all."},
+    {"top-p", TN_OPT_REAL, AT(top_p), "1", NULL, 0, 1, NULL, "X", "Keep the smallest set of tokens with this mass."},
+    {"min-p", TN_OPT_REAL, AT(min_p), "0", NULL, 0, 1, NULL, "X", "Keep tokens with at least this share of the largest probability."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the output."},
+    {"logprobs", TN_OPT_BOOL, AT(logprobs), "false", NULL, 0, 0, NULL, NULL, "Write each token's log-prob under the full distribution at the temperature."},
+    {"ignore-eos", TN_OPT_BOOL, AT(ignore_eos), "false", NULL, 0, 0, NULL, NULL, "Go on past stop tokens (benchmarks)."},
+    TN_OPT_LAST
+};
+
+typedef struct session {
+    generate_options o;
+    tn_train_options machine;
+    tn_backend *be;
+    tn_tokenizer *tok;
+    tn_model *model;
+    tn_dataset *data;
+    tn_gen *gen;
+    tn_gen_request *req;
+    tn_gen_sample *sample;
+    tn_out *out;
+    tn_progress bar;
+} session;
+
+static void tick(void *ctx, long samples, long tokens) {
+    session *s = ctx;
+    double dt = tn_now() - s->bar.t0;
+    tn_progress_update(&s->bar, samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
+}
+
+/* One output row: the input's id when it has one, then what was generated. */
+static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample *y, tn_err *e) {
+    tn_str b = TN_STR_INIT, text = TN_STR_INIT;
+    tn_status st = TN_OK;
+    const json_t *id = json_object_get(x->meta, "id");
+    tn_str_addc(&b, '{');
+    if (json_is_string(id)) {
+        tn_str_addz(&b, "\"id\": ");
+        tn_str_add_json(&b, json_string_value(id), json_string_length(id));
+        tn_str_addz(&b, ", ");
+    }
+    tn_str_addz(&b, "\"prompt_ids\": [");
+    for (int i = 0; i < x->n_prompt; i++) tn_str_addf(&b, i ? ", %d" : "%d", x->prompt[i]);
+    tn_str_addz(&b, "], \"ids\": [");
+    for (int i = 0; i < y->n; i++) tn_str_addf(&b, i ? ", %d" : "%d", y->ids[i]);
+    tn_str_addz(&b, "]");
+    if (s->tok) {
+        st = tn_decode(s->tok, y->ids, (size_t)y->n, true, &text, e);
+        tn_str_addz(&b, ", \"text\": ");
+        tn_str_add_json(&b, text.s ? text.s : "", text.len);
+    }
+    tn_str_addf(&b, ", \"finish_reason\": \"%s\"", y->stopped ? "stop" : "length");
+    if (s->o.logprobs) {
+        tn_str_addz(&b, ", \"logprobs\": [");
+        for (int i = 0; i < y->n; i++) {
+            if (i) tn_str_addz(&b, ", ");
+            tn_str_add_f32(&b, (float)y->logp[i]);
+        }
+        tn_str_addz(&b, "]");
+    }
+    tn_str_addz(&b, "}\n");
+    if (st == TN_OK) st = b.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(s->out, b.s, b.len, e);
+    tn_str_free(&b);
+    tn_str_free(&text);
+    return st;
+}
+
+/* Prompts go through in portions, so that finished rows reach the file while work goes on. */
+static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
+    size_t n = (size_t)s->o.n, portion = (size_t)s->o.batch * 16 / n + 1;
+    s->req = tn_calloc(portion, sizeof *s->req);
+    s->sample = tn_calloc(portion * n, sizeof *s->sample);
+    if (!s->req || !s->sample) return tn_fail(e, TN_NOMEM, "out of memory");
+    long done = 0;
+    for (size_t at = 0; at < s->data->n; at += portion) {
+        size_t k = s->data->n - at < portion ? s->data->n - at : portion;
+        for (size_t i = 0; i < k; i++) {
+            const tn_example *x = &s->data->ex[at + i];
+            s->req[i] = (tn_gen_request){x->prompt, x->n_prompt, (int)n, (uint64_t)((at + i) * n)};
+        }
+        tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
+        TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));
+        for (size_t i = 0; i < k * n; i++) TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], e));
+        TN_TRY(tn_out_flush(s->out, false, e));
+        done += (long)(k * n);
+    }
+    tn_info("%ld responses", done);
+    return TN_OK;
+}
+
+static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
+    const char *dir = tn_opts_str(opts, "model");
+    if (!dir) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
+    if (!s->o.input) return tn_fail(e, TN_ARG, "--input is missing; give rows with \"prompt\", \"messages\" or \"ids\"");
+    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
+    TN_TRY(tn_tokenizer_optional(&s->tok, dir, tn_opts_str(opts, "chat-template"), e));
+    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){0}, e));
+    if (s->model->no_lm_head) return tn_fail(e, TN_STATE, "%s is a reward model; it scores (`tenet score`), it does not generate", dir);
+    tn_data_options q = {.kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
+    TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
+    int longest = 1;
+    for (size_t i = 0; i < s->data->n; i++) if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
+    tn_sampling how = {.temperature = s->o.greedy ? 0 : s->o.temperature, .top_k = (int)s->o.top_k, .top_p = s->o.top_p,
+                       .min_p = s->o.min_p, .max_new = (int)s->o.max_new, .seed = (uint64_t)s->machine.seed};
+    int32_t eos[8];
+    if (s->tok) how.stop = tn_stop_ids(s->tok, &how.n_stop);
+    if (!how.n_stop) {
+        for (int i = 0; i < s->model->desc.n_eos; i++) eos[i] = s->model->desc.eos[i];
+        how.stop = eos;
+        how.n_stop = (size_t)s->model->desc.n_eos;
+    }
+    if (s->o.ignore_eos) how.n_stop = 0;
+    size_t all = s->data->n * (size_t)s->o.n;
+    int batch = (size_t)s->o.batch < all ? (int)s->o.batch : (int)all;
+    TN_TRY(tn_gen_new(&s->gen, s->model, batch, longest + (int)s->o.max_new, e));
+    TN_TRY(tn_out_open(&s->out, s->o.out, false, e));
+    tn_signals_install();
+    TN_TRY(generate(s, &how, e));
+    tn_out *o = s->out;
+    s->out = NULL;
+    return tn_out_close(o, false, e);
+}
+
+static tn_status run(const tn_opts *opts, tn_err *e) {
+    session s;
+    memset(&s, 0, sizeof s);
+    tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
+    tn_status st = work(&s, opts, e);
+    if (s.out) tn_out_close(s.out, false, NULL);
+    tn_free(s.req);
+    tn_free(s.sample);
+    tn_gen_free(s.gen);
+    tn_dataset_free(s.data);
+    tn_model_free(s.model);
+    tn_tokenizer_free(s.tok);
+    tn_backend_free(s.be);
+    return st;
+}
+
+static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+const tn_verb tn_verb_generate = {
+    .name = "generate", .stage = "Use", .summary = "sample responses to prompts",
+    .details = "Rows in: {\"prompt\"}, {\"messages\"} or {\"ids\"}. Rows out: prompt_ids, ids, text, finish_reason (stop, length)\n"
+               "and, with --logprobs, log-probs that `tenet score` reproduces to the bit. A row's responses depend on the\n"
+               "seed and its place in the file, not on --batch-size or --threads.\n\n"
+               "  tenet generate --model ppo/ --input prompts.jsonl --out answers.jsonl --max-new-tokens 128 --seed 1",
+    .tables = tables, .run = run};
