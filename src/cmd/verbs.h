@@ -12,6 +12,8 @@
     X(ppo)                                                                           \
     X(generate)                                                                      \
     X(score)                                                                         \
+    X(convert)                                                                       \
+    X(inspect)                                                                       \
     X(world)
 
 #define X(name) extern const tn_verb tn_verb_##name;

@@ -29,9 +29,9 @@ static int by_rank(const void *a, const void *b) {
     return x->order < y->order ? -1 : 1;
 }
 
-static bool is_normal(const tn_vocab *v, size_t i) { return !v->type || (int)v->type[i] == TN_TOKEN_NORMAL; }
+static bool is_normal(const tn_gguf_vocab *v, size_t i) { return !v->type || (int)v->type[i] == TN_TOKEN_NORMAL; }
 
-static int64_t piece_id(const tn_vocab *v, const json_t *vocab, const char *p, size_t n) {
+static int64_t piece_id(const tn_gguf_vocab *v, const json_t *vocab, const char *p, size_t n) {
     const json_t *id = json_object_getn(vocab, p, n);
     return id && is_normal(v, (size_t)json_integer_value(id)) ? (int64_t)json_integer_value(id) : -1;
 }
@@ -43,7 +43,7 @@ static int characters(const char *p, size_t n) {
     return k;
 }
 
-static tn_status find_merges(const tn_vocab *v, const json_t *vocab, tn_merge **out, size_t *n_out, tn_err *e) {
+static tn_status find_merges(const tn_gguf_vocab *v, const json_t *vocab, tn_merge **out, size_t *n_out, tn_err *e) {
     tn_merge *m = NULL;
     size_t n = 0, cap = 0;
     for (size_t i = 0; i < v->n; i++) {
@@ -70,7 +70,7 @@ static tn_status find_merges(const tn_vocab *v, const json_t *vocab, tn_merge **
     return TN_OK;
 }
 
-static json_t *merges_json(const tn_vocab *v, const tn_merge *m, size_t n) {
+static json_t *merges_json(const tn_gguf_vocab *v, const tn_merge *m, size_t n) {
     json_t *a = json_array();
     for (size_t i = 0; i < n; i++) {
         tn_gstr l = v->token[m[i].left], r = v->token[m[i].right];
@@ -98,16 +98,16 @@ static json_t *decoder(bool prefix) {
     return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", a);
 }
 
-tn_status tn_vocab_spm(const tn_vocab *v, json_t **out, tn_err *e) {
+tn_status tn_gguf_vocab_spm(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
     json_t *vocab = NULL, *post = NULL;
     tn_merge *m = NULL;
     size_t n = 0;
     bool prefix;
     if (!v->score) return tn_fail(e, TN_FORMAT, "%s: tokenizer.ggml.scores is missing", tn_gguf_path(v->g));
     TN_TRY(tn_gguf_bool(v->g, "tokenizer.ggml.add_space_prefix", true, &prefix, e));
-    tn_status st = tn_vocab_object(v, &vocab, e);
+    tn_status st = tn_gguf_vocab_object(v, &vocab, e);
     if (st == TN_OK) st = find_merges(v, vocab, &m, &n, e);
-    if (st == TN_OK) st = tn_vocab_post(v, true, &post, e);
+    if (st == TN_OK) st = tn_gguf_vocab_post(v, true, &post, e);
     if (st != TN_OK) {
         json_decref(vocab);
         tn_free(m);
@@ -119,7 +119,7 @@ tn_status tn_vocab_spm(const tn_vocab *v, json_t **out, tn_err *e) {
                               "ignore_merges", 0, "vocab", vocab, "merges", merges_json(v, m, n));
     tn_free(m);
     *out = json_pack("{s:s, s:n, s:n, s:o, s:o, s:n, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                     "added_tokens", tn_vocab_added(v), "normalizer", normalizer(prefix), "pre_tokenizer",
+                     "added_tokens", tn_gguf_vocab_added(v), "normalizer", normalizer(prefix), "pre_tokenizer",
                      "post_processor", post ? post : json_null(), "decoder", decoder(prefix), "model", model);
     return *out ? TN_OK : tn_fail(e, TN_NOMEM, "%s: out of memory", tn_gguf_path(v->g));
 }

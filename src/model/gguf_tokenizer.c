@@ -7,21 +7,21 @@
 
 /* ---------------- reading ---------------- */
 
-void tn_vocab_free(tn_vocab *v) {
+void tn_gguf_vocab_free(tn_gguf_vocab *v) {
     tn_free(v->token);
     tn_free(v->merge);
     tn_free(v->score);
     tn_free(v->type);
 }
 
-static tn_status token_id(const tn_gguf *g, const tn_vocab *v, const char *key, int64_t *id, tn_err *e) {
+static tn_status token_id(const tn_gguf *g, const tn_gguf_vocab *v, const char *key, int64_t *id, tn_err *e) {
     TN_TRY(tn_gguf_int(g, key, -1, id, e));
     if (*id < -1 || *id >= (int64_t)v->n)
         return tn_fail(e, TN_FORMAT, "%s: %s is %lld, but there are %zu tokens", tn_gguf_path(g), key, (long long)*id, v->n);
     return TN_OK;
 }
 
-static tn_status vocab_read(const tn_gguf *g, tn_vocab *v, tn_err *e) {
+static tn_status vocab_read(const tn_gguf *g, tn_gguf_vocab *v, tn_err *e) {
     size_t n;
     v->g = g;
     TN_TRY(tn_gguf_str(g, "tokenizer.ggml.model", &v->model, e));
@@ -44,7 +44,7 @@ bool tn_gstr_is(tn_gstr a, const char *z) { return a.p && a.n == strlen(z) && !m
 
 /* ---------------- parts shared with gguf_spm.c ---------------- */
 
-tn_status tn_vocab_object(const tn_vocab *v, json_t **out, tn_err *e) {
+tn_status tn_gguf_vocab_object(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
     json_t *o = json_object();
     *out = o;
     for (size_t i = 0; i < v->n; i++) {
@@ -58,7 +58,7 @@ tn_status tn_vocab_object(const tn_vocab *v, json_t **out, tn_err *e) {
     return TN_OK;
 }
 
-static json_t *added_token(const tn_vocab *v, size_t i, bool special) {
+static json_t *added_token(const tn_gguf_vocab *v, size_t i, bool special) {
     json_t *o = json_object();
     json_object_set_new(o, "id", json_integer((json_int_t)i));
     json_object_set_new(o, "content", json_stringn(v->token[i].p, v->token[i].n));
@@ -70,7 +70,7 @@ static json_t *added_token(const tn_vocab *v, size_t i, bool special) {
     return o;
 }
 
-json_t *tn_vocab_added(const tn_vocab *v) {
+json_t *tn_gguf_vocab_added(const tn_gguf_vocab *v) {
     json_t *a = json_array();
     for (size_t i = 0; v->type && i < v->n; i++) {
         int type = (int)v->type[i];
@@ -90,7 +90,7 @@ static json_t *special_item(const char *kind, tn_gstr id, int type) {
 }
 
 /* BOS before and EOS after a text, as tokenizer.ggml.add_bos_token and add_eos_token say. */
-tn_status tn_vocab_post(const tn_vocab *v, bool bos_default, json_t **out, tn_err *e) {
+tn_status tn_gguf_vocab_post(const tn_gguf_vocab *v, bool bos_default, json_t **out, tn_err *e) {
     bool bos, eos;
     *out = NULL;
     TN_TRY(tn_gguf_bool(v->g, "tokenizer.ggml.add_bos_token", bos_default, &bos, e));
@@ -141,7 +141,7 @@ static const tn_pre pres[] = {
     {"qwen2", false, CONTRACTIONS "\\p{N}" REST, true, false},
 };
 
-static tn_status find_pre(const tn_vocab *v, const tn_pre **out, tn_err *e) {
+static tn_status find_pre(const tn_gguf_vocab *v, const tn_pre **out, tn_err *e) {
     for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
         if (tn_gstr_is(v->pre, pres[i].name)) {
             *out = &pres[i];
@@ -167,7 +167,7 @@ static json_t *pre_tokenizer(const tn_pre *p) {
 }
 
 /* "left right": the pieces of a byte-level vocabulary hold no spaces. */
-static tn_status merges(const tn_vocab *v, json_t **out, tn_err *e) {
+static tn_status merges(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
     json_t *a = json_array();
     *out = a;
     for (size_t i = 0; i < v->n_merge; i++) {
@@ -187,13 +187,13 @@ static tn_status merges(const tn_vocab *v, json_t **out, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status bpe_tokenizer(const tn_vocab *v, json_t **out, tn_err *e) {
-    const tn_pre *p;
+static tn_status bpe_tokenizer(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
+    const tn_pre *p = NULL;
     json_t *vocab = NULL, *pairs = NULL, *post = NULL;
     TN_TRY(find_pre(v, &p, e));
-    tn_status st = tn_vocab_object(v, &vocab, e);
+    tn_status st = tn_gguf_vocab_object(v, &vocab, e);
     if (st == TN_OK) st = merges(v, &pairs, e);
-    if (st == TN_OK) st = tn_vocab_post(v, p->ignore_merges, &post, e); /* Llama 3 begins with BOS by default */
+    if (st == TN_OK) st = tn_gguf_vocab_post(v, p->ignore_merges, &post, e); /* Llama 3 begins with BOS by default */
     if (st != TN_OK) {
         json_decref(vocab);
         json_decref(pairs);
@@ -203,7 +203,7 @@ static tn_status bpe_tokenizer(const tn_vocab *v, json_t **out, tn_err *e) {
                               "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
                               "ignore_merges", p->ignore_merges, "vocab", vocab, "merges", pairs);
     *out = json_pack("{s:s, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                     "added_tokens", tn_vocab_added(v), "normalizer", p->nfc ? json_pack("{s:s}", "type", "NFC") : json_null(),
+                     "added_tokens", tn_gguf_vocab_added(v), "normalizer", p->nfc ? json_pack("{s:s}", "type", "NFC") : json_null(),
                      "pre_tokenizer", pre_tokenizer(p), "post_processor", post ? post : json_null(), "decoder",
                      byte_level(true, true), "model", model);
     return *out ? TN_OK : tn_fail(e, TN_NOMEM, "%s: out of memory", tn_gguf_path(v->g));
@@ -211,11 +211,11 @@ static tn_status bpe_tokenizer(const tn_vocab *v, json_t **out, tn_err *e) {
 
 /* ---------------- tokenizer_config.json ---------------- */
 
-static void set_token(json_t *o, const char *key, const tn_vocab *v, int64_t id) {
+static void set_token(json_t *o, const char *key, const tn_gguf_vocab *v, int64_t id) {
     if (id >= 0) json_object_set_new(o, key, json_stringn(v->token[id].p, v->token[id].n));
 }
 
-static tn_status config(const tn_vocab *v, json_t **out, tn_err *e) {
+static tn_status config(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
     char key[96];
     tn_gstr arch;
     int64_t context;
@@ -235,13 +235,13 @@ static tn_status config(const tn_vocab *v, json_t **out, tn_err *e) {
 }
 
 tn_status tn_gguf_tokenizer(const tn_gguf *g, json_t **tokenizer, json_t **conf, tn_err *e) {
-    tn_vocab v = {0};
+    tn_gguf_vocab v = {0};
     *tokenizer = *conf = NULL;
     tn_status st = vocab_read(g, &v, e);
     if (st == TN_OK && v.n == 0) goto done; /* the file has no tokenizer */
     if (st == TN_OK) {
         if (tn_gstr_is(v.model, "gpt2")) st = bpe_tokenizer(&v, tokenizer, e);
-        else if (tn_gstr_is(v.model, "llama")) st = tn_vocab_spm(&v, tokenizer, e);
+        else if (tn_gstr_is(v.model, "llama")) st = tn_gguf_vocab_spm(&v, tokenizer, e);
         else
             st = tn_fail(e, TN_UNSUPPORTED, "%s: a tokenizer of kind \"%.*s\" is not supported (gpt2 and llama are)",
                          tn_gguf_path(g), v.model.p ? (int)(v.model.n > 60 ? 60 : v.model.n) : 4,
@@ -253,6 +253,6 @@ tn_status tn_gguf_tokenizer(const tn_gguf *g, json_t **tokenizer, json_t **conf,
         *tokenizer = NULL;
     }
 done:
-    tn_vocab_free(&v);
+    tn_gguf_vocab_free(&v);
     return st;
 }

@@ -88,7 +88,7 @@ static uint32_t crc_of(const uint8_t *p, size_t n) { return (uint32_t)crc32_z(cr
 
 tn_status tn_zip_member(const uint8_t *p, size_t n_archive, const char *suffix, const char *where,
                         const uint8_t **data, size_t *n, void **owned, tn_err *e) {
-    tn_entry t;
+    tn_entry t = {0};
     *owned = NULL;
     TN_TRY(find_entry(p, n_archive, suffix, where, &t, e));
     TN_TRY(entry_data(p, n_archive, &t, where, data, e));
