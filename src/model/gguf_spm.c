@@ -1,8 +1,8 @@
 /* SentencePiece vocabulary with scores -> byte-fallback BPE of tokenizer.json.
  *
- * The merges are not stored: every split of a piece into two pieces is one, and merges are ranked by the
- * score of what they make, then by the lengths of their halves, all descending (transformers'
- * generate_merges).                                                                                  */
+ * The merges are not stored: every split of a piece into two pieces is one. They are ranked by the score of
+ * what they make, descending; those of one piece by the ids of their halves. That is how the published
+ * tokenizer.json of Llama 2 was made.                                                               */
 #include "model/gguf_vocab.h"
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 typedef struct tn_merge {
     double score;
     int32_t left, right;   /* ids */
-    int16_t n_left, n_right; /* lengths in characters */
     size_t order;          /* of generation: ties keep it */
 } tn_merge;
 
@@ -24,8 +23,6 @@ static int by_ids(const void *a, const void *b) {
 static int by_rank(const void *a, const void *b) {
     const tn_merge *x = a, *y = b;
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    if (x->n_left != y->n_left) return x->n_left > y->n_left ? -1 : 1;
-    if (x->n_right != y->n_right) return x->n_right > y->n_right ? -1 : 1;
     return x->order < y->order ? -1 : 1;
 }
 
@@ -37,11 +34,6 @@ static int64_t piece_id(const tn_gguf_vocab *v, const json_t *vocab, const char 
 }
 
 static bool starts_char(char c) { return ((unsigned char)c & 0xc0) != 0x80; }
-static int characters(const char *p, size_t n) {
-    int k = 0;
-    for (size_t i = 0; i < n; i++) k += starts_char(p[i]);
-    return k;
-}
 
 static tn_status find_merges(const tn_gguf_vocab *v, const json_t *vocab, tn_merge **out, size_t *n_out, tn_err *e) {
     tn_merge *m = NULL;
@@ -58,8 +50,7 @@ static tn_status find_merges(const tn_gguf_vocab *v, const json_t *vocab, tn_mer
                 tn_free(m);
                 return tn_fail(e, TN_NOMEM, "%s: out of memory", tn_gguf_path(v->g));
             }
-            m[n++] = (tn_merge){v->score[i], (int32_t)l, (int32_t)r, (int16_t)characters(t.p, k),
-                                (int16_t)characters(t.p + k, t.n - k), 0};
+            m[n++] = (tn_merge){v->score[i], (int32_t)l, (int32_t)r, 0};
         }
         if (n > first) qsort(m + first, n - first, sizeof *m, by_ids);
     }
