@@ -1,11 +1,12 @@
 /* Speed of the matrix products, beside the machine's own ceilings measured in the same run.
  *
  *   gemm_bench [--dtype f32|bf16] [--kernels NAME] [--threads N] [--op fwd|dx|dw|head|head-bwd|pack]
- *              [--m M,M,...] [--shape KxN,KxN,...] [--runs R] [--cpu-time]
+ *              [--m M,M,...] [--shape KxN,KxN,...] [--runs R] [--cpu-time] [--quick]
  *
  * One line a case: operation, shape, median, best and worst GFLOP/s of R runs of at least 20 ms each,
  * and the packed weight's bytes over the median time (the bound of small M). --cpu-time counts the
- * process's processor seconds over the threads in place of the clock, for busy machines.      */
+ * process's processor seconds over the threads in place of the clock, for busy machines; --quick leaves
+ * the ceilings out.                                                                          */
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/rng.h"
@@ -18,7 +19,7 @@
 typedef struct options {
     const char *dtype, *kernels, *op, *m, *shape;
     int threads, runs;
-    bool cpu_time;
+    bool cpu_time, quick;
 } options;
 static options opt = {.m = "1,4,16,64,256,1024",
                       .shape = "128x384,128x688,344x128,128x329,288x768,576x576,576x1536,1536x576,2048x2048,576x49152",
@@ -202,7 +203,7 @@ static int bench(const char *dtype, const char *op) {
         fprintf(stderr, "gemm_bench: %s\n", e.msg);
         return 1;
     }
-    machine_line(b);
+    if (!opt.quick) machine_line(b);
     char m[256], s[512], *mp, *sp;
     snprintf(s, sizeof s, "%s", opt.shape);
     for (char *shape = strtok_r(s, ",", &sp); shape; shape = strtok_r(NULL, ",", &sp)) {
@@ -222,10 +223,9 @@ static int bench(const char *dtype, const char *op) {
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(a, "--cpu-time")) {
-            opt.cpu_time = true;
-            continue;
-        }
+        if (!strcmp(a, "--cpu-time")) opt.cpu_time = true;
+        if (!strcmp(a, "--quick")) opt.quick = true;
+        if (!strcmp(a, "--cpu-time") || !strcmp(a, "--quick")) continue;
         if (!strcmp(a, "--dtype")) opt.dtype = v;
         else if (!strcmp(a, "--kernels")) opt.kernels = v;
         else if (!strcmp(a, "--op")) opt.op = v;

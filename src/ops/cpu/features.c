@@ -39,7 +39,7 @@ static tn_features detect(void) {
     bool tiles = has(d, 22) && has(d, 24); /* AMX-BF16, AMX-TILE */
     if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
         f.avx512bf16 = f.avx512 && has(a, 5);
-    f.amx = f.avx512 && tiles && (os & XCR0_AMX) == XCR0_AMX &&
+    f.amx = f.avx512bf16 && tiles && (os & XCR0_AMX) == XCR0_AMX &&
             syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
     return f;
 }

@@ -8,7 +8,7 @@ typedef struct tn_features {
     bool avx2;       /* AVX2, FMA, F16C */
     bool avx512;     /* F, BW, VL, DQ */
     bool avx512bf16; /* avx512 and VDPBF16PS */
-    bool amx;        /* avx512 and bf16 tiles, permission granted */
+    bool amx;        /* avx512bf16 and bf16 tiles, permission granted */
 } tn_features;
 
 tn_features tn_cpu_features(void); /* asks once */

@@ -42,7 +42,7 @@ void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows)
     l->blocks = (l->tiles + fit - 1) / fit;
     if (l->blocks < min_blocks) l->blocks = min_blocks < l->tiles ? min_blocks : l->tiles;
     int most = (l->tiles + l->blocks - 1) / l->blocks;
-    l->a_thread = l->direct ? 0 : (size_t)most * (size_t)g->mr * l->lda;
+    l->a_thread = l->direct ? 0 : ((size_t)most * (size_t)g->mr + 16) * l->lda;
 }
 
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded) {
@@ -53,7 +53,9 @@ const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool lo
     if (l->direct) return (p->packed_a ? p->packed_a : (const uint32_t *)p->a) + (size_t)r0 * l->lda;
     uint32_t *a = l->a + (size_t)thread * l->a_thread;
     if (loaded) return a;
-    if (p->a_cols) g->pack->a_cols(g->form, a, l->lda, p->a + r0, p->lda, r1 - r0, p->k, l->units);
+    /* transposes go by sixteens: a few rows of the next block cost less than an edge */
+    int by16 = (r1 - r0 + 15) / 16 * 16, cols = by16 < p->m - r0 ? by16 : p->m - r0;
+    if (p->a_cols) g->pack->a_cols(g->form, a, l->lda, p->a + r0, p->lda, cols, p->k, l->units);
     else g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, r1 - r0, p->k, l->units);
     for (int r = r1 - r0; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
     return a;
@@ -94,8 +96,8 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
 }
 
 size_t tn_product_scratch(const tn_product *p, int threads) {
-    size_t tile = tn_row_units(tn_units(p->kern, p->k)) * 4 * (size_t)p->kern->mr;
-    return (tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) * (size_t)threads;
+    size_t row = tn_row_units(tn_units(p->kern, p->k)) * 4, tile = row * (size_t)p->kern->mr;
+    return ((tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) + 16 * row) * (size_t)threads;
 }
 
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
@@ -109,15 +111,34 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
 
 /* --- panels of B --- */
 
+/* Panels from columns take a strip of the source's rows at a time, so that those are read whole. */
+#define STRIP_UNITS 64
+#define STRIP_PANELS 32
+
+static void pack_cols(const tn_packing *j, int units, int p0, int p1) {
+    const tn_kernel *g = j->kern;
+    int per = g->form == TN_FORM_BF16 ? 2 : 1;
+    for (int u = 0; u < units; u += STRIP_UNITS) {
+        int n_units = units - u < STRIP_UNITS ? units - u : STRIP_UNITS, k0 = u * per;
+        int k = j->k - k0 < n_units * per ? j->k - k0 : n_units * per;
+        for (int i = p0; i < p1; i++) {
+            int col = i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
+            uint32_t *at = j->dst + ((size_t)i * (size_t)units + (size_t)u) * TN_NR;
+            g->pack->b_cols(g->form, at, j->src + (size_t)k0 * j->lds + col, j->lds, n, k, n_units);
+        }
+    }
+}
+
 static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
     const tn_packing *j = ctx;
     const tn_kernel *g = j->kern;
-    int units = tn_units(g, j->k);
-    for (size_t i = begin; i < end; i++) {
-        int col = (int)i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
-        uint32_t *panel = j->dst + i * (size_t)units * TN_NR;
-        if (j->cols) g->pack->b_cols(g->form, panel, j->src + col, j->lds, n, j->k, units);
-        else g->pack->b_rows(g->form, panel, j->src + (size_t)col * j->lds, j->lds, n, j->k, units);
+    int units = tn_units(g, j->k), last = (int)end;
+    for (int i = (int)begin; j->cols && i < last; i += STRIP_PANELS)
+        pack_cols(j, units, i, i + STRIP_PANELS < last ? i + STRIP_PANELS : last);
+    for (int i = (int)begin; !j->cols && i < last; i++) {
+        int col = i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
+        g->pack->b_rows(g->form, j->dst + (size_t)i * (size_t)units * TN_NR, j->src + (size_t)col * j->lds, j->lds, n,
+                        j->k, units);
     }
 }
 

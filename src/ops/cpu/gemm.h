@@ -26,7 +26,8 @@
 typedef enum tn_form { TN_FORM_F32, TN_FORM_SWAP, TN_FORM_BF16 } tn_form;
 
 /* Conversions from float matrices to operands; `rows`, `cols` name the contiguous direction of the
- * source: rows: element (i, k) is src[i*lds + k]; cols: src[k*lds + i]. units includes padding. */
+ * source: rows: element (i, k) is src[i*lds + k]; cols: src[k*lds + i]. units includes padding. Rows of A
+ * are written up to a multiple of 16 units. */
 typedef struct tn_packer {
     void (*a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
     void (*a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
@@ -35,7 +36,7 @@ typedef struct tn_packer {
     /* y (m rows, n columns) from a tile c [m][TN_NR], with mode and bias as ops.h N2 */
     void (*finish)(tn_mode mode, float *y, size_t ldy, const float *c, const float *bias, int m, int n);
 } tn_packer;
-extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512;
+extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512, tn_pack_avx512bf16;
 
 typedef struct tn_cpu_mm {
     const char *name;    /* as in tn_backend.kernels */

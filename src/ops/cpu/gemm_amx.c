@@ -15,12 +15,14 @@
 #include "ops/cpu/softmodel.h"
 #define NAME "amx-model"
 #define KERNEL tn_kern_dot32_amx_model
-#define ISA(name) name##_portable
+#define PACKER tn_pack_portable
+#define HEAD tn_head_portable
 #else
 #include <immintrin.h>
 #define NAME "amx"
 #define KERNEL tn_kern_dot32_amx
-#define ISA(name) name##_avx512
+#define PACKER tn_pack_avx512bf16
+#define HEAD tn_head_avx512
 #define TILE_ZERO(t) _tile_zero(t)
 #define TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)
 #define TILE_STORE(t, p, stride) _tile_stored(t, p, stride)
@@ -95,7 +97,7 @@ static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t
 
 const tn_kernel KERNEL = {
     .name = NAME, .profile = "bf16-dot32", .form = TN_FORM_BF16, .pad = 16, .mr = 32, .grain = 16,
-    .tile = tile, .pack = &ISA(tn_pack), .head = &ISA(tn_head),
+    .tile = tile, .pack = &PACKER, .head = &HEAD,
 #ifndef TN_SOFT_AMX
     .begin = begin, .end = end,
 #endif

@@ -7,12 +7,14 @@
 #include "ops/cpu/softmodel.h"
 #define NAME "avx512bf16-model"
 #define KERNEL tn_kern_pair_avx512bf16_model
-#define ISA(name) name##_portable
+#define PACKER tn_pack_portable
+#define HEAD tn_head_portable
 #else
 #include <immintrin.h>
 #define NAME "avx512bf16"
 #define KERNEL tn_kern_pair_avx512bf16
-#define ISA(name) name##_avx512
+#define PACKER tn_pack_avx512bf16
+#define HEAD tn_head_avx512
 typedef __m512 acc16;
 typedef __m512i pairs16;
 #define ZERO() _mm512_setzero_ps()
@@ -56,4 +58,4 @@ static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t
 
 const tn_kernel KERNEL = {
     .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1,
-    .tile = tile, .pack = &ISA(tn_pack), .head = &ISA(tn_head)};
+    .tile = tile, .pack = &PACKER, .head = &HEAD};

@@ -4,9 +4,9 @@
 #include <stdint.h>
 #define PACK(name) name##_avx2
 
-static inline void transpose8(uint32_t *dst, size_t ldd, const uint32_t *src) {
+static inline void transpose8(uint32_t *dst, size_t ldd, const uint32_t *src, size_t lds) {
     __m256 r[8], t[8];
-    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps((const float *)src + 16 * i);
+    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps((const float *)src + i * lds);
     for (int i = 0; i < 8; i += 2) { /* pairs of rows */
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
@@ -23,9 +23,9 @@ static inline void transpose8(uint32_t *dst, size_t ldd, const uint32_t *src) {
     }
 }
 
-static inline void transpose16(uint32_t *dst, size_t ldd, const uint32_t *src) {
+static inline void transpose16(uint32_t *dst, size_t ldd, const uint32_t *src, size_t lds) {
     for (int i = 0; i < 16; i += 8)
-        for (int j = 0; j < 16; j += 8) transpose8(dst + (size_t)j * ldd + i, ldd, src + 16 * i + j);
+        for (int j = 0; j < 16; j += 8) transpose8(dst + (size_t)j * ldd + i, ldd, src + (size_t)i * lds + j, lds);
 }
 #define TRANSPOSE transpose16
 #include "ops/cpu/pack_body.h"

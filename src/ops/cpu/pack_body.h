@@ -1,6 +1,7 @@
-/* Packing of operands (forms and layouts: gemm.h), written once over two primitives that the
+/* Packing of operands (forms and layouts: gemm.h), written once over primitives that the
  * including file gives for its instruction set:
- *   TRANSPOSE(dst, ldd, src)   16 x 16 units: dst[j*ldd + i] = src[i*16 + j]
+ *   TRANSPOSE(dst, ldd, src, lds)   16 x 16 units: dst[j*ldd + i] = src[i*lds + j]
+ *   BF16_ALONG_K, BF16_ALONG_M      optional: 16 pairs from 32 floats of a row, or from 16 of two rows
  *   and its name suffix PACK(name).
  * Everything is done in blocks of 16 units; a short edge goes through a zeroed buffer.        */
 #include "ops/cpu/gemm.h"
@@ -13,6 +14,13 @@ static inline uint32_t bf16_of(uint32_t u) {
     return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : r;
 }
 
+#ifndef BF16_ALONG_K
+#define BF16_ALONG_K(dst, src) \
+    for (int i = 0; i < 16; i++) (dst)[i] = bf16_of((src)[2 * i]) | bf16_of((src)[2 * i + 1]) << 16
+#define BF16_ALONG_M(dst, p0, p1) \
+    for (int i = 0; i < 16; i++) (dst)[i] = bf16_of((p0)[i]) | bf16_of((p1)[i]) << 16
+#endif
+
 static inline int unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; }
 
 /* 16 units along k from 16 (or 32) floats. */
@@ -20,8 +28,7 @@ static inline void along_k(tn_form f, uint32_t *restrict dst, const uint32_t *re
     if (f == TN_FORM_F32) memcpy(dst, src, 64);
     else if (f == TN_FORM_SWAP)
         for (int i = 0; i < 16; i++) dst[i] = bf16_of(src[i ^ 1]) << 16;
-    else
-        for (int i = 0; i < 16; i++) dst[i] = bf16_of(src[2 * i]) | bf16_of(src[2 * i + 1]) << 16;
+    else BF16_ALONG_K(dst, src);
 }
 
 /* 16 units along k of one row, of which k floats from k0 on exist. */
@@ -36,23 +43,24 @@ static inline void row_units(tn_form f, uint32_t *dst, const float *row, int k0,
     along_k(f, dst, part);
 }
 
-/* 16 units across the rows, for unit u of k: src[k*lds + i], i < n <= 16. */
-static inline void across(tn_form f, uint32_t *restrict dst, const float *src, size_t lds, int n, int u, int k) {
-    uint32_t lo[16] = {0}, hi[16] = {0};
-    int k0 = f == TN_FORM_BF16 ? 2 * u : f == TN_FORM_SWAP ? (u ^ 1) : u;
-    const uint32_t *s = (const uint32_t *)src + (size_t)k0 * lds;
-    const uint32_t *p0 = lo, *p1 = hi;
-    if (k0 < k && n == 16) p0 = s;
-    else if (k0 < k) memcpy(lo, s, (size_t)n * 4);
-    if (f == TN_FORM_BF16 && k0 + 1 < k) {
-        if (n == 16) p1 = s + lds;
-        else memcpy(hi, s + lds, (size_t)n * 4);
-    }
+/* The first k of unit u. */
+static inline int unit_first(tn_form f, int u) { return f == TN_FORM_BF16 ? 2 * u : f == TN_FORM_SWAP ? u ^ 1 : u; }
+
+/* 16 units across the rows from 16 floats of one k, or of two. */
+static inline void along_m(tn_form f, uint32_t *restrict dst, const uint32_t *restrict p0, const uint32_t *restrict p1) {
     if (f == TN_FORM_F32) memcpy(dst, p0, 64);
     else if (f == TN_FORM_SWAP)
         for (int i = 0; i < 16; i++) dst[i] = bf16_of(p0[i]) << 16;
-    else
-        for (int i = 0; i < 16; i++) dst[i] = bf16_of(p0[i]) | bf16_of(p1[i]) << 16;
+    else BF16_ALONG_M(dst, p0, p1);
+}
+
+/* The same of unit u from src[k*lds + i], of which i < n <= 16 and the first k exist. */
+static void along_m_edge(tn_form f, uint32_t *dst, const float *src, size_t lds, int n, int u, int k) {
+    uint32_t part[2][16] = {{0}};
+    int k0 = unit_first(f, u);
+    for (int j = 0; j < unit_k(f); j++)
+        if (k0 + j < k) memcpy(part[j], src + (size_t)(k0 + j) * lds, (size_t)n * 4);
+    along_m(f, dst, part[0], part[1]);
 }
 
 static void PACK(a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
@@ -61,43 +69,69 @@ static void PACK(a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src,
             row_units(f, dst + (size_t)i * lda + u, src + (size_t)i * lds, u * unit_k(f), k);
 }
 
-static void PACK(a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
+/* 16 units of k from unit u for 16 rows of A from row i of `src`: transposed into dst. */
+static inline void block_cols(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int u) {
+    const uint32_t *s = (const uint32_t *)src;
+    if (f == TN_FORM_F32) {
+        TRANSPOSE(dst, lda, s + (size_t)u * lds, lds);
+        return;
+    }
+    _Alignas(64) uint32_t t[256];
+    for (int v = 0; v < 16; v++) {
+        const uint32_t *p = s + (size_t)unit_first(f, u + v) * lds;
+        along_m(f, t + 16 * v, p, f == TN_FORM_BF16 ? p + lds : p);
+    }
+    TRANSPOSE(dst, lda, t, 16);
+}
+
+static void block_cols_edge(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int n, int u, int k) {
     _Alignas(64) uint32_t t[256], o[256];
-    for (int u = 0; u < units; u += 16)
+    for (int v = 0; v < 16; v++) along_m_edge(f, t + 16 * v, src, lds, n, u + v, k);
+    TRANSPOSE(o, 16, t, 16);
+    for (int r = 0; r < n; r++) memcpy(dst + (size_t)r * lda, o + 16 * r, 64);
+}
+
+static void PACK(a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
+    int step = 16 * unit_k(f);
+    for (int u = 0; u < units; u += 16) {
+        int k0 = u * unit_k(f);
+        for (int j = k0 + step; j < k0 + 2 * step && j < k; j++) /* rows of the next round: far apart in memory */
+            for (int i = 0; i < m; i += 16) __builtin_prefetch(src + (size_t)j * lds + i);
         for (int i = 0; i < m; i += 16) {
-            int n = m - i < 16 ? m - i : 16;
-            for (int v = 0; v < 16; v++) across(f, t + 16 * v, src + i, lds, n, u + v, k);
-            if (n == 16) TRANSPOSE(dst + (size_t)i * lda + u, lda, t);
-            else {
-                TRANSPOSE(o, 16, t);
-                for (int r = 0; r < n; r++) memcpy(dst + (size_t)(i + r) * lda + u, o + 16 * r, 64);
-            }
+            uint32_t *to = dst + (size_t)i * lda + u;
+            if (m - i >= 16 && k - k0 >= step) block_cols(f, to, lda, src + i, lds, u);
+            else block_cols_edge(f, to, lda, src + i, lds, m - i < 16 ? m - i : 16, u, k);
         }
+    }
 }
 
 static void PACK(b_rows)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units) {
     _Alignas(64) uint32_t t[256], o[256];
     for (int u = 0; u < units; u += 16)
         for (int i = 0; i < TN_NR; i += 16) {
-            for (int r = 0; r < 16; r++)
+            for (int r = 0; r < 16; r++) {
                 if (i + r < n) row_units(f, t + 16 * r, src + (size_t)(i + r) * lds, u * unit_k(f), k);
                 else memset(t + 16 * r, 0, 64);
+            }
             uint32_t *to = panel + (size_t)u * TN_NR + i;
             int left = units - u;
-            if (left >= 16) TRANSPOSE(to, TN_NR, t);
+            if (left >= 16) TRANSPOSE(to, TN_NR, t, 16);
             else {
-                TRANSPOSE(o, 16, t);
+                TRANSPOSE(o, 16, t, 16);
                 for (int v = 0; v < left; v++) memcpy(to + (size_t)v * TN_NR, o + 16 * v, 64);
             }
         }
 }
 
 static void PACK(b_cols)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units) {
-    for (int u = 0; u < units; u++)
-        for (int i = 0; i < TN_NR; i += 16) {
-            int some = n - i < 0 ? 0 : n - i < 16 ? n - i : 16;
-            across(f, panel + (size_t)u * TN_NR + i, src + i, lds, some, u, k);
-        }
+    for (int u = 0; u < units; u++) {
+        int k0 = unit_first(f, u);
+        const uint32_t *p = (const uint32_t *)src + (size_t)k0 * lds, *q = f == TN_FORM_BF16 ? p + lds : p;
+        uint32_t *to = panel + (size_t)u * TN_NR;
+        for (int i = 0; i < TN_NR; i += 16)
+            if (n - i >= 16 && k0 + unit_k(f) <= k) along_m(f, to + i, p + i, q + i);
+            else along_m_edge(f, to + i, src + i, lds, n - i < 0 ? 0 : n - i < 16 ? n - i : 16, u, k);
+    }
 }
 
 static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, const float *bias, int m, int n) {
