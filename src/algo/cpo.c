@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_cpo_opt, f)
-static const tn_opt_row cpo_rows[] = {
+const tn_opt_row tn_cpo_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
      "Scale of the log-probabilities (2 to 10 for simpo)."},
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "sigmoid", "sigmoid|hinge|ipo|simpo", 0, 0, NULL,
@@ -30,12 +30,12 @@ static const tn_opt_row cpo_rows[] = {
      "AlphaPO's reward shape; 0 is the plain log-probability."},
     TN_OPT_LAST,
 };
-static const tn_opt_row orpo_rows[] = {
+const tn_opt_row tn_orpo_rows[] = {
     {"beta", TN_OPT_REAL, offsetof(tn_orpo_opt, beta), "0.1", NULL, 0, 1e9, "lambda orpo-lambda",
      "X", "Weight of the odds-ratio term."},
     TN_OPT_LAST,
 };
-static const tn_opt_row slic_rows[] = {
+const tn_opt_row tn_slic_rows[] = {
     {"delta", TN_OPT_REAL, offsetof(tn_slic_opt, delta), "1", NULL, 0, 1e9, NULL, "X",
      "Margin wanted between the log-probabilities."},
     {"lambda", TN_OPT_REAL, offsetof(tn_slic_opt, lambda), "0.1", NULL, 0, 1e9, NULL, "X",
@@ -175,7 +175,7 @@ const tn_algo tn_algo_cpo = {
     .summary = "contrastive preference optimisation without a reference (CPO, SimPO)",
     .coupling = TN_COUPLE_PAIR,
     .needs = NEEDS,
-    .options = cpo_rows,
+    .options = tn_cpo_rows,
     .opt_size = sizeof(tn_cpo_opt),
     .step = cpo_step,
 };
@@ -184,7 +184,7 @@ const tn_algo tn_algo_orpo = {
     .summary = "supervised fine-tuning with an odds-ratio penalty",
     .coupling = TN_COUPLE_PAIR,
     .needs = NEEDS,
-    .options = orpo_rows,
+    .options = tn_orpo_rows,
     .opt_size = sizeof(tn_orpo_opt),
     .step = orpo_step,
 };
@@ -193,7 +193,7 @@ const tn_algo tn_algo_slic = {
     .summary = "hinge on sequence log-probabilities (SLiC-HF)",
     .coupling = TN_COUPLE_PAIR,
     .needs = NEEDS,
-    .options = slic_rows,
+    .options = tn_slic_rows,
     .opt_size = sizeof(tn_slic_opt),
     .step = slic_step,
 };

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_grpo_opt, f)
-static const tn_opt_row rows[] = {
+const tn_opt_row tn_grpo_rows[] = {
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "dapo", "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo",
      0, 0, NULL, NULL,
      "Token term and what it is averaged over: all tokens (dapo, bnpo), responses (grpo), a "
@@ -168,7 +168,7 @@ const tn_algo tn_algo_grpo = {
     .summary = "critic-free clipped policy losses (GRPO, DAPO, Dr. GRPO, GSPO, CISPO, SAPO)",
     .coupling = TN_COUPLE_SEQUENCE,
     .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
-    .options = rows,
+    .options = tn_grpo_rows,
     .opt_size = sizeof(tn_grpo_opt),
     .step = step,
     .more_needs = more_needs,

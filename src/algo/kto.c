@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_kto_opt, f)
-static const tn_opt_row rows[] = {
+const tn_opt_row tn_kto_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
      "Strength of the pull to the reference: larger stays closer."},
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "kto", "kto|apo_zero_unpaired|bco", 0, 0, NULL,
@@ -91,7 +91,7 @@ const tn_algo tn_algo_kto = {
     .summary = "preference losses on single labelled responses (KTO, BCO)",
     .coupling = TN_COUPLE_SEQUENCE,
     .needs = TN_NEED_LOGP | TN_NEED_REF_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS,
-    .options = rows,
+    .options = tn_kto_rows,
     .opt_size = sizeof(tn_kto_opt),
     .step = step,
 };

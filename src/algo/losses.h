@@ -1,7 +1,11 @@
-/* Option structs of the losses; the rows that fill them stand in the loss's own file. */
+/* Option structs of the losses, and the rows that fill them (defined in the loss's own file). */
 #ifndef TN_ALGO_LOSSES_H
 #define TN_ALGO_LOSSES_H
 #include "algo/algo.h"
+
+extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_kto_rows[], tn_cpo_rows[],
+    tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
+    tn_rloo_rows[];
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -27,8 +31,6 @@ typedef struct tn_dpo_opt {
     bool weighting, weighting_clip;
     double margin_scale, bco_delta, discopop_tau, dpop_lambda, length_alpha;
 } tn_dpo_opt;
-
-extern const tn_opt_row tn_dpo_rows[]; /* shared by dpo and dpo-aot */
 
 typedef struct tn_kto_opt {
     double beta, desirable, undesirable;

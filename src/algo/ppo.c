@@ -13,7 +13,7 @@
 #include <math.h>
 
 #define AT(f) offsetof(tn_ppo_policy_opt, f)
-static const tn_opt_row policy_rows[] = {
+const tn_opt_row tn_ppo_policy_rows[] = {
     {"cliprange", TN_OPT_REAL, AT(clip), "0.2", NULL, 0, 1, "clip epsilon", "X",
      "The policy ratio's gain is cut outside [1 - X, 1 + X]."},
     {"cliprange-high", TN_OPT_REAL, AT(clip_high), NULL, NULL, 0, 1e9, "clip-high epsilon-high",
@@ -28,7 +28,7 @@ static const tn_opt_row policy_rows[] = {
 };
 #undef AT
 #define AT(f) offsetof(tn_ppo_value_opt, f)
-static const tn_opt_row value_rows[] = {
+const tn_opt_row tn_ppo_value_rows[] = {
     {"cliprange-value", TN_OPT_REAL, AT(clip), "0.2", NULL, 0, 1e9, "clip-value", "X",
      "Value predictions are held within X of those of the rollout; 0 is off."},
     {"vf-coef", TN_OPT_REAL, AT(coef), "0.1", NULL, 0, 1e9, NULL, "X", "Weight of the value loss."},
@@ -131,11 +131,11 @@ static unsigned policy_more_needs(const void *opt) {
 const tn_algo tn_algo_ppo_policy = {
     .name = "ppo-policy", .summary = "clipped policy loss of PPO",
     .coupling = TN_COUPLE_TOKEN, .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
-    .options = policy_rows, .opt_size = sizeof(tn_ppo_policy_opt), .step = policy_step,
+    .options = tn_ppo_policy_rows, .opt_size = sizeof(tn_ppo_policy_opt), .step = policy_step,
     .more_needs = policy_more_needs,
 };
 const tn_algo tn_algo_ppo_value = {
     .name = "ppo-value", .summary = "clipped value loss of PPO",
     .coupling = TN_COUPLE_TOKEN, .needs = TN_NEED_VALUE,
-    .options = value_rows, .opt_size = sizeof(tn_ppo_value_opt), .step = value_step,
+    .options = tn_ppo_value_rows, .opt_size = sizeof(tn_ppo_value_opt), .step = value_step,
 };

@@ -12,7 +12,7 @@
 
 #define AT(f) offsetof(tn_rloo_opt, f)
 static const tn_opt_row no_rows[] = {TN_OPT_LAST};
-static const tn_opt_row rloo_rows[] = {
+const tn_opt_row tn_rloo_rows[] = {
     {"epsilon", TN_OPT_REAL, AT(epsilon), "0.2", NULL, 0, 1, "cliprange", "X",
      "The response ratio's gain is cut outside [1 - X, 1 + X]."},
     {"epsilon-high", TN_OPT_REAL, AT(epsilon_high), NULL, NULL, 0, 1e9, "cliprange-high", "X",
@@ -71,5 +71,5 @@ const tn_algo tn_algo_reinforce = {
 const tn_algo tn_algo_rloo = {
     .name = "rloo", .summary = "clipped policy gradient on whole responses (RLOO)",
     .coupling = TN_COUPLE_SEQUENCE, .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
-    .options = rloo_rows, .opt_size = sizeof(tn_rloo_opt), .step = rloo_step,
+    .options = tn_rloo_rows, .opt_size = sizeof(tn_rloo_opt), .step = rloo_step,
 };

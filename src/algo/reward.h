@@ -3,7 +3,6 @@
 #define TN_ALGO_REWARD_H
 #include "algo/losses.h"
 
-extern const tn_opt_row tn_reward_rows[];
 tn_status tn_reward_opt_check(const tn_reward_opt *o, const char *who, tn_err *e);
 void tn_reward_score_metrics(double score, tn_metrics *m);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_sft_opt, f)
-static const tn_opt_row rows[] = {
+const tn_opt_row tn_sft_rows[] = {
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "nll", "nll|dft|chunked_nll", 0, 0, NULL, NULL,
      "nll: negative log-likelihood; dft: the same, each token weighted by its own probability."},
     {"loss-reduction", TN_OPT_CHOICE, AT(reduction), "token_mean", "token_mean|sequence_mean", 0, 0,
@@ -49,5 +49,5 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
 const tn_algo tn_algo_sft = {
     .name = "sft", .summary = "supervised fine-tuning on demonstrations",
     .coupling = TN_COUPLE_TOKEN, .needs = TN_NEED_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS,
-    .options = rows, .opt_size = sizeof(tn_sft_opt), .step = step,
+    .options = tn_sft_rows, .opt_size = sizeof(tn_sft_opt), .step = step,
 };

@@ -172,12 +172,22 @@ static const char *json_text(tn_opts *o, const json_t *x) {
     return tn_arena_strdup(o->arena, json_string_value(x));
 }
 
+/* An item of a list may also be a number, written as the shortest text that reads back. */
+static const char *json_item(tn_opts *o, const json_t *x) {
+    if (!json_is_real(x)) return json_text(o, x);
+    tn_str t = TN_STR_INIT;
+    tn_str_add_f64(&t, json_real_value(x));
+    const char *s = t.oom ? NULL : tn_arena_strdup(o->arena, t.s);
+    tn_str_free(&t);
+    return s;
+}
+
 static tn_status set_json_list(tn_opts *o, opt_value *v, const json_t *x, const char *where, tn_err *e) {
     size_t n = json_array_size(x);
     const char **items = tn_arena_zalloc(o->arena, n + 1, sizeof *items);
     if (!items) return no_memory(e);
     for (size_t i = 0; i < n; i++)
-        if (!(items[i] = json_text(o, json_array_get(x, i)))) return bad_json(v, json_array_get(x, i), where, e);
+        if (!(items[i] = json_item(o, json_array_get(x, i)))) return bad_json(v, json_array_get(x, i), where, e);
     return tn_conf_set_list(o, v, items, (int)n, false, e);
 }
 

@@ -268,6 +268,12 @@ tn_dpo_opt dpo_defaults(void) {
 }
 tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20}; }
 tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1}; }
+tn_score_opt score_defaults(void) { return (tn_score_opt){false, 0, NAN, "subtract"}; }
+tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
+tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
+tn_grpo_opt grpo_defaults(void) {
+    return (tn_grpo_opt){"dapo", "token", 0.2, NAN, NAN, 0, 0, 512, 1, 1.05, 20};
+}
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 
 /* case_softmax(z / tau): log-probabilities into lp, entropy returned. */

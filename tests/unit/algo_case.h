@@ -71,6 +71,10 @@ tn_dpo_opt dpo_defaults(void);
 tn_ppo_policy_opt policy_defaults(void);
 tn_ppo_value_opt value_defaults(void);
 tn_rl_opt rl_defaults(void);
+tn_score_opt score_defaults(void);
+tn_kto_opt kto_defaults(void);
+tn_cpo_opt cpo_defaults(void);
+tn_grpo_opt grpo_defaults(void);
 
 /* A problem whose sequences are given by off, one call the whole batch; no pairs or groups yet. */
 problem *case_fresh(int n_seq, const int *off);

@@ -158,9 +158,6 @@ static void aot_paired(kase *k) { aot(k, "aot"); }
 static void aot_unpaired(kase *k) { aot(k, "aot_unpaired"); }
 
 /* Group methods. */
-static tn_grpo_opt grpo_defaults(void) {
-    return (tn_grpo_opt){"dapo", "token", 0.2, NAN, NAN, 0, 0, 512, 1, 1.05, 20};
-}
 static void advantages(kase *k, tn_baseline kind, problem *p, const vec *reward, double eps) {
     int group[] = {0, reward->n};
     double a[32];

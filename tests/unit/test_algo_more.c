@@ -91,9 +91,13 @@ TEST(algo_gradients_aot) {
         P.x.total.pair = 1;
         P.x.p_chosen = P.x.margin = NULL;
         double alone = problem_loss(&P, &tn_algo_dpo_aot, &o), g0 = P.g_logp[0];
+        tn_metrics aot = P.m;
         o.loss_type = (tn_opt_list){sigmoid, 1};
         CHECK_NEAR(problem_loss(&P, &tn_algo_dpo, &o), alone, 1e-14, 0);
         CHECK_NEAR(P.g_logp[0], g0, 1e-13, 0);
+        CHECK(aot.n == 6);
+        for (int m = 0; m < aot.n; m++)
+            CHECK_NEAR(tn_metrics_get(&aot, m), tn_metrics_find(&P.m, aot.v[m].name), 1e-13, 0);
         CHECK_FAIL(tn_algo_dpo_aot.step(&o, &P.x, &P.g, &P.m, e), TN_ARG,
                    "aot or aot_unpaired alone");
         o.loss_type = (tn_opt_list){types + i, 1};
@@ -181,6 +185,60 @@ TEST(algo_grpo_is_ppo) {
     }
 }
 
+/* Reducers and clip fractions by hand: two responses of 1 and 3 tokens in a batch of 10 responses
+ * and 40 tokens, ratios e^0.5 (A = 1), 1, e^-0.5 (A = -1), e^-0.5 (A = 1). */
+TEST(algo_grpo_by_hand) {
+    static const char *const types[] = {"dapo", "bnpo", "grpo", "dr_grpo", "luspo"};
+    const double w[5][2] = {{1. / 40, 1. / 40}, {1. / 40, 1. / 40}, {1. / 10, 1. / 30},
+                            {1. / 120, 1. / 120}, {1. / 10, 1. / 10}};
+    const double d[] = {0.5, 0, -0.5, -0.5}, adv[] = {1, 1, -1, 1};
+    const int off[] = {0, 1, 4};
+    problem *p = case_fresh(2, off);
+    for (int t = 0; t < 4; t++) p->old_logp[t] = p->logp[t] - d[t], p->advantage[t] = adv[t];
+    p->x.total.tok = 40, p->x.total.seq = 10;
+    for (int i = 0; i < 5; i++) {
+        tn_grpo_opt o = grpo_defaults();
+        o.loss_type = types[i];
+        o.max_completion = 12;
+        CHECK_NEAR(problem_loss(p, &tn_algo_grpo, &o),
+                   -w[i][0] * 1.2 + w[i][1] * (-1 + 0.8 - exp(-0.5)), 1e-13, 0);
+        CHECK(p->g_logp[0] == 0 && p->g_logp[2] == 0);
+        CHECK_NEAR(p->g_logp[3], -w[i][1] * exp(-0.5), 1e-13, 0);
+        CHECK_NEAR(tn_metrics_find(&p->m, "clip_ratio/high_mean"), 0.25, 1e-15, 0);
+        CHECK_NEAR(tn_metrics_find(&p->m, "clip_ratio/low_mean"), 0.25, 1e-15, 0);
+        CHECK_NEAR(tn_metrics_find(&p->m, "clip_ratio/region_mean"), 0.5, 1e-15, 0);
+        CHECK(tn_metrics_find(&p->m, "clip_ratio/low_min") == 0);
+        CHECK(tn_metrics_find(&p->m, "clip_ratio/high_max") == 1);
+    }
+    /* the KL is a mean over tokens */
+    tn_grpo_opt with_kl = grpo_defaults();
+    with_kl.beta = 0.1;
+    double kl = 0;
+    for (int t = 0; t < 4; t++) kl += tn_kl_value(TN_KL_K3, p->logp[t], p->ref_logp[t]) / 4;
+    problem_loss(p, &tn_algo_grpo, &with_kl);
+    CHECK_NEAR(tn_metrics_find(&p->m, "kl"), kl, 1e-13, 0);
+    /* sapo at ratio 1: half the height of the sigmoid, -2 A / tau */
+    tn_grpo_opt sapo = grpo_defaults();
+    sapo.loss_type = "sapo";
+    memcpy(p->old_logp, p->logp, sizeof p->old_logp);
+    CHECK_NEAR(problem_loss(p, &tn_algo_grpo, &sapo),
+               (-2 + (-2 + 2 / 1.05 - 2) / 3) / 10, 1e-13, 0);
+    for (int t = 0; t < 4; t++) p->old_logp[t] = p->logp[t] - d[t];
+    /* at sequence level both fractions count responses: e^0.5 and e^-(1/3) with A = 1 */
+    tn_grpo_opt o = grpo_defaults();
+    o.level = "sequence";
+    problem_loss(p, &tn_algo_grpo, &o);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/high_mean") == 0.5);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/low_mean") == 0);
+    /* rloo: e^0.5 with A = 1 is clipped, e^-1 with A = -1 too */
+    tn_rloo_opt r = {0.2, NAN};
+    p->advantage[1] = -1;
+    CHECK_NEAR(problem_loss(p, &tn_algo_rloo, &r), (-1.2 + 0.8) / 10, 1e-13, 0);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/high_mean") == 0.5);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/low_mean") == 0.5);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/region_mean") == 1);
+}
+
 TEST(algo_gradients_reinforce) {
     tn_rloo_opt o = {0.2, NAN};
     const double bends[] = {log(0.8), log(1.2)};
@@ -227,6 +285,11 @@ TEST(algo_group_advantages) {
                "none of 2");
     CHECK_FAIL(tn_group_advantages(TN_BASE_GROUP_MEAN, r, 1, single, 1, 0, a, NULL, e), TN_ARG,
                "1 member");
+    /* a flat group after others: the test of equality looks at its own members */
+    const double later[] = {1, 2, 3, 0.1, 0.1, 0.1};
+    const int halves[] = {0, 3, 6};
+    CHECK_OK(tn_group_advantages(TN_BASE_GROUP_ZSCORE, later, 2, halves, 1, 1e-4, a, NULL, e));
+    CHECK(a[0] < -0.9 && a[2] > 0.9 && a[3] == 0 && a[5] == 0);
     double adv[] = {1, 2, 6};
     CHECK_OK(tn_advantages_normalise(adv, 3, 1, 0, e));
     CHECK_NEAR(adv[2], 3 / sqrt(7), 1e-14, 0);
@@ -242,7 +305,7 @@ TEST(algo_selection) {
     CHECK(order[0] == 1 && order[1] == 2 && order[2] == 0 && order[3] == 4);
     CHECK_FAIL(tn_top(r, 5, 6, order, e), TN_ARG, "6 of 5");
     CHECK_FAIL(tn_top(bad, 2, 1, order, e), TN_NUMERIC, "reward 1");
-    CHECK(!tn_best_worst(same, 2, &best, &worst));
+    CHECK(!tn_best_worst(same, 2, &best, &worst) && best == 0 && worst == 0);
     CHECK_FAIL(tn_bon_estimate(r, v, 5, 6, &out, e), TN_ARG, "n is 6");
     CHECK_FAIL(tn_bon_estimate(r, v, 5, 0, &out, e), TN_ARG, "n is 0");
     /* n = 2 of 5 by enumeration; ties by index */
