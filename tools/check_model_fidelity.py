@@ -75,6 +75,15 @@ def norm_error(got, want):
     return float(d / n) if n > 0 else float(d > 1e-12)
 
 
+def hidden_error(model, rows, layer, got):
+    worst = 0
+    for i, r in enumerate(rows):
+        with torch.no_grad():
+            out = model(input_ids=torch.tensor([r]), use_cache=False, output_hidden_states=True)
+        worst = max(worst, norm_error(got["row.%d" % i], out.hidden_states[layer][0]))
+    return worst
+
+
 def compare(logits, grads, out):
     z = max(spread_error(logits["row.%d" % i], w) for i, w in enumerate(out[0]))
     names = {n: norm_error(grads[n].reshape(w.shape), w) for n, w in out[2].items() if n in grads}
@@ -97,10 +106,12 @@ def one(args, rng, where):
     with open(where + "/rows.jsonl", "w") as f:
         for r in rows:
             f.write(json.dumps({"ids": r}) + "\n")
+    layer = rng.randrange(spec["num_hidden_layers"] + 1)
     p = subprocess.run([args.tenet, "score", "--model", where, "--input", where + "/rows.jsonl", "--out",
                         where + "/out.jsonl", "--dtype", "float32", "--backend", args.backend, "--logits",
                         where + "/z.safetensors", "--grads", where + "/g.safetensors", "--batch-size",
-                        str(rng.choice([1, 2, 64]))], capture_output=True, text=True)
+                        str(rng.choice([1, 2, 64])), "--hidden", str(layer), where + "/h.safetensors"],
+                       capture_output=True, text=True)
     if p.returncode:
         return spec, "refused: " + p.stderr.strip()
     logits, grads = load_file(where + "/z.safetensors"), load_file(where + "/g.safetensors")
@@ -109,14 +120,17 @@ def one(args, rng, where):
     scored = [json.loads(line) for line in open(where + "/out.jsonl")]
     nll = -sum(r["sum"] for r in scored) / sum(len(r) - 1 for r in rows)
     loss = abs(nll - f32[1]) / abs(f32[1])
-    verdict = "ok" if z <= 2e-5 and g <= 5e-5 and loss <= 1e-6 and not missing else "DIFFERS"
+    hidden = hidden_error(model, rows, layer, load_file(where + "/h.safetensors"))
+    good = z <= 2e-5 and g <= 5e-5 and loss <= 1e-6 and hidden <= 2e-5 and not missing
+    verdict = "ok" if good else "DIFFERS"
     if verdict != "ok":
         f64 = forward_backward(model.double(), rows)
         z2, g2, name2, _ = compare(logits, grads, f64)
         z3 = max(spread_error(a, b) for a, b in zip(f32[0], f64[0]))
         g3 = max(norm_error(f32[2][n], f64[2][n]) for n in f64[2])
         verdict += " (to double: %.1e %.1e %s; transformers to its double: %.1e %.1e)" % (z2, g2, name2, z3, g3)
-    return spec, "%s logits %.1e grads %.1e (%s) loss %.1e %s" % (verdict, z, g, name, loss, missing or "")
+    return spec, "%s logits %.1e grads %.1e (%s) loss %.1e hidden[%d] %.1e %s" % (
+        verdict, z, g, name, loss, layer, hidden, missing or "")
 
 
 def main():

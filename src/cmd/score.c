@@ -1,5 +1,7 @@
 /* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden states and
  * the gradient of the mean negative log-likelihood. */
+#include "base/log.h"
+#include "base/signals.h"
 #include "conf/conf.h"
 #include "data/rows.h"
 #include "model/params.h"
@@ -28,8 +30,8 @@ static const tn_opt_row score_rows[] = {
      .help = "Write the gradient of the mean negative log-likelihood over all scored tokens of all rows, under the "
              "tensors' Hugging Face names, to this safetensors file."},
     {.name = "hidden", .type = TN_OPT_LIST, .offset = AT(hidden), .metavar = "LAYER FILE",
-     .help = "Write the hidden states after layer LAYER (0: embeddings; layers + 1: after the final norm) of row K as "
-             "tensor row.K [tokens, hidden] to this safetensors file."},
+     .help = "Write the hidden states of row K as tensor row.K [tokens, hidden] to this safetensors file. LAYER as in "
+             "transformers: 0 the embeddings, k after layer k, the last layer's after the final norm."},
     {.name = "dtype", .type = TN_OPT_CHOICE, .offset = AT(dtype), .def = "bfloat16", .choices = "bfloat16|float32",
      .synonyms = "torch-dtype", .help = "Type of the operands of matrix products; everything else is float32."},
     {.name = "backend", .type = TN_OPT_CHOICE, .offset = AT(backend), .def = "cpu", .choices = "cpu|ref",
@@ -101,9 +103,10 @@ static tn_status open_model(score_job *j, tn_err *e) {
         return tn_fail(e, TN_ARG, "--grads is the gradient of the log-likelihood and %s is a reward model", o->model);
     if (o->logits && is_reward(j))
         return tn_fail(e, TN_ARG, "--logits needs a language model and %s is a reward model", o->model);
-    if (o->hidden.n && (j->hidden_layer < 0 || j->hidden_layer > j->model->desc.layers + 1))
-        return tn_fail(e, TN_ARG, "--hidden %d: the model has hidden states 0 to %d", j->hidden_layer,
-                       j->model->desc.layers + 1);
+    int L = j->model->desc.layers;
+    if (o->hidden.n && (j->hidden_layer < 0 || j->hidden_layer > L))
+        return tn_fail(e, TN_ARG, "--hidden %d: the model has hidden states 0 to %d", j->hidden_layer, L);
+    if (j->hidden_layer == L) j->hidden_layer = L + 1; /* after the final norm */
     if (o->grads) TN_TRY(tn_model_trainable(j->model, e));
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, o->model, "tokenizer.json");
@@ -374,6 +377,23 @@ static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) 
     return tn_backward(j->run, j->model, &j->forest, e);
 }
 
+static tn_status score_batches(score_job *j, tn_err *e) {
+    tn_status st = TN_OK;
+    double start = tn_now(), done = 0;
+    tn_progress p;
+    tn_progress_begin(&p, "score", "rows", (long)j->n_row, 0);
+    for (size_t i = 0, end; i < j->n_row && st == TN_OK; i = end) {
+        int tokens;
+        end = batch_end(j, i, &tokens);
+        if (tn_stop_requested()) st = tn_fail(e, TN_INTERRUPTED, "stopped after %zu of %zu rows", i, j->n_row);
+        else st = score_batch(j, i, end, e);
+        done += tokens;
+        tn_progress_update(&p, (long)end, "%.0f tok/s", done / (tn_now() - start + 1e-9));
+    }
+    tn_progress_end(&p);
+    return st;
+}
+
 static tn_status score_all(score_job *j, tn_err *e) {
     TN_TRY(check_options(j, e));
     TN_TRY(open_model(j, e));
@@ -382,11 +402,7 @@ static tn_status score_all(score_job *j, tn_err *e) {
         return tn_fail(e, TN_ARG, "--grads: no token of %s is scored, so there is no loss", j->opt.input);
     TN_TRY(size_batches(j, e));
     if (strcmp(j->opt.out, "-") != 0) TN_TRY(tn_out_open(&j->out, j->opt.out, false, e));
-    int tokens;
-    for (size_t i = 0, end; i < j->n_row; i = end) {
-        end = batch_end(j, i, &tokens);
-        TN_TRY(score_batch(j, i, end, e));
-    }
+    TN_TRY(score_batches(j, e));
     if (j->opt.logits) TN_TRY(write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
     if (j->hidden_path) TN_TRY(write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
     return j->opt.grads ? write_grads(j, e) : TN_OK;

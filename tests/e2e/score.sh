@@ -59,7 +59,7 @@ fails score_without_model 2 "needs --model" tenet score --input "$R"
 fails score_without_input 2 "needs --input" tenet score --model $M
 fails score_no_folder 1 "no such folder" tenet score --model "$DIR/none" --input "$R"
 fails score_no_rows_file 1 "none.jsonl" tenet score --model $M --input "$DIR/none.jsonl"
-fails score_no_layer 2 "hidden states 0 to 3" tenet score --model $M --input "$R" --hidden 4 "$DIR/h"
+fails score_no_layer 2 "hidden states 0 to 2" tenet score --model $M --input "$R" --hidden 3 "$DIR/h"
 fails score_hidden_wants_two 2 "layer number" tenet score --model $M --input "$R" --hidden 4
 fails score_grads_of_reward 2 "reward model" tenet score --model $GOLD/llama-score --input "$R" --grads "$DIR/g"
 n=0
