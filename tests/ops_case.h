@@ -45,7 +45,7 @@ void oc_done(oc *c);
 /* Same bits on both backends / relative error of the norm of each output <= tol. */
 void oc_equal(const char *what, oc_fn *fn, const int *p, tn_backend *a, tn_backend *b);
 void oc_near(const char *what, oc_fn *fn, const int *p, tn_backend *f32, tn_backend *f64, double tol);
-/* ref32 near ref64 (tol > 0) and every cpu kernel, 1 to 3 threads, equal to ref32; for bf16, each
+/* ref32 near ref64 (tol > 0) and every cpu kernel, 1 and 3 (or 2) threads, equal to ref32; for bf16, each
  * profile's kernels equal to the reference with that profile. */
 void oc_all(const char *what, oc_fn *fn, const int (*shapes)[OC_PARAMS], int n, double tol, tn_dtype dtype);
 #define OC_ALL(fn, shapes, tol) oc_all(#fn, fn, shapes, (int)(sizeof(shapes) / sizeof *(shapes)), tol, TN_F32)

@@ -2,6 +2,7 @@
  * thread gets a run of tiles of about the same cost; no sum is shared between threads.     */
 #include "ops/cpu/attn.h"
 #include "ops/cpu/rows.h"
+#include <math.h>
 #include <string.h>
 
 size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim) {
@@ -9,22 +10,18 @@ size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim) {
 }
 
 /* ---- writing ---- */
-typedef struct write_job { const tn_attn *a; float *pool; const float *qkv; size_t ld; } write_job;
+typedef struct write_job { const tn_attn_kernels *k; const tn_attn *a; float *pool; const float *qkv; size_t ld; } write_job;
 
 /* Rows [t, end) go to one block. */
 static void write_block(const write_job *j, int t, int end) {
     const tn_attn *a = j->a;
     int d = a->head_dim, slot = a->row_slot[t];
-    size_t width = tn_attn_width(d), size = tn_attn_head_size(d), G = (size_t)a->kv_heads;
+    size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads, H = (size_t)a->heads;
     float *block = j->pool + (size_t)a->row_block[t] * G * size;
-    if (slot == 0) memset(block, 0, G * size * sizeof *block);
+    if (slot == 0 && (end - t < TN_KV_BLOCK || d % 16)) memset(block, 0, G * size * sizeof *block);
     for (size_t g = 0; g < G; g++) {
-        float *kt = block + g * size + slot, *v = block + g * size + (size_t)d * TN_KV_BLOCK + (size_t)slot * width;
-        for (int r = t; r < end; r++, kt++, v += width) {
-            const float *k = j->qkv + (size_t)r * j->ld + ((size_t)a->heads + g) * (size_t)d;
-            for (int i = 0; i < d; i++) kt[(size_t)i * TN_KV_BLOCK] = k[i];
-            memcpy(v, k + G * (size_t)d, (size_t)d * sizeof *v);
-        }
+        const float *k = j->qkv + (size_t)t * j->ld + (H + g) * (size_t)d;
+        j->k->write_keys(block + g * size, slot, k, k + G * (size_t)d, j->ld, end - t, d);
     }
 }
 
@@ -43,12 +40,12 @@ static void write_rows(void *ctx, size_t begin, size_t end, int thread) {
 }
 
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
-    write_job j = {a, pool, qkv, (size_t)ld};
+    write_job j = {tn_cpu_kernels(b)->attn, a, pool, qkv, (size_t)ld};
     tn_cpu_run(b, (size_t)a->n_tok, TN_KV_BLOCK, 4.0 * a->n_tok * a->kv_heads * a->head_dim, write_rows, &j);
 }
 
-/* ---- tiles ---- */
-typedef enum pass { FORWARD, GRAD_QUERY, GRAD_KEYS } pass;
+/* ---- sharing out ---- */
+typedef enum pass { FORWARD, GRAD_QUERY, GRAD_KEYS, GRAD_TREE } pass;
 typedef struct deal {
     tn_attn_job job;
     const tn_attn_kernels *k;
@@ -60,70 +57,150 @@ typedef struct deal {
 static int least(int a, int b) { return a < b ? a : b; }
 static int blocks_of(int keys) { return (keys + TN_KV_BLOCK - 1) / TN_KV_BLOCK; }
 
-/* Vectors times blocks that they see. */
+/* Costs: query vectors times the blocks that they see, about. */
 static double query_cost(const tn_attn *a, const tn_aseg *seg, int first, int n) {
     int group = a->heads / a->kv_heads, blocks = seg->own + blocks_of((first + n - 1) / group + 1);
     if (a->window) blocks = least(blocks, blocks_of(a->window + n / group) + 1);
     return (double)n * least(blocks, seg->n_chain);
 }
 
-/* The same for a block of keys: rows that see it. `below`: rows of the segment's descendants. */
+/* `below`: rows of the segment's descendants. */
 static double keys_cost(const tn_attn *a, const tn_aseg *seg, int block, double below) {
     double rows = seg->len - block * TN_KV_BLOCK + below;
     if (a->window && rows > a->window + TN_KV_BLOCK) rows = a->window + TN_KV_BLOCK;
     return rows * (a->heads / a->kv_heads);
 }
 
-/* Visits tiles in a fixed order; runs those that begin in [from, to) of the running cost.
- * Returns the cost of all. */
-static double visit(const deal *q, double from, double to) {
+static double rows_below(const tn_attn *a, int s) {
+    double rows = 0;
+    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++)
+        if (a->desc[e] != s) rows += a->seg[a->desc[e]].len;
+    return rows;
+}
+
+static double tree_cost(const tn_attn *a, int root) {
+    double cost = 0;
+    for (int e = a->desc_off[root]; e < a->desc_off[root + 1]; e++) {
+        int s = a->desc[e];
+        double below = rows_below(a, s);
+        for (int block = 0; block < blocks_of(a->seg[s].len); block++) cost += keys_cost(a, &a->seg[s], block, below);
+    }
+    return cost;
+}
+
+/* How many pieces of work a segment has for one key/value head; *base: what their costs need. */
+static int units_of(const deal *q, int s, double *base) {
     const tn_attn *a = q->job.a;
-    int group = a->heads / a->kv_heads;
-    double at = 0;
+    const tn_aseg *seg = &a->seg[s];
+    bool root = seg->own == 0; /* no ancestors */
+    if (q->what == GRAD_TREE) *base = root ? tree_cost(a, s) : 0;
+    if (q->what == GRAD_KEYS) *base = rows_below(a, s);
+    return q->what == GRAD_TREE ? root : q->what == GRAD_KEYS ? blocks_of(seg->len) : seg->len * (a->heads / a->kv_heads);
+}
+
+static double unit_cost(const deal *q, int s, int u, int n, double base) {
+    const tn_attn *a = q->job.a;
+    if (q->what == GRAD_TREE) return base;
+    return q->what == GRAD_KEYS ? keys_cost(a, &a->seg[s], u, base) : query_cost(a, &a->seg[s], u, n);
+}
+
+static void run_unit(const deal *q, int s, int g, int u, int n) {
+    if (q->what == FORWARD) q->k->forward(&q->job, s, g, u, n);
+    else if (q->what == GRAD_QUERY) q->k->grad_query(&q->job, s, g, u, n);
+    else if (q->what == GRAD_KEYS) q->k->grad_keys(&q->job, s, g, u);
+    else q->k->grad_tree(&q->job, s, g);
+}
+
+/* Visits the units in a fixed order and takes those that begin in [from, to) of the running cost: their
+ * cost, after running them if asked to. */
+static double visit(const deal *q, double from, double to, bool run) {
+    const tn_attn *a = q->job.a;
+    double at = 0, taken = 0, base = 0;
+    bool tiles = q->what == FORWARD || q->what == GRAD_QUERY;
     for (int s = 0; s < a->n_seg; s++) {
-        const tn_aseg *seg = &a->seg[s];
-        double below = 0;
-        int units = q->what == GRAD_KEYS ? blocks_of(seg->len) : seg->len * group;
-        for (int e = q->what == GRAD_KEYS ? a->desc_off[s] : 0; q->what == GRAD_KEYS && e < a->desc_off[s + 1]; e++)
-            if (a->desc[e] != s) below += a->seg[a->desc[e]].len;
+        int units = units_of(q, s, &base);
         for (int g = 0; g < a->kv_heads; g++)
             for (int u = 0, n; u < units; u += n) {
-                n = q->what == GRAD_KEYS ? 1 : least(units - u, TN_ATTN_TILE);
+                n = tiles ? least(units - u, TN_ATTN_TILE) : 1;
+                double cost = unit_cost(q, s, u, n, base);
                 bool mine = at >= from && at < to;
-                at += q->what == GRAD_KEYS ? keys_cost(a, seg, u, below) : query_cost(a, seg, u, n);
+                at += cost;
                 if (!mine) continue;
-                if (q->what == FORWARD) q->k->forward(&q->job, s, g, u, n);
-                else if (q->what == GRAD_QUERY) q->k->grad_query(&q->job, s, g, u, n);
-                else q->k->grad_keys(&q->job, s, g, u);
+                taken += cost;
+                if (run) run_unit(q, s, g, u, n);
             }
     }
-    return at;
+    return taken;
 }
 
-static void part(void *ctx, size_t begin, size_t end, int thread) {
+static double share(const deal *q, size_t part) { return q->total * (double)part / (double)q->parts; }
+
+static void run_parts(void *ctx, size_t begin, size_t end, int thread) {
     const deal *q = ctx;
-    visit(q, q->total * (double)begin / (double)q->parts, q->total * (double)end / (double)q->parts);
+    visit(q, share(q, begin), end == q->parts ? (double)INFINITY : share(q, end), true);
 }
 
-static void deal_out(tn_backend *b, deal *q) {
-    q->total = visit(q, 0, 0);
+static void plan(tn_backend *b, deal *q, pass what) {
+    q->what = what;
     q->parts = (size_t)tn_pool_threads(b->pool);
-    tn_cpu_run(b, q->parts, 1, q->total * q->job.a->head_dim * 16, part, q);
+    q->total = visit(q, 0, (double)INFINITY, false);
+}
+
+/* Cost of the largest share. */
+static double slowest(const deal *q) {
+    double most = 0;
+    for (size_t p = 0; p < q->parts; p++) {
+        double cost = visit(q, share(q, p), share(q, p + 1), false);
+        most = cost > most ? cost : most;
+    }
+    return most;
+}
+
+static void execute(tn_backend *b, deal *q) {
+    tn_cpu_run(b, q->parts, 1, q->total * q->job.a->head_dim * 16, run_parts, q);
 }
 
 void tn_cpu_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld, const void *pool,
                  const tn_attn *a) {
-    deal q = {.k = tn_cpu_kernels(b)->attn, .what = FORWARD,
+    deal q = {.k = tn_cpu_kernels(b)->attn,
               .job = {.a = a, .qkv = qkv, .pool = pool, .ld = ld, .ldo = ldo, .out = out, .lse = lse}};
-    deal_out(b, &q);
+    plan(b, &q, FORWARD);
+    execute(b, &q);
+}
+
+typedef struct d_rows { const tn_attn_kernels *k; const tn_attn_job *job; float *D; } d_rows;
+static void run_d_rows(void *ctx, size_t begin, size_t end, int thread) {
+    const d_rows *r = ctx;
+    for (size_t t = begin; t < end; t++) r->k->row_D(r->job, t, r->D + t * (size_t)r->job->a->heads);
+}
+
+/* No room for D: the caller's checks for finite numbers find it. */
+static void spoil(float *dqkv, const tn_attn *a) {
+    if (a->n_tok > 0) dqkv[0] = NAN;
 }
 
 void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out, int ldo,
                      const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a) {
-    deal q = {.k = tn_cpu_kernels(b)->attn, .what = GRAD_QUERY,
+    deal q = {.k = tn_cpu_kernels(b)->attn,
               .job = {.a = a, .qkv = qkv, .pool = pool, .ld = ld, .ldo = ldo, .lddo = lddo, .lddq = lddq,
                       .dout = dout, .out_in = out, .lse_in = lse, .dqkv = dqkv}};
-    deal_out(b, &q);
-    q.what = GRAD_KEYS;
-    deal_out(b, &q);
+    float *D = tn_backend_scratch(b, (size_t)a->n_tok * (size_t)a->heads * sizeof *D);
+    if (!D) {
+        spoil(dqkv, a);
+        return;
+    }
+    d_rows rows = {q.k, &q.job, D};
+    tn_cpu_run(b, (size_t)a->n_tok, 16, 2.0 * a->n_tok * a->heads * a->head_dim, run_d_rows, &rows);
+    q.job.D = D;
+    if (a->head_dim % 16 == 0) { /* one pass of 5 products, if the trees share out well; or two of 7 in all */
+        plan(b, &q, GRAD_TREE);
+        if (5 * slowest(&q) <= 7 * q.total / (double)q.parts) {
+            execute(b, &q);
+            return;
+        }
+    }
+    plan(b, &q, GRAD_QUERY);
+    execute(b, &q);
+    plan(b, &q, GRAD_KEYS);
+    execute(b, &q);
 }

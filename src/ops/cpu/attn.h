@@ -16,17 +16,23 @@ typedef struct tn_attn_job {
     const float *qkv, *pool;
     int ld, ldo, lddo, lddq;
     float *out, *lse;                                /* forward; lse may be NULL */
-    const float *dout, *out_in, *lse_in;             /* backward */
+    const float *dout, *out_in, *lse_in, *D;         /* backward; D [n_tok, heads] */
     float *dqkv;
 } tn_attn_job;
 
 typedef struct tn_attn_kernels {
+    /* n rows of k and v (stride ld) into slots [slot, slot + n) of a block's head */
+    void (*write_keys)(float *kt, int slot, const float *k, const float *v, size_t ld, int n, int d);
     /* query vectors [first, first + n) of segment s and key/value head g; vector v is row
      * v / group, head g*group + v % group; n <= TN_ATTN_TILE */
     void (*forward)(const tn_attn_job *j, int s, int g, int first, int n);
+    void (*row_D)(const tn_attn_job *j, size_t row, float *D); /* of all heads of a row */
     void (*grad_query)(const tn_attn_job *j, int s, int g, int first, int n);
     /* dk and dv of own block `block` of segment s */
     void (*grad_keys)(const tn_attn_job *j, int s, int g, int block);
+    /* both for the whole tree below root segment s: the same numbers with 5 products instead of 7,
+     * but only trees and groups to share out; head_dim a multiple of 16 */
+    void (*grad_tree)(const tn_attn_job *j, int s, int g);
 } tn_attn_kernels;
 extern const tn_attn_kernels tn_attn_scalar, tn_attn_avx2, tn_attn_avx512;
 

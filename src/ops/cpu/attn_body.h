@@ -29,16 +29,18 @@
 INLINE void micro(int m, int nv, bool zero, const float *a, size_t sr, size_t sk, const float *b, size_t ldb,
                   float *c, size_t ldc, int k0, int k1) {
     vf acc[MR][NV], bv[NV];
+    const float *p[(MR + 2) / 3]; /* every third row: the others are one or two strides away */
     UNROLL for (int r = 0; r < m; r++)
         UNROLL for (int n = 0; n < nv; n++) acc[r][n] = zero ? vf_zero() : vf_load(c + (size_t)r * ldc + n * VF);
-    a += (size_t)k0 * sk;
+    UNROLL for (int r = 0; r < m; r += 3) p[r / 3] = a + (size_t)r * sr + (size_t)k0 * sk;
     b += (size_t)k0 * ldb;
-    for (int k = k0; k < k1; k++, a += sk, b += ldb) {
+    for (int k = k0; k < k1; k++, b += ldb) {
         UNROLL for (int n = 0; n < nv; n++) bv[n] = vf_load(b + n * VF);
         UNROLL for (int r = 0; r < m; r++) {
-            vf x = vf_set(a[(size_t)r * sr]);
+            vf x = vf_set(p[r / 3][(size_t)(r % 3) * sr]);
             UNROLL for (int n = 0; n < nv; n++) acc[r][n] = vf_fma(x, bv[n], acc[r][n]);
         }
+        UNROLL for (int r = 0; r < m; r += 3) p[r / 3] += sk;
     }
     UNROLL for (int r = 0; r < m; r++)
         UNROLL for (int n = 0; n < nv; n++) vf_store(c + (size_t)r * ldc + n * VF, acc[r][n]);
@@ -51,48 +53,56 @@ INLINE void panel(int m, bool zero, const float *a, size_t sr, size_t sk, const 
     for (; n < vecs; n++) micro(m, 1, zero, a, sr, sk, b + n * VF, ldb, c + n * VF, ldc, k0, k1);
 }
 
-/* Rows taken at a time when `rows` are left. */
+/* Rows taken at a time when `rows` are left: a case of any_rows. */
 static inline int step(int rows) {
-    return rows >= MR ? MR : rows >= 8 && MR > 8 ? 8 : rows >= 4 && MR > 4 ? 4 : rows >= 2 ? 2 : 1;
+    static const signed char least[8] = {0, 1, 2, 3, 4, 4, 6, 6};
+    return rows >= MR ? MR : rows >= 8 ? 8 : least[rows] <= MR ? least[rows] : MR;
 }
 
 INLINE void any_rows(int m, bool zero, const float *a, size_t sr, size_t sk, const float *b, size_t ldb, float *c,
                      size_t ldc, int k0, int k1, int vecs) {
+#define ROWS(n) case n: panel(n, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs); break
     switch (m) {
-    case MR: panel(MR, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs); break;
-#if MR > 8
-    case 8: panel(8, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs); break;
+#if MR > 6
+        ROWS(12);
+        ROWS(8);
 #endif
 #if MR > 4
-    case 4: panel(4, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs); break;
+        ROWS(6);
 #endif
-    case 2: panel(2, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs); break;
-    default: panel(1, zero, a, sr, sk, b, ldb, c, ldc, k0, k1, vecs);
+        ROWS(4);
+        ROWS(3);
+        ROWS(2);
+        ROWS(1);
     }
+#undef ROWS
 }
 
-/* s[n][32] = tile q[n][d] times b [d][32] */
-static void scores(int n, int d, const float *q, const float *b, float *s) {
+/* s[n][32] = q[n][d] times b [d][32] */
+static void scores(int n, int d, const float *q, size_t ldq, const float *b, float *s) {
     for (int r = 0, m; r < n; r += m) {
         m = step(n - r);
-        any_rows(m, true, q + r * QS, QS, 1, b, B, s + r * B, B, 0, d, B / VF);
+        any_rows(m, true, q + (size_t)r * ldq, ldq, 1, b, B, s + r * B, B, 0, d, B / VF);
     }
 }
 
 /* c[r] += sum over k of a[r][k] b[k], k in [k0, k1); a is [row][32] */
-static void rows_part(int m, const float *a, const float *b, size_t ldb, float *c, size_t ldc, int k0, int k1) {
-    any_rows(m, false, a, B, 1, b, ldb, c, ldc, k0, k1, (int)(ldc / VF));
+static void rows_part(int m, const float *a, const float *b, size_t ldb, float *c, size_t ldc, int k0, int k1,
+                      int vecs) {
+    any_rows(m, false, a, B, 1, b, ldb, c, ldc, k0, k1, vecs);
 }
 /* The same with a [k][32], rows along its columns. */
-static void cols_part(int m, const float *a, const float *b, size_t ldb, float *c, size_t ldc, int k0, int k1) {
-    any_rows(m, false, a, 1, B, b, ldb, c, ldc, k0, k1, (int)(ldc / VF));
+static void cols_part(int m, const float *a, const float *b, size_t ldb, float *c, size_t ldc, int k0, int k1,
+                      int vecs) {
+    any_rows(m, false, a, 1, B, b, ldb, c, ldc, k0, k1, vecs);
 }
 
 /* Row r sums over k in [lo[r], hi[r]): what all rows of a register tile share is done at once,
  * the ragged ends row by row. */
-INLINE void ranged(void (*part)(int, const float *, const float *, size_t, float *, size_t, int, int), size_t sr,
-                   int n, const int *lo, const int *hi, const float *a, const float *b, size_t ldb, float *c,
-                   size_t ldc) {
+typedef void part_fn(int m, const float *a, const float *b, size_t ldb, float *c, size_t ldc, int k0, int k1,
+                     int vecs);
+INLINE void ranged(part_fn *part, size_t sr, int n, const int *lo, const int *hi, const float *a, const float *b,
+                   size_t ldb, float *c, size_t ldc, int vecs) {
     for (int r = 0, m; r < n; r += m) {
         m = step(n - r);
         int from = lo[r], to = hi[r];
@@ -103,21 +113,39 @@ INLINE void ranged(void (*part)(int, const float *, const float *, size_t, float
         bool core = from < to;
         for (int i = r; i < r + m; i++) {
             int end = core ? from : hi[i];
-            if (lo[i] < end) part(1, a + (size_t)i * sr, b, ldb, c + (size_t)i * ldc, ldc, lo[i], end);
+            if (lo[i] < end) part(1, a + (size_t)i * sr, b, ldb, c + (size_t)i * ldc, ldc, lo[i], end, vecs);
         }
         if (!core) continue;
-        part(m, a + (size_t)r * sr, b, ldb, c + (size_t)r * ldc, ldc, from, to);
+        part(m, a + (size_t)r * sr, b, ldb, c + (size_t)r * ldc, ldc, from, to, vecs);
         for (int i = r; i < r + m; i++)
-            if (to < hi[i]) part(1, a + (size_t)i * sr, b, ldb, c + (size_t)i * ldc, ldc, to, hi[i]);
+            if (to < hi[i]) part(1, a + (size_t)i * sr, b, ldb, c + (size_t)i * ldc, ldc, to, hi[i], vecs);
     }
 }
 static void rows_ranged(int n, const int *lo, const int *hi, const float *a, const float *b, size_t ldb, float *c,
-                        size_t ldc) {
-    ranged(rows_part, B, n, lo, hi, a, b, ldb, c, ldc);
+                        size_t ldc, int vecs) {
+    ranged(rows_part, B, n, lo, hi, a, b, ldb, c, ldc, vecs);
 }
 static void cols_ranged(int n, const int *lo, const int *hi, const float *a, const float *b, size_t ldb, float *c,
-                        size_t ldc) {
-    ranged(cols_part, 1, n, lo, hi, a, b, ldb, c, ldc);
+                        size_t ldc, int vecs) {
+    ranged(cols_part, 1, n, lo, hi, a, b, ldb, c, ldc, vecs);
+}
+
+/* ---- writing ---- */
+/* K^T and V of one head from n rows of k and v (stride ld), slots [slot, slot + n). */
+static void write_keys(float *kt, int slot, const float *k, const float *v, size_t ld, int n, int d) {
+    size_t width = tn_attn_width(d);
+    float *vt = kt + (size_t)d * B + (size_t)slot * width;
+    for (int r = 0; r < n; r++)
+        for (int i = 0; i < d; i += VF) vf_put(vt + (size_t)r * width + i, vf_get(v + (size_t)r * ld + i, d - i), d - i);
+    int r = 0;
+    for (; r + VF <= n; r += VF) {
+        int i = 0;
+        for (; i + VF <= d; i += VF) vf_transpose(k + (size_t)r * ld + i, ld, kt + (size_t)i * B + slot + r, B);
+        for (; i < d; i++)
+            for (int l = 0; l < VF; l++) kt[i * B + slot + r + l] = k[(size_t)(r + l) * ld + i];
+    }
+    for (; r < n; r++)
+        for (int i = 0; i < d; i++) kt[i * B + slot + r] = k[(size_t)r * ld + i];
 }
 
 /* ---- tiles of query vectors ---- */
@@ -193,9 +221,9 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
         const tn_kblock *k = &a->chain[c];
         if (!key_ranges(a, k, n, pos, lo, hi)) continue;
         const float *kt = tn_attn_block(j, k->block, g);
-        scores(n, d, q, kt, p);
+        scores(n, d, q, QS, kt, p);
         softmax_rows(n, (float)a->scale, lo, hi, p, max, sum, acc, width);
-        rows_ranged(n, lo, hi, p, kt + (size_t)d * B, width, acc, width);
+        rows_ranged(n, lo, hi, p, kt + (size_t)d * B, width, acc, width, (int)(width / VF));
     }
     for (int v = 0; v < n; v++) {
         place x = place_of(a, seg, g, first + v);
@@ -208,33 +236,65 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
 
 /* ---- backward ---- */
 typedef struct grad_tile {
+    const float *qp, *doutp; /* the vectors: copies below, or in place */
+    size_t ldq, lddout;
     float q[TN_ATTN_TILE * QS], dout[TN_ATTN_TILE * QS], lse[TN_ATTN_TILE], D[TN_ATTN_TILE];
     float p[TN_ATTN_TILE * B], ds[TN_ATTN_TILE * B];
     int pos[TN_ATTN_TILE];
 } grad_tile;
 
-static void load_vector(const tn_attn_job *j, grad_tile *t, int v, place x) {
+/* D = sum of dO O (N4) for all heads of a row. */
+static void row_D(const tn_attn_job *j, size_t row, float *D) {
     int d = j->a->head_dim;
-    size_t col = x.head * (size_t)d;
-    const float *dout = j->dout + x.row * (size_t)j->lddo + col, *out = j->out_in + x.row * (size_t)j->ldo + col;
-    copy_row(t->q + v * QS, j->qkv + x.row * (size_t)j->ld + col, d);
-    copy_row(t->dout + v * QS, dout, d);
-    t->lse[v] = j->lse_in[x.row * (size_t)j->a->heads + x.head];
-    t->pos[v] = x.pos;
-    vf sum = vf_zero();
-    for (int i = 0; i < d; i += VF) {
-        vf y = vf_fma(vf_get(dout + i, d - i), vf_get(out + i, d - i), sum);
-        sum = d - i < VF ? vf_keepn(y, sum, d - i) : y;
+    for (int h = 0; h < j->a->heads; h++) {
+        const float *dout = j->dout + row * (size_t)j->lddo + (size_t)h * (size_t)d;
+        const float *out = j->out_in + row * (size_t)j->ldo + (size_t)h * (size_t)d;
+        vf sum = vf_zero();
+        for (int i = 0; i < d; i += VF) {
+            vf y = vf_fma(vf_get(dout + i, d - i), vf_get(out + i, d - i), sum);
+            sum = d - i < VF ? vf_keepn(y, sum, d - i) : y;
+        }
+        D[h] = vf_sum(sum);
     }
-    t->D[v] = vf_sum(sum);
+}
+
+static void load_vector(const tn_attn_job *j, grad_tile *t, int v, place x, bool copy) {
+    int d = j->a->head_dim;
+    size_t col = x.head * (size_t)d, at = x.row * (size_t)j->a->heads + x.head;
+    if (copy) {
+        copy_row(t->q + v * QS, j->qkv + x.row * (size_t)j->ld + col, d);
+        copy_row(t->dout + v * QS, j->dout + x.row * (size_t)j->lddo + col, d);
+    }
+    t->lse[v] = j->lse_in[at];
+    t->D[v] = j->D[at];
+    t->pos[v] = x.pos;
+}
+
+static void use_copies(grad_tile *t) {
+    t->qp = t->q;
+    t->doutp = t->dout;
+    t->ldq = t->lddout = QS;
+}
+
+/* n consecutive rows of one head; in place where whole vectors stay within the head. */
+static void load_rows(const tn_attn_job *j, grad_tile *t, place first, int n) {
+    bool copy = j->a->head_dim % VF != 0;
+    for (int v = 0; v < n; v++)
+        load_vector(j, t, v, (place){first.row + (size_t)v, first.head, first.pos + v}, copy);
+    use_copies(t);
+    if (copy) return;
+    t->ldq = (size_t)j->ld;
+    t->lddout = (size_t)j->lddo;
+    t->qp = j->qkv + first.row * t->ldq + first.head * (size_t)j->a->head_dim;
+    t->doutp = j->dout + first.row * t->lddout + first.head * (size_t)j->a->head_dim;
 }
 
 /* p and ds of n vectors against a block; vt: V^T [d][32]. Masked entries hold anything. */
 static void grad_scores(const tn_attn_job *j, grad_tile *t, int n, const float *kt, const float *vt) {
     int d = j->a->head_dim;
     vf scale = vf_set((float)j->a->scale);
-    scores(n, d, t->q, kt, t->p);
-    scores(n, d, t->dout, vt, t->ds);
+    scores(n, d, t->qp, t->ldq, kt, t->p);
+    scores(n, d, t->doutp, t->lddout, vt, t->ds);
     for (int v = 0; v < n; v++) {
         vf lse = vf_set(t->lse[v]), D = vf_set(t->D[v]);
         for (int i = v * B; i < (v + 1) * B; i += VF) {
@@ -264,7 +324,8 @@ static void grad_query(const tn_attn_job *j, int s, int g, int first, int n) {
     grad_tile t;
     float acc[TN_ATTN_TILE * TN_ATTN_DIM], vt[TN_ATTN_DIM * B], keys[B * TN_ATTN_DIM];
     memset(acc, 0, (size_t)n * width * sizeof *acc);
-    for (int v = 0; v < n; v++) load_vector(j, &t, v, place_of(a, seg, g, first + v));
+    for (int v = 0; v < n; v++) load_vector(j, &t, v, place_of(a, seg, g, first + v), true);
+    use_copies(&t);
     for (int c = seg->chain; c < seg->chain + seg->n_chain; c++) {
         const tn_kblock *k = &a->chain[c];
         if (!key_ranges(a, k, n, t.pos, lo, hi)) continue;
@@ -272,7 +333,7 @@ static void grad_query(const tn_attn_job *j, int s, int g, int first, int n) {
         transpose_v(vt, kt + (size_t)d * B, width);
         transpose_k(keys, kt, width);
         grad_scores(j, &t, n, kt, vt);
-        rows_ranged(n, lo, hi, t.ds, keys, width, acc, width);
+        rows_ranged(n, lo, hi, t.ds, keys, width, acc, width, (int)(width / VF));
     }
     for (int v = 0; v < n; v++) {
         place x = place_of(a, seg, g, first + v);
@@ -282,49 +343,91 @@ static void grad_query(const tn_attn_job *j, int s, int g, int first, int n) {
     }
 }
 
-/* Adds what rows [r, r + n) of a segment give to the block's keys, for one head. */
-static void grad_keys_tile(const tn_attn_job *j, grad_tile *t, const tn_aseg *seg, const tn_kblock *k, size_t head,
-                           int r, int n, const float *kt, const float *vt, float *dk, float *dv) {
-    size_t width = tn_attn_width(j->a->head_dim);
-    int lo[B], hi[B], pos = seg->pos + r, window = j->a->window;
-    for (int v = 0; v < n; v++) load_vector(j, t, v, (place){(size_t)(seg->start + r + v), head, pos + v});
+/* A block of keys in the backward pass. keys: K [32][width], only where dq is formed, too. */
+typedef struct key_block {
+    const tn_kblock *k;
+    const float *kt;
+    float vt[TN_ATTN_DIM * B], keys[B * TN_ATTN_DIM], dk[B * TN_ATTN_DIM], dv[B * TN_ATTN_DIM];
+} key_block;
+
+/* Adds what rows [r, r + n) of a segment give to the block's keys, for one head, and with `with_dq`
+ * what the block gives to their dq. */
+static void grad_tile_block(const tn_attn_job *j, grad_tile *t, key_block *kb, const tn_aseg *seg, size_t head, int r,
+                            int n, bool with_dq) {
+    const tn_attn *a = j->a;
+    const tn_kblock *k = kb->k;
+    size_t width = tn_attn_width(a->head_dim), row = (size_t)(seg->start + r);
+    int lo[TN_ATTN_TILE], hi[TN_ATTN_TILE], pos = seg->pos + r, vecs = (int)(width / VF);
+    load_rows(j, t, (place){row, head, pos}, n);
+    grad_scores(j, t, n, kb->kt, kb->vt);
     for (int i = 0; i < k->n; i++) { /* rows that see key i */
         lo[i] = clamp(k->pos + i - pos, 0, n);
-        hi[i] = window ? clamp(k->pos + i + window - pos, 0, n) : n;
+        hi[i] = a->window ? clamp(k->pos + i + a->window - pos, 0, n) : n;
     }
-    grad_scores(j, t, n, kt, vt);
-    cols_ranged(k->n, lo, hi, t->p, t->dout, QS, dv, width);
-    cols_ranged(k->n, lo, hi, t->ds, t->q, QS, dk, width);
+    cols_ranged(k->n, lo, hi, t->p, t->doutp, t->lddout, kb->dv, width, vecs);
+    cols_ranged(k->n, lo, hi, t->ds, t->qp, t->ldq, kb->dk, width, vecs);
+    if (with_dq && key_ranges(a, k, n, t->pos, lo, hi))
+        rows_ranged(n, lo, hi, t->ds, kb->keys, width, j->dqkv + row * (size_t)j->lddq + head * (size_t)a->head_dim,
+                    (size_t)j->lddq, vecs);
 }
 
-static void grad_keys(const tn_attn_job *j, int s, int g, int block) {
+static void grad_block(const tn_attn_job *j, int s, int g, int block, bool with_dq) {
     const tn_attn *a = j->a;
     const tn_aseg *seg = &a->seg[s];
     const tn_kblock *k = &a->chain[seg->chain + seg->own + block];
     int d = a->head_dim, group = a->heads / a->kv_heads;
     size_t width = tn_attn_width(d), H = (size_t)a->heads, G = (size_t)a->kv_heads;
-    const float *kt = tn_attn_block(j, k->block, g);
     grad_tile t;
-    float dk[B * TN_ATTN_DIM], dv[B * TN_ATTN_DIM], vt[TN_ATTN_DIM * B];
-    memset(dk, 0, B * width * sizeof *dk);
-    memset(dv, 0, B * width * sizeof *dv);
-    transpose_v(vt, kt + (size_t)d * B, width);
+    key_block kb;
+    kb.k = k;
+    kb.kt = tn_attn_block(j, k->block, g);
+    memset(kb.dk, 0, B * width * sizeof *kb.dk);
+    memset(kb.dv, 0, B * width * sizeof *kb.dv);
+    transpose_v(kb.vt, kb.kt + (size_t)d * B, width);
+    if (with_dq) transpose_k(kb.keys, kb.kt, width);
     for (int h = g * group; h < (g + 1) * group; h++)
         for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
             const tn_aseg *see = &a->seg[a->desc[e]];
             int from = clamp(k->pos - see->pos, 0, see->len);
             int to = a->window ? clamp(k->pos + k->n - 1 + a->window - see->pos, 0, see->len) : see->len;
             for (int r = from; r < to; r += TN_ATTN_TILE)
-                grad_keys_tile(j, &t, see, k, (size_t)h, r, to - r < TN_ATTN_TILE ? to - r : TN_ATTN_TILE, kt, vt,
-                               dk, dv);
+                grad_tile_block(j, &t, &kb, see, (size_t)h, r, to - r < TN_ATTN_TILE ? to - r : TN_ATTN_TILE, with_dq);
         }
     for (int i = 0; i < k->n; i++) {
         float *out = j->dqkv + (size_t)(seg->start + block * B + i) * (size_t)j->lddq + (H + (size_t)g) * (size_t)d;
         for (int c = 0; c < d; c += VF) {
-            vf_put(out + c, vf_mul(vf_load(dk + (size_t)i * width + c), vf_set((float)a->scale)), d - c);
-            vf_put(out + G * (size_t)d + c, vf_load(dv + (size_t)i * width + c), d - c);
+            vf_put(out + c, vf_mul(vf_load(kb.dk + (size_t)i * width + c), vf_set((float)a->scale)), d - c);
+            vf_put(out + G * (size_t)d + c, vf_load(kb.dv + (size_t)i * width + c), d - c);
         }
     }
 }
 
-const tn_attn_kernels VF_SUFFIX(tn_attn) = {.forward = forward, .grad_query = grad_query, .grad_keys = grad_keys};
+static void grad_keys(const tn_attn_job *j, int s, int g, int block) { grad_block(j, s, g, block, false); }
+
+/* dq of a segment's rows and the heads of g, scaled. */
+static void dq_rows(const tn_attn_job *j, const tn_aseg *seg, int g, vf times) {
+    size_t cols = (size_t)(j->a->heads / j->a->kv_heads) * (size_t)j->a->head_dim;
+    for (int r = seg->start; r < seg->start + seg->len; r++) {
+        float *dq = j->dqkv + (size_t)r * (size_t)j->lddq + (size_t)g * cols;
+        for (size_t i = 0; i < cols; i += VF) vf_store(dq + i, vf_mul(vf_load(dq + i), times));
+    }
+}
+
+static void grad_tree(const tn_attn_job *j, int s, int g) {
+    const tn_attn *a = j->a;
+    size_t cols = (size_t)(a->heads / a->kv_heads) * (size_t)a->head_dim;
+    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
+        const tn_aseg *seg = &a->seg[a->desc[e]];
+        for (int r = seg->start; r < seg->start + seg->len; r++)
+            memset(j->dqkv + (size_t)r * (size_t)j->lddq + (size_t)g * cols, 0, cols * sizeof(float));
+    }
+    /* ancestors come first: every row meets its chain in order */
+    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++)
+        for (int block = 0; block * B < a->seg[a->desc[e]].len; block++) grad_block(j, a->desc[e], g, block, true);
+    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++)
+        dq_rows(j, &a->seg[a->desc[e]], g, vf_set((float)a->scale));
+}
+
+const tn_attn_kernels VF_SUFFIX(tn_attn) = {
+    .write_keys = write_keys, .forward = forward, .row_D = row_D, .grad_query = grad_query, .grad_keys = grad_keys,
+    .grad_tree = grad_tree};
