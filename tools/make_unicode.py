@@ -77,7 +77,8 @@ def normalisation_active():
         if d == s and nfd.normalize_str("a\u0345" + s) != "a\u0345" + s:
             active.add(c)  # its combining class is not 0
     active.add(0x345)
-    active.update(range(0x1100, 0x1200))  # Hangul jamo compose by rule
+    for a, b in ((0x1100, 0x1112), (0x1161, 0x1175), (0x11a8, 0x11c2)):
+        active.update(range(a, b + 1))  # Hangul jamo that compose by rule
     return active
 
 

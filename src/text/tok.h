@@ -76,6 +76,7 @@ struct tn_tokenizer {
     int nid;                         /* largest id + 1 */
     bool word_level, byte_fallback, fuse_unk, ignore_merges;
     bool bytes_last;                 /* the last pre-tokenizer is ByteLevel and the model is BPE: pieces stay bytes */
+    bool mark_starts;                /* no merge joins anything to a U+2581 on its right: cut there */
     int32_t unk;                     /* -2: none named; -1: named but not in the vocabulary */
     char *unk_token;
     struct tn_merge { uint64_t pair; int32_t rank, id; } *merge; /* open addressing, rank -1 = free */

@@ -76,9 +76,21 @@ static tn_status put_id(tn_ids *out, tn_spans *offsets, int32_t id, uint32_t a, 
     return TN_OK;
 }
 
+/* End of the word that starts at `from`: before a U+2581 that follows something else. */
+static size_t word_end(const tn_piece *p, size_t from) {
+    bool other = false;
+    for (size_t i = from; i < p->n;) {
+        bool mark = p->s[i] == '\xE2' && p->n - i >= 3 && p->s[i + 1] == '\x96' && p->s[i + 2] == '\x81';
+        if (mark && other) return i;
+        other |= !mark;
+        i += mark ? 3 : 1;
+    }
+    return p->n;
+}
+
 static tn_status put_piece(const tn_tokenizer *t, tn_work *w, const tn_piece *p, tn_ids *out, tn_spans *offsets) {
     const int32_t *v;
-    size_t nv, at = 0;
+    size_t nv;
     uint32_t a = 0, b = 0, skip;
     if (p->id >= 0) {
         if (offsets && p->n) {
@@ -87,16 +99,19 @@ static tn_status put_piece(const tn_tokenizer *t, tn_work *w, const tn_piece *p,
         }
         return put_id(out, offsets, p->id, a, b, w->e);
     }
-    TN_TRY(tn_model_run(t, w, p->s, p->n, &v, &nv));
-    for (size_t k = 0; k < nv; k++) {
-        size_t end = at + (size_t)v[2 * k + 1];
-        if (end > p->n) end = p->n;
-        if (offsets && at < end) {
-            tn_piece_origin(p, at, &a, &skip);
-            tn_piece_origin(p, end - 1, &skip, &b);
+    for (size_t from = 0, to; from < p->n; from = to) {
+        to = t->mark_starts && !t->bytes_last ? word_end(p, from) : p->n;
+        TN_TRY(tn_model_run(t, w, p->s + from, to - from, &v, &nv));
+        for (size_t k = 0, at = from; k < nv; k++) {
+            size_t end = at + (size_t)v[2 * k + 1];
+            if (end > p->n) end = p->n;
+            if (offsets && at < end) {
+                tn_piece_origin(p, at, &a, &skip);
+                tn_piece_origin(p, end - 1, &skip, &b);
+            }
+            TN_TRY(put_id(out, offsets, v[2 * k], a, b, w->e));
+            at = end;
         }
-        TN_TRY(put_id(out, offsets, v[2 * k], a, b, w->e));
-        at = end;
     }
     return TN_OK;
 }

@@ -62,6 +62,17 @@ static tn_status split_merge(const tn_tokenizer *t, const json_t *v, size_t rank
     return tn_fail(e, TN_FORMAT, "%s: merge %zu is neither \"left right\" nor [left, right]", t->where, rank);
 }
 
+/* Has the token a U+2581 behind another character? */
+static bool mark_inside(const char *s, size_t n) {
+    bool other = false;
+    for (size_t i = 0; i < n; i += (size_t)tn_utf8_size((unsigned char)s[i])) {
+        bool mark = n - i >= 3 && !memcmp(s + i, "\xE2\x96\x81", 3);
+        if (mark && other) return true;
+        other |= !mark;
+    }
+    return false;
+}
+
 static tn_status add_merge(tn_tokenizer *t, const json_t *v, int32_t rank, tn_str *joined, tn_err *e) {
     const char *s[2];
     size_t n[2];
@@ -77,6 +88,7 @@ static tn_status add_merge(tn_tokenizer *t, const json_t *v, int32_t rank, tn_st
     if (joined->oom) return tn_fail(e, TN_NOMEM, "no memory for merges");
     id[2] = tn_vocab_find(&t->vocab, joined->s, joined->len);
     if (id[2] < 0) return tn_fail(e, TN_FORMAT, "%s: merge %d gives \"%s\", which is not in the vocabulary", t->where, rank, joined->s);
+    if (t->mark_starts && mark_inside(joined->s, joined->len)) t->mark_starts = false;
     uint64_t pair = (uint64_t)(uint32_t)id[0] << 32 | (uint32_t)id[1];
     size_t k = mix(pair) & (t->merge_slots - 1);
     while (t->merge[k].rank >= 0 && t->merge[k].pair != pair) k = (k + 1) & (t->merge_slots - 1);
@@ -119,6 +131,7 @@ static tn_status read_bpe(tn_tokenizer *t, const json_t *model, tn_err *e) {
     TN_TRY(tn_json_bool(model, "fuse_unk", false, &t->fuse_unk, t->where, e));
     TN_TRY(tn_json_bool(model, "byte_fallback", false, &t->byte_fallback, t->where, e));
     TN_TRY(tn_json_bool(model, "ignore_merges", false, &t->ignore_merges, t->where, e));
+    t->mark_starts = !t->ignore_merges && tn_vocab_find(&t->vocab, "\xE2\x96\x81", 3) >= 0;
     TN_TRY(read_merges(t, model, e));
     for (unsigned b = 0; b < 256; b++) {
         char code[8];
