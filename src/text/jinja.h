@@ -12,7 +12,7 @@
 
 enum {
     TN_TAG_GENERATION = 0x8000, /* printed inside {% generation %} */
-    TN_TAG_MESSAGE = 0x7FFF     /* 1 + index of the assistant message whose content this is; 0: the template's */
+    TN_TAG_MESSAGE = 0x7FFF     /* 1 + index of the message whose content this is; 0: the template's */
 };
 
 typedef struct tn_jinja tn_jinja;

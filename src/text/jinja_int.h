@@ -22,19 +22,20 @@ typedef struct jtoken {
 } jtoken;
 
 /* ---- tree ---- */
-typedef enum jn {
+typedef enum jnode_kind {
     /* expressions */
     JN_CONST, JN_NAME, JN_LIST, JN_TUPLE, JN_DICT, JN_ATTR, JN_ITEM, JN_SLICE, JN_CALL, JN_FILTER, JN_TEST, JN_COND,
     JN_AND, JN_OR, JN_NOT, JN_NEG, JN_POS, JN_BINARY, JN_COMPARE, JN_CONCAT,
     /* statements */
     JN_DATA, JN_PRINT, JN_IF, JN_FOR, JN_SET, JN_SET_BLOCK, JN_MACRO, JN_CALL_BLOCK, JN_FILTER_BLOCK, JN_WITH,
     JN_GENERATION, JN_BREAK, JN_CONTINUE
-} jn;
+} jnode_kind;
 
 typedef enum jv_kind { JV_UNDEF, JV_NONE, JV_BOOL, JV_INT, JV_FLOAT, JV_STR, JV_LIST, JV_DICT, JV_NAMESPACE, JV_LOOP, JV_MACRO, JV_METHOD, JV_FUNC } jv_kind;
 typedef struct jv {
     jv_kind kind;
-    bool tuple; /* JV_LIST printed with parentheses */
+    bool tuple;  /* JV_LIST printed with parentheses */
+    bool markup; /* JV_STR that went through `safe`: a string added to it is escaped */
     union {
         bool b;
         int64_t i;
@@ -54,7 +55,7 @@ typedef struct jdict { jv *k, *v; size_t n, cap; } jdict;
 typedef struct jmethod { jv self; const char *name; } jmethod;
 
 typedef struct jnode {
-    jn kind;
+    jnode_kind kind;
     int line;
     const char *name;        /* JN_NAME, JN_ATTR, JN_FILTER, JN_TEST, JN_MACRO; operator of JN_BINARY */
     jv value;                /* JN_CONST, JN_DATA (a string) */
@@ -64,7 +65,7 @@ typedef struct jnode {
     const char *key;         /* keyword of an argument; operator of a comparison step */
     struct jnode *body, *other; /* lists of statements */
     bool negate;             /* `is not` */
-    bool recursive;
+    bool recursive, elif;
 } jnode;
 
 struct tn_jinja {
@@ -82,7 +83,7 @@ typedef struct jparse {
     tn_err *e;
 } jparse;
 tn_status tn_jlex(jparse *p, const char *s, size_t n);
-jnode *tn_jnew(jparse *p, jn kind);                       /* NULL: no memory, error set */
+jnode *tn_jnew(jparse *p, jnode_kind kind);                       /* NULL: no memory, error set */
 tn_status tn_jexpr(jparse *p, jnode **out);               /* with `x if c else y` */
 tn_status tn_jexpr_plain(jparse *p, jnode **out);         /* without */
 tn_status tn_jtuple(jparse *p, bool cond, jnode **out);   /* a, b, c */
