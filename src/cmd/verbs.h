@@ -11,6 +11,7 @@
     X(dpo)                                                                           \
     X(ppo)                                                                           \
     X(generate)                                                                      \
+    X(tokenize)                                                                      \
     X(score)                                                                         \
     X(convert)                                                                       \
     X(inspect)                                                                       \

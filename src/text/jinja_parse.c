@@ -403,7 +403,7 @@ tn_status tn_jtarget(jparse *p, jnode **out) {
     int count = 0;
     do {
         if (count) p->i++;
-        const char *name;
+        const char *name = NULL;
         if (count && (tn_jis_op(p, "=") || tn_jis_name(p, "in") || tn_jis_op(p, ")"))) break;
         TN_TRY(dotted_name(p, &name));
         jnode *n;
