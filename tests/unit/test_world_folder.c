@@ -91,3 +91,48 @@ TEST(world_tokenizer_reads) {
     tn_ids_free(&ids);
     tn_tokenizer_free(t);
 }
+
+/* The chat template gives the world's own rendering, and trains answers with their <|end|>. */
+TEST(world_template) {
+    const char *dir = tn_test_dir();
+    tn_tokenizer *t = NULL;
+    CHECK_OK(tn_world_write_tokenizer(world(), dir, e));
+    CHECK_OK(tn_tokenizer_load(&t, dir, e));
+    if (!t) return;
+    for (uint64_t n = 0; n < 64; n++) {
+        tn_world_prompt p;
+        tn_world_text y, want = {.n = 1, .id = {TN_WORLD_BOS}};
+        tn_str text[4] = {{0}};
+        tn_message m[4];
+        tn_ids ids = {0};
+        uint8_t *mask = NULL;
+        tn_world_demonstration(world(), 5, n, TN_MIX_SFT, &p, &y);
+        int turns = p.nturns;
+        for (int k = 0; k <= turns; k++) {
+            const tn_world_text *c = k < turns ? &p.turn[k] : &y;
+            tn_world_print(world(), c->id, c->n, &text[k]);
+            m[k] = (tn_message){k % 2 ? "assistant" : "user", text[k].s, text[k].len};
+        }
+        tn_world_render(&p, true, &want);
+        CHECK_OK(tn_chat_encode(t, m, (size_t)turns, true, &ids, &mask, e));
+        CHECK(ids.n == (size_t)want.n && !memcmp(ids.v, want.id, ids.n * sizeof *ids.v));
+        tn_free(mask);
+        mask = NULL;
+
+        int answer = want.n; /* first token of the last answer */
+        memcpy(want.id + want.n, y.id, (size_t)y.n * sizeof *y.id);
+        want.n += y.n;
+        want.id[want.n++] = TN_WORLD_END;
+        ids.n = 0;
+        CHECK_OK(tn_chat_encode(t, m, (size_t)turns + 1, false, &ids, &mask, e));
+        CHECK(ids.n == (size_t)want.n && !memcmp(ids.v, want.id, ids.n * sizeof *ids.v));
+        for (int i = answer; mask && i < (int)ids.n; i++) CHECK(mask[i]);
+        int trained = 0;
+        for (size_t i = 0; mask && i < ids.n; i++) trained += mask[i];
+        CHECK(trained == y.n + 1 + (turns == 3 ? p.turn[1].n + 1 : 0));
+        tn_free(mask);
+        tn_ids_free(&ids);
+        for (int k = 0; k <= turns; k++) tn_str_free(&text[k]);
+    }
+    tn_tokenizer_free(t);
+}
