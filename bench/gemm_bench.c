@@ -136,7 +136,9 @@ static void tile_share(void *ctx, size_t begin, size_t end, int thread) {
     const tn_kernel *g = c->kern;
     float out[TN_MR_MAX * TN_NR];
     if (g->begin) g->begin();
-    for (int i = 0; i < c->repeat; i++) g->tile(g->mr, c->units, c->a, tn_row_units(c->units), c->b, out, TN_NR);
+    tn_tile t = {.m = g->mr, .units = c->units, .a = c->a, .lda = tn_row_units(c->units), .b = c->b, .next = c->b,
+                 .c = out, .ldc = TN_NR};
+    for (int i = 0; i < c->repeat; i++) g->tile(&t);
     if (g->end) g->end();
 }
 static void tile_peak(void *ctx) {

@@ -61,38 +61,50 @@ const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool lo
     return a;
 }
 
-static void one_tile(const tn_plan *l, int r0, int r1, const uint32_t *a, int panel) {
+/* The first two tiles fetch the two halves of the next panel; the others what they use anyway. */
+const uint32_t *tn_plan_ahead(const tn_plan *l, const uint32_t *b, const uint32_t *next, int i, int n) {
+    return next && i < 2 && n > 1 ? next + (size_t)i * (size_t)l->units * TN_TILE_AHEAD : b;
+}
+
+static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
-    const uint32_t *b = p->b + (size_t)panel * p->panel;
     int col = panel * TN_NR, n = p->n - col < TN_NR ? p->n - col : TN_NR;
-    float *y = p->y + (size_t)r0 * p->ldy + col;
+    float *y = p->y + (size_t)row * p->ldy + col;
     if (p->mode == TN_SET && !p->bias && n == TN_NR) {
-        g->tile(r1 - r0, l->units, a, l->lda, b, y, p->ldy);
+        t->c = y;
+        t->ldc = p->ldy;
+        g->tile(t);
     } else {
         _Alignas(64) float c[TN_MR_MAX * TN_NR];
-        g->tile(r1 - r0, l->units, a, l->lda, b, c, TN_NR);
-        g->pack->finish(p->mode, y, p->ldy, c, p->bias ? p->bias + col : NULL, r1 - r0, n);
+        t->c = c;
+        t->ldc = TN_NR;
+        g->tile(t);
+        g->pack->finish(p->mode, y, p->ldy, c, p->bias ? p->bias + col : NULL, t->m, n);
     }
-    if (p->each) p->each(p->ctx, y, p->ldy, r0, r1 - r0, col, n);
+    if (p->each) p->each(p->ctx, y, p->ldy, row, t->m, col, n);
 }
 
 static void work(void *ctx, size_t begin, size_t end, int thread) {
     const tn_plan *l = ctx;
-    const tn_kernel *g = l->p->kern;
-    if (g->begin) g->begin();
+    const tn_product *p = l->p;
+    if (p->kern->begin) p->kern->begin();
     int loaded = -1;
     for (size_t u = begin; u < end; u++) {
         int block = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
         const uint32_t *a = tn_plan_block_a(l, block, thread, block == loaded);
         loaded = block;
         int t0 = tn_plan_block_tile(l, block), t1 = tn_plan_block_tile(l, block + 1);
-        for (int t = t0, first = tn_plan_tile_row(l, t0); t < t1; t++) {
-            int r0 = tn_plan_tile_row(l, t), r1 = tn_plan_tile_row(l, t + 1);
-            one_tile(l, r0, r1, a + (size_t)(r0 - first) * l->lda, panel);
+        const uint32_t *b = p->b + (size_t)panel * p->panel, *next = panel + 1 < l->panels ? b + p->panel : p->b;
+        for (int t = t0, first = tn_plan_tile_row(l, t0), row = first; t < t1; t++) {
+            int end_row = tn_plan_tile_row(l, t + 1);
+            tn_tile one = {.m = end_row - row, .units = l->units, .a = a + (size_t)(row - first) * l->lda,
+                           .lda = l->lda, .b = b, .next = tn_plan_ahead(l, b, next, t - t0, t1 - t0)};
+            one_tile(l, &one, row, panel);
+            row = end_row;
         }
     }
-    if (g->end) g->end();
+    if (p->kern->end) p->kern->end();
 }
 
 size_t tn_product_scratch(const tn_product *p, int threads) {

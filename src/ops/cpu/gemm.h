@@ -38,6 +38,17 @@ typedef struct tn_packer {
 } tn_packer;
 extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512, tn_pack_avx512bf16;
 
+/* c[m][ldc], TN_NR columns = A (m rows, `units` of K) times one panel. Meanwhile, for each unit, 64
+ * bytes from `next` on are fetched into the caches: the beginning or the rest of the next panel. */
+typedef struct tn_tile {
+    int m, units;
+    const uint32_t *a, *b, *next;
+    size_t lda;
+    float *c;
+    size_t ldc;
+} tn_tile;
+#define TN_TILE_AHEAD 16 /* of `next` for each unit, in units of 4 bytes */
+
 typedef struct tn_cpu_mm {
     const char *name;    /* as in tn_backend.kernels */
     const char *profile; /* as in tn_backend.profile */
@@ -45,8 +56,7 @@ typedef struct tn_cpu_mm {
     int pad;             /* K is padded to a multiple of this many units */
     int mr;              /* rows of a full tile */
     int grain;           /* tiles begin at multiples of this row; A is readable (zero) up to it */
-    /* c[m][ldc], TN_NR columns = A (m rows, `units` of K) times one panel. m <= mr. */
-    void (*tile)(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc);
+    void (*tile)(const tn_tile *t); /* m <= mr */
     /* Around a thread's run of tiles, or NULL. */
     void (*begin)(void), (*end)(void);
     const tn_packer *pack;
@@ -89,6 +99,8 @@ typedef struct tn_plan {
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows);
 int tn_plan_tile_row(const tn_plan *l, int tile);   /* first row of a tile; p->m for tile = tiles */
 int tn_plan_block_tile(const tn_plan *l, int block); /* first tile of a block */
+/* What the i-th of n tiles that use panel `b` should fetch, the next panel being `next` (or NULL). */
+const uint32_t *tn_plan_ahead(const tn_plan *l, const uint32_t *b, const uint32_t *next, int i, int n);
 /* A of a block, as an operand: in place, or converted into the thread's scratch unless `loaded`. */
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded);
 

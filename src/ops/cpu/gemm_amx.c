@@ -14,6 +14,7 @@
 #ifdef TN_SOFT_AMX
 #include "ops/cpu/softmodel.h"
 #define NAME "amx-model"
+#define FETCH(p) (void)(p)
 #define KERNEL tn_kern_dot32_amx_model
 #define PACKER tn_pack_portable
 #define HEAD tn_head_portable
@@ -23,6 +24,7 @@
 #define KERNEL tn_kern_dot32_amx
 #define PACKER tn_pack_avx512bf16
 #define HEAD tn_head_avx512
+#define FETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #define TILE_ZERO(t) _tile_zero(t)
 #define TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)
 #define TILE_STORE(t, p, stride) _tile_stored(t, p, stride)
@@ -46,11 +48,19 @@ static void end(void) { _tile_release(); }
 #define BARRIER() __asm__ volatile("" ::: "memory")
 #define B_STRIDE (TN_NR * 4)      /* bytes from one unit of a panel to the next */
 
+/* The share of 16 units, one step of k. */
+static inline void fetch(const uint32_t *next) {
+    for (int i = 0; i < 16; i++) FETCH(next + i * TN_TILE_AHEAD);
+}
+
 /* Tiles 0..3: accumulators (upper left, upper right, lower left, lower right); 4, 5: A; 6, 7: B. */
-static void upper(int units, const uint32_t *a, size_t stride, const uint32_t *b) {
+static void upper(const tn_tile *t) {
+    const uint32_t *a = t->a, *b = t->b;
+    const size_t stride = t->lda * 4;
     TILE_ZERO(0);
     TILE_ZERO(1);
-    for (int k = 0; k < units; k += 16, a += 16, b += 16 * TN_NR) {
+    for (int k = 0; k < t->units; k += 16, a += 16, b += 16 * TN_NR) {
+        fetch(t->next + (size_t)k * TN_TILE_AHEAD);
         TILE_LOAD(4, a, stride);
         TILE_LOAD(6, b, B_STRIDE);
         TILE_LOAD(7, b + 16, B_STRIDE);
@@ -59,13 +69,15 @@ static void upper(int units, const uint32_t *a, size_t stride, const uint32_t *b
     }
 }
 
-static void both(int units, const uint32_t *a, size_t stride, const uint32_t *b) {
-    const uint32_t *low = a + 16 * (stride / 4);
+static void both(const tn_tile *t) {
+    const uint32_t *a = t->a, *b = t->b, *low = a + 16 * t->lda;
+    const size_t stride = t->lda * 4;
     TILE_ZERO(0);
     TILE_ZERO(1);
     TILE_ZERO(2);
     TILE_ZERO(3);
-    for (int k = 0; k < units; k += 16, a += 16, low += 16, b += 16 * TN_NR) {
+    for (int k = 0; k < t->units; k += 16, a += 16, low += 16, b += 16 * TN_NR) {
+        fetch(t->next + (size_t)k * TN_TILE_AHEAD);
         TILE_LOAD(4, a, stride);
         TILE_LOAD(6, b, B_STRIDE);
         TILE_DOT(0, 4, 6);
@@ -77,22 +89,22 @@ static void both(int units, const uint32_t *a, size_t stride, const uint32_t *b)
     }
 }
 
-static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+static void tile(const tn_tile *t) {
     _Alignas(64) float part[32 * TN_NR];
-    bool whole = m % 16 == 0;
-    float *to = whole ? c : part;
-    size_t ld = whole ? ldc : TN_NR, stride = ld * 4;
+    bool whole = t->m % 16 == 0;
+    float *to = whole ? t->c : part;
+    size_t ld = whole ? t->ldc : TN_NR, stride = ld * 4;
     BARRIER();
-    if (m > 16) both(units, a, lda * 4, b);
-    else upper(units, a, lda * 4, b);
+    if (t->m > 16) both(t);
+    else upper(t);
     TILE_STORE(0, to, stride);
     TILE_STORE(1, to + 16, stride);
-    if (m > 16) {
+    if (t->m > 16) {
         TILE_STORE(2, to + 16 * ld, stride);
         TILE_STORE(3, to + 16 * ld + 16, stride);
     }
     BARRIER();
-    for (int i = 0; !whole && i < m; i++) memcpy(c + (size_t)i * ldc, part + i * TN_NR, TN_NR * 4);
+    for (int i = 0; !whole && i < t->m; i++) memcpy(t->c + (size_t)i * t->ldc, part + i * TN_NR, TN_NR * 4);
 }
 
 const tn_kernel KERNEL = {

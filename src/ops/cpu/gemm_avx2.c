@@ -9,12 +9,14 @@
 
 #define MR 6
 
-static inline __attribute__((always_inline)) void half_rows(const int m, int units, const float *a, size_t lda,
-                                                            const float *b, float *c, size_t ldc) {
+static inline __attribute__((always_inline)) void half_rows(const int m, const tn_tile *t, int half) {
+    const float *a = (const float *)t->a, *b = (const float *)t->b + half;
+    const size_t lda = t->lda, ldc = t->ldc;
+    float *c = t->c + half;
     __m256 acc[MR][2];
 #pragma GCC unroll 6
     for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-    for (int k = 0; k < units; k++, b += TN_NR) {
+    for (int k = 0; k < t->units; k++, b += TN_NR) {
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
 #pragma GCC unroll 6
         for (int i = 0; i < m; i++) {
@@ -30,24 +32,21 @@ static inline __attribute__((always_inline)) void half_rows(const int m, int uni
     }
 }
 
-static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    for (int h = 0; h < TN_NR; h += 16) {
-        const float *af = (const float *)a, *bf = (const float *)b + h;
-        switch (m) {
-#define ROWS(n) case n: half_rows(n, units, af, lda, bf, c + h, ldc); break;
+static void tile(const tn_tile *t) {
+    for (int half = 0; half < TN_NR; half += 16) switch (t->m) {
+#define ROWS(n) case n: half_rows(n, t, half); break;
         ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6)
 #undef ROWS
         }
-    }
 }
 
 #define FLUSH 0x8040u /* flush results to zero, take denormals as zero */
 
-static void tile_flush(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+static void tile_flush(const tn_tile *t) {
     unsigned old = _mm_getcsr();
     _mm_setcsr(old | FLUSH);
     __asm__ volatile("" ::: "memory");
-    tile(m, units, a, lda, b, c, ldc);
+    tile(t);
     __asm__ volatile("" ::: "memory");
     _mm_setcsr(old);
 }

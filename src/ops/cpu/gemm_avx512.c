@@ -10,13 +10,22 @@
 #include <immintrin.h>
 
 #define MR 14
+#define FETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 
-static inline __attribute__((always_inline)) void tile_rows(const int m, int units, const float *a, size_t lda,
-                                                            const float *b, float *c, size_t ldc) {
+static inline __attribute__((always_inline)) void tile_rows(const int m, const tn_tile *t) {
+    const float *a = (const float *)t->a, *b = (const float *)t->b;
+    const uint32_t *next = t->next;
+    const size_t lda = t->lda, ldc = t->ldc;
+    float *c = t->c;
     __m512 acc[MR][2];
 #pragma GCC unroll 14
-    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-    for (int k = 0; k < units; k++, b += TN_NR) {
+    for (int i = 0; i < m; i++) {
+        acc[i][0] = acc[i][1] = _mm512_setzero_ps();
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + 16, 1);
+    }
+    for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
+        FETCH(next);
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < m; i++) {
@@ -32,10 +41,9 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, int uni
     }
 }
 
-static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    const float *af = (const float *)a, *bf = (const float *)b;
-    switch (m) {
-#define ROWS(n) case n: tile_rows(n, units, af, lda, bf, c, ldc); break;
+static void tile(const tn_tile *t) {
+    switch (t->m) {
+#define ROWS(n) case n: tile_rows(n, t); break;
     ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
     ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
 #undef ROWS
@@ -44,11 +52,11 @@ static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t
 
 #define FLUSH 0x8040u /* flush results to zero, take denormals as zero */
 
-static void tile_flush(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
+static void tile_flush(const tn_tile *t) {
     unsigned old = _mm_getcsr();
     _mm_setcsr(old | FLUSH);
     __asm__ volatile("" ::: "memory");
-    tile(m, units, a, lda, b, c, ldc);
+    tile(t);
     __asm__ volatile("" ::: "memory");
     _mm_setcsr(old);
 }

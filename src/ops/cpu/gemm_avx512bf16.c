@@ -6,6 +6,7 @@
 #ifdef TN_SOFT_BF16
 #include "ops/cpu/softmodel.h"
 #define NAME "avx512bf16-model"
+#define FETCH(p) (void)(p)
 #define KERNEL tn_kern_pair_avx512bf16_model
 #define PACKER tn_pack_portable
 #define HEAD tn_head_portable
@@ -22,16 +23,25 @@ typedef __m512i pairs16;
 #define SPREAD(u) _mm512_set1_epi32((int)(u))
 #define DOT(c, x, y) _mm512_dpbf16_ps((c), (__m512bh)(x), (__m512bh)(y))
 #define STORE(p, v) _mm512_storeu_ps((p), (v))
+#define FETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #endif
 
 #define MR 14
 
-static inline __attribute__((always_inline)) void tile_rows(const int m, int units, const uint32_t *a, size_t lda,
-                                                            const uint32_t *b, float *c, size_t ldc) {
+static inline __attribute__((always_inline)) void tile_rows(const int m, const tn_tile *t) {
+    const uint32_t *a = t->a, *b = t->b;
+    const uint32_t *next = t->next;
+    const size_t lda = t->lda, ldc = t->ldc;
+    float *c = t->c;
     acc16 acc[MR][2];
 #pragma GCC unroll 14
-    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = ZERO();
-    for (int k = 0; k < units; k++, b += TN_NR) {
+    for (int i = 0; i < m; i++) {
+        acc[i][0] = acc[i][1] = ZERO();
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + 16, 1);
+    }
+    for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
+        FETCH(next);
         pairs16 b0 = LOAD(b), b1 = LOAD(b + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < m; i++) {
@@ -47,9 +57,9 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, int uni
     }
 }
 
-static void tile(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    switch (m) {
-#define ROWS(n) case n: tile_rows(n, units, a, lda, b, c, ldc); break;
+static void tile(const tn_tile *t) {
+    switch (t->m) {
+#define ROWS(n) case n: tile_rows(n, t); break;
     ROWS(1) ROWS(2) ROWS(3) ROWS(4) ROWS(5) ROWS(6) ROWS(7)
     ROWS(8) ROWS(9) ROWS(10) ROWS(11) ROWS(12) ROWS(13) ROWS(14)
 #undef ROWS

@@ -10,42 +10,42 @@ static float as_float(uint32_t u) {
 static float low(uint32_t pair) { return as_float(pair << 16); }            /* even k */
 static float high(uint32_t pair) { return as_float(pair & 0xffff0000u); }  /* odd k */
 
-static void tile_f32(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    for (int i = 0; i < m; i++) {
+static void tile_f32(const tn_tile *t) {
+    for (int i = 0; i < t->m; i++) {
         float acc[TN_NR] = {0};
-        for (int k = 0; k < units; k++)
+        for (int k = 0; k < t->units; k++)
             for (int j = 0; j < TN_NR; j++)
-                acc[j] = fmaf(as_float(a[i * lda + k]), as_float(b[(size_t)k * TN_NR + j]), acc[j]);
-        memcpy(c + i * ldc, acc, sizeof acc);
+                acc[j] = fmaf(as_float(t->a[i * t->lda + k]), as_float(t->b[(size_t)k * TN_NR + j]), acc[j]);
+        memcpy(t->c + i * t->ldc, acc, sizeof acc);
     }
 }
 
-static void tile_pair(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    for (int i = 0; i < m; i++) {
+static void tile_pair(const tn_tile *t) {
+    for (int i = 0; i < t->m; i++) {
         float acc[TN_NR] = {0};
-        for (int k = 0; k < units; k++)
+        for (int k = 0; k < t->units; k++)
             for (int j = 0; j < TN_NR; j++) {
-                uint32_t x = a[i * lda + k], y = b[(size_t)k * TN_NR + j];
+                uint32_t x = t->a[i * t->lda + k], y = t->b[(size_t)k * TN_NR + j];
                 acc[j] = tn_bf16_fma(low(x), low(y), tn_bf16_fma(high(x), high(y), acc[j]));
             }
-        memcpy(c + i * ldc, acc, sizeof acc);
+        memcpy(t->c + i * t->ldc, acc, sizeof acc);
     }
 }
 
-static void tile_dot32(int m, int units, const uint32_t *a, size_t lda, const uint32_t *b, float *c, size_t ldc) {
-    for (int i = 0; i < m; i++) {
+static void tile_dot32(const tn_tile *t) {
+    for (int i = 0; i < t->m; i++) {
         float acc[TN_NR] = {0};
-        for (int k = 0; k < units; k += 16)
+        for (int k = 0; k < t->units; k += 16)
             for (int j = 0; j < TN_NR; j++) {
                 float even = 0, odd = 0;
                 for (int u = k; u < k + 16; u++) {
-                    uint32_t x = a[i * lda + u], y = b[(size_t)u * TN_NR + j];
+                    uint32_t x = t->a[i * t->lda + u], y = t->b[(size_t)u * TN_NR + j];
                     even = tn_bf16_fma(low(x), low(y), even);
                     odd = tn_bf16_fma(high(x), high(y), odd);
                 }
                 acc[j] = tn_bf16_flush(acc[j] + tn_bf16_flush(even + odd));
             }
-        memcpy(c + i * ldc, acc, sizeof acc);
+        memcpy(t->c + i * t->ldc, acc, sizeof acc);
     }
 }
 

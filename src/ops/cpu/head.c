@@ -59,10 +59,13 @@ static void forward_unit(const forward *f, int block, int tile, const uint32_t *
     int panels = tn_panels(tile_width(f->h->w->out, tile));
     for (int j = 0; j < panels; j++) {
         const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
-        for (int t = t0; t < t1; t++) {
-            int r0 = tn_plan_tile_row(l, t), r1 = tn_plan_tile_row(l, t + 1);
-            size_t at = (size_t)(r0 - first);
-            p->kern->tile(r1 - r0, l->units, a + at * l->lda, l->lda, b, logits + at * LD + j * TN_NR, LD);
+        for (int t = t0, row = first; t < t1; t++) {
+            int end_row = tn_plan_tile_row(l, t + 1);
+            tn_tile one = {.m = end_row - row, .units = l->units, .a = a + (size_t)(row - first) * l->lda,
+                           .lda = l->lda, .b = b, .c = logits + (size_t)(row - first) * LD + j * TN_NR, .ldc = LD,
+                           .next = tn_plan_ahead(l, b, j + 1 < panels ? b + p->panel : NULL, t - t0, t1 - t0)};
+            p->kern->tile(&one);
+            row = end_row;
         }
     }
     tn_stats st = stats_of(f, tile);
