@@ -216,7 +216,7 @@ static int bench(const char *dtype, const char *op) {
         }
         snprintf(m, sizeof m, "%s", opt.m);
         for (char *rows = strtok_r(m, ",", &mp); rows; rows = strtok_r(NULL, ",", &mp))
-            if (atoi(rows) > 0) one_case(b, op, atoi(rows), k, n);
+            if ((int)strtol(rows, NULL, 10) > 0) one_case(b, op, (int)strtol(rows, NULL, 10), k, n);
     }
     tn_backend_free(b);
     return 0;
@@ -233,8 +233,8 @@ int main(int argc, char **argv) {
         else if (!strcmp(a, "--op")) opt.op = v;
         else if (!strcmp(a, "--m")) opt.m = v;
         else if (!strcmp(a, "--shape")) opt.shape = v;
-        else if (!strcmp(a, "--threads")) opt.threads = atoi(v);
-        else if (!strcmp(a, "--runs")) opt.runs = atoi(v) < 1 ? 1 : atoi(v) > 64 ? 64 : atoi(v);
+        else if (!strcmp(a, "--threads")) opt.threads = (int)strtol(v, NULL, 10);
+        else if (!strcmp(a, "--runs")) opt.runs = (int)strtol(v, NULL, 10) < 1 ? 1 : (int)strtol(v, NULL, 10) > 64 ? 64 : (int)strtol(v, NULL, 10);
         else {
             fprintf(stderr, "gemm_bench: unknown option %s (see the head of bench/gemm_bench.c)\n", a);
             return 2;

@@ -220,7 +220,7 @@ int main(int argc, char **argv) {
     tn_err e = {0};
     const char *kernels = argc > 2 && strcmp(argv[2], "best") != 0 ? argv[2] : NULL;
     filter = argc > 3 ? argv[3] : NULL;
-    if (tn_backend_open(&be, "cpu", TN_F32, kernels, argc > 1 ? atoi(argv[1]) : 0, &e) != TN_OK) {
+    if (tn_backend_open(&be, "cpu", TN_F32, kernels, argc > 1 ? (int)strtol(argv[1], NULL, 10) : 0, &e) != TN_OK) {
         fprintf(stderr, "ops_bench: %s\n", e.msg);
         return 1;
     }

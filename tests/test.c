@@ -39,17 +39,21 @@ void tn_check(bool ok, const char *file, int line, const char *fmt, ...) {
     }
 }
 
-void tn_check_near(double got, double want, double rel, double abs, const char *file, int line, const char *what) {
-    bool ok = got == want || (isnan(got) && isnan(want)) || fabs(got - want) <= abs + rel * fabs(want);
-    tn_check(ok, file, line, "%s = %.17g, expected %.17g (off by %.3g, allowed %.3g)", what, got, want, got - want,
-             abs + rel * fabs(want));
+void tn_check_near(double got, double want, double rel, double abs, const char *file, int line,
+                   const char *what) {
+    bool ok =
+        got == want || (isnan(got) && isnan(want)) || fabs(got - want) <= abs + rel * fabs(want);
+    tn_check(ok, file, line, "%s = %.17g, expected %.17g (off by %.3g, allowed %.3g)", what, got,
+             want, got - want, abs + rel * fabs(want));
 }
 
-void tn_check_bytes(const void *got, const void *want, size_t n, const char *file, int line, const char *what) {
+void tn_check_bytes(const void *got, const void *want, size_t n, const char *file, int line,
+                    const char *what) {
     const unsigned char *a = got, *b = want;
     for (size_t i = 0; i < n; i++) {
         if (a[i] == b[i]) continue;
-        tn_check(false, file, line, "%s: byte %zu of %zu is 0x%02x, expected 0x%02x", what, i, n, a[i], b[i]);
+        tn_check(false, file, line, "%s: byte %zu of %zu is 0x%02x, expected 0x%02x", what, i, n,
+                 a[i], b[i]);
         return;
     }
 }
@@ -155,7 +159,8 @@ int main(int argc, char **argv) {
         outcome o = run_one(t);
         double took = tn_now() - t0;
         count[o]++;
-        if (verbose && o != SKIPPED) printf("%s %s  %.3fs\n", o == PASSED ? "ok  " : "FAIL", t->name, took);
+        if (verbose && o != SKIPPED)
+            printf("%s %s  %.3fs\n", o == PASSED ? "ok  " : "FAIL", t->name, took);
         else if (took > 5) printf("slow %s  %.1fs\n", t->name, took);
     }
     if (tmp_root[0]) tn_remove_tree(tmp_root, NULL);

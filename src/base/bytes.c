@@ -78,7 +78,8 @@ static tn_status bytes_inflate(tn_bytes *b, void *p, size_t n, size_t *got, tn_e
         TN_TRY(bytes_fill(b, e));
         if (b->pos == b->end) {
             if (b->member_open)
-                return tn_fail(e, TN_FORMAT, "%s: the gzip data ends early (a truncated download?)", b->path);
+                return tn_fail(e, TN_FORMAT, "%s: the gzip data ends early (a truncated download?)",
+                               b->path);
             break;
         }
         if (!b->member_open) {
@@ -96,7 +97,8 @@ static tn_status bytes_inflate(tn_bytes *b, void *p, size_t n, size_t *got, tn_e
         b->pos = b->end - b->z.avail_in;
         if (r == Z_STREAM_END) b->member_open = false;
         else if (r != Z_OK && r != Z_BUF_ERROR)
-            return tn_fail(e, TN_FORMAT, "%s: damaged gzip data (%s)", b->path, b->z.msg ? b->z.msg : "inflate failed");
+            return tn_fail(e, TN_FORMAT, "%s: damaged gzip data (%s)", b->path,
+                           b->z.msg ? b->z.msg : "inflate failed");
     }
     *got = want - b->z.avail_out;
     return TN_OK;

@@ -31,7 +31,8 @@ tn_status tn_json_parse(const char *text, size_t n, const char *where, json_t **
     if (json_error_code(&je) == json_error_out_of_memory)
         return tn_fail(e, TN_NOMEM, "%s: no memory for a JSON text of %zu bytes", where, n);
     if (je.line > 1 || memchr(text, '\n', n))
-        return tn_fail(e, TN_FORMAT, "%s: not valid JSON at line %d, column %d: %s", where, je.line, je.column, je.text);
+        return tn_fail(e, TN_FORMAT, "%s: not valid JSON at line %d, column %d: %s", where, je.line,
+                       je.column, je.text);
     return tn_fail(e, TN_FORMAT, "%s: not valid JSON at column %d: %s", where, je.column, je.text);
 }
 
@@ -51,7 +52,8 @@ static int dump_to_str(const char *p, size_t n, void *ctx) {
 
 tn_status tn_json_save(const char *path, const json_t *root, bool sorted, tn_err *e) {
     tn_str text = TN_STR_INIT;
-    size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY | (sorted ? JSON_SORT_KEYS : 0);
+    size_t flags =
+        JSON_INDENT(2) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY | (sorted ? JSON_SORT_KEYS : 0);
     tn_status st;
     if (json_dump_callback(root, dump_to_str, &text, flags) != 0) {
         st = tn_fail(e, TN_NOMEM, "no memory for the JSON text of %s", path);
@@ -66,15 +68,18 @@ tn_status tn_json_save(const char *path, const json_t *root, bool sorted, tn_err
 
 /* ---- members ---- */
 
-static tn_status wrong_type(const json_t *v, const char *key, const char *want, const char *where, tn_err *e) {
+static tn_status wrong_type(const json_t *v, const char *key, const char *want, const char *where,
+                            tn_err *e) {
     return tn_fail(e, TN_FORMAT, "%s: \"%s\" must be %s, found %s", where, key, want, kind_of(v));
 }
 
 /* *v = the member, or NULL when missing or null. */
-static tn_status member(const json_t *o, const char *key, json_t **v, const char *where, tn_err *e) {
+static tn_status member(const json_t *o, const char *key, json_t **v, const char *where,
+                        tn_err *e) {
     *v = NULL;
     if (!json_is_object(o))
-        return tn_fail(e, TN_FORMAT, "%s: expected an object with \"%s\", found %s", where, key, kind_of(o));
+        return tn_fail(e, TN_FORMAT, "%s: expected an object with \"%s\", found %s", where, key,
+                       kind_of(o));
     json_t *m = json_object_get(o, key);
     if (!json_is_null(m)) *v = m;
     return TN_OK;
@@ -93,7 +98,8 @@ static bool as_int(const json_t *v, int64_t *out) {
     return true;
 }
 
-tn_status tn_json_int(const json_t *o, const char *key, int64_t def, int64_t *out, const char *where, tn_err *e) {
+tn_status tn_json_int(const json_t *o, const char *key, int64_t def, int64_t *out,
+                      const char *where, tn_err *e) {
     json_t *v;
     *out = def;
     TN_TRY(member(o, key, &v, where, e));
@@ -101,7 +107,8 @@ tn_status tn_json_int(const json_t *o, const char *key, int64_t def, int64_t *ou
     return TN_OK;
 }
 
-tn_status tn_json_real(const json_t *o, const char *key, double def, double *out, const char *where, tn_err *e) {
+tn_status tn_json_real(const json_t *o, const char *key, double def, double *out, const char *where,
+                       tn_err *e) {
     json_t *v;
     *out = def;
     TN_TRY(member(o, key, &v, where, e));
@@ -111,7 +118,8 @@ tn_status tn_json_real(const json_t *o, const char *key, double def, double *out
     return TN_OK;
 }
 
-tn_status tn_json_bool(const json_t *o, const char *key, bool def, bool *out, const char *where, tn_err *e) {
+tn_status tn_json_bool(const json_t *o, const char *key, bool def, bool *out, const char *where,
+                       tn_err *e) {
     json_t *v;
     *out = def;
     TN_TRY(member(o, key, &v, where, e));
@@ -121,7 +129,8 @@ tn_status tn_json_bool(const json_t *o, const char *key, bool def, bool *out, co
     return TN_OK;
 }
 
-tn_status tn_json_str(const json_t *o, const char *key, const char *def, const char **out, const char *where, tn_err *e) {
+tn_status tn_json_str(const json_t *o, const char *key, const char *def, const char **out,
+                      const char *where, tn_err *e) {
     json_t *v;
     *out = def;
     TN_TRY(member(o, key, &v, where, e));
@@ -131,11 +140,14 @@ tn_status tn_json_str(const json_t *o, const char *key, const char *def, const c
     return TN_OK;
 }
 
-tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out, const char *where, tn_err *e) {
+tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out,
+                       const char *where, tn_err *e) {
     json_t *v;
     *out = NULL;
     TN_TRY(member(o, key, &v, where, e));
-    if (!v) return tn_fail(e, TN_FORMAT, "%s: \"%s\" is missing (expected %s)", where, key, type_name(type));
+    if (!v)
+        return tn_fail(e, TN_FORMAT, "%s: \"%s\" is missing (expected %s)", where, key,
+                       type_name(type));
     json_type t = json_typeof(v);
     bool both_bool = json_is_boolean(v) && (type == JSON_TRUE || type == JSON_FALSE);
     bool number = type == JSON_REAL && t == JSON_INTEGER;
@@ -144,7 +156,8 @@ tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t 
     return TN_OK;
 }
 
-tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where, tn_err *e) {
+tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where,
+                           tn_err *e) {
     json_t *v;
     *out = 0;
     TN_TRY(member(o, key, &v, where, e));
@@ -152,7 +165,8 @@ tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const
     return as_int(v, out) ? TN_OK : wrong_type(v, key, "an integer", where, e);
 }
 
-tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, const char *where, tn_err *e) {
+tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, const char *where,
+                           tn_err *e) {
     json_t *v;
     *out = NULL;
     TN_TRY(tn_json_need(o, key, JSON_STRING, &v, where, e));
@@ -180,17 +194,20 @@ tn_status tn_jsonl_next(tn_lines *r, const char *path, json_t **row, tn_err *e) 
     snprintf(where, sizeof where, "%s:%ld", path, tn_lines_number(r));
     TN_TRY(tn_json_parse(line, len, where, row, e));
     if (json_is_object(*row)) return TN_OK;
-    tn_status st = tn_fail(e, TN_FORMAT, "%s: every line must be a JSON object, found %s%s", where, kind_of(*row),
-                           json_is_array(*row) ? "; a JSON array must be rewritten with one object a line" : "");
+    tn_status st = tn_fail(
+        e, TN_FORMAT, "%s: every line must be a JSON object, found %s%s", where, kind_of(*row),
+        json_is_array(*row) ? "; a JSON array must be rewritten with one object a line" : "");
     json_decref(*row);
     *row = NULL;
     return st;
 }
 
-tn_status tn_json_ids(const json_t *a, int vocab, int32_t **ids, size_t *n, const char *where, tn_err *e) {
+tn_status tn_json_ids(const json_t *a, int vocab, int32_t **ids, size_t *n, const char *where,
+                      tn_err *e) {
     *ids = NULL;
     *n = 0;
-    if (!json_is_array(a)) return tn_fail(e, TN_FORMAT, "%s: token ids must be an array, found %s", where, kind_of(a));
+    if (!json_is_array(a))
+        return tn_fail(e, TN_FORMAT, "%s: token ids must be an array, found %s", where, kind_of(a));
     size_t len = json_array_size(a);
     int64_t end = vocab > 0 ? vocab : (int64_t)INT32_MAX + 1;
     int32_t *v = tn_calloc(len, sizeof *v);
@@ -204,8 +221,10 @@ tn_status tn_json_ids(const json_t *a, int vocab, int32_t **ids, size_t *n, cons
         }
         tn_free(v);
         if (!json_is_integer(x))
-            return tn_fail(e, TN_FORMAT, "%s: token id %zu must be an integer, found %s", where, i, kind_of(x));
-        return tn_fail(e, TN_FORMAT, "%s: token id %zu is %lld, outside [0, %lld)", where, i, (long long)id, (long long)end);
+            return tn_fail(e, TN_FORMAT, "%s: token id %zu must be an integer, found %s", where, i,
+                           kind_of(x));
+        return tn_fail(e, TN_FORMAT, "%s: token id %zu is %lld, outside [0, %lld)", where, i,
+                       (long long)id, (long long)end);
     }
     *ids = v;
     *n = len;

@@ -7,22 +7,31 @@
 
 tn_status tn_json_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e);
 tn_status tn_json_load(const char *path, json_t **root, tn_err *e);   /* .gz too */
-/* Pretty-printed (indent 2, keys sorted when `sorted`), reals with 17 digits, newline at end; atomic. */
+/* Pretty-printed (indent 2, keys sorted when `sorted`), reals with 17 digits, newline at end;
+ * atomic. */
 tn_status tn_json_save(const char *path, const json_t *root, bool sorted, tn_err *e);
 
 /* Typed members of an object. `where` names the file for messages. A missing (or null) member
  * gives *out = def; one of another type is TN_FORMAT. The _need forms have no default. */
-tn_status tn_json_int(const json_t *o, const char *key, int64_t def, int64_t *out, const char *where, tn_err *e);
-tn_status tn_json_real(const json_t *o, const char *key, double def, double *out, const char *where, tn_err *e);
-tn_status tn_json_bool(const json_t *o, const char *key, bool def, bool *out, const char *where, tn_err *e);
-tn_status tn_json_str(const json_t *o, const char *key, const char *def, const char **out, const char *where, tn_err *e);
-tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where, tn_err *e);
-tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, const char *where, tn_err *e);
-tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out, const char *where, tn_err *e);
+tn_status tn_json_int(const json_t *o, const char *key, int64_t def, int64_t *out,
+                      const char *where, tn_err *e);
+tn_status tn_json_real(const json_t *o, const char *key, double def, double *out, const char *where,
+                       tn_err *e);
+tn_status tn_json_bool(const json_t *o, const char *key, bool def, bool *out, const char *where,
+                       tn_err *e);
+tn_status tn_json_str(const json_t *o, const char *key, const char *def, const char **out,
+                      const char *where, tn_err *e);
+tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where,
+                           tn_err *e);
+tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, const char *where,
+                           tn_err *e);
+tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out,
+                       const char *where, tn_err *e);
 
 /* JSONL, plain or .gz: next row as an object; blank lines skipped; *row = NULL at the end.
  * The caller decrefs the row. Errors name file and line. */
 tn_status tn_jsonl_next(tn_lines *r, const char *path, json_t **row, tn_err *e);
 /* Array of token ids in [0, vocab) (vocab <= 0: any non-negative int32). *ids from the heap. */
-tn_status tn_json_ids(const json_t *a, int vocab, int32_t **ids, size_t *n, const char *where, tn_err *e);
+tn_status tn_json_ids(const json_t *a, int vocab, int32_t **ids, size_t *n, const char *where,
+                      tn_err *e);
 #endif

@@ -20,7 +20,8 @@ tn_status tn_lines_open(tn_lines **out, const char *path, size_t max_line, tn_er
     if (!r) return tn_fail(e, TN_NOMEM, "no memory to open %s", path);
     r->max_line = max_line ? max_line : SIZE_MAX / 4;
     r->path = tn_strdup(strcmp(path, "-") ? path : "standard input");
-    tn_status st = r->path ? tn_bytes_open(&r->in, path, e) : tn_fail(e, TN_NOMEM, "no memory to open %s", path);
+    tn_status st = r->path ? tn_bytes_open(&r->in, path, e)
+                           : tn_fail(e, TN_NOMEM, "no memory to open %s", path);
     if (st != TN_OK) {
         tn_lines_close(r);
         return st;
@@ -37,7 +38,8 @@ static tn_status lines_more(tn_lines *r, tn_err *e) {
         r->pos = 0;
     }
     if (!TN_GROW(r->buf, r->cap, r->end + LINES_CHUNK + 1))
-        return tn_fail(e, TN_NOMEM, "%s:%ld: no memory for a line of %zu bytes", r->path, r->number + 1, r->end);
+        return tn_fail(e, TN_NOMEM, "%s:%ld: no memory for a line of %zu bytes", r->path,
+                       r->number + 1, r->end);
     size_t got;
     tn_status st = tn_bytes_read(r->in, r->buf + r->end, LINES_CHUNK, &got, e);
     if (st != TN_OK) return tn_err_context(e, st, "after line %ld", r->number);
@@ -52,10 +54,12 @@ tn_status tn_lines_next(tn_lines *r, const char **line, size_t *len, tn_err *e) 
     *line = NULL;
     *len = 0;
     for (;;) {
-        nl = r->end > r->pos + seen ? memchr(r->buf + r->pos + seen, '\n', r->end - r->pos - seen) : NULL;
+        nl = r->end > r->pos + seen ? memchr(r->buf + r->pos + seen, '\n', r->end - r->pos - seen)
+                                    : NULL;
         seen = nl ? (size_t)(nl - r->buf) - r->pos : r->end - r->pos;
         if (seen > r->max_line)
-            return tn_fail(e, TN_FORMAT, "%s:%ld: line longer than %zu bytes; is this a JSONL file?", r->path,
+            return tn_fail(e, TN_FORMAT,
+                           "%s:%ld: line longer than %zu bytes; is this a JSONL file?", r->path,
                            r->number + 1, r->max_line);
         if (nl || r->eof) break;
         TN_TRY(lines_more(r, e));

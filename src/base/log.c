@@ -30,15 +30,19 @@ static const char *level_prefix(tn_log_level l) {
 }
 
 static const char *level_colour(tn_log_level l) {
-    return tn_colour(2, l == TN_LOG_ERROR ? "red" : l == TN_LOG_WARN ? "yellow" : l == TN_LOG_DEBUG ? "dim" : "reset");
+    return tn_colour(2, l == TN_LOG_ERROR   ? "red"
+                        : l == TN_LOG_WARN  ? "yellow"
+                        : l == TN_LOG_DEBUG ? "dim"
+                                            : "reset");
 }
 
 /* One message, one line, one write: lines of several threads never mix. */
 static void log_put(tn_log_level l, const char *text) {
     pthread_mutex_lock(&log_mutex);
     bool colour = l != TN_LOG_INFO && *level_colour(l);
-    fprintf(stderr, "%stenet: %s%s%s%s\n", line_open ? "\r\033[K" : "", colour ? level_colour(l) : "",
-            level_prefix(l), text, colour ? tn_colour(2, "reset") : "");
+    fprintf(stderr, "%stenet: %s%s%s%s\n", line_open ? "\r\033[K" : "",
+            colour ? level_colour(l) : "", level_prefix(l), text,
+            colour ? tn_colour(2, "reset") : "");
     line_open = false;
     fflush(stderr);
     pthread_mutex_unlock(&log_mutex);
@@ -79,12 +83,12 @@ static void progress_print(tn_progress *p, const char *extra, double now) {
         snprintf(left, sizeof left, "  %s left", t);
     }
     if (p->total > 0)
-        snprintf(line, sizeof line, "%s  %ld/%ld %s (%d%%)%s%s%s", p->what, p->done, p->total, p->unit,
-                 (int)((double)p->done / (double)p->total * 100), extra && *extra ? "  " : "",
-                 extra ? extra : "", left);
+        snprintf(line, sizeof line, "%s  %ld/%ld %s (%d%%)%s%s%s", p->what, p->done, p->total,
+                 p->unit, (int)((double)p->done / (double)p->total * 100),
+                 extra && *extra ? "  " : "", extra ? extra : "", left);
     else
-        snprintf(line, sizeof line, "%s  %ld %s%s%s", p->what, p->done, p->unit, extra && *extra ? "  " : "",
-                 extra ? extra : "");
+        snprintf(line, sizeof line, "%s  %ld %s%s%s", p->what, p->done, p->unit,
+                 extra && *extra ? "  " : "", extra ? extra : "");
     pthread_mutex_lock(&log_mutex);
     if (tty) {
         size_t width = (size_t)tn_tty_width();
@@ -100,7 +104,8 @@ static void progress_print(tn_progress *p, const char *extra, double now) {
     p->shown++;
 }
 
-void tn_progress_begin(tn_progress *p, const char *what, const char *unit, long total, long already_done) {
+void tn_progress_begin(tn_progress *p, const char *what, const char *unit, long total,
+                       long already_done) {
     double now = tn_now();
     *p = (tn_progress){what, unit, already_done, total, now, now, (double)already_done, 0};
 }

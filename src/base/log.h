@@ -22,11 +22,14 @@ typedef struct tn_progress {
     double t0, last, base_done;
     int shown;
 } tn_progress;
-void tn_progress_begin(tn_progress *p, const char *what, const char *unit, long total, long already_done);
-void tn_progress_update(tn_progress *p, long done, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void tn_progress_begin(tn_progress *p, const char *what, const char *unit, long total,
+                       long already_done);
+void tn_progress_update(tn_progress *p, long done, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 void tn_progress_end(tn_progress *p);
 
-/* Colour for terminals: returns the escape or "" when stderr/stdout is no terminal or NO_COLOR is set. */
+/* Colour for terminals: returns the escape or "" when stderr/stdout is no terminal or NO_COLOR is
+ * set. */
 const char *tn_colour(int fd, const char *name); /* red green yellow blue dim bold reset */
 
 #endif

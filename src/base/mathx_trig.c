@@ -6,7 +6,8 @@
 #include <math.h>
 
 static const double INV_HALF_PI = 0x1.45f306dc9c883p-1;
-static const double HALF_PI[4] = {0x1.921fb54400000p+0, 0x1.0b4611a600000p-34, 0x1.3198a2e000000p-69, 0x1.b839a252049c1p-104};
+static const double HALF_PI[4] = {0x1.921fb54400000p+0, 0x1.0b4611a600000p-34,
+                                  0x1.3198a2e000000p-69, 0x1.b839a252049c1p-104};
 
 /* r = hi + lo, answers k mod 4. */
 static int reduce_half_pi(double x, tn_dd *r) {

@@ -165,7 +165,8 @@ static void big_count(size_t bytes) {
 void *tn_big_alloc(size_t bytes) {
     if (bytes > PTRDIFF_MAX - 2 * HUGE_PAGE || tn_fault()) return NULL;
     size_t size = big_round(bytes ? bytes : 1), slack = size >= HUGE_PAGE ? HUGE_PAGE : 0;
-    uint8_t *p = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *p =
+        mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
     if (slack) {
         /* Cut the mapping down to an aligned window of `size` bytes. */

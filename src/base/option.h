@@ -25,7 +25,7 @@ typedef struct tn_opt_list {
 typedef struct tn_opt_row {
     const char *name;     /* kebab-case; snake_case is accepted everywhere */
     tn_opt_type type;
-    size_t offset;        /* of the field in the struct that tn_opts_bind fills; TN_OPT_NOFIELD if none */
+    size_t offset; /* of the field in the struct that tn_opts_bind fills; TN_OPT_NOFIELD if none */
     const char *def;      /* default as text; NULL: unset (INT: INT64_MIN, REAL: NaN) */
     const char *choices;  /* CHOICE: "a|b|c" */
     double min, max;      /* INT, REAL: inclusive; both 0 = no limit; max < min = no upper one */

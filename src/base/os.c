@@ -59,7 +59,8 @@ static tn_status read_all(tn_bytes *b, const char *path, tn_str *out, size_t max
     do {
         TN_GO(tn_bytes_read(b, chunk, 1 << 16, &got, e), done);
         if (got > max_bytes - out->len) {
-            st = tn_fail(e, TN_FORMAT, "%s is larger than the %zu bytes allowed here", path, max_bytes);
+            st = tn_fail(e, TN_FORMAT, "%s is larger than the %zu bytes allowed here", path,
+                         max_bytes);
             goto done;
         }
         tn_str_add(out, chunk, got);
@@ -81,7 +82,8 @@ static tn_status read_plain(const char *path, tn_str *out, size_t max_bytes, tn_
     ssize_t r;
     while ((r = tn_sys_read(fd, chunk, sizeof chunk)) > 0) {
         if ((size_t)r > max_bytes - out->len) {
-            st = tn_fail(e, TN_FORMAT, "%s is larger than the %zu bytes allowed here", path, max_bytes);
+            st = tn_fail(e, TN_FORMAT, "%s is larger than the %zu bytes allowed here", path,
+                         max_bytes);
             break;
         }
         tn_str_add(out, chunk, (size_t)r);
@@ -120,7 +122,8 @@ tn_status tn_map_file(const char *path, tn_map *m, tn_err *e) {
     } else if (s.st_size > 0) {
         err = tn_fault();
         void *p = err ? MAP_FAILED : mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) st = tn_fail(e, TN_IO, "cannot map %s: %s", path, strerror(err ? err : errno));
+        if (p == MAP_FAILED)
+            st = tn_fail(e, TN_IO, "cannot map %s: %s", path, strerror(err ? err : errno));
         else *m = (tn_map){p, (size_t)s.st_size};
     }
     tn_sys_close(fd);
@@ -151,8 +154,10 @@ tn_status tn_out_open(tn_out **out, const char *path, bool append, tn_err *e) {
     tn_status st = TN_OK;
     if (!o->path || !o->buf) {
         st = tn_fail(e, TN_NOMEM, "no memory to open %s", path);
-    } else if ((o->fd = strcmp(path, "-") ? tn_sys_open(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), 0666)
-                                          : 1) < 0) {
+    } else if ((o->fd = strcmp(path, "-")
+                            ? tn_sys_open(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC),
+                                          0666)
+                            : 1) < 0) {
         st = tn_fail(e, TN_IO, "cannot open %s for writing: %s", path, strerror(errno));
     }
     if (st != TN_OK) {
@@ -167,7 +172,8 @@ tn_status tn_out_open(tn_out **out, const char *path, bool append, tn_err *e) {
 
 static tn_status out_put(tn_out *o, const void *p, size_t n, tn_err *e) {
     if (tn_sys_write_all(o->fd, p, n) == 0) return TN_OK;
-    return tn_fail(e, TN_IO, "cannot write to %s: %s", strcmp(o->path, "-") ? o->path : "standard output", strerror(errno));
+    return tn_fail(e, TN_IO, "cannot write to %s: %s",
+                   strcmp(o->path, "-") ? o->path : "standard output", strerror(errno));
 }
 
 tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e) {

@@ -32,7 +32,8 @@ void tn_unmap(tn_map *m);
 /* Atomic replacement of one file: write PATH.tmp-PID, fsync, rename, fsync the directory. */
 tn_status tn_write_file(const char *path, const void *p, size_t n, tn_err *e);
 
-/* Streaming writer over a plain file (buffered), "-" = standard output. `append` positions at the end. */
+/* Streaming writer over a plain file (buffered), "-" = standard output. `append` positions at the
+ * end. */
 typedef struct tn_out tn_out;
 tn_status tn_out_open(tn_out **o, const char *path, bool append, tn_err *e);
 tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e);
@@ -50,7 +51,8 @@ void tn_lines_close(tn_lines *r);
 bool tn_exists(const char *path);
 bool tn_is_dir(const char *path);
 tn_status tn_mkdirs(const char *path, tn_err *e);           /* like mkdir -p */
-tn_status tn_list_dir(const char *path, char ***names, size_t *n, tn_err *e); /* sorted; free each and array */
+tn_status tn_list_dir(const char *path, char ***names, size_t *n,
+                      tn_err *e);                           /* sorted; free each and array */
 tn_status tn_remove_tree(const char *path, tn_err *e);      /* missing is fine */
 tn_status tn_copy_file(const char *from, const char *to, tn_err *e); /* atomic at `to` */
 void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first */
@@ -61,7 +63,8 @@ void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first *
 tn_status tn_commit_begin(const char *final_dir, tn_str *tmp_dir, tn_err *e);
 tn_status tn_commit_finish(const char *final_dir, tn_err *e);
 
-/* Exclusive lock on DIR/.lock for the life of the process; a second run is refused with a message. */
+/* Exclusive lock on DIR/.lock for the life of the process; a second run is refused with a message.
+ */
 tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e);
 void tn_unlock_dir(int fd);
 

@@ -77,7 +77,9 @@ tn_status tn_mkdirs(const char *path, tn_err *e) {
     return st;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 tn_status tn_list_dir(const char *path, char ***names, size_t *n, tn_err *e) {
     char **v = NULL;
@@ -87,7 +89,8 @@ tn_status tn_list_dir(const char *path, char ***names, size_t *n, tn_err *e) {
     *n = 0;
     int err = tn_fault();
     DIR *d = err ? NULL : opendir(path);
-    if (!d) return tn_fail(e, TN_IO, "cannot list folder %s: %s", path, strerror(err ? err : errno));
+    if (!d)
+        return tn_fail(e, TN_IO, "cannot list folder %s: %s", path, strerror(err ? err : errno));
     for (;;) {
         errno = tn_fault();
         struct dirent *f = errno ? NULL : readdir(d);
@@ -135,7 +138,9 @@ static tn_status walk_tree(const char *dir, walk_fn *fn, int depth, tn_err *e) {
         tn_path_join(&path, dir, names[i]);
         if (path.oom) st = no_path_memory(dir, e);
         else if (lstat(path.s, &s) < 0)
-            st = errno == ENOENT ? TN_OK : tn_fail(e, TN_IO, "cannot look at %s: %s", path.s, strerror(errno));
+            st = errno == ENOENT
+                     ? TN_OK
+                     : tn_fail(e, TN_IO, "cannot look at %s: %s", path.s, strerror(errno));
         else st = S_ISDIR(s.st_mode) ? walk_tree(path.s, fn, depth + 1, e) : fn(path.s, false, e);
     }
     names_free(names, n);
@@ -167,7 +172,8 @@ static tn_status write_aside(const char *tmp, const void *p, size_t n, tn_err *e
         st = tn_fail(e, TN_IO, "cannot write %zu bytes to %s: %s", n, tmp, strerror(errno));
     else if (tn_sys_fsync(fd) < 0)
         st = tn_fail(e, TN_IO, "cannot bring %s to the disk: %s", tmp, strerror(errno));
-    if (tn_sys_close(fd) < 0 && st == TN_OK) st = tn_fail(e, TN_IO, "cannot close %s: %s", tmp, strerror(errno));
+    if (tn_sys_close(fd) < 0 && st == TN_OK)
+        st = tn_fail(e, TN_IO, "cannot close %s: %s", tmp, strerror(errno));
     return st;
 }
 
@@ -301,7 +307,9 @@ tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e) {
         pid[n > 0 ? n : 0] = 0;
         pid[strcspn(pid, "\n")] = 0;
         if (err == EWOULDBLOCK)
-            st = tn_fail(e, TN_STATE, "folder %s is in use by another run (process %s); wait for it or choose another folder",
+            st = tn_fail(e, TN_STATE,
+                         "folder %s is in use by another run (process %s); wait for it or choose "
+                         "another folder",
                          dir, *pid ? pid : "unknown");
         else st = tn_fail(e, TN_IO, "cannot lock %s: %s", path.s, strerror(err));
         close(f);

@@ -49,11 +49,14 @@ static void futex_wait(atomic_uint *a, unsigned seen) {
     syscall(SYS_futex, (void *)a, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 }
 
-static void futex_wake(atomic_uint *a, int n) { syscall(SYS_futex, (void *)a, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
+static void futex_wake(atomic_uint *a, int n) {
+    syscall(SYS_futex, (void *)a, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
 
 /* Chunks of `grain` are dealt out in runs as even as whole chunks allow. */
 static void run_share(tn_pool *p, int t) {
-    size_t chunks = p->n / p->grain + (p->n % p->grain != 0), threads = (size_t)p->threads, i = (size_t)t;
+    size_t chunks = p->n / p->grain + (p->n % p->grain != 0), threads = (size_t)p->threads,
+           i = (size_t)t;
     size_t each = chunks / threads, more = chunks % threads;
     size_t first = i * each + (i < more ? i : more), count = each + (i < more);
     if (!count) return;
@@ -85,7 +88,8 @@ static void *worker_main(void *arg) {
         seen = wait_change(p, seen);
         if (p->quit) return NULL;
         run_share(p, w->index);
-        if (atomic_fetch_sub(&p->pending, 1) == 1 && atomic_load(&p->caller_sleeps)) futex_wake(&p->pending, 1);
+        if (atomic_fetch_sub(&p->pending, 1) == 1 && atomic_load(&p->caller_sleeps))
+            futex_wake(&p->pending, 1);
     }
 }
 
@@ -134,7 +138,8 @@ tn_status tn_pool_new(tn_pool **out, int threads, tn_err *e) {
     int cpus = tn_ncpu();
     if (threads == 0) threads = cpus;
     if (threads < 1 || threads > POOL_MAX)
-        return tn_fail(e, TN_ARG, "%d threads asked for; expected 1 to %d (0: one for each CPU)", threads, POOL_MAX);
+        return tn_fail(e, TN_ARG, "%d threads asked for; expected 1 to %d (0: one for each CPU)",
+                       threads, POOL_MAX);
     tn_pool *p = tn_calloc(1, sizeof *p);
     worker *w = tn_calloc((size_t)threads, sizeof *w);
     if (!p || !w) {
@@ -158,7 +163,8 @@ tn_status tn_pool_new(tn_pool **out, int threads, tn_err *e) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         pool_stop(p, started);
-        return tn_fail(e, TN_IO, "cannot start thread %d of %d (error %d); try fewer --threads", started + 1, threads, err);
+        return tn_fail(e, TN_IO, "cannot start thread %d of %d (error %d); try fewer --threads",
+                       started + 1, threads, err);
     }
     *out = p;
     return TN_OK;

@@ -31,7 +31,8 @@ static inline uint32_t tn_rng_below(tn_rng *r, uint32_t n) {
 static inline double tn_unit_of(uint64_t x) { return (double)(x >> 11) * 0x1p-53; }
 static inline double tn_rng_unit(tn_rng *r) { return tn_unit_of(tn_rng_next(r)); }
 double tn_rng_normal(tn_rng *r);                      /* Box-Muller, two draws, tn_ maths */
-void tn_rng_shuffle(tn_rng *r, uint32_t *a, size_t n); /* for i = n-1 ... 1 swap i with below(i+1) */
+void tn_rng_shuffle(tn_rng *r, uint32_t *a,
+                    size_t n); /* for i = n-1 ... 1 swap i with below(i+1) */
 
 /* Purposes of the training side (1-99 and 104, 208 belong to the world, see world.h). */
 enum {

@@ -60,7 +60,8 @@ int tn_sys_fsync(int fd) {
     int r;
     do r = fsync(fd);
     while (r < 0 && errno == EINTR);
-    return r < 0 && (errno == EINVAL || errno == EROFS) ? 0 : r; /* pipes, /dev/null: nothing to sync */
+    return r < 0 && (errno == EINVAL || errno == EROFS) ? 0
+                                                        : r; /* pipes, /dev/null: nothing to sync */
 }
 
 int tn_sys_fsync_path(const char *path) {

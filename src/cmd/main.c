@@ -26,8 +26,9 @@ static int close_stdout(int code) {
 static int unknown_verb(const char *name) {
     const char *near = tn_verb_nearest(name);
     tn_err e = {0};
-    return report(tn_fail(&e, TN_ARG, "unknown verb '%s'%s%s%s ('tenet --help' lists the verbs)", name,
-                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ""), &e);
+    return report(tn_fail(&e, TN_ARG, "unknown verb '%s'%s%s%s ('tenet --help' lists the verbs)",
+                          name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : ""),
+                  &e);
 }
 
 static int run_verb(const tn_verb *v, int argc, char **argv) {

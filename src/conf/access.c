@@ -10,18 +10,29 @@ static const opt_value *value_of(const tn_opts *o, const char *name, tn_opt_type
     const opt_value *v = tn_conf_find(o, name, strlen(name));
     bool text = type == TN_OPT_STRING && v && v->row->type == TN_OPT_CHOICE;
     if (v && (v->row->type == type || type == TN_OPT_END || text)) return v;
-    tn_log_msg(TN_LOG_ERROR, "internal error: 'tenet %s' has no option '%s' of this type", o->verb->name, name);
+    tn_log_msg(TN_LOG_ERROR, "internal error: 'tenet %s' has no option '%s' of this type",
+               o->verb->name, name);
     return &none;
 }
 
-const char *tn_opts_str(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_STRING)->s; }
+const char *tn_opts_str(const tn_opts *o, const char *name) {
+    return value_of(o, name, TN_OPT_STRING)->s;
+}
 int64_t tn_opts_int(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_INT)->i; }
-double tn_opts_real(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_REAL)->r; }
+double tn_opts_real(const tn_opts *o, const char *name) {
+    return value_of(o, name, TN_OPT_REAL)->r;
+}
 bool tn_opts_bool(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_BOOL)->b; }
-tn_opt_list tn_opts_list(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_LIST)->list; }
-bool tn_opts_given(const tn_opts *o, const char *name) { return value_of(o, name, TN_OPT_END)->given; }
+tn_opt_list tn_opts_list(const tn_opts *o, const char *name) {
+    return value_of(o, name, TN_OPT_LIST)->list;
+}
+bool tn_opts_given(const tn_opts *o, const char *name) {
+    return value_of(o, name, TN_OPT_END)->given;
+}
 int tn_opts_npos(const tn_opts *o) { return o->npos; }
-const char *tn_opts_pos(const tn_opts *o, int i) { return i >= 0 && i < o->npos ? o->pos[i] : NULL; }
+const char *tn_opts_pos(const tn_opts *o, int i) {
+    return i >= 0 && i < o->npos ? o->pos[i] : NULL;
+}
 
 void tn_opts_bind(const tn_opts *o, const tn_opt_row *rows, void *dst) {
     for (const tn_opt_row *r = rows; r->type != TN_OPT_END; r++) {

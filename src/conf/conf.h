@@ -13,18 +13,21 @@
 typedef struct tn_opts tn_opts;
 typedef struct tn_verb {
     const char *name;      /* "dpo" */
-    const char *stage;     /* heading in `tenet --help`: "Train", "Use", "Measure", "World", "Files" */
+    const char *stage; /* heading in `tenet --help`: "Train", "Use", "Measure", "World", "Files" */
     const char *summary;   /* one line */
     const char *details;   /* paragraphs and examples of `tenet VERB --help` */
-    const char *positional; /* names of positional arguments, e.g. "SET", "[ACTION]"; NULL for none */
+    const char
+        *positional; /* names of positional arguments, e.g. "SET", "[ACTION]"; NULL for none */
     const tn_opt_row *const *tables; /* NULL-terminated list of option tables */
     tn_status (*run)(const tn_opts *o, tn_err *e);
 } tn_verb;
 
 /* argv after the verb. --config FILE is handled here; `--help` sets *help and returns TN_OK. */
-tn_status tn_opts_parse(const tn_verb *v, int argc, char **argv, tn_opts **out, bool *help, tn_err *e);
+tn_status tn_opts_parse(const tn_verb *v, int argc, char **argv, tn_opts **out, bool *help,
+                        tn_err *e);
 /* From a JSON/YAML object of name: value (recipes of stages, embedders, resume). */
-tn_status tn_opts_from_json(const tn_verb *v, const json_t *obj, const char *where, tn_opts **out, tn_err *e);
+tn_status tn_opts_from_json(const tn_verb *v, const json_t *obj, const char *where, tn_opts **out,
+                            tn_err *e);
 void tn_opts_free(tn_opts *o);
 
 /* Fills the struct that `rows` describe (offsets). Strings live as long as `o`. */

@@ -4,7 +4,8 @@
 
 enum { HELP_WIDTH = 96, HELP_INDENT = 30 };
 
-/* Words of `text` from column `col` on, broken at HELP_WIDTH, later lines indented. Newlines stay. */
+/* Words of `text` from column `col` on, broken at HELP_WIDTH, later lines indented. Newlines stay.
+ */
 static void print_wrapped(FILE *f, const char *text, int col, int indent) {
     bool fresh = true;
     while (*text) {
@@ -65,8 +66,10 @@ static void help_row(FILE *f, const tn_opt_row *r) {
     }
     tn_str_addz(&text, r->help ? r->help : "");
     if (r->type == TN_OPT_CHOICE) add_choices(&text, r->choices);
-    if (r->type == TN_OPT_BOOL && r->def && !strcmp(r->def, "true")) tn_str_addz(&text, " (on by default)");
-    else if (r->def && *r->def && r->type != TN_OPT_BOOL) tn_str_addf(&text, " (default %s)", r->def);
+    if (r->type == TN_OPT_BOOL && r->def && !strcmp(r->def, "true"))
+        tn_str_addz(&text, " (on by default)");
+    else if (r->def && *r->def && r->type != TN_OPT_BOOL)
+        tn_str_addf(&text, " (default %s)", r->def);
     if (r->synonyms) tn_str_addf(&text, " Also: %s.", r->synonyms);
     fputs(head.s, f);
     if (head.len + 2 > HELP_INDENT) fprintf(f, "\n%*s", HELP_INDENT, "");
@@ -86,14 +89,16 @@ void tn_help_verb(const tn_verb *v, FILE *f) {
     print_wrapped(f, v->summary, 0, 0);
     if (v->details) {
         fputc('\n', f);
-        fprintf(f, "%s%s", v->details, v->details[0] && v->details[strlen(v->details) - 1] == '\n' ? "" : "\n");
+        fprintf(f, "%s%s", v->details,
+                v->details[0] && v->details[strlen(v->details) - 1] == '\n' ? "" : "\n");
     }
     fprintf(f, "\nOptions (dashes and underscores are the same):\n");
     for (const tn_opt_row *const *t = v->tables; t && *t; t++)
         for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) {
             bool again = false; /* a name that an earlier table has */
             for (const tn_opt_row *const *u = v->tables; u < t && !again; u++)
-                for (const tn_opt_row *q = *u; q->type != TN_OPT_END; q++) again |= !strcmp(q->name, r->name);
+                for (const tn_opt_row *q = *u; q->type != TN_OPT_END; q++)
+                    again |= !strcmp(q->name, r->name);
             if (!again) help_row(f, r);
         }
     help_row(f, common);
@@ -113,5 +118,6 @@ void tn_help_all(const tn_verb *const *verbs, FILE *f) {
             print_wrapped(f, (*u)->summary, 14, 14);
         }
     }
-    fprintf(f, "\n'tenet VERB --help' explains a verb and lists its options; 'tenet --version' gives the version.\n");
+    fprintf(f, "\n'tenet VERB --help' explains a verb and lists its options; 'tenet --version' "
+               "gives the version.\n");
 }

@@ -34,11 +34,14 @@ const char *tn_conf_ignored(const char *name, size_t n, bool *takes_value);
 tn_status tn_conf_note_ignored(tn_opts *o, const char *name, tn_err *e);
 
 /* `where` names the source for messages: "the command line", "recipe.yaml", "the default". */
-tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const char *where, tn_err *e);
+tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const char *where,
+                           tn_err *e);
 tn_status tn_conf_set_json(tn_opts *o, opt_value *v, const json_t *x, const char *where, tn_err *e);
-tn_status tn_conf_set_list(tn_opts *o, opt_value *v, const char *const *items, int n, bool append, tn_err *e);
+tn_status tn_conf_set_list(tn_opts *o, opt_value *v, const char *const *items, int n, bool append,
+                           tn_err *e);
 /* -1: neither a yes nor a no. */
 int tn_conf_bool_word(const char *s);
 
-tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const char *where, tn_err *e);
+tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const char *where,
+                          tn_err *e);
 #endif

@@ -43,7 +43,8 @@ opt_value *tn_conf_find(const tn_opts *o, const char *name, size_t n) {
     return NULL;
 }
 
-tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const char *where, tn_err *e) {
+tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const char *where,
+                          tn_err *e) {
     const char *names[512];
     char text[64];
     size_t k = 0;
@@ -52,8 +53,10 @@ tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const ch
     size_t skip = strlen(dashes);
     snprintf(text, sizeof text, "%.*s", (int)(n - skip), name + skip);
     near = tn_nearest(text, names, k);
-    return tn_fail(e, TN_ARG, "unknown option '%s%s' %s%s%s%s%s ('tenet %s --help' lists the options)", dashes, text, where,
-                   near ? "; did you mean '" : "", near ? dashes : "", near ? near : "", near ? "'?" : "", o->verb->name);
+    return tn_fail(e, TN_ARG,
+                   "unknown option '%s%s' %s%s%s%s%s ('tenet %s --help' lists the options)", dashes,
+                   text, where, near ? "; did you mean '" : "", near ? dashes : "",
+                   near ? near : "", near ? "'?" : "", o->verb->name);
 }
 
 /* ---- life ---- */
@@ -66,7 +69,8 @@ static tn_status add_rows(tn_opts *o, const tn_opt_row *r, tn_err *e) {
         opt_value *v = &o->v[o->n++];
         *v = (opt_value){.row = r, .i = INT64_MIN, .r = NAN};
         if (r->def && r->type == TN_OPT_LIST && !*r->def) continue;
-        if (r->def && tn_conf_set_text(o, v, r->def, "the default", e) != TN_OK) return tn_err_context(e, TN_BUG, "option table");
+        if (r->def && tn_conf_set_text(o, v, r->def, "the default", e) != TN_OK)
+            return tn_err_context(e, TN_BUG, "option table");
     }
     return TN_OK;
 }
@@ -85,7 +89,8 @@ static tn_status opts_new(const tn_verb *verb, tn_opts **out, tn_err *e) {
     if (o && o->arena) o->v = tn_arena_zalloc(o->arena, count_rows(verb), sizeof *o->v);
     tn_status st = o && o->v ? TN_OK : tn_fail(e, TN_NOMEM, "no memory for options");
     if (st == TN_OK) o->verb = verb;
-    for (const tn_opt_row *const *t = verb->tables; st == TN_OK && t && *t; t++) st = add_rows(o, *t, e);
+    for (const tn_opt_row *const *t = verb->tables; st == TN_OK && t && *t; t++)
+        st = add_rows(o, *t, e);
     if (st == TN_OK) st = add_rows(o, config_rows, e);
     if (st == TN_OK) *out = o;
     else tn_opts_free(o);
@@ -103,7 +108,8 @@ static void tell_ignored(const tn_opts *o) {
     if (!o->n_ignored) return;
     for (int i = 0; i < o->n_ignored; i++) {
         size_t n = strlen(o->ignored[i]);
-        tn_str_addf(&names, "%s%.*s", i ? ", " : "", (int)(n - (o->ignored[i][n - 1] == '=')), o->ignored[i]);
+        tn_str_addf(&names, "%s%.*s", i ? ", " : "", (int)(n - (o->ignored[i][n - 1] == '=')),
+                    o->ignored[i]);
     }
     tn_info("without meaning here, ignored: %s", names.s);
     tn_str_free(&names);
@@ -115,11 +121,13 @@ static tn_status apply_json(tn_opts *o, const json_t *obj, const char *where, tn
     const char *key;
     json_t *x;
     bool value;
-    if (!json_is_object(obj)) return tn_fail(e, TN_FORMAT, "%s: expected 'name: value' lines at the top", where);
+    if (!json_is_object(obj))
+        return tn_fail(e, TN_FORMAT, "%s: expected 'name: value' lines at the top", where);
     json_object_foreach((json_t *)(uintptr_t)obj, key, x) {
         size_t n = strlen(key);
         opt_value *v = tn_conf_find(o, key, n);
-        if (v && v->row == config_rows) return tn_fail(e, TN_ARG, "%s: a recipe cannot name another recipe ('config')", where);
+        if (v && v->row == config_rows)
+            return tn_fail(e, TN_ARG, "%s: a recipe cannot name another recipe ('config')", where);
         const char *skip = v ? NULL : tn_conf_ignored(key, n, &value);
         if (skip) {
             TN_TRY(tn_conf_note_ignored(o, skip, e));
@@ -136,7 +144,8 @@ static tn_status apply_json(tn_opts *o, const json_t *obj, const char *where, tn
     return TN_OK;
 }
 
-tn_status tn_opts_from_json(const tn_verb *verb, const json_t *obj, const char *where, tn_opts **out, tn_err *e) {
+tn_status tn_opts_from_json(const tn_verb *verb, const json_t *obj, const char *where,
+                            tn_opts **out, tn_err *e) {
     tn_opts *o;
     *out = NULL;
     TN_TRY(opts_new(verb, &o, e));
@@ -182,21 +191,26 @@ static void skip_values(const tn_opts *o, cursor *c, bool takes_value) {
     while (!o->verb->positional);
 }
 
-static tn_status parse_list(tn_opts *o, opt_value *v, cursor *c, const char *inline_value, tn_err *e) {
+static tn_status parse_list(tn_opts *o, opt_value *v, cursor *c, const char *inline_value,
+                            tn_err *e) {
     bool append = v->given; /* the command line's first mention replaces defaults and recipe */
     v->given = true;
     if (inline_value) return tn_conf_set_list(o, v, &inline_value, 1, append, e);
     int first = c->i + 1;
     while (next_value(c)) {}
     if (c->i < first) return tn_fail(e, TN_ARG, "--%s needs at least one value", v->row->name);
-    return tn_conf_set_list(o, v, (const char *const *)c->argv + first, c->i - first + 1, append, e);
+    return tn_conf_set_list(o, v, (const char *const *)c->argv + first, c->i - first + 1, append,
+                            e);
 }
 
-static tn_status parse_bool(opt_value *v, cursor *c, const char *inline_value, bool negated, tn_err *e) {
+static tn_status parse_bool(opt_value *v, cursor *c, const char *inline_value, bool negated,
+                            tn_err *e) {
     int b = 1;
     if (inline_value) {
         b = tn_conf_bool_word(inline_value);
-        if (b < 0) return tn_fail(e, TN_ARG, "--%s must be true or false, found '%s'", v->row->name, inline_value);
+        if (b < 0)
+            return tn_fail(e, TN_ARG, "--%s must be true or false, found '%s'", v->row->name,
+                           inline_value);
     } else if (!negated && c->i + 1 < c->argc && tn_conf_bool_word(c->argv[c->i + 1]) >= 0) {
         b = tn_conf_bool_word(c->argv[++c->i]);
     }
@@ -206,7 +220,8 @@ static tn_status parse_bool(opt_value *v, cursor *c, const char *inline_value, b
 }
 
 static tn_status parse_flag(tn_opts *o, cursor *c, tn_err *e) {
-    const char *name = c->argv[c->i] + 2, *eq = strchr(name, '='), *inline_value = eq ? eq + 1 : NULL;
+    const char *name = c->argv[c->i] + 2, *eq = strchr(name, '='),
+               *inline_value = eq ? eq + 1 : NULL;
     size_t n = eq ? (size_t)(eq - name) : strlen(name);
     bool negated = false, value;
     opt_value *v = tn_conf_find(o, name, n);
@@ -217,7 +232,8 @@ static tn_status parse_flag(tn_opts *o, cursor *c, tn_err *e) {
     }
     if (!v) {
         const char *skip = tn_conf_ignored(name, n, &value);
-        if (!skip && n > 3 && !memcmp(name, "no", 2)) skip = tn_conf_ignored(name + 3, n - 3, &value);
+        if (!skip && n > 3 && !memcmp(name, "no", 2))
+            skip = tn_conf_ignored(name + 3, n - 3, &value);
         if (!skip) return tn_conf_unknown(o, c->argv[c->i], n + 2, COMMAND_LINE, e);
         if (!inline_value) skip_values(o, c, value);
         return tn_conf_note_ignored(o, skip, e);
@@ -226,8 +242,8 @@ static tn_status parse_flag(tn_opts *o, cursor *c, tn_err *e) {
     if (v->row->type == TN_OPT_BOOL) return parse_bool(v, c, inline_value, negated, e);
     const char *text = inline_value ? inline_value : next_value(c);
     if (!text)
-        return tn_fail(e, TN_ARG, "--%s needs a value%s%s", v->row->name, v->row->metavar ? ": --" : "",
-                       v->row->metavar ? v->row->name : "");
+        return tn_fail(e, TN_ARG, "--%s needs a value%s%s", v->row->name,
+                       v->row->metavar ? ": --" : "", v->row->metavar ? v->row->name : "");
     v->given = true;
     return tn_conf_set_text(o, v, text, COMMAND_LINE, e);
 }
@@ -239,7 +255,8 @@ static void positional_limits(const char *s, int *least, int *most) {
         size_t n = strcspn(s, " ");
         if (s[0] != '[') ++*least;
         ++*most;
-        if (n >= 3 && (!strncmp(s + n - 3, "...", 3) || strstr(s, "...]") == s + n - 4)) *most = 1 << 20;
+        if (n >= 3 && (!strncmp(s + n - 3, "...", 3) || strstr(s, "...]") == s + n - 4))
+            *most = 1 << 20;
         s += n;
         s += strspn(s, " ");
     }
@@ -250,12 +267,16 @@ static tn_status check_positional(const tn_opts *o, tn_err *e) {
     positional_limits(o->verb->positional, &least, &most);
     if (o->npos > most) {
         if (!most)
-            return tn_fail(e, TN_ARG, "unexpected argument '%s': 'tenet %s' takes options only, as --name value", o->pos[0],
-                           o->verb->name);
-        return tn_fail(e, TN_ARG, "unexpected argument '%s' after %s", o->pos[most], o->verb->positional);
+            return tn_fail(
+                e, TN_ARG,
+                "unexpected argument '%s': 'tenet %s' takes options only, as --name value",
+                o->pos[0], o->verb->name);
+        return tn_fail(e, TN_ARG, "unexpected argument '%s' after %s", o->pos[most],
+                       o->verb->positional);
     }
     if (o->npos < least)
-        return tn_fail(e, TN_ARG, "missing argument: tenet %s %s", o->verb->name, o->verb->positional);
+        return tn_fail(e, TN_ARG, "missing argument: tenet %s %s", o->verb->name,
+                       o->verb->positional);
     return TN_OK;
 }
 
@@ -272,7 +293,8 @@ static tn_status parse_args(tn_opts *o, int argc, char **argv, bool *help, tn_er
             break;
         }
         if (is_flag(a)) TN_TRY(parse_flag(o, &c, e));
-        else if (a[0] == '-' && a[1]) return tn_fail(e, TN_ARG, "unknown option '%s': options start with two dashes", a);
+        else if (a[0] == '-' && a[1])
+            return tn_fail(e, TN_ARG, "unknown option '%s': options start with two dashes", a);
         else o->pos[o->npos++] = a;
     }
     return TN_OK;
@@ -309,7 +331,8 @@ static tn_status parse_all(tn_opts *o, int argc, char **argv, bool *help, tn_err
     return *help ? TN_OK : check_positional(o, e);
 }
 
-tn_status tn_opts_parse(const tn_verb *verb, int argc, char **argv, tn_opts **out, bool *help, tn_err *e) {
+tn_status tn_opts_parse(const tn_verb *verb, int argc, char **argv, tn_opts **out, bool *help,
+                        tn_err *e) {
     tn_opts *o;
     *out = NULL;
     *help = false;

@@ -17,7 +17,8 @@ static const char *type_words(const tn_opt_row *r) {
 }
 
 static tn_status bad_value(const opt_value *v, const char *text, const char *where, tn_err *e) {
-    return tn_fail(e, TN_ARG, "--%s must be %s, found '%s' (%s)", v->row->name, type_words(v->row), text, where);
+    return tn_fail(e, TN_ARG, "--%s must be %s, found '%s' (%s)", v->row->name, type_words(v->row),
+                   text, where);
 }
 
 static tn_status no_memory(tn_err *e) { return tn_fail(e, TN_NOMEM, "no memory for options"); }
@@ -26,9 +27,14 @@ static tn_status check_range(const tn_opt_row *r, double x, const char *where, t
     enum { FAR = 1000000000 }; /* limits beyond 1e9 are "none" in messages */
     bool open = r->max < r->min; /* no upper limit */
     if ((r->min == 0 && r->max == 0) || (x >= r->min && (open || x <= r->max))) return TN_OK;
-    if (open || r->max >= (double)FAR) return tn_fail(e, TN_ARG, "--%s must be at least %g, found %.17g (%s)", r->name, r->min, x, where);
-    if (r->min <= -(double)FAR) return tn_fail(e, TN_ARG, "--%s must be at most %g, found %.17g (%s)", r->name, r->max, x, where);
-    return tn_fail(e, TN_ARG, "--%s must be from %g to %g, found %.17g (%s)", r->name, r->min, r->max, x, where);
+    if (open || r->max >= (double)FAR)
+        return tn_fail(e, TN_ARG, "--%s must be at least %g, found %.17g (%s)", r->name, r->min, x,
+                       where);
+    if (r->min <= -(double)FAR)
+        return tn_fail(e, TN_ARG, "--%s must be at most %g, found %.17g (%s)", r->name, r->max, x,
+                       where);
+    return tn_fail(e, TN_ARG, "--%s must be from %g to %g, found %.17g (%s)", r->name, r->min,
+                   r->max, x, where);
 }
 
 static tn_status set_int(opt_value *v, int64_t x, const char *where, tn_err *e) {
@@ -90,7 +96,8 @@ static const char *choice_at(const char *choices, int i, size_t *n) {
 }
 
 /* Spelled as the table spells it; case and '-'/'_' do not matter. */
-static tn_status set_choice(tn_opts *o, opt_value *v, const char *text, const char *where, tn_err *e) {
+static tn_status set_choice(tn_opts *o, opt_value *v, const char *text, const char *where,
+                            tn_err *e) {
     const char *names[64];
     const char *c;
     size_t n;
@@ -110,13 +117,15 @@ static tn_status set_choice(tn_opts *o, opt_value *v, const char *text, const ch
         return TN_OK;
     }
     const char *near = tn_nearest(text, names, (size_t)k);
-    return tn_fail(e, TN_ARG, "--%s must be one of %s, found '%s' (%s)%s%s%s", v->row->name, v->row->choices, text, where,
-                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return tn_fail(e, TN_ARG, "--%s must be one of %s, found '%s' (%s)%s%s%s", v->row->name,
+                   v->row->choices, text, where, near ? "; did you mean '" : "", near ? near : "",
+                   near ? "'?" : "");
 }
 
 /* ---- setting ---- */
 
-tn_status tn_conf_set_list(tn_opts *o, opt_value *v, const char *const *items, int n, bool append, tn_err *e) {
+tn_status tn_conf_set_list(tn_opts *o, opt_value *v, const char *const *items, int n, bool append,
+                           tn_err *e) {
     int before = append ? v->list.n : 0;
     const char **all = tn_arena_zalloc(o->arena, (size_t)(before + n) + 1, sizeof *all);
     if (!all) return no_memory(e);
@@ -128,7 +137,8 @@ tn_status tn_conf_set_list(tn_opts *o, opt_value *v, const char *const *items, i
     return TN_OK;
 }
 
-tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const char *where, tn_err *e) {
+tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const char *where,
+                           tn_err *e) {
     int64_t i;
     double d;
     int b;
@@ -137,8 +147,10 @@ tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const cha
         if (!(v->s = tn_arena_strdup(o->arena, text))) return no_memory(e);
         v->set = true;
         return TN_OK;
-    case TN_OPT_INT: return int_of_text(text, &i) ? set_int(v, i, where, e) : bad_value(v, text, where, e);
-    case TN_OPT_REAL: return real_of_text(text, &d) ? set_real(v, d, where, e) : bad_value(v, text, where, e);
+    case TN_OPT_INT:
+        return int_of_text(text, &i) ? set_int(v, i, where, e) : bad_value(v, text, where, e);
+    case TN_OPT_REAL:
+        return real_of_text(text, &d) ? set_real(v, d, where, e) : bad_value(v, text, where, e);
     case TN_OPT_BOOL:
         if ((b = tn_conf_bool_word(text)) < 0) return bad_value(v, text, where, e);
         v->b = b;
@@ -151,13 +163,15 @@ tn_status tn_conf_set_text(tn_opts *o, opt_value *v, const char *text, const cha
 }
 
 static const char *json_words(const json_t *x) {
-    static const char *const words[] = {"an object", "a list", "a string", "a whole number", "a number", "true", "false", "null"};
+    static const char *const words[] = {"an object", "a list", "a string", "a whole number",
+                                        "a number",  "true",   "false",    "null"};
     return words[json_typeof(x)];
 }
 
 static tn_status bad_json(const opt_value *v, const json_t *x, const char *where, tn_err *e) {
     if (json_is_string(x)) return bad_value(v, json_string_value(x), where, e);
-    return tn_fail(e, TN_ARG, "%s: %s must be %s, found %s%s", where, v->row->name, type_words(v->row), json_words(x),
+    return tn_fail(e, TN_ARG, "%s: %s must be %s, found %s%s", where, v->row->name,
+                   type_words(v->row), json_words(x),
                    json_is_real(x) && v->row->type == TN_OPT_STRING ? "; put it in quotes" : "");
 }
 
@@ -182,28 +196,35 @@ static const char *json_item(tn_opts *o, const json_t *x) {
     return s;
 }
 
-static tn_status set_json_list(tn_opts *o, opt_value *v, const json_t *x, const char *where, tn_err *e) {
+static tn_status set_json_list(tn_opts *o, opt_value *v, const json_t *x, const char *where,
+                               tn_err *e) {
     size_t n = json_array_size(x);
     const char **items = tn_arena_zalloc(o->arena, n + 1, sizeof *items);
     if (!items) return no_memory(e);
     for (size_t i = 0; i < n; i++)
-        if (!(items[i] = json_item(o, json_array_get(x, i)))) return bad_json(v, json_array_get(x, i), where, e);
+        if (!(items[i] = json_item(o, json_array_get(x, i))))
+            return bad_json(v, json_array_get(x, i), where, e);
     return tn_conf_set_list(o, v, items, (int)n, false, e);
 }
 
-tn_status tn_conf_set_json(tn_opts *o, opt_value *v, const json_t *x, const char *where, tn_err *e) {
+tn_status tn_conf_set_json(tn_opts *o, opt_value *v, const json_t *x, const char *where,
+                           tn_err *e) {
     int64_t i;
     if (json_is_null(x)) return TN_OK; /* as if not written */
     if (json_is_array(x) && v->row->type == TN_OPT_LIST) return set_json_list(o, v, x, where, e);
-    if (json_is_array(x) && json_array_size(x) == 1) return tn_conf_set_json(o, v, json_array_get(x, 0), where, e);
+    if (json_is_array(x) && json_array_size(x) == 1)
+        return tn_conf_set_json(o, v, json_array_get(x, 0), where, e);
     if (json_is_boolean(x) && v->row->type == TN_OPT_BOOL) {
         v->b = json_is_true(x);
         v->set = true;
         return TN_OK;
     }
-    if (json_is_number(x) && v->row->type == TN_OPT_REAL) return set_real(v, json_number_value(x), where, e);
-    if (json_is_integer(x) && v->row->type == TN_OPT_INT) return set_int(v, json_integer_value(x), where, e);
-    if (json_is_real(x) && v->row->type == TN_OPT_INT && int_of_real(json_real_value(x), &i)) return set_int(v, i, where, e);
+    if (json_is_number(x) && v->row->type == TN_OPT_REAL)
+        return set_real(v, json_number_value(x), where, e);
+    if (json_is_integer(x) && v->row->type == TN_OPT_INT)
+        return set_int(v, json_integer_value(x), where, e);
+    if (json_is_real(x) && v->row->type == TN_OPT_INT && int_of_real(json_real_value(x), &i))
+        return set_int(v, i, where, e);
     const char *text = json_text(o, x);
     return text ? tn_conf_set_text(o, v, text, where, e) : bad_json(v, x, where, e);
 }

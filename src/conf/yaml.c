@@ -18,9 +18,11 @@ static tn_status yaml_error(reader *r, tn_err *e) {
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_MEMORY_ERROR) return tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
     if (p->error == YAML_READER_ERROR)
-        return tn_fail(e, TN_FORMAT, "%s: %s at byte %zu", r->path, p->problem ? p->problem : "unreadable", p->problem_offset);
-    return tn_fail(e, TN_FORMAT, "%s:%zu:%zu: not valid YAML: %s%s%s", r->path, p->problem_mark.line + 1,
-                   p->problem_mark.column + 1, p->context ? p->context : "", p->context ? ", " : "",
+        return tn_fail(e, TN_FORMAT, "%s: %s at byte %zu", r->path,
+                       p->problem ? p->problem : "unreadable", p->problem_offset);
+    return tn_fail(e, TN_FORMAT, "%s:%zu:%zu: not valid YAML: %s%s%s", r->path,
+                   p->problem_mark.line + 1, p->problem_mark.column + 1,
+                   p->context ? p->context : "", p->context ? ", " : "",
                    p->problem ? p->problem : "syntax error");
 }
 
@@ -29,7 +31,8 @@ static tn_status next_event(reader *r, yaml_event_t *ev, tn_err *e) {
 }
 
 static tn_status at_event(reader *r, const yaml_event_t *ev, const char *what, tn_err *e) {
-    return tn_fail(e, TN_FORMAT, "%s:%zu:%zu: %s", r->path, ev->start_mark.line + 1, ev->start_mark.column + 1, what);
+    return tn_fail(e, TN_FORMAT, "%s:%zu:%zu: %s", r->path, ev->start_mark.line + 1,
+                   ev->start_mark.column + 1, what);
 }
 
 /* The core schema's number: [-+]? digits [. digits] [e digits], or a leading dot. */
@@ -88,7 +91,8 @@ static tn_status sequence(reader *r, int depth, json_t **out, tn_err *e) {
         }
         st = node(r, &ev, depth + 1, &x, e);
         yaml_event_delete(&ev);
-        if (st == TN_OK && json_array_append_new(a, x) < 0) st = tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
+        if (st == TN_OK && json_array_append_new(a, x) < 0)
+            st = tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
     }
     json_decref(a);
     return st;
@@ -99,14 +103,18 @@ static tn_status map_entry(reader *r, yaml_event_t *key, int depth, json_t *o, t
     json_t *x = NULL;
     const char *name = (const char *)key->data.scalar.value;
     if (key->type != YAML_SCALAR_EVENT) return at_event(r, key, "a name must be plain text", e);
-    if (strlen(name) != key->data.scalar.length) return at_event(r, key, "a name with a NUL byte", e);
-    if (key->data.scalar.anchor) return at_event(r, key, "anchors (&name) are not supported in recipes", e);
+    if (strlen(name) != key->data.scalar.length)
+        return at_event(r, key, "a name with a NUL byte", e);
+    if (key->data.scalar.anchor)
+        return at_event(r, key, "anchors (&name) are not supported in recipes", e);
     if (json_object_get(o, name))
-        return tn_fail(e, TN_FORMAT, "%s:%zu: '%s' is written twice", r->path, key->start_mark.line + 1, name);
+        return tn_fail(e, TN_FORMAT, "%s:%zu: '%s' is written twice", r->path,
+                       key->start_mark.line + 1, name);
     TN_TRY(next_event(r, &ev, e));
     tn_status st = node(r, &ev, depth + 1, &x, e);
     yaml_event_delete(&ev);
-    if (st == TN_OK && json_object_set_new(o, name, x) < 0) st = tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
+    if (st == TN_OK && json_object_set_new(o, name, x) < 0)
+        st = tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
     return st;
 }
 
@@ -131,11 +139,14 @@ static tn_status mapping(reader *r, int depth, json_t **out, tn_err *e) {
 
 static tn_status node(reader *r, yaml_event_t *ev, int depth, json_t **out, tn_err *e) {
     if (depth > YAML_DEPTH) return at_event(r, ev, "nested too deeply", e);
-    if (ev->type == YAML_ALIAS_EVENT) return at_event(r, ev, "aliases (*name) are not supported in recipes", e);
+    if (ev->type == YAML_ALIAS_EVENT)
+        return at_event(r, ev, "aliases (*name) are not supported in recipes", e);
     const yaml_char_t *anchor = NULL, *tag = NULL;
     if (ev->type == YAML_SCALAR_EVENT) anchor = ev->data.scalar.anchor, tag = ev->data.scalar.tag;
-    else if (ev->type == YAML_SEQUENCE_START_EVENT) anchor = ev->data.sequence_start.anchor, tag = ev->data.sequence_start.tag;
-    else if (ev->type == YAML_MAPPING_START_EVENT) anchor = ev->data.mapping_start.anchor, tag = ev->data.mapping_start.tag;
+    else if (ev->type == YAML_SEQUENCE_START_EVENT)
+        anchor = ev->data.sequence_start.anchor, tag = ev->data.sequence_start.tag;
+    else if (ev->type == YAML_MAPPING_START_EVENT)
+        anchor = ev->data.mapping_start.anchor, tag = ev->data.mapping_start.tag;
     else return at_event(r, ev, "expected a value", e);
     if (anchor) return at_event(r, ev, "anchors (&name) are not supported in recipes", e);
     if (tag) return at_event(r, ev, "tags (!name) are not supported in recipes", e);
@@ -157,8 +168,10 @@ static tn_status document(reader *r, json_t **root, tn_err *e) {
             if (!*root) *root = json_null();
             return TN_OK;
         }
-        if (type == YAML_DOCUMENT_START_EVENT && *root) st = at_event(r, &ev, "a second document; a recipe is one", e);
-        else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT && type != YAML_DOCUMENT_END_EVENT)
+        if (type == YAML_DOCUMENT_START_EVENT && *root)
+            st = at_event(r, &ev, "a second document; a recipe is one", e);
+        else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_START_EVENT &&
+                 type != YAML_DOCUMENT_END_EVENT)
             st = node(r, &ev, 0, root, e);
         yaml_event_delete(&ev);
         TN_TRY(st);
@@ -170,7 +183,8 @@ tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e) {
     reader r = {.path = path};
     *root = NULL;
     tn_status st = tn_read_file(path, &text, 16 << 20, e);
-    if (st == TN_OK && !yaml_parser_initialize(&r.parser)) st = tn_fail(e, TN_NOMEM, "%s: no memory", path);
+    if (st == TN_OK && !yaml_parser_initialize(&r.parser))
+        st = tn_fail(e, TN_NOMEM, "%s: no memory", path);
     if (st == TN_OK) {
         yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.s, text.len);
         st = document(&r, root, e);

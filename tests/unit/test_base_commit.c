@@ -100,14 +100,16 @@ TEST(base_commit_under_faults) {
             tn_fault_arm(0, 0);
             int now = version_of(dir);
             CHECK_MSG(now == have || now == have + 1, "call %ld: version %d, had %d", n, now, have);
-            CHECK_MSG(st != TN_OK || now == have + 1, "call %ld: said ok, but the version is %d", n, now);
+            CHECK_MSG(st != TN_OK || now == have + 1, "call %ld: said ok, but the version is %d", n,
+                      now);
             CHECK_MSG(st == TN_OK || strlen(e.msg) > 10, "call %ld: no message", n);
             failed += st != TN_OK;
             fell_back += st == TN_OK && fired;
             have = now;
             if (!fired) break;
         }
-        CHECK_MSG(failed > 20 && n < 300, "error %d: %ld failures in %ld rounds", errors[k], failed, n);
+        CHECK_MSG(failed > 20 && n < 300, "error %d: %ld failures in %ld rounds", errors[k], failed,
+                  n);
         CHECK(errors[k] != ENOSYS || fell_back > 0);
     }
 }

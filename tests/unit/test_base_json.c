@@ -4,7 +4,9 @@
 #include "fuzz/mutate.h"
 #include "test.h"
 
-static tn_status parse(const char *text, json_t **v, tn_err *e) { return tn_json_parse(text, strlen(text), "x.json", v, e); }
+static tn_status parse(const char *text, json_t **v, tn_err *e) {
+    return tn_json_parse(text, strlen(text), "x.json", v, e);
+}
 
 static tn_status parse_free(const char *text, tn_err *e) {
     json_t *v = NULL;
@@ -36,7 +38,8 @@ TEST(base_json_errors) {
 }
 
 TEST(base_json_every_truncation_is_an_error) {
-    static const char good[] = "{\"a\":[1,2.5,-3e2,true,null,\"x\\u00e9\\ud83d\\ude00\"],\"b\":{\"c\":\"\xc3\xa9\"}}";
+    static const char good[] =
+        "{\"a\":[1,2.5,-3e2,true,null,\"x\\u00e9\\ud83d\\ude00\"],\"b\":{\"c\":\"\xc3\xa9\"}}";
     for (size_t n = 0; n < sizeof good - 1; n++) {
         json_t *v = NULL;
         CHECK_FAIL(tn_json_parse(good, n, "t", &v, e), TN_FORMAT, "t:");
@@ -60,7 +63,8 @@ TEST(base_json_members) {
     double d;
     bool b;
     const char *s;
-    CHECK_OK(parse("{\"i\":3,\"r\":2.5,\"w\":4.0,\"b\":true,\"s\":\"t\",\"n\":null,\"a\":[1]}", &o, e));
+    CHECK_OK(
+        parse("{\"i\":3,\"r\":2.5,\"w\":4.0,\"b\":true,\"s\":\"t\",\"n\":null,\"a\":[1]}", &o, e));
     CHECK_OK(tn_json_int(o, "i", 9, &i, "f", e));
     CHECK(i == 3);
     CHECK_OK(tn_json_int(o, "w", 9, &i, "f", e));
@@ -78,13 +82,18 @@ TEST(base_json_members) {
     CHECK_OK(tn_json_need(o, "a", JSON_ARRAY, &x, "f", e));
     CHECK(json_array_size(x) == 1);
     CHECK_OK(tn_json_need(o, "i", JSON_REAL, &x, "f", e));
-    CHECK_FAIL(tn_json_int(o, "r", 9, &i, "f.json", e), TN_FORMAT, "f.json: \"r\" must be an integer, found a number");
-    CHECK_FAIL(tn_json_bool(o, "s", false, &b, "f", e), TN_FORMAT, "\"s\" must be true or false, found a string");
+    CHECK_FAIL(tn_json_int(o, "r", 9, &i, "f.json", e), TN_FORMAT,
+               "f.json: \"r\" must be an integer, found a number");
+    CHECK_FAIL(tn_json_bool(o, "s", false, &b, "f", e), TN_FORMAT,
+               "\"s\" must be true or false, found a string");
     CHECK_FAIL(tn_json_real(o, "a", 0, &d, "f", e), TN_FORMAT, "found an array");
-    CHECK_FAIL(tn_json_str(o, "i", NULL, &s, "f", e), TN_FORMAT, "must be a string, found an integer");
-    CHECK_FAIL(tn_json_need_int(o, "zz", &i, "f", e), TN_FORMAT, "\"zz\" is missing (expected an integer)");
+    CHECK_FAIL(tn_json_str(o, "i", NULL, &s, "f", e), TN_FORMAT,
+               "must be a string, found an integer");
+    CHECK_FAIL(tn_json_need_int(o, "zz", &i, "f", e), TN_FORMAT,
+               "\"zz\" is missing (expected an integer)");
     CHECK_FAIL(tn_json_need_str(o, "n", &s, "f", e), TN_FORMAT, "\"n\" is missing");
-    CHECK_FAIL(tn_json_int(json_object_get(o, "a"), "x", 0, &i, "f", e), TN_FORMAT, "expected an object");
+    CHECK_FAIL(tn_json_int(json_object_get(o, "a"), "x", 0, &i, "f", e), TN_FORMAT,
+               "expected an object");
     json_decref(o);
 }
 
@@ -99,10 +108,12 @@ TEST(base_json_ids) {
     CHECK_OK(tn_json_ids(json_array_get(a, 1), 10, &ids, &n, "r", e));
     CHECK(n == 0);
     tn_free(ids);
-    CHECK_FAIL(tn_json_ids(json_array_get(a, 2), 10, &ids, &n, "r:3", e), TN_FORMAT, "r:3: token id 1 is 10, outside [0, 10)");
+    CHECK_FAIL(tn_json_ids(json_array_get(a, 2), 10, &ids, &n, "r:3", e), TN_FORMAT,
+               "r:3: token id 1 is 10, outside [0, 10)");
     CHECK_FAIL(tn_json_ids(json_array_get(a, 3), 0, &ids, &n, "r", e), TN_FORMAT, "-1");
     CHECK_FAIL(tn_json_ids(json_array_get(a, 4), 0, &ids, &n, "r", e), TN_FORMAT, "2147483648");
-    CHECK_FAIL(tn_json_ids(json_array_get(a, 5), 0, &ids, &n, "r", e), TN_FORMAT, "must be an integer, found a number");
+    CHECK_FAIL(tn_json_ids(json_array_get(a, 5), 0, &ids, &n, "r", e), TN_FORMAT,
+               "must be an integer, found a number");
     CHECK_FAIL(tn_json_ids(json_array_get(a, 6), 0, &ids, &n, "r", e), TN_FORMAT, "found a string");
     CHECK_FAIL(tn_json_ids(a, 0, &ids, &n, "r", e), TN_FORMAT, "found an array");
     CHECK_FAIL(tn_json_ids(NULL, 0, &ids, &n, "r", e), TN_FORMAT, "found nothing");
@@ -127,7 +138,8 @@ TEST(base_json_save_gives_every_digit_back) {
     CHECK(json_equal(o, back));
     tn_str text = TN_STR_INIT;
     CHECK_OK(tn_read_file(path, &text, 0, e));
-    CHECK(text.len > 3 && text.s[text.len - 1] == '\n' && strstr(text.s, "\n  \"k0\":") < strstr(text.s, "\n  \"k1\":"));
+    CHECK(text.len > 3 && text.s[text.len - 1] == '\n' &&
+          strstr(text.s, "\n  \"k0\":") < strstr(text.s, "\n  \"k1\":"));
     tn_str_free(&text);
     json_decref(o);
     json_decref(back);
@@ -169,8 +181,10 @@ static tn_status first_row_error(const char *text, tn_err *e) {
 }
 
 TEST(base_jsonl_errors_name_the_line) {
-    CHECK_FAIL(first_row_error("{}\n{\"a\":\n", e), TN_FORMAT, "rows.jsonl:2: not valid JSON at column");
-    CHECK_FAIL(first_row_error("\n\n[1,2]\n", e), TN_FORMAT, "rows.jsonl:3: every line must be a JSON object, found an array");
+    CHECK_FAIL(first_row_error("{}\n{\"a\":\n", e), TN_FORMAT,
+               "rows.jsonl:2: not valid JSON at column");
+    CHECK_FAIL(first_row_error("\n\n[1,2]\n", e), TN_FORMAT,
+               "rows.jsonl:3: every line must be a JSON object, found an array");
     CHECK_FAIL(first_row_error("{\"a\":1,\"a\":1}", e), TN_FORMAT, "rows.jsonl:1");
     CHECK_FAIL(first_row_error("{}\n\"x\"\n", e), TN_FORMAT, "found a string");
 }

@@ -52,7 +52,8 @@ static void some_progress(void) {
 TEST(base_log_messages) {
     tn_str s = TN_STR_INIT;
     captured(some_messages, &s);
-    CHECK_MSG(!strcmp(s.s, "tenet: warning: shown 1\ntenet: shown 2\ntenet: error: x.json: bad\n"), "%s", s.s);
+    CHECK_MSG(!strcmp(s.s, "tenet: warning: shown 1\ntenet: shown 2\ntenet: error: x.json: bad\n"),
+              "%s", s.s);
     tn_str_free(&s);
 }
 
@@ -62,7 +63,8 @@ TEST(base_log_progress_off_terminal) {
     int lines = 0;
     for (const char *c = s.s; *c; c++) lines += *c == '\n';
     CHECK_MSG(lines == 2 && !strchr(s.s, '\r') && !strchr(s.s, '\033'), "%s", s.s);
-    CHECK(strstr(s.s, "dpo  150/200 steps (75%)  150 tok/s") && strstr(s.s, " left\n") && strstr(s.s, "200/200 steps (100%)  in "));
+    CHECK(strstr(s.s, "dpo  150/200 steps (75%)  150 tok/s") && strstr(s.s, " left\n") &&
+          strstr(s.s, "200/200 steps (100%)  in "));
     tn_str_free(&s);
 }
 
@@ -84,8 +86,12 @@ TEST(base_log_lines_do_not_mix) {
     captured(log_from_threads, &s);
     int next[3] = {0}, t, i, n;
     const char *c = s.s;
-    for (; sscanf(c, "tenet: thread %d line %d%n", &t, &i, &n) == 2 && c[n] == '\n' && t >= 0 && t < 3; c += n + 1) CHECK(i == next[t]++);
-    CHECK_MSG(*c == 0 && next[0] == 200 && next[1] == 200 && next[2] == 200, "stopped at: %.60s", c);
+    for (; sscanf(c, "tenet: thread %d line %d%n", &t, &i, &n) == 2 && c[n] == '\n' && t >= 0 &&
+           t < 3;
+         c += n + 1)
+        CHECK(i == next[t]++);
+    CHECK_MSG(*c == 0 && next[0] == 200 && next[1] == 200 && next[2] == 200, "stopped at: %.60s",
+              c);
     tn_str_free(&s);
 }
 

@@ -1,4 +1,5 @@
-/* mathx against long double: every function within 2 units in the last place, special values as C's. */
+/* mathx against long double: every function within 2 units in the last place, special values as
+ * C's. */
 #include "base/mathx.h"
 #include "base/rng.h"
 #include "test.h"
@@ -21,7 +22,8 @@ typedef long double exact_fn(long double);
 typedef double own_fn(double);
 
 /* Uniform points and points of every magnitude down to `small`. */
-static void sweep(const char *name, own_fn *f, exact_fn *g, double lo, double hi, double small, double limit) {
+static void sweep(const char *name, own_fn *f, exact_fn *g, double lo, double hi, double small,
+                  double limit) {
     double worst = 0, at = 0;
     tn_rng r = tn_rng_stream(7, 1, (uint64_t)name[0] * 131 + (uint64_t)name[strlen(name) - 1]);
     for (int i = 0; i < 60000; i++) {
@@ -38,7 +40,8 @@ static void sweep(const char *name, own_fn *f, exact_fn *g, double lo, double hi
             at = x;
         }
     }
-    CHECK_MSG(worst <= limit, "%s: %.3f ulp at %.17g (%a), allowed %.2f", name, worst, at, at, limit);
+    CHECK_MSG(worst <= limit, "%s: %.3f ulp at %.17g (%a), allowed %.2f", name, worst, at, at,
+              limit);
     if (getenv("TENET_SHOW_ULP")) printf("%-8s worst %.3f ulp at %.17g\n", name, worst, at);
 }
 
@@ -67,7 +70,8 @@ TEST(base_mathx_sin_near_multiples_of_pi) {
     for (int k = 1; k < 333773; k += 61) {
         double x = (double)(k * 3.14159265358979323846264338327950288L);
         double u = ulps(tn_sin(x), sinl((long double)x));
-        /* sinl's own reduction uses a 66-bit pi: near zero of the sine it is the worse of the two */
+        /* sinl's own reduction uses a 66-bit pi: near zero of the sine it is the worse of the two
+         */
         if (fabs(tn_sin(x)) > 1e-10 && u > worst) worst = u;
     }
     CHECK_MSG(worst <= 1, "%.3f ulp", worst);
@@ -100,28 +104,36 @@ TEST(base_mathx_pow) {
     }
     CHECK_MSG(worst <= 0.7, "pow(%a, %a): %.3f ulp", wx, wy, worst);
     if (getenv("TENET_SHOW_ULP")) printf("pow worst %.3f\n", worst);
-    static const double v[] = {0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 2.5, 1e300, -1e300, 5e-324,
-                               INFINITY, -INFINITY, NAN, 9007199254740993.0, -1023.0, 1024.0};
+    static const double v[] = {0.0,     -0.0,   1.0,      -1.0,      2.0, -2.0,
+                               3.0,     -3.0,   0.5,      -0.5,      2.5, 1e300,
+                               -1e300,  5e-324, INFINITY, -INFINITY, NAN, 9007199254740993.0,
+                               -1023.0, 1024.0};
     int n = (int)(sizeof v / sizeof *v);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++) {
             double a = tn_pow(v[i], v[j]), b = pow(v[i], v[j]);
-            CHECK_MSG(ulps(a, b) <= 1 && (isnan(a) || signbit(a) == signbit(b)), "pow(%g, %g) = %g, C says %g",
-                      v[i], v[j], a, b);
+            CHECK_MSG(ulps(a, b) <= 1 && (isnan(a) || signbit(a) == signbit(b)),
+                      "pow(%g, %g) = %g, C says %g", v[i], v[j], a, b);
         }
-    CHECK(tn_pow(10, 3) == 1000 && tn_pow(2, -1074) == 5e-324 && ulps(tn_pow(2, 0.5), sqrtl(2.0L)) < 0.6);
+    CHECK(tn_pow(10, 3) == 1000 && tn_pow(2, -1074) == 5e-324 &&
+          ulps(tn_pow(2, 0.5), sqrtl(2.0L)) < 0.6);
 }
 
-static bool same(double a, double b) { return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b)); }
+static bool same(double a, double b) {
+    return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b));
+}
 
 TEST(base_mathx_special_values) {
-    static own_fn *const own[] = {tn_exp, tn_expm1, tn_log, tn_log1p, tn_tanh, tn_erf, tn_sin, tn_cos};
+    static own_fn *const own[] = {tn_exp,  tn_expm1, tn_log, tn_log1p,
+                                  tn_tanh, tn_erf,   tn_sin, tn_cos};
     static own_fn *const c[] = {exp, expm1, log, log1p, tanh, erf, sin, cos};
-    static const double v[] = {0.0, -0.0, 5e-324, -5e-324, 1e-310, INFINITY, -INFINITY, NAN, -1.0, 1.0, 1e-30, -1e-30};
+    static const double v[] = {0.0,       -0.0, 5e-324, -5e-324, 1e-310, INFINITY,
+                               -INFINITY, NAN,  -1.0,   1.0,     1e-30,  -1e-30};
     for (int f = 0; f < 8; f++)
         for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
             double a = own[f](v[i]), b = c[f](v[i]);
-            CHECK_MSG(same(a, b) || (fabs(v[i]) == 1.0 && ulps(a, b) <= 2), "function %d at %g: %g, C says %g", f, v[i], a, b);
+            CHECK_MSG(same(a, b) || (fabs(v[i]) == 1.0 && ulps(a, b) <= 2),
+                      "function %d at %g: %g, C says %g", f, v[i], a, b);
         }
     CHECK(tn_exp(709.782712893384) < INFINITY && tn_exp(709.782712893385) == INFINITY);
     CHECK(tn_exp(-745.13) == 5e-324 && tn_exp(-745.2) == 0);

@@ -36,7 +36,8 @@ TEST(base_mem_arena) {
     size_t used = 0;
     CHECK(a != NULL);
     for (int round = 0; round < 3; round++) {
-        /* After the first round the same requests find the same places: any heap call would fail. */
+        /* After the first round the same requests find the same places: any heap call would fail.
+         */
         if (round) tn_fault_arm(1, ENOMEM);
         for (int i = 0; i < 600; i++) {
             size_t n = (size_t)(i * 37) % 500 + (i % 97 == 0 ? 30000 : 0);

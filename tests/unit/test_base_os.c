@@ -18,7 +18,9 @@ static const char *in_dir(const char *dir, const char *name) {
     return s;
 }
 
-static void put(const char *path, const char *text, size_t n) { CHECK_OK(tn_write_file(path, text, n, e)); }
+static void put(const char *path, const char *text, size_t n) {
+    CHECK_OK(tn_write_file(path, text, n, e));
+}
 
 /* Without bringing it to the disk: for loops. */
 static void put_quick(const char *path, const char *text, size_t n) {
@@ -28,7 +30,9 @@ static void put_quick(const char *path, const char *text, size_t n) {
     CHECK_OK(tn_out_close(o, false, e));
 }
 
-static tn_status get(const char *path, tn_str *out, tn_err *e) { return tn_read_file(path, out, 0, e); }
+static tn_status get(const char *path, tn_str *out, tn_err *e) {
+    return tn_read_file(path, out, 0, e);
+}
 
 /* gzip of p, one member. */
 static void gzip_add(tn_str *out, const char *p, size_t n) {
@@ -101,7 +105,8 @@ TEST(base_os_writer) {
     CHECK_OK(tn_out_flush(o, false, e));
     CHECK_OK(tn_out_close(o, false, e));
     CHECK_OK(get(path, &s, e));
-    CHECK(s.len == sizeof big + 4 && !memcmp(s.s, big, sizeof big) && !memcmp(s.s + sizeof big, "tail", 4));
+    CHECK(s.len == sizeof big + 4 && !memcmp(s.s, big, sizeof big) &&
+          !memcmp(s.s + sizeof big, "tail", 4));
     CHECK_FAIL(tn_out_open(&o, in_dir(dir, "no/folder"), false, e), TN_IO, "for writing");
     if (tn_exists("/dev/full")) {
         CHECK_OK(tn_out_open(&o, "/dev/full", false, e));
@@ -131,8 +136,10 @@ static tn_status join_lines(const char *path, size_t max, tn_str *out, tn_err *e
 TEST(base_lines_plain) {
     const char *path = in_dir(tn_test_dir(), "l");
     tn_str s = TN_STR_INIT;
-    static const struct { const char *text, *want; } cases[] = {
-        {"", ""}, {"\n", "|"}, {"a", "a|"}, {"a\nb\n", "a|b|"}, {"a\r\nb\r\n\n", "a|b||"}, {"\n\nx", "||x|"}, {"\r", "|"},
+    static const struct { const char *text, *want;
+    } cases[] = {
+        {"", ""},          {"\n", "|"}, {"a", "a|"}, {"a\nb\n", "a|b|"}, {"a\r\nb\r\n\n", "a|b||"},
+        {"\n\nx", "||x|"}, {"\r", "|"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         put(path, cases[i].text, strlen(cases[i].text));
@@ -146,7 +153,8 @@ TEST(base_lines_plain) {
     tn_str_addz(&big, "\nend");
     put(path, big.s, big.len);
     CHECK_OK(join_lines(path, 3000000, &s, e));
-    CHECK(s.len == big.len + 1 && !memcmp(s.s, "a\0b|x", 5) && !memcmp(s.s + s.len - 5, "|end|", 5));
+    CHECK(s.len == big.len + 1 && !memcmp(s.s, "a\0b|x", 5) &&
+          !memcmp(s.s + s.len - 5, "|end|", 5));
     CHECK_FAIL(join_lines(path, 2999999, &s, e), TN_FORMAT, "l:2: line longer than 2999999 bytes");
     CHECK_FAIL(join_lines(in_dir(tn_test_dir(), "none"), 10, &s, e), TN_IO, "cannot open");
     tn_str_free(&s);
@@ -209,7 +217,8 @@ TEST(base_os_folders) {
     CHECK_FAIL(tn_mkdirs(in_dir(dir, "a/file"), e), TN_IO, "a file of that name is in the way");
     /* removing does not follow links */
     put(in_dir(dir, "keep"), "x", 1);
-    CHECK(symlink("../../keep", in_dir(dir, "a/b/link")) == 0 && symlink("..", in_dir(dir, "a/b/up")) == 0);
+    CHECK(symlink("../../keep", in_dir(dir, "a/b/link")) == 0 &&
+          symlink("..", in_dir(dir, "a/b/up")) == 0);
     CHECK_OK(tn_remove_tree(in_dir(dir, "a"), e));
     CHECK(!tn_exists(in_dir(dir, "a")) && tn_exists(in_dir(dir, "keep")));
     CHECK_OK(tn_remove_tree(in_dir(dir, "a"), e));
@@ -262,7 +271,8 @@ TEST(base_os_hash) {
     CHECK(tn_hash64("", 0, 0) == 0xcde60c4df0ecb463ull);
     CHECK(tn_hash64(p, 200, 1) == 0x68b111b46a066955ull);
     uint64_t base = tn_hash64(p, 150, 9);
-    CHECK(base != tn_hash64(p, 150, 10) && base != tn_hash64(p, 149, 9) && base != tn_hash64(p, 151, 9));
+    CHECK(base != tn_hash64(p, 150, 10) && base != tn_hash64(p, 149, 9) &&
+          base != tn_hash64(p, 151, 9));
     for (int i = 0; i < 150 * 8; i++) { /* every bit counts, and flips about half of the sum */
         p[i / 8] ^= (uint8_t)(1u << (i % 8));
         uint64_t h = tn_hash64(p, 150, 9);
@@ -323,7 +333,9 @@ TEST(base_os_readers_under_faults) {
             bool fired = tn_fault_fired();
             tn_fault_arm(0, 0);
             failed += st != TN_OK;
-            CHECK_MSG(st != TN_OK ? strlen(e.msg) > 10 : s.oom || !strcmp(s.s, k < 2 ? "a|b|" : "a\nb\n"), "case %d, call %ld", k, n);
+            CHECK_MSG(st != TN_OK ? strlen(e.msg) > 10
+                                  : s.oom || !strcmp(s.s, k < 2 ? "a|b|" : "a\nb\n"),
+                      "case %d, call %ld", k, n);
             if (!fired) break;
         }
         CHECK_MSG(failed >= 2 && n < 60, "case %d: %ld failures in %ld rounds", k, failed, n);

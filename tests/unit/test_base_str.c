@@ -48,21 +48,27 @@ static void check_json(const char *s, size_t n, const char *want, int line) {
 }
 
 TEST(base_str_json) {
-    check_json("a\"b\\\n\t\r\x01\x1f\x7f", 10, "\"a\\\"b\\\\\\n\\t\\r\\u0001\\u001f\x7f\"", __LINE__);
-    check_json("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", __LINE__);
+    check_json("a\"b\\\n\t\r\x01\x1f\x7f", 10, "\"a\\\"b\\\\\\n\\t\\r\\u0001\\u001f\x7f\"",
+               __LINE__);
+    check_json("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9,
+               "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"", __LINE__);
     check_json("a\0b", 3, "\"a\\u0000b\"", __LINE__);
     check_json("", 0, "\"\"", __LINE__);
     check_json("\xff" "a\xc3", 3, "\"\xEF\xBF\xBD" "a\xEF\xBF\xBD\"", __LINE__);
-    check_json("\xc0\x80", 2, "\"\xEF\xBF\xBD\xEF\xBF\xBD\"", __LINE__);                         /* overlong */
-    check_json("\xed\xa0\x80", 3, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"", __LINE__);         /* surrogate */
-    check_json("\xf4\x90\x80\x80", 4, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"", __LINE__); /* > 10FFFF */
+    check_json("\xc0\x80", 2, "\"\xEF\xBF\xBD\xEF\xBF\xBD\"", __LINE__); /* overlong */
+    check_json("\xed\xa0\x80", 3, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"",
+               __LINE__); /* surrogate */
+    check_json("\xf4\x90\x80\x80", 4, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"",
+               __LINE__); /* > 10FFFF */
     check_json("\xe2\x82", 2, "\"\xEF\xBF\xBD\xEF\xBF\xBD\"", __LINE__);
     /* random bytes always make valid JSON */
     tn_rng r = tn_rng_stream(5, 1, 1);
     for (int i = 0; i < 3000; i++) {
         char s[24];
         size_t n = tn_rng_below(&r, 24);
-        for (size_t k = 0; k < n; k++) s[k] = (char)(tn_rng_below(&r, 3) ? 0x80 + tn_rng_below(&r, 128) : tn_rng_below(&r, 128));
+        for (size_t k = 0; k < n; k++)
+            s[k] =
+                (char)(tn_rng_below(&r, 3) ? 0x80 + tn_rng_below(&r, 128) : tn_rng_below(&r, 128));
         tn_str b = TN_STR_INIT;
         tn_str_add_json(&b, s, n);
         json_t *v = json_loadb(b.s, b.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
@@ -100,9 +106,11 @@ TEST(base_str_numbers_read_back) {
         }
         if (isfinite(d)) CHECK_MSG(strtod(f64_text(d), NULL) == d, "%a", d);
     }
-    CHECK(!strcmp(f32_text(0.1f), "0.1") && !strcmp(f32_text(-0.0f), "-0") && !strcmp(f32_text(16777216.0f), "16777216"));
+    CHECK(!strcmp(f32_text(0.1f), "0.1") && !strcmp(f32_text(-0.0f), "-0") &&
+          !strcmp(f32_text(16777216.0f), "16777216"));
     CHECK(!strcmp(f64_text(0.1), "0.1") && !strcmp(f64_text(1.0 / 3), "0.3333333333333333"));
-    CHECK(strtof(f32_text(FLT_TRUE_MIN), NULL) == FLT_TRUE_MIN && strtod(f64_text(DBL_TRUE_MIN), NULL) == DBL_TRUE_MIN);
+    CHECK(strtof(f32_text(FLT_TRUE_MIN), NULL) == FLT_TRUE_MIN &&
+          strtod(f64_text(DBL_TRUE_MIN), NULL) == DBL_TRUE_MIN);
     CHECK(strtof(f32_text(FLT_MAX), NULL) == FLT_MAX && strtod(f64_text(DBL_MAX), NULL) == DBL_MAX);
     CHECK(!strcmp(f32_text(NAN), "\"NaN\"") && !strcmp(f64_text(-INFINITY), "\"-Infinity\"") &&
           !strcmp(f32_text(INFINITY), "\"Infinity\""));
@@ -123,12 +131,14 @@ TEST(base_status_messages) {
     tn_err e = {0};
     CHECK(tn_fail(NULL, TN_IO, "nobody listens") == TN_IO);
     CHECK(tn_fail(&e, TN_FORMAT, "at %d", 7) == TN_FORMAT && !strcmp(e.msg, "at 7") && e.line > 0);
-    CHECK(tn_err_context(&e, TN_FORMAT, "file %s", "x") == TN_FORMAT && !strcmp(e.msg, "file x: at 7"));
+    CHECK(tn_err_context(&e, TN_FORMAT, "file %s", "x") == TN_FORMAT &&
+          !strcmp(e.msg, "file x: at 7"));
     CHECK(tn_fail(&e, TN_IO, "again: %s", e.msg) == TN_IO && !strcmp(e.msg, "again: file x: at 7"));
     for (int i = 0; i < 300; i++) tn_err_context(&e, TN_IO, "deeper");
     CHECK(strlen(e.msg) == sizeof e.msg - 1);
     CHECK(tn_err_context(NULL, TN_BUG, "x") == TN_BUG);
-    CHECK(!strcmp(tn_status_text(TN_OK), "ok") && !strcmp(tn_status_text((tn_status)99), "unknown status"));
+    CHECK(!strcmp(tn_status_text(TN_OK), "ok") &&
+          !strcmp(tn_status_text((tn_status)99), "unknown status"));
 }
 
 TEST(base_rng_streams) {

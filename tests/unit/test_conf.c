@@ -15,23 +15,29 @@ typedef struct demo {
 } demo;
 
 static const tn_opt_row demo_a[] = {
-    {"model", TN_OPT_STRING, offsetof(demo, model), NULL, NULL, 0, 0, "model_name_or_path", "DIR", "Model folder."},
-    {"data", TN_OPT_LIST, offsetof(demo, data), NULL, NULL, 0, 0, "dataset_name dataset-path", "FILE", "Rows."},
+    {"model", TN_OPT_STRING, offsetof(demo, model), NULL, NULL, 0, 0, "model_name_or_path", "DIR",
+     "Model folder."},
+    {"data", TN_OPT_LIST, offsetof(demo, data), NULL, NULL, 0, 0, "dataset_name dataset-path",
+     "FILE", "Rows."},
     {"max-steps", TN_OPT_INT, offsetof(demo, steps), "100", NULL, 1, 1e18, NULL, NULL, "Steps."},
     {"learning-rate", TN_OPT_REAL, offsetof(demo, rate), "2e-5", NULL, 0, 1, "lr", NULL, "Rate."},
     {"seed", TN_OPT_INT, offsetof(demo, seed), NULL, NULL, 0, 0, NULL, NULL, "Seed."},
     TN_OPT_LAST};
 static const tn_opt_row demo_b[] = {
-    {"loss-type", TN_OPT_CHOICE, offsetof(demo, loss), "sigmoid", "sigmoid|hinge|ipo|exo_pair", 0, 0, NULL, NULL, "Loss."},
+    {"loss-type", TN_OPT_CHOICE, offsetof(demo, loss), "sigmoid", "sigmoid|hinge|ipo|exo_pair", 0,
+     0, NULL, NULL, "Loss."},
     {"beta", TN_OPT_REAL, offsetof(demo, beta), "0.1", NULL, 0, 0, NULL, NULL, "Beta."},
     {"packing", TN_OPT_BOOL, offsetof(demo, packing), NULL, NULL, 0, 0, NULL, NULL, "Pack."},
     {"shuffle", TN_OPT_BOOL, offsetof(demo, shuffle), "true", NULL, 0, 0, NULL, NULL, "Shuffle."},
     {"dry-run", TN_OPT_BOOL, offsetof(demo, dry_run), NULL, NULL, 0, 0, NULL, NULL, "Stop early."},
-    {"seed", TN_OPT_INT, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, NULL, "Shared with the first table."},
+    {"seed", TN_OPT_INT, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, NULL,
+     "Shared with the first table."},
     TN_OPT_LAST};
 static const tn_opt_row *const demo_tables[] = {demo_a, demo_b, NULL};
-static const tn_verb demo_verb = {"demo", "Train", "A verb for tests.", "Details.\n", NULL, demo_tables, NULL};
-static const tn_verb pos_verb = {"pos", "Use", "Positional.", NULL, "SET [ACTION]", demo_tables, NULL};
+static const tn_verb demo_verb = {"demo",      "Train", "A verb for tests.", "Details.\n", NULL,
+                                  demo_tables, NULL};
+static const tn_verb pos_verb = {"pos",          "Use",       "Positional.", NULL,
+                                 "SET [ACTION]", demo_tables, NULL};
 
 static tn_status parse_line(const tn_verb *v, const char *line, tn_opts **o, tn_err *e) {
     static char buf[2048];
@@ -74,33 +80,44 @@ TEST(conf_defaults_and_bind) {
 TEST(conf_command_line) {
     tn_opts *o = NULL;
     demo d;
-    CHECK_OK(parse_line(&demo_verb, "--model_name_or_path m --data a.jsonl b.jsonl --lr=1e-3 --max_steps 1e3 --packing "
-                        "--dataset-name c --no-shuffle --loss_type EXO-PAIR --beta -0.5 --dry_run false --seed -7", &o, e));
+    CHECK_OK(parse_line(
+        &demo_verb,
+        "--model_name_or_path m --data a.jsonl b.jsonl --lr=1e-3 --max_steps 1e3 --packing "
+        "--dataset-name c --no-shuffle --loss_type EXO-PAIR --beta -0.5 --dry_run false --seed -7",
+        &o, e));
     tn_opts_bind(o, demo_a, &d);
     tn_opts_bind(o, demo_b, &d);
-    CHECK(!strcmp(d.model, "m") && !strcmp(d.loss, "exo_pair") && d.steps == 1000 && d.rate == 1e-3 && d.seed == -7);
+    CHECK(!strcmp(d.model, "m") && !strcmp(d.loss, "exo_pair") && d.steps == 1000 &&
+          d.rate == 1e-3 && d.seed == -7);
     CHECK(d.packing && !d.shuffle && !d.dry_run && d.beta == -0.5);
     CHECK(d.data.n == 3 && !strcmp(d.data.v[0], "a.jsonl") && !strcmp(d.data.v[2], "c"));
     CHECK(tn_opts_given(o, "dry-run") && tn_opts_given(o, "data") && !tn_opts_given(o, "config"));
     tn_opts_free(o);
-    CHECK_OK(parse_line(&demo_verb, "--packing no --shuffle=true --max-steps 5 --max-steps 6", &o, e));
-    CHECK(!tn_opts_bool(o, "packing") && tn_opts_bool(o, "shuffle") && tn_opts_int(o, "max-steps") == 6);
+    CHECK_OK(
+        parse_line(&demo_verb, "--packing no --shuffle=true --max-steps 5 --max-steps 6", &o, e));
+    CHECK(!tn_opts_bool(o, "packing") && tn_opts_bool(o, "shuffle") &&
+          tn_opts_int(o, "max-steps") == 6);
     tn_opts_free(o);
 }
 
 TEST(conf_errors_name_what_is_near) {
-    CHECK_FAIL(parse_only(&demo_verb, "--lerning-rate 1", e), TN_ARG, "did you mean '--learning-rate'?");
-    CHECK_FAIL(parse_only(&demo_verb, "--lerning_rate=1", e), TN_ARG, "did you mean '--learning-rate'?");
-    CHECK_FAIL(parse_only(&demo_verb, "--zzzzzz 1", e), TN_ARG, "unknown option '--zzzzzz' on the command line ('tenet demo --help'");
+    CHECK_FAIL(parse_only(&demo_verb, "--lerning-rate 1", e), TN_ARG,
+               "did you mean '--learning-rate'?");
+    CHECK_FAIL(parse_only(&demo_verb, "--lerning_rate=1", e), TN_ARG,
+               "did you mean '--learning-rate'?");
+    CHECK_FAIL(parse_only(&demo_verb, "--zzzzzz 1", e), TN_ARG,
+               "unknown option '--zzzzzz' on the command line ('tenet demo --help'");
     CHECK_FAIL(parse_only(&demo_verb, "--loss-type sigmod", e), TN_ARG, "did you mean 'sigmoid'?");
     CHECK_FAIL(parse_only(&demo_verb, "--loss-type 7", e), TN_ARG, "sigmoid|hinge|ipo|exo_pair");
     CHECK_FAIL(parse_only(&demo_verb, "--max-steps 0", e), TN_ARG, "at least 1, found 0");
     CHECK_FAIL(parse_only(&demo_verb, "--max-steps 1.5", e), TN_ARG, "a whole number, found '1.5'");
     CHECK_FAIL(parse_only(&demo_verb, "--max-steps 10x", e), TN_ARG, "found '10x'");
-    CHECK_FAIL(parse_only(&demo_verb, "--max-steps 99999999999999999999", e), TN_ARG, "found '99999999999999999999'");
+    CHECK_FAIL(parse_only(&demo_verb, "--max-steps 99999999999999999999", e), TN_ARG,
+               "found '99999999999999999999'");
     CHECK_FAIL(parse_only(&demo_verb, "--lr 2", e), TN_ARG, "from 0 to 1, found 2");
     CHECK_FAIL(parse_only(&demo_verb, "--lr nan", e), TN_ARG, "found 'NaN'");
-    CHECK_FAIL(parse_only(&demo_verb, "--packing=maybe", e), TN_ARG, "true or false, found 'maybe'");
+    CHECK_FAIL(parse_only(&demo_verb, "--packing=maybe", e), TN_ARG,
+               "true or false, found 'maybe'");
     CHECK_FAIL(parse_only(&demo_verb, "--model", e), TN_ARG, "--model needs a value");
     CHECK_FAIL(parse_only(&demo_verb, "--model --lr 1", e), TN_ARG, "--model needs a value");
     CHECK_FAIL(parse_only(&demo_verb, "--data", e), TN_ARG, "at least one value");
@@ -115,20 +132,25 @@ TEST(conf_errors_name_what_is_near) {
 TEST(conf_positional) {
     tn_opts *o = NULL;
     CHECK_OK(parse_line(&pos_verb, "judge --model m now", &o, e));
-    CHECK(tn_opts_npos(o) == 2 && !strcmp(tn_opts_pos(o, 0), "judge") && !strcmp(tn_opts_pos(o, 1), "now"));
+    CHECK(tn_opts_npos(o) == 2 && !strcmp(tn_opts_pos(o, 0), "judge") &&
+          !strcmp(tn_opts_pos(o, 1), "now"));
     CHECK(!tn_opts_pos(o, 2) && !tn_opts_pos(o, -1));
     tn_opts_free(o);
-    CHECK_FAIL(parse_only(&pos_verb, "--lr 1", e), TN_ARG, "missing argument: tenet pos SET [ACTION]");
+    CHECK_FAIL(parse_only(&pos_verb, "--lr 1", e), TN_ARG,
+               "missing argument: tenet pos SET [ACTION]");
     CHECK_FAIL(parse_only(&pos_verb, "a b c", e), TN_ARG, "unexpected argument 'c'");
     /* an ignored option takes one value, not the arguments after it */
     CHECK_OK(parse_line(&pos_verb, "--report_to none judge --bf16 --fp16 true now", &o, e));
-    CHECK(tn_opts_npos(o) == 2 && !strcmp(tn_opts_pos(o, 0), "judge") && !strcmp(tn_opts_pos(o, 1), "now"));
+    CHECK(tn_opts_npos(o) == 2 && !strcmp(tn_opts_pos(o, 0), "judge") &&
+          !strcmp(tn_opts_pos(o, 1), "now"));
     tn_opts_free(o);
 }
 
 TEST(conf_ignored_options) {
-    CHECK_OK(parse_only(&demo_verb, "--bf16 --gradient_checkpointing true --report_to wandb tensorboard "
-                        "--dataloader_num_workers=4 --no-tf32 --model m --attn_implementation sdpa", e));
+    CHECK_OK(parse_only(&demo_verb,
+                        "--bf16 --gradient_checkpointing true --report_to wandb tensorboard "
+                        "--dataloader_num_workers=4 --no-tf32 --model m --attn_implementation sdpa",
+                        e));
     CHECK_FAIL(parse_only(&demo_verb, "--bf17", e), TN_ARG, "unknown option '--bf17'");
 }
 
@@ -137,13 +159,15 @@ TEST(conf_recipe) {
     demo d;
     char line[1200];
     snprintf(line, sizeof line, "--data z --config %s --max-steps 9",
-             recipe("# a recipe\nmodel_name_or_path: 'm 1'\ndata: [a, b]\nmax-steps: 7\nlearning_rate: 1e-4\npacking: yes\n"
+             recipe("# a recipe\nmodel_name_or_path: 'm 1'\ndata: [a, b]\nmax-steps: "
+                    "7\nlearning_rate: 1e-4\npacking: yes\n"
                     "shuffle: false\nbf16: true\nseed: 12\nbeta: 1\nloss-type:\n  - ipo\n"));
     CHECK_OK(parse_line(&demo_verb, line, &o, e));
     if (!o) return;
     tn_opts_bind(o, demo_a, &d);
     tn_opts_bind(o, demo_b, &d);
-    CHECK(!strcmp(d.model, "m 1") && d.steps == 9 && d.rate == 1e-4 && d.packing && !d.shuffle && d.seed == 12);
+    CHECK(!strcmp(d.model, "m 1") && d.steps == 9 && d.rate == 1e-4 && d.packing && !d.shuffle &&
+          d.seed == 12);
     CHECK(d.data.n == 1 && !strcmp(d.data.v[0], "z") && d.beta == 1 && !strcmp(d.loss, "ipo"));
     CHECK(tn_opts_given(o, "learning-rate"));
 
@@ -153,7 +177,8 @@ TEST(conf_recipe) {
     CHECK_OK(tn_opts_from_json(&demo_verb, rec, "tenet.json", &again, e));
     json_t *rec2 = again ? tn_opts_record(again) : NULL;
     CHECK(json_equal(rec, rec2));
-    CHECK(json_is_null(json_object_get(rec, "dry-run")) && json_integer_value(json_object_get(rec, "max-steps")) == 9);
+    CHECK(json_is_null(json_object_get(rec, "dry-run")) &&
+          json_integer_value(json_object_get(rec, "max-steps")) == 9);
     json_decref(rec);
     json_decref(rec2);
     tn_opts_free(o);
@@ -168,13 +193,15 @@ static tn_status from_recipe(const char *text, tn_err *e) {
 
 TEST(conf_recipe_errors) {
     CHECK_FAIL(from_recipe("modle: x\n", e), TN_ARG, "did you mean 'model'?");
-    CHECK_FAIL(from_recipe("model: x\nmodel: y\n", e), TN_FORMAT, "recipe.yaml:2: 'model' is written twice");
+    CHECK_FAIL(from_recipe("model: x\nmodel: y\n", e), TN_FORMAT,
+               "recipe.yaml:2: 'model' is written twice");
     CHECK_FAIL(from_recipe("model: &a x\n", e), TN_FORMAT, "recipe.yaml:1:8: anchors");
     CHECK_FAIL(from_recipe("data: [*a]\n", e), TN_FORMAT, "aliases");
     CHECK_FAIL(from_recipe("model: !python/object x\n", e), TN_FORMAT, "tags");
     CHECK_FAIL(from_recipe("model: a\n---\nmodel: b\n", e), TN_FORMAT, "second document");
     CHECK_FAIL(from_recipe("model: [a, b\n", e), TN_FORMAT, "not valid YAML");
-    CHECK_FAIL(from_recipe("model: {a: b}\n", e), TN_ARG, "model must be a string, found an object");
+    CHECK_FAIL(from_recipe("model: {a: b}\n", e), TN_ARG,
+               "model must be a string, found an object");
     CHECK_FAIL(from_recipe("model: 1.50\n", e), TN_ARG, "put it in quotes");
     CHECK_FAIL(from_recipe("max-steps: 1.5\n", e), TN_ARG, "must be a whole number");
     CHECK_FAIL(from_recipe("max-steps: '0'\n", e), TN_ARG, "at least 1");
@@ -187,15 +214,20 @@ TEST(conf_recipe_errors) {
     CHECK_OK(from_recipe("# nothing\n", e));
     CHECK_OK(from_recipe("model: ~\nseed:\n", e));
     CHECK_OK(from_recipe("model: 7\n", e));
-    CHECK_FAIL(parse_only(&demo_verb, "--config /nonexistent/r.yaml", e), TN_IO, "/nonexistent/r.yaml");
+    CHECK_FAIL(parse_only(&demo_verb, "--config /nonexistent/r.yaml", e), TN_IO,
+               "/nonexistent/r.yaml");
 }
 
 TEST(conf_yaml_values) {
     json_t *root = NULL, *want = NULL;
-    CHECK_OK(tn_yaml_load(recipe("a: 1\nb: -2.5e3\nc: .5\nd: '1'\ne: 1e\nf: 0x10\ng: true\nh: ~\ni: [x, [y], {z: 1}]\nj: |\n  two\n"
-                                 "  lines\nk: 123456789012345678901\nl: 1e999\nm: 1_000\nn: +3\no: 2026-01-01\np: [~]\n"), &root, e));
+    CHECK_OK(tn_yaml_load(recipe("a: 1\nb: -2.5e3\nc: .5\nd: '1'\ne: 1e\nf: 0x10\ng: true\nh: "
+                                 "~\ni: [x, [y], {z: 1}]\nj: |\n  two\n"
+                                 "  lines\nk: 123456789012345678901\nl: 1e999\nm: 1_000\nn: +3\no: "
+                                 "2026-01-01\np: [~]\n"),
+                          &root, e));
     static const char text[] =
-        "{\"a\":1,\"b\":-2500.0,\"c\":0.5,\"d\":\"1\",\"e\":\"1e\",\"f\":\"0x10\",\"g\":true,\"h\":null,"
+        "{\"a\":1,\"b\":-2500.0,\"c\":0.5,\"d\":\"1\",\"e\":\"1e\",\"f\":\"0x10\",\"g\":true,\"h\":"
+        "null,"
         "\"i\":[\"x\",[\"y\"],{\"z\":1}],\"j\":\"two\\nlines\\n\",\"k\":123456789012345678901.0,"
         "\"l\":\"1e999\",\"m\":\"1_000\",\"n\":3,\"o\":\"2026-01-01\",\"p\":[null]}";
     CHECK_OK(tn_json_parse(text, sizeof text - 1, "want", &want, e));
@@ -217,8 +249,10 @@ TEST(conf_help) {
     tn_help_all(tn_verbs, f);
     fclose(f);
     CHECK(strstr(text, "Usage: tenet demo [--option value]...") != NULL);
-    CHECK(strstr(text, "--learning-rate X") != NULL && strstr(text, "(default 2e-5) Also: lr.") != NULL);
-    CHECK(strstr(text, "--no-shuffle") != NULL && strstr(text, "One of sigmoid, hinge, ipo, exo_pair.") != NULL);
+    CHECK(strstr(text, "--learning-rate X") != NULL &&
+          strstr(text, "(default 2e-5) Also: lr.") != NULL);
+    CHECK(strstr(text, "--no-shuffle") != NULL &&
+          strstr(text, "One of sigmoid, hinge, ipo, exo_pair.") != NULL);
     CHECK(strstr(text, "--data FILE ...") != NULL && strstr(text, "--config FILE") != NULL);
     char *seed = strstr(text, "--seed N");
     CHECK(seed && !strstr(seed + 1, "Shared with the first table"));
@@ -237,9 +271,11 @@ TEST(conf_tables_of_all_verbs) {
         CHECK_MSG((*v)->run && (*v)->summary && (*v)->stage, "%s", (*v)->name);
         for (const tn_opt_row *const *t = (*v)->tables; t && *t; t++)
             for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) {
-                CHECK_MSG(!strpbrk(r->name, "_ABCDEFGHIJKLMNOPQRSTUVWXYZ "), "%s --%s: not kebab-case", (*v)->name, r->name);
+                CHECK_MSG(!strpbrk(r->name, "_ABCDEFGHIJKLMNOPQRSTUVWXYZ "),
+                          "%s --%s: not kebab-case", (*v)->name, r->name);
                 CHECK_MSG(r->help && strlen(r->help) > 3, "%s --%s: no help", (*v)->name, r->name);
-                CHECK_MSG(r->type != TN_OPT_CHOICE || r->choices, "%s --%s: no choices", (*v)->name, r->name);
+                CHECK_MSG(r->type != TN_OPT_CHOICE || r->choices, "%s --%s: no choices", (*v)->name,
+                          r->name);
                 for (const tn_opt_row *const *u = (*v)->tables; *u; u++)
                     for (const tn_opt_row *q = *u; q->type != TN_OPT_END; q++) {
                         if (!q->synonyms || !strcmp(q->name, r->name)) continue;
@@ -247,7 +283,8 @@ TEST(conf_tables_of_all_verbs) {
                         snprintf(list, sizeof list, " %s ", q->synonyms);
                         snprintf(name, sizeof name, " %s ", r->name);
                         for (char *s = list; *s; s++) if (*s == '_') *s = '-';
-                        CHECK_MSG(!strstr(list, name), "%s: %s is an option and a synonym of %s", (*v)->name, r->name, q->name);
+                        CHECK_MSG(!strstr(list, name), "%s: %s is an option and a synonym of %s",
+                                  (*v)->name, r->name, q->name);
                     }
             }
     }
