@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "train/trainer.h"
 #include <math.h>
-#include <string.h>
 
 /* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
  * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
@@ -35,8 +34,7 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_reward_opt opt;
-    const char *form = tn_opts_str(o, "ranking-loss");
-    const tn_algo *algo = strcmp(form, "pairs") == 0 ? &tn_algo_reward : &tn_algo_reward_rank;
+    const tn_algo *algo = tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank : &tn_algo_reward;
     tn_opts_bind(o, tn_algo_reward.options, &opt);
     tn_task task = {.verb = "reward", .data = TN_DATA_PREFERENCE, .algo = algo, .opt = &opt, .default_lr = 1e-4,
                     .rankings = algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
@@ -45,8 +43,8 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row rows[] = {
-    {"ranking-loss", TN_OPT_CHOICE, TN_OPT_NOFIELD, "pairs", "pairs|kwise", 0, 0, NULL, NULL,
-     "Mean over all pairs (TRL), or K-wise: mean over the pairs of a prompt, then over prompts (InstructGPT)."},
+    {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
+     "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts (InstructGPT); else the mean over all pairs (TRL)."},
     TN_OPT_LAST
 };
 static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, rows, NULL};

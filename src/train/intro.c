@@ -83,9 +83,10 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
     for (size_t i = 0; i < train->n; i++) if (tn_batch_cost(&train->ex[i], b) > cost) cost = tn_batch_cost(&train->ex[i], b);
     double act = (double)tn_run_bytes(m, cost, cost, true) * MB;
     double ref = k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
-    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f (%d tokens)%s%.0f MB%s = %.0f MB",
-            weights, packed, weights, 2 * weights, act, cost, ref > 0 ? ", reference " : "", ref > 0 ? ref : 0.0,
-            ref > 0 ? "" : " reference", weights * 4 + packed + act + ref);
+    char more[48] = "";
+    if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
+    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f (%d tokens)%s = %.0f MB",
+            weights, packed, weights, 2 * weights, act, cost, more, weights * 4 + packed + act + ref);
     double rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
