@@ -15,6 +15,7 @@
     X(score)                                                                         \
     X(convert)                                                                       \
     X(inspect)                                                                       \
+    X(eval)                                                                          \
     X(world)
 
 #define X(name) extern const tn_verb tn_verb_##name;

@@ -1,0 +1,183 @@
+/* tenet eval: several models on the same prompts. */
+#include "base/log.h"
+#include "eval/contest.h"
+#include "train/trainer.h"
+#include <string.h>
+
+typedef struct eval_options {
+    tn_opt_list models, pairs;
+    const char *ref, *reward, *against, *input, *choices, *out, *transcripts;
+    bool world, baselines, greedy;
+    int64_t count, max_new, batch;
+    double temperature;
+} eval_options;
+
+#define AT(f) offsetof(eval_options, f)
+static const tn_opt_row rows[] = {
+    {"models", TN_OPT_LIST, AT(models), NULL, NULL, 0, 0, "model", "NAME=DIR", "Models to compare, in the order of the table; a bare DIR is named after its last part."},
+    {"world", TN_OPT_BOOL, AT(world), "false", NULL, 0, 0, NULL, NULL, "Use the built-in world's evaluation prompts and its oracle."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE", "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
+    {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL, "HH-RLHF transcripts as plain text or as conversations."},
+    {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
+    {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR", "Reference for the KL column."},
+    {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR", "Proxy score of every answer; decides the win rate when there is no world."},
+    {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME", "Whom the others are compared with; default: the model named sft, else the first."},
+    {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL, "World: also the fixed policies (refuse, constant, copy, longest)."},
+    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL, "World: true reward of greedy answers, too."},
+    {"pairs", TN_OPT_LIST, AT(pairs), NULL, NULL, 0, 0, NULL, "FILE", "Held-out preferences: accuracy of the reward model and of every model's log-probs."},
+    {"choices", TN_OPT_STRING, AT(choices), NULL, NULL, 0, 0, NULL, "FILE", "Multiple-choice questions: accuracy of every model (the alignment tax)."},
+    {"max-new-tokens", TN_OPT_INT, AT(max_new), "40", NULL, 1, 1 << 20, NULL, "N", "Longest answer."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the results."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X", "Sampling temperature."},
+    {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR", "Folder for eval.json and samples.jsonl."},
+    TN_OPT_LAST
+};
+
+typedef struct session {
+    eval_options o;
+    tn_train_options machine;
+    tn_backend *be;
+    tn_tokenizer *tok;
+    tn_model *ref;
+    tn_scorer scorer;
+    tn_contest t;
+    tn_dataset *pairs;
+    json_t *reward_json;
+} session;
+
+/* "name=dir" or "dir". */
+static void split(const char *s, tn_contender *c) {
+    const char *eq = strchr(s, '='), *slash;
+    snprintf(c->dir, sizeof c->dir, "%s", eq ? eq + 1 : s);
+    size_t n = strlen(c->dir);
+    while (n > 1 && c->dir[n - 1] == '/') c->dir[--n] = 0;
+    slash = strrchr(c->dir, '/');
+    if (eq) snprintf(c->name, sizeof c->name, "%.*s", (int)(eq - s), s);
+    else snprintf(c->name, sizeof c->name, "%.60s", slash ? slash + 1 : c->dir);
+}
+
+static tn_status measure(session *s, tn_contender *c, tn_err *e) {
+    tn_model *m = NULL;
+    tn_status st;
+    tn_info("%s: %s", c->name, c->dir);
+    TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){0}, e), done);
+    if (m->no_lm_head) { st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir); goto done; }
+    TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
+    if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
+    if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
+    if (s->pairs) {
+        tn_stat_rate ratio, plain;
+        double margin;
+        TN_GO(tn_eval_model_pairs(m, s->ref, s->pairs, &ratio, &plain, &margin, e), done);
+        c->pairs = json_pack("{s:o}", "plain_accuracy", tn_json_rate(&plain));
+        if (s->ref) {
+            json_object_set_new(c->pairs, "accuracy", tn_json_rate(&ratio));
+            json_object_set_new(c->pairs, "margin", json_real(margin));
+        }
+    }
+    if (s->o.choices) TN_GO(tn_eval_choices(m, s->tok, s->o.choices, &c->choices, e), done);
+    st = TN_OK;
+done:
+    tn_model_free(m);
+    return st;
+}
+
+static tn_status open_all(session *s, tn_err *e) {
+    const eval_options *o = &s->o;
+    if (!o->models.n) return tn_fail(e, TN_ARG, "--models is missing; give NAME=DIR for each model, e.g. --models sft=sft ppo=ppo");
+    if (!o->world && !o->input) return tn_fail(e, TN_ARG, "--input is missing; give prompts, or --world for the built-in ones");
+    if (!o->out) return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
+    TN_TRY(tn_mkdirs(o->out, e));
+    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
+    tn_contest *t = &s->t;
+    t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch, t->temperature = o->temperature;
+    t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
+    t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
+    if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int k = 0; k < o->models.n; k++) split(o->models.v[k], &t->c[k]);
+    for (int k = 0; k < o->models.n; k++)
+        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0) t->against = k;
+    TN_TRY(tn_tokenizer_optional(&s->tok, t->c[0].dir, NULL, e));
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, o->out, "prompts.jsonl");
+    t->n = (int)o->count;
+    tn_status st = o->world ? tn_contest_world(t, s->tok, (int)o->count, path.s, e)
+                            : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
+    tn_str_free(&path);
+    TN_TRY(st);
+    if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){0}, e));
+    if (o->pairs.n) {
+        tn_data_options q = {.kind = TN_DATA_PREFERENCE, .seam = TN_SEAM_TRL, .chat_transcripts = strcmp(o->transcripts, "chat") == 0, .max_length = 1024, .drop_long = true};
+        TN_TRY(tn_dataset_load(&s->pairs, o->pairs.v, o->pairs.n, s->tok, &q, e));
+    }
+    if (o->reward) TN_TRY(tn_scorer_open(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048, e));
+    return TN_OK;
+}
+
+static tn_status proxies(session *s, tn_err *e) {
+    tn_contest *t = &s->t;
+    for (int k = 0; k < t->n_c; k++) TN_TRY(tn_contest_proxy(t, &t->c[k], &s->scorer, s->tok, e));
+    s->reward_json = json_pack("{s:s}", "dir", s->o.reward);
+    if (s->pairs && s->scorer.same_tokenizer) {
+        tn_stat_rate r;
+        TN_TRY(tn_eval_reward_pairs(&s->scorer, s->pairs, &r, e));
+        tn_info("reward model: %.3f of %d held-out pairs [%.3f, %.3f]", r.rate, r.n, r.lo, r.hi);
+        json_object_set_new(s->reward_json, "pairs", tn_json_rate(&r));
+    }
+    return TN_OK;
+}
+
+static tn_status write_all(session *s, tn_err *e) {
+    tn_str p = TN_STR_INIT;
+    json_t *j = tn_contest_json(&s->t, s->o.ref);
+    tn_status st = j ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (j && s->reward_json) json_object_set(j, "reward_model", s->reward_json);
+    tn_path_join(&p, s->o.out, "eval.json");
+    if (st == TN_OK) st = tn_json_save(p.s, j, false, e);
+    tn_path_join(&p, s->o.out, "samples.jsonl");
+    if (st == TN_OK) st = tn_contest_samples(&s->t, s->tok, p.s, e);
+    json_decref(j);
+    tn_str_free(&p);
+    return st;
+}
+
+static tn_status work(session *s, tn_err *e) {
+    TN_TRY(open_all(s, e));
+    tn_contest *t = &s->t;
+    for (int k = 0; k < s->o.models.n; k++) TN_TRY(measure(s, &t->c[k], e));
+    for (int k = s->o.models.n; k < t->n_c; k++) {
+        tn_world_policy p = (tn_world_policy)(k - s->o.models.n);
+        snprintf(t->c[k].name, sizeof t->c[k].name, "%s", tn_world_policy_name[p]);
+        TN_TRY(tn_contest_policy(t, &t->c[k], p, e));
+    }
+    if (s->o.reward) TN_TRY(proxies(s, e));
+    TN_TRY(tn_contest_summarise(t, e));
+    TN_TRY(write_all(s, e));
+    tn_contest_print(t, stdout);
+    return TN_OK;
+}
+
+static tn_status run(const tn_opts *opts, tn_err *e) {
+    session s;
+    memset(&s, 0, sizeof s);
+    tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
+    tn_status st = work(&s, e);
+    tn_contest_free(&s.t);
+    tn_scorer_close(&s.scorer);
+    tn_model_free(s.ref);
+    tn_dataset_free(s.pairs);
+    tn_tokenizer_free(s.tok);
+    json_decref(s.reward_json);
+    tn_backend_free(s.be);
+    return st;
+}
+
+static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+const tn_verb tn_verb_eval = {
+    .name = "eval", .stage = "Measure", .summary = "true reward, win rate, harm, over-refusal, KL, accuracy: models side by side",
+    .details = "Every model answers the same prompts. In the built-in world (--world) the oracle judges; elsewhere the reward\n"
+               "model decides who wins. Numbers with 95 % intervals go to the table, to eval.json and, per prompt, to\n"
+               "samples.jsonl; `tenet report` makes a page of them.\n\n"
+               "  tenet eval --world --models base=base sft=sft dpo=dpo ppo=ppo --ref-model sft --reward-model rm --out eval/",
+    .tables = tables, .run = run};
