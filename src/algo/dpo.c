@@ -13,7 +13,7 @@
  * LD-DPO (2409.06411): tokens past the shorter response's length count ld_alpha in every S.
  * WPO (2406.11827): w = w_w w_l, w_y = exp(mean_t(l_t - log sum_v pi(v)^2)), no gradient; else 1.
  * Label of a pair right with probability p = p_chosen; smoothing: p (1-eps) + (1-p) eps.        */
-#include "algo/losses.h"
+#include "algo/dpo.h"
 #include "algo/obs.h"
 #include <math.h>
 #include <stdlib.h>
@@ -326,16 +326,17 @@ static double mix_sft_weight(const mix *k) {
 static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics *m) {
     if (x->mean_logit)
         tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
-    if (x->entropy) tn_metrics_mean(m, "entropy", tn_obs_sum(x, x->entropy, s), tn_obs_len(x, s));
+    if (x->entropy)
+        tn_metrics_mean(m, "entropy", tn_obs_sum(x, x->entropy, s), tn_obs_len(x, s));
 }
 
-/* Names and averages as TRL's: rewards are beta times the raw log-ratio for every loss type. */
-static void metrics(const tn_dpo_opt *o, const tn_obs *x, const pair *q, int c, int r, double s_w,
-                    double s_l, tn_metrics *m) {
-    tn_metrics_mean(m, "rewards/chosen", o->beta * q->a, 1);
-    tn_metrics_mean(m, "rewards/rejected", o->beta * q->b, 1);
-    tn_metrics_mean(m, "rewards/accuracies", q->a > q->b, 1);
-    tn_metrics_mean(m, "rewards/margins", o->beta * (q->a - q->b), 1);
+void tn_dpo_pair_metrics(const tn_obs *x, int i, double beta, double s_w, double s_l, double a,
+                         double b, tn_metrics *m) {
+    int c = x->chosen[i], r = x->rejected[i];
+    tn_metrics_mean(m, "rewards/chosen", beta * a, 1);
+    tn_metrics_mean(m, "rewards/rejected", beta * b, 1);
+    tn_metrics_mean(m, "rewards/accuracies", a > b, 1);
+    tn_metrics_mean(m, "rewards/margins", beta * (a - b), 1);
     tn_metrics_mean(m, "logps/chosen", s_w, 1);
     tn_metrics_mean(m, "logps/rejected", s_l, 1);
     tn_metrics_mean(m, "ranking_accuracy", s_w > s_l, 1);
@@ -370,7 +371,7 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
             spread(x, r, shared, tail, w * t.db, g->logp);
             if (sft != 0) spread(x, c, n_w, 1, -sft / x->total.chosen_tok, g->logp);
         }
-        metrics(o, x, &q, c, r, s_w, s_l, m);
+        tn_dpo_pair_metrics(x, i, o->beta, s_w, s_l, q.a, q.b, m);
     }
     g->loss = loss;
     return TN_OK;

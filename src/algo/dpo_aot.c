@@ -7,7 +7,7 @@
  *
  * The gradient goes to whoever holds rank k; equal values keep their order. Needs the whole batch
  * in one call.                                                                                 */
-#include "algo/losses.h"
+#include "algo/dpo.h"
 #include "algo/obs.h"
 #include "base/mem.h"
 #include <math.h>
@@ -44,15 +44,6 @@ static tn_status check(const tn_dpo_opt *o, const tn_obs *x, tn_err *e) {
     return TN_OK;
 }
 
-static void metrics(double beta, double s_w, double s_l, double a, double b, tn_metrics *m) {
-    tn_metrics_mean(m, "rewards/chosen", beta * a, 1);
-    tn_metrics_mean(m, "rewards/rejected", beta * b, 1);
-    tn_metrics_mean(m, "rewards/accuracies", a > b, 1);
-    tn_metrics_mean(m, "rewards/margins", beta * (a - b), 1);
-    tn_metrics_mean(m, "logps/chosen", s_w, 1);
-    tn_metrics_mean(m, "logps/rejected", s_l, 1);
-}
-
 /* up holds the side whose rise lowers the loss, down the other one. */
 static void fill(const tn_obs *x, const tn_dpo_opt *o, held *up, held *down, tn_metrics *m) {
     bool paired = strcmp(o->loss_type.v[0], "aot") == 0;
@@ -62,7 +53,7 @@ static void fill(const tn_obs *x, const tn_dpo_opt *o, held *up, held *down, tn_
         double r_w = tn_obs_sum(x, x->ref_logp, c), r_l = tn_obs_sum(x, x->ref_logp, r);
         up[i] = (held){paired ? s_w - s_l : s_w - r_w, i};
         down[i] = (held){paired ? r_w - r_l : s_l - r_l, i};
-        metrics(o->beta, s_w, s_l, s_w - r_w, s_l - r_l, m);
+        tn_dpo_pair_metrics(x, i, o->beta, s_w, s_l, s_w - r_w, s_l - r_l, m);
     }
 }
 
@@ -96,6 +87,7 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
 
 const tn_algo tn_algo_dpo_aot = {
     .name = "dpo-aot", .summary = "preference alignment of whole distributions (AOT)",
-    .coupling = TN_COUPLE_BATCH, .needs = TN_NEED_LOGP | TN_NEED_REF_LOGP,
+    .coupling = TN_COUPLE_BATCH,
+    .needs = TN_NEED_LOGP | TN_NEED_REF_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS,
     .options = tn_dpo_rows, .opt_size = sizeof(tn_dpo_opt), .step = step,
 };

@@ -55,15 +55,14 @@ static double high_of(const tn_grpo_opt *o) {
     return isnan(o->epsilon_high) ? o->epsilon : o->epsilon_high;
 }
 
+/* The two branches of the minimum; inside the window and below delta they are the same. */
 static term clipped(const tn_grpo_opt *o, double rho, bool flat, double adv) {
-    double lo = 1 - o->epsilon, hi = 1 + high_of(o), capped = rho;
-    term t = {0};
-    if (!isnan(o->delta) && rho > o->delta) capped = o->delta, flat = true;
-    t.low = adv < 0 && capped < lo;
-    t.high = adv > 0 && capped > hi;
-    t.p = -(t.low ? lo : t.high ? hi : capped) * adv;
-    t.dp = t.low || t.high || flat ? 0 : -rho * adv;
-    return t;
+    double lo = 1 - o->epsilon, hi = 1 + high_of(o);
+    bool over = !isnan(o->delta) && rho > o->delta;
+    double capped = over ? o->delta : rho, cut = rho < lo ? lo : rho > hi ? hi : rho;
+    bool first = capped * adv <= cut * adv, still = first ? over : cut != rho;
+    return (term){-(first ? capped : cut) * adv, still || flat ? 0 : -rho * adv,
+                  adv < 0 && capped < lo, adv > 0 && capped > hi};
 }
 
 static term token_term(const tn_grpo_opt *o, double rho, bool flat, double adv, double l) {
@@ -103,7 +102,7 @@ static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
     return tn_total_check(x->total.tok, x->off[x->n_seq], "tokens", "grpo", e);
 }
 
-static void clip_metrics(double low, double high, double n, tn_metrics *m) {
+void tn_clip_metrics(double low, double high, double n, tn_metrics *m) {
     tn_metrics_mean(m, "clip_ratio/low_mean", low, n);
     tn_metrics_mean(m, "clip_ratio/high_mean", high, n);
     tn_metrics_mean(m, "clip_ratio/region_mean", low + high, n);
@@ -128,7 +127,9 @@ static double response(const tn_grpo_opt *o, const tn_obs *x, int s, double w, d
         /* sequence level: n equal terms, each with d log rho / d l = 1/n */
         if (grad) grad[t] += w * v.dp;
     }
-    clip_metrics(whole ? low / n : low, whole ? high / n : high, whole ? 1 : n, m);
+    if (is(o, "cispo")) tn_metrics_mean(m, "cispo_clip_ratio", high, n);
+    else if (!is(o, "sapo"))
+        tn_clip_metrics(whole ? low / n : low, whole ? high / n : high, whole ? 1 : n, m);
     return w * sum;
 }
 

@@ -82,7 +82,7 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     }
     g->loss = loss / x->total.seq;
     tn_obs_token_metric(x, x->entropy, "entropy", m);
-    if (kto) tn_metrics_mean(m, "kl", x->baseline * x->n_seq, x->n_seq);
+    if (!bco) tn_metrics_mean(m, "kl", kto ? x->baseline * x->n_seq : 0, x->n_seq);
     return TN_OK;
 }
 

@@ -53,9 +53,7 @@ static tn_status rloo_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metr
         sum -= adv * (low ? lo : high ? hi : rho);
         double d = low || high || flat ? 0 : -adv * rho / x->total.seq;
         for (int t = x->off[s]; g->logp && t < x->off[s + 1]; t++) g->logp[t] += d;
-        tn_metrics_mean(m, "clip_ratio/low_mean", low, 1);
-        tn_metrics_mean(m, "clip_ratio/high_mean", high, 1);
-        tn_metrics_mean(m, "clip_ratio/region_mean", low || high, 1);
+        tn_clip_metrics(low, high, 1, m);
         tn_metrics_mean(m, "val/ratio", rho, 1);
     }
     g->loss = sum / x->total.seq;

@@ -14,6 +14,10 @@ double tn_kl_grad(tn_kl k, double logp, double ref_logp);     /* d value / d log
 /* rho = exp(clamp(logp - old_logp, -clamp, clamp)); *flat: the clamp holds, so no gradient. */
 double tn_ratio(double logp, double old_logp, double clamp, bool *flat);
 
+/* clip_ratio/{low,high,region}_mean, low_min, high_max from one response: how many of its n ratios
+ * were clipped below and above. */
+void tn_clip_metrics(double low, double high, double n, tn_metrics *m);
+
 /* KL coefficient. State is one number, plain data: a checkpoint stores it as it is. */
 typedef struct tn_kl_control { double coef; } tn_kl_control;
 /* Adaptive (Ziegler et al. 2019): coef *= 1 + clip(kl/target - 1, -0.2, 0.2) n / horizon;

@@ -103,7 +103,7 @@ vec put_back(const double *v, const int *back, int n, int full) {
 
 static double uniform(tn_rng *r, double lo, double hi) { return lo + (hi - lo) * tn_rng_unit(r); }
 
-static void problem_wire(problem *p) {
+void problem_wire(problem *p) {
     p->x.off = p->off;
     p->x.chosen = p->chosen, p->x.rejected = p->rejected;
     p->x.group_off = p->group_off, p->x.rank = p->rank;

@@ -54,6 +54,8 @@ typedef struct problem {
 } problem;
 /* n_seq even: sequences 2i and 2i+1 are pair i; groups of 4. */
 void problem_random(problem *p, int n_seq, uint64_t seed);
+/* Points x at the arrays of p (after a copy). */
+void problem_wire(problem *p);
 /* Runs the step on zeroed gradients; the loss, or NaN with a failed check. */
 double problem_loss(problem *p, const tn_algo *a, const void *opt);
 /* All gradients of `a` against sixth-order central differences of step h. With `frozen`, the

@@ -95,7 +95,7 @@ TEST(algo_gradients_aot) {
         o.loss_type = (tn_opt_list){sigmoid, 1};
         CHECK_NEAR(problem_loss(&P, &tn_algo_dpo, &o), alone, 1e-14, 0);
         CHECK_NEAR(P.g_logp[0], g0, 1e-13, 0);
-        CHECK(aot.n == 6);
+        CHECK(aot.n == 11);
         for (int m = 0; m < aot.n; m++)
             CHECK_NEAR(tn_metrics_get(&aot, m), tn_metrics_find(&P.m, aot.v[m].name), 1e-13, 0);
         CHECK_FAIL(tn_algo_dpo_aot.step(&o, &P.x, &P.g, &P.m, e), TN_ARG,
