@@ -1,4 +1,5 @@
 /* The verbs convert and inspect, run in this process. */
+#include "base/log.h"
 #include "cmd/verbs.h"
 #include "model/model.h"
 #include "model/safetensors.h"
@@ -19,7 +20,10 @@ static tn_status run(const char *verb, char **argv, tn_err *e) {
 #define RUN(verb, ...) run(verb, (char *[]){__VA_ARGS__, NULL}, e)
 
 static char root[500]; /* a folder of each test */
-static void begin(void) { snprintf(root, sizeof root, "%s", tn_test_dir()); }
+static void begin(void) {
+    snprintf(root, sizeof root, "%s", tn_test_dir());
+    tn_log_set_level(TN_LOG_WARN);
+}
 
 /* What inspect writes to standard output. */
 static void inspect(char *path, tn_str *out) {

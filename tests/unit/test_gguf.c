@@ -254,7 +254,7 @@ static void zip_of(tn_str *z, const char *name, const tn_str *body, uint32_t crc
     size_t at = z->len;
     tn_str_add(z, "PK\1\2\24\0\24\0\0\0\0\0\0\0\0\0", 16);
     put(z, crc, 4), put(z, body->len, 4), put(z, body->len, 4), put(z, n, 2);
-    put(z, 0, 12), put(z, 0, 4); /* extra, comment, disk, attributes; offset of the member */
+    put(z, 0, 8), put(z, 0, 4), put(z, 0, 4); /* extra, comment, disk, attributes; offset of the member */
     tn_str_addz(z, name);
     size_t size = z->len - at;
     tn_str_add(z, "PK\5\6\0\0\0\0\1\0\1\0", 12);
