@@ -1,5 +1,6 @@
 /* config.json as transformers reads it (goldens), what is refused, and the way back. */
 #include "base/log.h"
+#include "fuzz/mutate.h"
 #include "model/desc.h"
 #include "test.h"
 
@@ -123,4 +124,36 @@ TEST(desc_params_count) {
     d.num_labels = 0;
     d.tied = false;
     CHECK(tn_desc_params(&d) == 134515008 + 49152 * 576);
+}
+
+/* Mutated configs: an error with a message, or a descriptor that everything else can bear. */
+TEST(desc_survives_mutation) {
+    json_t *cases = tn_golden("desc.json"), *c;
+    tn_str m = TN_STR_INIT;
+    size_t k;
+    long read = 0;
+    tn_log_set_level(TN_LOG_ERROR);
+    json_array_foreach(cases, k, c) {
+        char *good = json_dumps(json_object_get(c, "config"), JSON_COMPACT);
+        for (uint64_t i = 0; i < tn_fuzz_rounds(100); i++) {
+            tn_mutate(&m, good, strlen(good), NULL, 0, i + 1000 * k);
+            json_t *o = NULL;
+            tn_desc d;
+            tn_err e = {0};
+            if (tn_json_parse(m.s, m.len, "config.json", &o, &e) != TN_OK) continue;
+            tn_status st = tn_desc_from_config(&d, o, "config.json", &e);
+            json_decref(o);
+            CHECK(st == TN_OK || e.msg[0]);
+            if (st != TN_OK) continue;
+            read++;
+            double cs[2 * TN_MAX_HEAD_DIM], sn[2 * TN_MAX_HEAD_DIM];
+            tn_rope_tables(&d, 2, 2, cs, sn, NULL);
+            CHECK(tn_desc_params(&d) > 0);
+            json_decref(tn_desc_to_config(&d, NULL, true));
+        }
+        free(good);
+    }
+    CHECK(read > 0);
+    tn_str_free(&m);
+    json_decref(cases);
 }
