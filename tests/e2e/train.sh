@@ -1,0 +1,85 @@
+# Training verbs from outside, in the built-in world with a tiny model: resume, kill -9, threads, output folder.
+. tests/e2e/lib.sh
+T=$E2E_TMP/train
+mkdir -p "$T"
+tenet world config --out "$T/tiny" --hidden-size 32 --layers 1 --heads 2 --intermediate-size 48 2>/dev/null
+tenet world text --count 400 --out "$T/text.jsonl"
+tenet world sft --count 96 --out "$T/sft.jsonl"
+tenet world prompts-pref --count 24 --out "$T/pref.jsonl"
+tenet world prompts-rl --count 64 --out "$T/rl.jsonl"
+quiet() { "$@" >"$T/log" 2>&1; }
+common="--learning-rate 1e-3 --logging-steps 1 --seed 3"
+quiet tenet pretrain --model "$T/tiny" --data "$T/text.jsonl" --output-dir "$T/base" --batch-tokens 2048 --max-steps 8 \
+    --learning-rate 3e-3 --save-steps 0 --save-dtype float32 && ok train_pretrain || fail "train_pretrain: $(tail -1 "$T/log")"
+quiet tenet generate --model "$T/base" --input "$T/pref.jsonl" --n 4 --max-new-tokens 12 --out "$T/samples.jsonl" &&
+    quiet tenet world rank --input "$T/samples.jsonl" --annotator careful --out "$T/rank.jsonl" --pairs-out "$T/pairs.jsonl" &&
+    ok train_rankings || fail "train_rankings: $(tail -1 "$T/log")"
+quiet tenet reward --model "$T/base" --data "$T/rank.jsonl" --kwise --output-dir "$T/rm" --max-steps 3 --save-steps 0 \
+    --save-dtype float32 || fail "train_reward_model: $(tail -1 "$T/log")"
+
+# The command line of each method; DIR is appended.
+sft="sft --model $T/base --data $T/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8 --max-steps 6 $common"
+reward="reward --model $T/base --data $T/rank.jsonl --kwise --per-device-train-batch-size 6 --max-steps 6 $common"
+dpo="dpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
+     --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common"
+
+# The same metrics, the same weights.
+equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
+
+for method in sft reward dpo ppo; do
+    line=${!method}
+    # shellcheck disable=SC2086
+    quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"
+    # stop after three steps (SIGTERM at the first checkpoint), resume, compare
+    # shellcheck disable=SC2086
+    "$TENET_BIN" $line --output-dir "$T/$method-cut" --save-steps 3 --threads 1 >"$T/log" 2>&1 &
+    pid=$!
+    n=0
+    while [ ! -d "$T/$method-cut/checkpoint-3" ] && kill -0 $pid 2>/dev/null && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+    rm -rf "$T/$method-cut/checkpoint-6" # when it was faster than the kill
+    # shellcheck disable=SC2086
+    quiet tenet $line --output-dir "$T/$method-cut" --save-steps 0 --resume-from-checkpoint latest --threads 3 ||
+        fail "train_${method}_resume: $(tail -1 "$T/log")"
+    if equal "$T/$method-whole" "$T/$method-cut"; then ok "train_${method}_kill_resume_threads"; else fail "train_${method}_kill_resume_threads: other bits"; fi
+done
+
+# float32 on the reference backend gives the same bits as on cpu
+# shellcheck disable=SC2086
+quiet tenet $dpo --output-dir "$T/dpo-cpu" --dtype float32 --max-steps 2 --save-steps 0
+# shellcheck disable=SC2086
+quiet tenet $dpo --output-dir "$T/dpo-ref" --dtype float32 --max-steps 2 --save-steps 0 --backend ref
+if equal "$T/dpo-cpu" "$T/dpo-ref"; then ok train_reference_backend_same_bits; else fail train_reference_backend_same_bits; fi
+
+# killed at ten random instants: a checkpoint is whole or absent, and the end is the same
+# shellcheck disable=SC2086
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    "$TENET_BIN" $sft --output-dir "$T/kill" --save-steps 1 --resume-from-checkpoint latest >"$T/log" 2>&1 &
+    pid=$!
+    sleep 0.0$((RANDOM % 9 + 1))
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+# shellcheck disable=SC2086
+quiet tenet $sft --output-dir "$T/kill" --save-steps 1 --resume-from-checkpoint latest || fail "train_random_kills: $(tail -1 "$T/log")"
+if equal "$T/sft-whole" "$T/kill"; then ok train_random_kills; else fail "train_random_kills: other bits"; fi
+
+# output folders
+# shellcheck disable=SC2086
+fails train_folder_in_use 1 "already holds a run" tenet $sft --output-dir "$T/sft-whole"
+fails train_other_rows 1 "was trained on other rows" tenet sft --model "$T/base" --data "$T/text.jsonl" --output-dir "$T/kill" --resume-from-checkpoint latest
+fails train_no_data 2 "--data is missing" tenet sft --model "$T/base" --output-dir "$T/none"
+fails train_no_model 1 "there is no such folder" tenet sft --model "$T/nowhere" --data "$T/sft.jsonl" --output-dir "$T/none"
+printf '{"prompt": "x"}\n' >"$T/bad.jsonl"
+fails train_bad_row 1 "bad.jsonl:1: the row has \"prompt\" but no \"completion\"" tenet sft --model "$T/base" --data "$T/bad.jsonl" --output-dir "$T/none1"
+# shellcheck disable=SC2086
+fails train_truncated_sampling 2 "truncated-logp" tenet $ppo --output-dir "$T/none2" --top-p 0.9
+# shellcheck disable=SC2086
+quiet tenet $sft --output-dir "$T/dry" --dry-run && [ ! -e "$T/dry" ] && grep -q "memory:" "$T/log" && ok train_dry_run || fail train_dry_run
+
+# evaluation: every model side by side, a table and two files
+quiet tenet eval --world --count 16 --models base="$T/base" sft="$T/sft-whole" --ref-model "$T/base" --reward-model "$T/rm" --baselines \
+    --pairs "$T/pairs.jsonl" --out "$T/eval" && [ -s "$T/eval/eval.json" ] && [ "$(wc -l <"$T/eval/samples.jsonl")" = 16 ] &&
+    grep -q "true reward" "$T/log" && ok train_eval || fail "train_eval: $(tail -1 "$T/log")"
