@@ -43,15 +43,7 @@ static size_t skip_space(const jstr *s, size_t i, bool space) {
 
 static tn_status split_space(jrun *r, const jstr *s, int64_t max, jv list) {
     for (size_t i = skip_space(s, 0, true); i < s->n;) {
-        size_t end = max == 0 ? s->n : skip_space(s, i, false);
-        if (max == 0) { /* the rest, without blanks at its end */
-            jv rest;
-            tn_status st = TN_OK;
-            rest = tn_jsub(r, s, i, end, &st);
-            TN_TRY(st);
-            TN_TRY(tn_jstrip(r, rest, jv_none(), false, true, &rest));
-            return tn_jpush(r, list, rest);
-        }
+        size_t end = max == 0 ? s->n : skip_space(s, i, false); /* the rest keeps its blanks */
         TN_TRY(push_sub(r, list, s, i, end));
         i = skip_space(s, end, true);
         if (max > 0) max--;
