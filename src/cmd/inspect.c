@@ -7,11 +7,15 @@
 #include "text/text.h"
 #include <string.h>
 
-typedef struct inspect_opts { bool tensors; } inspect_opts;
-static const tn_opt_row inspect_rows[] = {
-    {.name = "tensors", .type = TN_OPT_BOOL, .offset = offsetof(inspect_opts, tensors), .def = "false",
-     .help = "List every tensor with its type and shape."},
-    TN_OPT_LAST};
+typedef struct inspect_opts {
+    bool tensors;
+} inspect_opts;
+static const tn_opt_row inspect_rows[] = {{.name = "tensors",
+                                           .type = TN_OPT_BOOL,
+                                           .offset = offsetof(inspect_opts, tensors),
+                                           .def = "false",
+                                           .help = "List every tensor with its type and shape."},
+                                          TN_OPT_LAST};
 static const tn_opt_row *const inspect_tables[] = {inspect_rows, NULL};
 
 #define LINE "  %-11s "
@@ -30,7 +34,11 @@ static const char *amount(double v, const char *unit, char buf[static 32]) {
 #define MAX_TYPES 32
 typedef struct tally {
     int n;
-    struct { char name[16]; size_t tensors; double elements; } type[MAX_TYPES];
+    struct {
+        char name[16];
+        size_t tensors;
+        double elements;
+    } type[MAX_TYPES];
     double elements, bytes;
 } tally;
 
@@ -57,9 +65,12 @@ static void tally_print(const tally *t) {
 /* ---------------- a descriptor ---------------- */
 
 static void print_rope(const tn_desc *d) {
-    static const char *const names[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
-    printf(LINE "%d, rope %s, theta %g", "positions", d->max_pos, names[d->rope.type], d->rope.theta);
-    if (d->rope.type != TN_ROPE_DEFAULT) printf(", factor %g, trained at %d", d->rope.factor, d->rope.original_max);
+    static const char *const names[] = {"default", "linear", "dynamic",
+                                        "llama3",  "yarn",   "longrope"};
+    printf(LINE "%d, rope %s, theta %g", "positions", d->max_pos, names[d->rope.type],
+           d->rope.theta);
+    if (d->rope.type != TN_ROPE_DEFAULT)
+        printf(", factor %g, trained at %d", d->rope.factor, d->rope.original_max);
     int windowed = 0;
     for (int i = 0; i < d->layers; i++) windowed += tn_desc_window(d, i) > 0;
     if (windowed) printf("; window %d in %d of %d layers", d->window, windowed, d->layers);
@@ -76,13 +87,19 @@ static void print_ids(const tn_desc *d) {
 
 static void print_desc(const tn_desc *d) {
     char a[32];
-    printf(LINE "%s, %s%s", "model", d->family, d->num_labels ? "sequence classification" : "language model",
+    printf(LINE "%s, %s%s", "model", d->family,
+           d->num_labels ? "sequence classification" : "language model",
            d->num_labels == 1 ? " with one label: a reward model" : "");
     if (d->num_labels > 1) printf(" with %d labels", d->num_labels);
-    printf("\n" LINE "%s (%zu)\n", "parameters", amount((double)tn_desc_params(d), "", a), tn_desc_params(d));
-    printf(LINE "%d layers, width %d, %d heads of %d (%d for keys and values), MLP %d %s\n", "shape", d->layers, d->hidden,
-           d->heads, d->head_dim, d->kv_heads, d->ffn, d->act == TN_SILU ? "silu" : "gelu");
-    printf(LINE "%d tokens, %s head", "vocabulary", d->vocab, d->num_labels ? "score" : d->tied ? "tied" : "untied");
+    printf("\n" LINE "%s (%zu)\n", "parameters", amount((double)tn_desc_params(d), "", a),
+           tn_desc_params(d));
+    printf(LINE "%d layers, width %d, %d heads of %d (%d for keys and values), MLP %d %s\n",
+           "shape", d->layers, d->hidden, d->heads, d->head_dim, d->kv_heads, d->ffn,
+           d->act == TN_SILU ? "silu" : "gelu");
+    printf(LINE "%d tokens, %s head", "vocabulary", d->vocab,
+           d->num_labels ? "score"
+           : d->tied     ? "tied"
+                         : "untied");
     if (d->qkv_bias) printf(", biases on q k v%s", d->o_bias ? " o" : "");
     if (d->mlp_bias) printf(", biases in the MLP");
     if (d->qk_norm) printf(", norms on q and k");
@@ -91,7 +108,8 @@ static void print_desc(const tn_desc *d) {
     print_ids(d);
 }
 
-static void print_tensor(const char *name, size_t n, const char *type, const int64_t *shape, int n_dim) {
+static void print_tensor(const char *name, size_t n, const char *type, const int64_t *shape,
+                         int n_dim) {
     printf("    %-48.*s %-5s [", (int)n, name, type);
     for (int i = 0; i < n_dim; i++) printf("%s%lld", i ? ", " : "", (long long)shape[i]);
     printf("]\n");
@@ -130,10 +148,12 @@ static void print_tokenizer(const char *dir) {
     tn_tokenizer *t = NULL;
     tn_err e = {0};
     if (!has) printf(LINE "none (rows must be ids)\n", "tokenizer");
-    else if (tn_tokenizer_load(&t, dir, &e) != TN_OK) printf(LINE "cannot be used: %s\n", "tokenizer", e.msg);
+    else if (tn_tokenizer_load(&t, dir, &e) != TN_OK)
+        printf(LINE "cannot be used: %s\n", "tokenizer", e.msg);
     else {
         const char *chat = tn_chat_name(t);
-        printf(LINE "%d ids, chat template %s\n", "tokenizer", tn_tokenizer_vocab(t), chat ? chat : "none");
+        printf(LINE "%d ids, chat template %s\n", "tokenizer", tn_tokenizer_vocab(t),
+               chat ? chat : "none");
     }
     tn_tokenizer_free(t);
 }
@@ -149,7 +169,8 @@ static tn_status print_score_norm(const char *dir, tn_err *e) {
     const json_t *s = json_object_get(o, "score");
     if (json_is_object(s))
         printf(LINE "mean %g, standard deviation %g on its training data\n", "score",
-               json_number_value(json_object_get(s, "mean")), json_number_value(json_object_get(s, "sd")));
+               json_number_value(json_object_get(s, "mean")),
+               json_number_value(json_object_get(s, "sd")));
     json_decref(o);
     tn_str_free(&path);
     return st;
@@ -164,7 +185,9 @@ static tn_status inspect_folder(const char *dir, bool tensors, tn_err *e) {
     tn_path_join(&path, dir, "config.json");
     if (path.oom) TN_GO(tn_fail(e, TN_NOMEM, "%s: out of memory", dir), done);
     if (!tn_exists(path.s))
-        TN_GO(tn_fail(e, TN_IO, "%s: there is no config.json; a Hugging Face model folder is expected", dir), done);
+        TN_GO(tn_fail(e, TN_IO,
+                      "%s: there is no config.json; a Hugging Face model folder is expected", dir),
+              done);
     TN_GO(tn_json_load(path.s, &config, e), done);
     TN_GO(tn_desc_from_config(&d, config, path.s, e), done);
     printf("%s: Hugging Face folder\n", dir);
@@ -191,8 +214,9 @@ static void print_gguf_tokenizer(const tn_gguf *g) {
     else if (!tokenizer) printf(LINE "none\n", "tokenizer");
     else
         printf(LINE "%zu ids, split as %.*s, %s\n", "tokenizer",
-               json_object_size(json_object_get(json_object_get(tokenizer, "model"), "vocab")), pre.p ? (int)pre.n : 13,
-               pre.p ? pre.p : "SentencePiece", template.p ? "with a chat template" : "no chat template");
+               json_object_size(json_object_get(json_object_get(tokenizer, "model"), "vocab")),
+               pre.p ? (int)pre.n : 13, pre.p ? pre.p : "SentencePiece",
+               template.p ? "with a chat template" : "no chat template");
     json_decref(tokenizer);
     json_decref(config);
 }
@@ -201,13 +225,15 @@ static void print_gguf(const tn_gguf *g, bool tensors) {
     tally t = {0};
     for (size_t i = 0; i < tn_gguf_tensors(g); i++) {
         const tn_gguf_tensor *x = tn_gguf_at(g, i);
-        tally_add(&t, tn_gguf_type_find(x->type)->name, (double)x->rows * (double)x->cols, (double)x->bytes);
+        tally_add(&t, tn_gguf_type_find(x->type)->name, (double)x->rows * (double)x->cols,
+                  (double)x->bytes);
     }
     tally_print(&t);
     for (size_t i = 0; tensors && i < tn_gguf_tensors(g); i++) {
         const tn_gguf_tensor *x = tn_gguf_at(g, i);
         const int64_t shape[2] = {x->n_dim > 1 ? x->rows : x->cols, x->cols};
-        print_tensor(x->name.p, x->name.n, tn_gguf_type_find(x->type)->name, shape, x->n_dim > 1 ? 2 : 1);
+        print_tensor(x->name.p, x->name.n, tn_gguf_type_find(x->type)->name, shape,
+                     x->n_dim > 1 ? 2 : 1);
     }
 }
 
@@ -232,7 +258,8 @@ static tn_status inspect_gguf(const char *path, bool tensors, tn_err *e) {
 static tn_status run(const tn_opts *opts, tn_err *e) {
     inspect_opts o;
     tn_opts_bind(opts, inspect_rows, &o);
-    if (tn_opts_npos(opts) != 1) return tn_fail(e, TN_ARG, "inspect takes one folder or file: tenet inspect DIR");
+    if (tn_opts_npos(opts) != 1)
+        return tn_fail(e, TN_ARG, "inspect takes one folder or file: tenet inspect DIR");
     const char *path = tn_opts_pos(opts, 0);
     if (tn_is_dir(path)) return inspect_folder(path, o.tensors, e);
     tn_map m;
@@ -243,8 +270,14 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 }
 
 const tn_verb tn_verb_inspect = {
-    .name = "inspect", .stage = "Files", .summary = "What a model folder, GGUF file or safetensors file holds",
-    .details = "Family, shape, parameters, types, tokenizer, chat template, and whether it is a reward model.\n\n"
-               "  tenet inspect out/reward\n"
-               "  tenet inspect model.safetensors --tensors\n",
-    .positional = "SOURCE", .tables = inspect_tables, .run = run};
+    .name = "inspect",
+    .stage = "Files",
+    .summary = "What a model folder, GGUF file or safetensors file holds",
+    .details =
+        "Family, shape, parameters, types, tokenizer, chat template, and whether it is a reward\n"
+        "model.\n\n"
+        "  tenet inspect out/reward\n"
+        "  tenet inspect model.safetensors --tensors\n",
+    .positional = "SOURCE",
+    .tables = inspect_tables,
+    .run = run};

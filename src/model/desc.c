@@ -13,11 +13,11 @@ typedef struct tn_family {
     const char *type, *prefix; /* model_type; prefix of the class names in `architectures` */
     int kv_heads, head_dim;    /* defaults; 0: as many as heads, hidden/heads */
     int max_pos, bos, eos;
-    bool class_window;         /* Mistral: a window on every layer, 4096 when the field is absent */
-    bool choice_window;        /* Qwen: use_sliding_window, max_window_layers, layer_types */
-    bool bias_field;           /* attention_bias is read: biases on q, k, v and o */
-    bool qkv_bias;             /* q, k, v always have biases, o never */
-    bool mlp_field;            /* mlp_bias is read */
+    bool class_window;  /* Mistral: a window on every layer, 4096 when the field is absent */
+    bool choice_window; /* Qwen: use_sliding_window, max_window_layers, layer_types */
+    bool bias_field;    /* attention_bias is read: biases on q, k, v and o */
+    bool qkv_bias;      /* q, k, v always have biases, o never */
+    bool mlp_field;     /* mlp_bias is read */
     bool qk_norm;
 } tn_family;
 
@@ -39,8 +39,8 @@ static bool is_set(const json_t *o, const char *key) {
     return v && !json_is_null(v);
 }
 
-static tn_status bounded_int(const json_t *o, const char *key, int64_t def, int64_t min, int64_t max,
-                             int *out, const char *where, tn_err *e) {
+static tn_status bounded_int(const json_t *o, const char *key, int64_t def, int64_t min,
+                             int64_t max, int *out, const char *where, tn_err *e) {
     int64_t v;
     if (def >= min || is_set(o, key)) TN_TRY(tn_json_int(o, key, def, &v, where, e));
     else TN_TRY(tn_json_need_int(o, key, &v, where, e));
@@ -55,14 +55,18 @@ static tn_status positive_real(const json_t *o, const char *key, double def, dou
                                const char *where, tn_err *e) {
     TN_TRY(tn_json_real(o, key, def, out, where, e));
     if (!(*out > 0 && *out < 1e30))
-        return tn_fail(e, TN_UNSUPPORTED, "%s: %s is %g; it must be a positive number", where, key, *out);
+        return tn_fail(e, TN_UNSUPPORTED, "%s: %s is %g; it must be a positive number", where, key,
+                       *out);
     return TN_OK;
 }
 
 /* ---------------- RoPE ---------------- */
 
 static tn_status rope_type(tn_rope *r, const char *name, const char *where, tn_err *e) {
-    static const struct { const char *name; tn_rope_type type; } types[] = {
+    static const struct {
+        const char *name;
+        tn_rope_type type;
+    } types[] = {
         {"default", TN_ROPE_DEFAULT}, {"linear", TN_ROPE_LINEAR}, {"dynamic", TN_ROPE_DYNAMIC},
         {"llama3", TN_ROPE_LLAMA3},   {"yarn", TN_ROPE_YARN},     {"longrope", TN_ROPE_LONGROPE},
     };
@@ -71,31 +75,38 @@ static tn_status rope_type(tn_rope *r, const char *name, const char *where, tn_e
             r->type = types[i].type;
             return TN_OK;
         }
-    return tn_fail(e, TN_UNSUPPORTED, "%s: rope_type \"%s\" is not supported (default, linear, dynamic, "
-                   "llama3, yarn and longrope are)", where, name);
+    return tn_fail(e, TN_UNSUPPORTED,
+                   "%s: rope_type \"%s\" is not supported (default, linear, dynamic, "
+                   "llama3, yarn and longrope are)",
+                   where, name);
 }
 
-static tn_status rope_factors(double *out, const json_t *p, const char *key, int n, const char *where,
-                              tn_err *e) {
+static tn_status rope_factors(double *out, const json_t *p, const char *key, int n,
+                              const char *where, tn_err *e) {
     json_t *a;
     TN_TRY(tn_json_need(p, key, JSON_ARRAY, &a, where, e));
     if (json_array_size(a) != (size_t)n)
-        return tn_fail(e, TN_FORMAT, "%s: rope %s has %zu numbers; half of the rotating dimensions, %d, "
-                       "are needed", where, key, json_array_size(a), n);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: rope %s has %zu numbers; half of the rotating dimensions, %d, "
+                       "are needed",
+                       where, key, json_array_size(a), n);
     for (int i = 0; i < n; i++) {
         const json_t *v = json_array_get(a, (size_t)i);
         out[i] = json_number_value(v);
         if (!json_is_number(v) || !(out[i] > 0 && out[i] < 1e30))
-            return tn_fail(e, TN_FORMAT, "%s: rope %s[%d] must be a positive number", where, key, i);
+            return tn_fail(e, TN_FORMAT, "%s: rope %s[%d] must be a positive number", where, key,
+                           i);
     }
     return TN_OK;
 }
 
 /* A real that may be absent, null or 0, all of which mean "not given". */
-static tn_status rope_optional(const json_t *p, const char *key, double *out, const char *where, tn_err *e) {
+static tn_status rope_optional(const json_t *p, const char *key, double *out, const char *where,
+                               tn_err *e) {
     TN_TRY(tn_json_real(p, key, 0, out, where, e));
     if (!(fabs(*out) < 1e30))
-        return tn_fail(e, TN_FORMAT, "%s: rope %s is %g; a finite number is needed", where, key, *out);
+        return tn_fail(e, TN_FORMAT, "%s: rope %s is %g; a finite number is needed", where, key,
+                       *out);
     return TN_OK;
 }
 
@@ -119,13 +130,16 @@ static tn_status rope_scaled(tn_desc *d, const json_t *config, const json_t *p, 
     TN_TRY(positive_real(p, "factor", (double)d->max_pos / r->original_max, &r->factor, where, e));
     if (r->type == TN_ROPE_LLAMA3) {
         if (!is_set(p, "low_freq_factor") || !is_set(p, "high_freq_factor"))
-            return tn_fail(e, TN_FORMAT, "%s: llama3 rope parameters need low_freq_factor and "
-                           "high_freq_factor", where);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: llama3 rope parameters need low_freq_factor and "
+                           "high_freq_factor",
+                           where);
         TN_TRY(positive_real(p, "low_freq_factor", 1, &r->low_freq_factor, where, e));
         TN_TRY(positive_real(p, "high_freq_factor", 4, &r->high_freq_factor, where, e));
         if (r->high_freq_factor <= r->low_freq_factor)
-            return tn_fail(e, TN_FORMAT, "%s: high_freq_factor %g must be larger than low_freq_factor %g",
-                           where, r->high_freq_factor, r->low_freq_factor);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: high_freq_factor %g must be larger than low_freq_factor %g", where,
+                           r->high_freq_factor, r->low_freq_factor);
     }
     if (ratio) TN_TRY(rope_optional(p, "attention_factor", &r->attention_factor, where, e));
     if (r->type == TN_ROPE_YARN) {
@@ -135,40 +149,51 @@ static tn_status rope_scaled(tn_desc *d, const json_t *config, const json_t *p, 
         TN_TRY(rope_optional(p, "mscale_all_dim", &r->mscale_all_dim, where, e));
         TN_TRY(tn_json_bool(p, "truncate", true, &r->truncate, where, e));
         if (r->theta <= 1 || r->beta_fast < 0 || r->beta_slow < 0)
-            return tn_fail(e, TN_UNSUPPORTED, "%s: yarn needs rope_theta above 1 and positive beta_fast "
-                           "and beta_slow", where);
+            return tn_fail(e, TN_UNSUPPORTED,
+                           "%s: yarn needs rope_theta above 1 and positive beta_fast "
+                           "and beta_slow",
+                           where);
     }
     if (r->type == TN_ROPE_LONGROPE) {
         if (r->original_max < 2)
-            return tn_fail(e, TN_UNSUPPORTED, "%s: longrope needs original_max_position_embeddings above 1", where);
+            return tn_fail(e, TN_UNSUPPORTED,
+                           "%s: longrope needs original_max_position_embeddings above 1", where);
         TN_TRY(rope_factors(r->short_factor, p, "short_factor", r->rot_dim / 2, where, e));
         TN_TRY(rope_factors(r->long_factor, p, "long_factor", r->rot_dim / 2, where, e));
     }
     return TN_OK;
 }
 
-static tn_status rope_fields(tn_desc *d, const json_t *config, const json_t *p, const char *where, tn_err *e) {
+static tn_status rope_fields(tn_desc *d, const json_t *config, const json_t *p, const char *where,
+                             tn_err *e) {
     tn_rope *r = &d->rope;
     if (is_set(p, "full_attention") || is_set(p, "sliding_attention"))
-        return tn_fail(e, TN_UNSUPPORTED, "%s: rope_parameters by layer type are not supported; one set "
-                       "for all layers is", where);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: rope_parameters by layer type are not supported; one set "
+                       "for all layers is",
+                       where);
     const char *type;
     TN_TRY(tn_json_str(p, "type", "default", &type, where, e));
     TN_TRY(tn_json_str(p, "rope_type", type, &type, where, e));
     TN_TRY(rope_type(r, type, where, e));
-    TN_TRY(positive_real(is_set(p, "rope_theta") ? p : config, "rope_theta", 10000, &r->theta, where, e));
+    TN_TRY(positive_real(is_set(p, "rope_theta") ? p : config, "rope_theta", 10000, &r->theta,
+                         where, e));
     double part;
     const char *key = "partial_rotary_factor";
     TN_TRY(positive_real(is_set(p, key) ? p : config, key, 1, &part, where, e));
     r->rot_dim = d->head_dim;
     r->factor = 1;
     if (part != 1 && r->type != TN_ROPE_DEFAULT)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: partial_rotary_factor %g with rope_type \"%s\" is not "
-                       "supported for %s", where, part, type, d->family);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: partial_rotary_factor %g with rope_type \"%s\" is not "
+                       "supported for %s",
+                       where, part, type, d->family);
     if (part != 1)
-        tn_warn("%s: partial_rotary_factor %g is ignored, as transformers does for %s", where, part, d->family);
+        tn_warn("%s: partial_rotary_factor %g is ignored, as transformers does for %s", where, part,
+                d->family);
     if (r->rot_dim % 2)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: head_dim is %d; RoPE needs an even one", where, r->rot_dim);
+        return tn_fail(e, TN_UNSUPPORTED, "%s: head_dim is %d; RoPE needs an even one", where,
+                       r->rot_dim);
     if (r->type == TN_ROPE_DEFAULT) return TN_OK;
     return rope_scaled(d, config, p, where, e);
 }
@@ -187,7 +212,8 @@ static tn_status rope_read(tn_desc *d, const json_t *config, const char *where, 
 
 /* ---------------- the rest ---------------- */
 
-static tn_status window_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where, tn_err *e) {
+static tn_status window_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where,
+                             tn_err *e) {
     if (f->class_window) {
         const json_t *w = json_object_get(c, "sliding_window");
         if (w && json_is_null(w)) return TN_OK;
@@ -205,20 +231,26 @@ static tn_status window_read(tn_desc *d, const tn_family *f, const json_t *c, co
     TN_TRY(bounded_int(c, "max_window_layers", 28, 0, 1 << 30, &from, where, e));
     const json_t *types = json_object_get(c, "layer_types");
     if (types && !json_is_null(types) && json_array_size(types) != (size_t)d->layers)
-        return tn_fail(e, TN_FORMAT, "%s: layer_types must be a list of %d names, one a layer", where, d->layers);
+        return tn_fail(e, TN_FORMAT, "%s: layer_types must be a list of %d names, one a layer",
+                       where, d->layers);
     bool any = false;
     for (int i = 0; i < d->layers; i++) {
         bool on = window > 0 && i >= from;
         if (types && !json_is_null(types)) {
             const char *name = json_string_value(json_array_get(types, (size_t)i));
-            if (!name || (strcmp(name, "full_attention") != 0 && strcmp(name, "sliding_attention") != 0))
-                return tn_fail(e, TN_UNSUPPORTED, "%s: layer_types[%d] is \"%s\"; full_attention and "
-                               "sliding_attention are supported", where, i, name ? name : "not a string");
+            if (!name ||
+                (strcmp(name, "full_attention") != 0 && strcmp(name, "sliding_attention") != 0))
+                return tn_fail(e, TN_UNSUPPORTED,
+                               "%s: layer_types[%d] is \"%s\"; full_attention and "
+                               "sliding_attention are supported",
+                               where, i, name ? name : "not a string");
             on = !strcmp(name, "sliding_attention");
         }
         if (on && !window)
-            return tn_fail(e, TN_FORMAT, "%s: layer_types[%d] is sliding_attention, but use_sliding_window is "
-                           "false or sliding_window is null", where, i);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: layer_types[%d] is sliding_attention, but use_sliding_window is "
+                           "false or sliding_window is null",
+                           where, i);
         d->windowed[i] = on;
         any = any || on;
     }
@@ -226,7 +258,8 @@ static tn_status window_read(tn_desc *d, const tn_family *f, const json_t *c, co
     return TN_OK;
 }
 
-static tn_status token_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where, tn_err *e) {
+static tn_status token_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where,
+                            tn_err *e) {
     /* null means none, an absent field the class's default */
     bool has_bos = json_object_get(c, "bos_token_id") != NULL;
     int64_t bos, pad;
@@ -239,11 +272,13 @@ static tn_status token_read(tn_desc *d, const tn_family *f, const json_t *c, con
     if (!eos || json_is_null(eos)) return TN_OK;
     size_t n = json_is_array(eos) ? json_array_size(eos) : 1;
     if (n > sizeof d->eos / sizeof *d->eos)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: eos_token_id lists %zu ids; at most 8 are supported", where, n);
+        return tn_fail(e, TN_UNSUPPORTED, "%s: eos_token_id lists %zu ids; at most 8 are supported",
+                       where, n);
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_is_array(eos) ? json_array_get(eos, i) : eos;
         if (!json_is_integer(v))
-            return tn_fail(e, TN_FORMAT, "%s: eos_token_id must be an integer or a list of integers", where);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: eos_token_id must be an integer or a list of integers", where);
         json_int_t id = json_integer_value(v);
         if (id >= 0 && id < d->vocab) d->eos[d->n_eos++] = (int)id;
     }
@@ -251,23 +286,28 @@ static tn_status token_read(tn_desc *d, const tn_family *f, const json_t *c, con
 }
 
 /* Language model or sequence classification, from the class name in `architectures`. */
-static tn_status head_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where, tn_err *e) {
+static tn_status head_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where,
+                           tn_err *e) {
     const json_t *a = json_object_get(c, "architectures");
     if (!a || json_is_null(a) || (json_is_array(a) && json_array_size(a) == 0)) return TN_OK;
     const char *name = json_string_value(json_array_get(a, 0));
     size_t n = strlen(f->prefix);
     if (!name || strncmp(name, f->prefix, n) != 0)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: architectures is [\"%s\"], but model_type \"%s\" goes with "
-                       "%sForCausalLM and %sForSequenceClassification", where, name ? name : "?", f->type,
-                       f->prefix, f->prefix);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: architectures is [\"%s\"], but model_type \"%s\" goes with "
+                       "%sForCausalLM and %sForSequenceClassification",
+                       where, name ? name : "?", f->type, f->prefix, f->prefix);
     if (!strcmp(name + n, "ForCausalLM")) return TN_OK;
     if (strcmp(name + n, "ForSequenceClassification") != 0)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: a checkpoint of class %s is not supported; %sForCausalLM and "
-                       "%sForSequenceClassification are", where, name, f->prefix, f->prefix);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: a checkpoint of class %s is not supported; %sForCausalLM and "
+                       "%sForSequenceClassification are",
+                       where, name, f->prefix, f->prefix);
     const json_t *labels = json_object_get(c, "id2label");
     if (json_is_object(labels) && json_object_size(labels) > 0) {
         if (json_object_size(labels) > 4096)
-            return tn_fail(e, TN_UNSUPPORTED, "%s: id2label has %zu labels; at most 4096 are supported", where,
+            return tn_fail(e, TN_UNSUPPORTED,
+                           "%s: id2label has %zu labels; at most 4096 are supported", where,
                            json_object_size(labels));
         d->num_labels = (int)json_object_size(labels);
         return TN_OK;
@@ -281,12 +321,15 @@ static tn_status act_read(tn_desc *d, const json_t *c, const char *where, tn_err
     if (!strcmp(act, "silu") || !strcmp(act, "swish")) d->act = TN_SILU;
     else if (!strcmp(act, "gelu_pytorch_tanh") || !strcmp(act, "gelu_new")) d->act = TN_GELU_TANH;
     else
-        return tn_fail(e, TN_UNSUPPORTED, "%s: hidden_act \"%s\" is not supported (silu and "
-                       "gelu_pytorch_tanh are)", where, act);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: hidden_act \"%s\" is not supported (silu and "
+                       "gelu_pytorch_tanh are)",
+                       where, act);
     return TN_OK;
 }
 
-static tn_status shape_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where, tn_err *e) {
+static tn_status shape_read(tn_desc *d, const tn_family *f, const json_t *c, const char *where,
+                            tn_err *e) {
     TN_TRY(bounded_int(c, "vocab_size", 0, 1, 1 << 26, &d->vocab, where, e));
     TN_TRY(bounded_int(c, "hidden_size", 0, 1, 1 << 20, &d->hidden, where, e));
     TN_TRY(bounded_int(c, "num_hidden_layers", 0, 1, TN_MAX_LAYERS, &d->layers, where, e));
@@ -296,16 +339,19 @@ static tn_status shape_read(tn_desc *d, const tn_family *f, const json_t *c, con
     int kv = has_kv || !f->kv_heads ? d->heads : f->kv_heads;
     TN_TRY(bounded_int(c, "num_key_value_heads", kv, 1, 1 << 16, &d->kv_heads, where, e));
     if (d->heads % d->kv_heads)
-        return tn_fail(e, TN_FORMAT, "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d",
+        return tn_fail(e, TN_FORMAT,
+                       "%s: num_attention_heads %d is not a multiple of num_key_value_heads %d",
                        where, d->heads, d->kv_heads);
     int dim = f->head_dim ? f->head_dim : d->hidden / d->heads;
     if (!is_set(c, "head_dim") && !f->head_dim && d->hidden % d->heads)
-        return tn_fail(e, TN_FORMAT, "%s: hidden_size %d is not a multiple of num_attention_heads %d and "
-                       "there is no head_dim", where, d->hidden, d->heads);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: hidden_size %d is not a multiple of num_attention_heads %d and "
+                       "there is no head_dim",
+                       where, d->hidden, d->heads);
     TN_TRY(bounded_int(c, "head_dim", dim, 1, TN_MAX_HEAD_DIM, &d->head_dim, where, e));
     if ((int64_t)d->heads * d->head_dim > 1 << 22)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: %d heads of %d are wider than supported", where, d->heads,
-                       d->head_dim);
+        return tn_fail(e, TN_UNSUPPORTED, "%s: %d heads of %d are wider than supported", where,
+                       d->heads, d->head_dim);
     return bounded_int(c, "max_position_embeddings", f->max_pos, 1, 1 << 30, &d->max_pos, where, e);
 }
 
@@ -316,11 +362,15 @@ tn_status tn_desc_from_config(tn_desc *d, const json_t *config, const char *wher
     TN_TRY(tn_json_need_str(config, "model_type", &type, where, e));
     const tn_family *f = family_find(type);
     if (!f)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: model_type \"%s\" is not supported; llama, mistral, qwen2 and "
-                       "qwen3 are", where, type);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: model_type \"%s\" is not supported; llama, mistral, qwen2 and "
+                       "qwen3 are",
+                       where, type);
     if (is_set(config, "quantization_config"))
-        return tn_fail(e, TN_UNSUPPORTED, "%s: the checkpoint is quantised (quantization_config); use the "
-                       "original one in float32, bfloat16 or float16", where);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: the checkpoint is quantised (quantization_config); use the "
+                       "original one in float32, bfloat16 or float16",
+                       where);
     snprintf(d->family, sizeof d->family, "%s", f->type);
     TN_TRY(shape_read(d, f, config, where, e));
     TN_TRY(positive_real(config, "rms_norm_eps", 1e-6, &d->norm_eps, where, e));

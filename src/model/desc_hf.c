@@ -7,7 +7,8 @@
 
 size_t tn_desc_params(const tn_desc *d) {
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn;
-    size_t q = (size_t)d->heads * (size_t)d->head_dim, kv = (size_t)d->kv_heads * (size_t)d->head_dim;
+    size_t q = (size_t)d->heads * (size_t)d->head_dim,
+           kv = (size_t)d->kv_heads * (size_t)d->head_dim;
     size_t layer = 2 * D + (q + 2 * kv) * D + q * D + 3 * F * D;
     if (d->qkv_bias) layer += q + 2 * kv;
     if (d->o_bias) layer += D;
@@ -47,7 +48,8 @@ static void set_given(json_t *o, const char *key, double v) {
 }
 
 static json_t *rope_json(const tn_rope *r) {
-    static const char *const names[] = {"default", "linear", "dynamic", "llama3", "yarn", "longrope"};
+    static const char *const names[] = {"default", "linear", "dynamic",
+                                        "llama3",  "yarn",   "longrope"};
     if (r->type == TN_ROPE_DEFAULT) return json_null();
     json_t *o = json_object();
     json_object_set_new(o, "rope_type", json_string(names[r->type]));
@@ -79,7 +81,8 @@ static void set_window(json_t *o, const tn_desc *d) {
         int from = d->layers;
         for (int i = d->layers - 1; i >= 0 && d->windowed[i]; i--) from = i;
         for (int i = 0; i < d->layers; i++)
-            json_array_append_new(types, json_string(d->windowed[i] ? "sliding_attention" : "full_attention"));
+            json_array_append_new(types, json_string(d->windowed[i] ? "sliding_attention"
+                                                                    : "full_attention"));
         json_object_set_new(o, "max_window_layers", json_integer(from));
         json_object_set_new(o, "layer_types", types);
     } else json_decref(w);
@@ -113,7 +116,8 @@ static void set_fields(json_t *o, const tn_desc *d) {
     json_object_set_new(o, "max_position_embeddings", json_integer(d->max_pos));
     json_object_set_new(o, "rms_norm_eps", json_real(d->norm_eps));
     json_object_set_new(o, "initializer_range", json_real(d->init_range));
-    json_object_set_new(o, "hidden_act", json_string(d->act == TN_SILU ? "silu" : "gelu_pytorch_tanh"));
+    json_object_set_new(o, "hidden_act",
+                        json_string(d->act == TN_SILU ? "silu" : "gelu_pytorch_tanh"));
     json_object_set_new(o, "rope_theta", json_real(d->rope.theta));
     json_object_set_new(o, "rope_scaling", rope_json(&d->rope));
     if (!strcmp(d->family, "llama") || !strcmp(d->family, "qwen3"))

@@ -2,7 +2,7 @@
  *
  * Segment s owns ceil(len/32) fresh key blocks, numbered in the order of the segments. Its chain is
  * the concatenation of its ancestors' blocks from the root downwards and its own. Positions run on
- * from the parent's last token.                                                                    */
+ * from the parent's last token. */
 #include "model/model.h"
 #include <string.h>
 
@@ -37,7 +37,8 @@ static bool grow(void **p[], const size_t size[], int n, size_t *cap, size_t nee
 }
 
 static bool grow_tokens(tn_forest *f, size_t need) {
-    void **p[] = {(void **)&f->ids, (void **)&f->pos, (void **)&f->row_block, (void **)&f->row_slot};
+    void **p[] = {(void **)&f->ids, (void **)&f->pos, (void **)&f->row_block,
+                  (void **)&f->row_slot};
     const size_t size[] = {4, 4, 4, 4};
     return grow(p, size, 4, &f->cap_tok, need);
 }
@@ -57,11 +58,13 @@ static bool grow_desc(tn_forest *f, size_t need) {
     return grow(p, size, 1, &f->cap_desc, need);
 }
 
-tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int seq, int *index, tn_err *e) {
+tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int seq, int *index,
+                        tn_err *e) {
     if (n < 1) return tn_fail(e, TN_ARG, "a segment needs at least one token");
     if (parent < -1 || parent >= f->n_seg)
         return tn_fail(e, TN_ARG, "segment %d cannot hang under %d", f->n_seg, parent);
-    if (n > INT32_MAX - f->n_tok) return tn_fail(e, TN_ARG, "a forest holds at most %d tokens", INT32_MAX);
+    if (n > INT32_MAX - f->n_tok)
+        return tn_fail(e, TN_ARG, "a forest holds at most %d tokens", INT32_MAX);
     int pos = 0;
     if (parent >= 0) pos = f->seg[parent].pos + f->seg[parent].len;
     if (!grow_tokens(f, (size_t)f->n_tok + (size_t)n) || !grow_segs(f, (size_t)f->n_seg + 1))
@@ -87,7 +90,8 @@ static tn_status size_chains(tn_forest *f, tn_err *e) {
         int own = f->parent[s] < 0 ? 0 : f->seg[f->parent[s]].n_chain;
         g->own = own;
         g->n_chain = own + blocks_of(g->len);
-        if (chain + g->n_chain > INT32_MAX) return tn_fail(e, TN_ARG, "the forest's chains are too long");
+        if (chain + g->n_chain > INT32_MAX)
+            return tn_fail(e, TN_ARG, "the forest's chains are too long");
         g->chain = (int32_t)chain;
         chain += g->n_chain;
         block += blocks_of(g->len);
@@ -125,7 +129,8 @@ static tn_status fill_descendants(tn_forest *f, tn_err *e) {
     if (total > INT32_MAX) return tn_fail(e, TN_ARG, "the forest is too deep");
     if (!grow_desc(f, (size_t)total)) return tn_fail(e, TN_NOMEM, "out of memory for a forest");
     for (int s = 0; s < f->n_seg; s++) f->desc_off[s + 1] += f->desc_off[s];
-    /* filled in ascending s, so that each list ascends; offsets are used as cursors, then put back */
+    /* filled in ascending s, so that each list ascends; offsets are used as cursors, then put back
+     */
     for (int s = 0; s < f->n_seg; s++)
         for (int a = s; a >= 0; a = f->parent[a]) f->desc[f->desc_off[a]++] = s;
     memmove(f->desc_off + 1, f->desc_off, (size_t)f->n_seg * sizeof *f->desc_off);

@@ -1,5 +1,6 @@
-/* Reading of GGUF; see gguf.h. The file is hostile until checked: a cursor refuses every read past the
- * end, counts are compared with the bytes that are left before anything is allocated for them.        */
+/* Reading of GGUF; see gguf.h. The file is hostile until checked: a cursor refuses every read past
+ * the end, counts are compared with the bytes that are left before anything is allocated for them.
+ */
 #include "model/gguf.h"
 #include "base/mem.h"
 #include "model/zip.h"
@@ -8,22 +9,38 @@
 
 #define MAX_PAIRS 4096 /* keys are compared pairwise */
 
-enum { T_U8, T_I8, T_U16, T_I16, T_U32, T_I32, T_F32, T_BOOL, T_STR, T_ARR, T_U64, T_I64, T_F64, T_COUNT };
+enum {
+    T_U8,
+    T_I8,
+    T_U16,
+    T_I16,
+    T_U32,
+    T_I32,
+    T_F32,
+    T_BOOL,
+    T_STR,
+    T_ARR,
+    T_U64,
+    T_I64,
+    T_F64,
+    T_COUNT
+};
 static const uint8_t type_size[T_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-static const char *const type_name[T_COUNT] = {"u8",  "i8",   "u16",    "i16",   "u32", "i32", "f32",
-                                               "bool", "string", "array", "u64", "i64", "f64"};
+static const char *const type_name[T_COUNT] = {"u8",  "i8",  "u16",  "i16",    "u32",
+                                               "i32", "f32", "bool", "string", "array",
+                                               "u64", "i64", "f64"};
 
 typedef struct tn_pair {
     tn_gstr key;
-    uint32_t type, elem;   /* elem: of an array */
-    uint64_t n;            /* elements; 1 for a scalar */
-    const uint8_t *p;      /* first value */
+    uint32_t type, elem; /* elem: of an array */
+    uint64_t n;          /* elements; 1 for a scalar */
+    const uint8_t *p;    /* first value */
 } tn_pair;
 
 struct tn_gguf {
     char path[512];
     tn_map map;
-    void *owned;           /* an inflated archive member */
+    void *owned; /* an inflated archive member */
     const uint8_t *p;
     size_t n;
     tn_pair *pair;
@@ -34,7 +51,10 @@ struct tn_gguf {
 
 /* ---------------- cursor ---------------- */
 
-typedef struct tn_cur { const uint8_t *p, *end; bool bad; } tn_cur;
+typedef struct tn_cur {
+    const uint8_t *p, *end;
+    bool bad;
+} tn_cur;
 
 static const uint8_t *take(tn_cur *c, uint64_t n) {
     if (c->bad || n > (uint64_t)(c->end - c->p)) {
@@ -82,14 +102,17 @@ static tn_status read_pair(tn_gguf *g, tn_cur *c, uint64_t i, tn_err *e) {
     if (p.type == T_ARR) {
         p.elem = (uint32_t)take_int(c, 4);
         p.n = take_int(c, 8);
-        if (p.elem == T_ARR) return tn_fail(e, TN_UNSUPPORTED, "%s: nested arrays in its metadata", g->path);
+        if (p.elem == T_ARR)
+            return tn_fail(e, TN_UNSUPPORTED, "%s: nested arrays in its metadata", g->path);
     }
     p.p = c->p;
     if (c->bad || !skip_values(c, p.elem, p.n)) return truncated(g, "metadata pair", i, e);
     for (size_t k = 0; k < g->n_pair; k++)
         if (g->pair[k].key.n == p.key.n && !memcmp(g->pair[k].key.p, p.key.p, p.key.n))
-            return tn_fail(e, TN_FORMAT, "%s: metadata key \"%.*s\" occurs twice", g->path, (int)(p.key.n > 120 ? 120 : p.key.n), p.key.p);
-    if (!TN_GROW(g->pair, g->cap_pair, g->n_pair + 1)) return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
+            return tn_fail(e, TN_FORMAT, "%s: metadata key \"%.*s\" occurs twice", g->path,
+                           (int)(p.key.n > 120 ? 120 : p.key.n), p.key.p);
+    if (!TN_GROW(g->pair, g->cap_pair, g->n_pair + 1))
+        return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
     g->pair[g->n_pair++] = p;
     return TN_OK;
 }
@@ -102,7 +125,8 @@ static const tn_pair *find_pair(const tn_gguf *g, const char *key) {
 }
 bool tn_gguf_has(const tn_gguf *g, const char *key) { return find_pair(g, key) != NULL; }
 
-static tn_status wrong_type(const tn_gguf *g, const char *key, const tn_pair *p, const char *want, tn_err *e) {
+static tn_status wrong_type(const tn_gguf *g, const char *key, const tn_pair *p, const char *want,
+                            tn_err *e) {
     return tn_fail(e, TN_FORMAT, "%s: metadata %s is %s %s, %s is expected", g->path, key,
                    p->type == T_ARR ? "an array of" : "of type", type_name[p->elem], want);
 }
@@ -165,7 +189,8 @@ tn_status tn_gguf_strs(const tn_gguf *g, const char *key, tn_gstr **out, size_t 
     *out = NULL;
     *n = 0;
     if (!p) return TN_OK;
-    if (p->type != T_ARR || p->elem != T_STR) return wrong_type(g, key, p, "an array of strings", e);
+    if (p->type != T_ARR || p->elem != T_STR)
+        return wrong_type(g, key, p, "an array of strings", e);
     *out = tn_calloc((size_t)p->n, sizeof **out); /* each took 8 bytes of the file */
     if (!*out) return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
     tn_cur c = {p->p, g->p + g->n, false};
@@ -180,7 +205,8 @@ tn_status tn_gguf_reals(const tn_gguf *g, const char *key, double **out, size_t 
     if (!p) return TN_OK;
     double probe = 0;
     static const uint8_t zero[8];
-    if (p->type != T_ARR || !real_value(p->elem, zero, &probe)) return wrong_type(g, key, p, "an array of numbers", e);
+    if (p->type != T_ARR || !real_value(p->elem, zero, &probe))
+        return wrong_type(g, key, p, "an array of numbers", e);
     *out = tn_calloc((size_t)p->n, sizeof **out);
     if (!*out) return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
     for (; *n < p->n; ++*n) real_value(p->elem, p->p + *n * type_size[p->elem], &(*out)[*n]);
@@ -189,7 +215,8 @@ tn_status tn_gguf_reals(const tn_gguf *g, const char *key, double **out, size_t 
 
 /* ---------------- tensors ---------------- */
 
-/* Offsets are relative to the data, whose start is known only after all infos: kept in `bytes` till then. */
+/* Offsets are relative to the data, whose start is known only after all infos: kept in `bytes` till
+ * then. */
 static tn_status read_info(tn_gguf *g, tn_cur *c, uint64_t i, tn_err *e) {
     tn_gguf_tensor t = {.name = take_str(c), .rows = 1};
     uint32_t n_dim = (uint32_t)take_int(c, 4);
@@ -198,32 +225,39 @@ static tn_status read_info(tn_gguf *g, tn_cur *c, uint64_t i, tn_err *e) {
     t.cols = (int64_t)take_int(c, 8);
     for (uint32_t k = 1; k < n_dim; k++) {
         int64_t d = (int64_t)take_int(c, 8);
-        if (__builtin_mul_overflow(t.rows, d, &t.rows) || d < 1) return truncated(g, "tensor info", i, e);
+        if (__builtin_mul_overflow(t.rows, d, &t.rows) || d < 1)
+            return truncated(g, "tensor info", i, e);
     }
     t.type = (uint32_t)take_int(c, 4);
     t.bytes = (size_t)take_int(c, 8);
     if (c->bad || t.cols < 1) return truncated(g, "tensor info", i, e);
-    if (!TN_GROW(g->tensor, g->cap_tensor, g->n_tensor + 1)) return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
+    if (!TN_GROW(g->tensor, g->cap_tensor, g->n_tensor + 1))
+        return tn_fail(e, TN_NOMEM, "%s: out of memory", g->path);
     g->tensor[g->n_tensor++] = t;
     return TN_OK;
 }
 
-static tn_status place_tensor(const tn_gguf *g, tn_gguf_tensor *t, const uint8_t *data, uint64_t align, tn_err *e) {
+static tn_status place_tensor(const tn_gguf *g, tn_gguf_tensor *t, const uint8_t *data,
+                              uint64_t align, tn_err *e) {
     uint64_t offset = t->bytes, n_data = (uint64_t)(g->p + g->n - data);
     const tn_gguf_type *type = tn_gguf_type_find(t->type);
     char name[128];
     snprintf(name, sizeof name, "%.*s", (int)(t->name.n > 120 ? 120 : t->name.n), t->name.p);
     if (!type)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: tensor %s has ggml type %u, which is not supported (F32, F16, BF16, "
-                       "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are)", g->path, name, t->type);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: tensor %s has ggml type %u, which is not supported (F32, F16, BF16, "
+                       "Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are)",
+                       g->path, name, t->type);
     if (t->cols % type->block)
-        return tn_fail(e, TN_FORMAT, "%s: tensor %s has rows of %lld elements, no multiple of %s's block of %d",
+        return tn_fail(e, TN_FORMAT,
+                       "%s: tensor %s has rows of %lld elements, no multiple of %s's block of %d",
                        g->path, name, (long long)t->cols, type->name, type->block);
     uint64_t row, bytes;
     if (__builtin_mul_overflow((uint64_t)(t->cols / type->block), (uint64_t)type->bytes, &row) ||
-        __builtin_mul_overflow(row, (uint64_t)t->rows, &bytes) || offset % align || offset > n_data ||
-        bytes > n_data - offset)
-        return tn_fail(e, TN_FORMAT, "%s: tensor %s does not lie in the file's data; it is truncated or damaged",
+        __builtin_mul_overflow(row, (uint64_t)t->rows, &bytes) || offset % align ||
+        offset > n_data || bytes > n_data - offset)
+        return tn_fail(e, TN_FORMAT,
+                       "%s: tensor %s does not lie in the file's data; it is truncated or damaged",
                        g->path, name);
     t->data = data + offset;
     t->bytes = (size_t)bytes;
@@ -241,12 +275,16 @@ static tn_status parse(tn_gguf *g, tn_err *e) {
     const uint8_t *magic = take(&c, 4);
     uint32_t version = (uint32_t)take_int(&c, 4);
     if (!magic || memcmp(magic, "GGUF", 4) != 0)
-        return tn_fail(e, TN_FORMAT, "%s: this is no GGUF file (it does not begin with \"GGUF\")", g->path);
+        return tn_fail(e, TN_FORMAT, "%s: this is no GGUF file (it does not begin with \"GGUF\")",
+                       g->path);
     if (version != 2 && version != 3)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: GGUF version %u is not supported (2 and 3, little-endian, are)", g->path, version);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: GGUF version %u is not supported (2 and 3, little-endian, are)",
+                       g->path, version);
     uint64_t n_tensor = take_int(&c, 8), n_pair = take_int(&c, 8);
     if (n_pair > MAX_PAIRS)
-        return tn_fail(e, TN_FORMAT, "%s: it claims %llu pairs of metadata; at most %d are supported", g->path,
+        return tn_fail(e, TN_FORMAT,
+                       "%s: it claims %llu pairs of metadata; at most %d are supported", g->path,
                        (unsigned long long)n_pair, MAX_PAIRS);
     /* a pair takes at least 13 bytes, an info 32: larger claims end in a truncation error below */
     for (uint64_t i = 0; i < n_pair; i++) TN_TRY(read_pair(g, &c, i, e));
@@ -258,7 +296,8 @@ static tn_status parse(tn_gguf *g, tn_err *e) {
     size_t at = (size_t)(c.p - g->p), pad = (size_t)align - 1;
     at = (at + pad) & ~pad;
     if (at > g->n) at = g->n;
-    for (size_t i = 0; i < g->n_tensor; i++) TN_TRY(place_tensor(g, &g->tensor[i], g->p + at, (uint64_t)align, e));
+    for (size_t i = 0; i < g->n_tensor; i++)
+        TN_TRY(place_tensor(g, &g->tensor[i], g->p + at, (uint64_t)align, e));
     if (g->n_tensor) qsort(g->tensor, g->n_tensor, sizeof *g->tensor, by_name);
     for (size_t i = 1; i < g->n_tensor; i++)
         if (!by_name(&g->tensor[i - 1], &g->tensor[i]))

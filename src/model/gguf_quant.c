@@ -1,4 +1,5 @@
-/* Block formats of ggml -> float, with ggml's roundings: every product and sum is one float operation.
+/* Block formats of ggml -> float, with ggml's roundings: every product and sum is one float
+ * operation.
  *
  * d, m: float16 scales of a block; q: small integers. 32-element blocks: Q4_0 d(q-8), Q4_1 dq+m,
  * Q5_0 d(q-16), Q5_1 dq+m, Q8_0 qd. 256-element blocks hold groups with scales of their own:
@@ -11,7 +12,9 @@ static float half_at(const uint8_t *p) { return tn_f16_to_f32((uint16_t)(p[0] | 
 
 static void f32_unpack(const uint8_t *p, float *out) { memcpy(out, p, 4); }
 static void f16_unpack(const uint8_t *p, float *out) { *out = half_at(p); }
-static void bf16_unpack(const uint8_t *p, float *out) { *out = tn_bf16_to_f32((uint16_t)(p[0] | p[1] << 8)); }
+static void bf16_unpack(const uint8_t *p, float *out) {
+    *out = tn_bf16_to_f32((uint16_t)(p[0] | p[1] << 8));
+}
 
 /* Element i of 32 nibbles: low halves first. */
 static int nibble(const uint8_t *qs, int i) { return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4; }
@@ -39,7 +42,9 @@ static void q8_0_unpack(const uint8_t *p, float *out) {
 }
 
 /* 2-bit field of element i: four planes of 32 in each half of the block. */
-static int pair_bits(const uint8_t *qs, int i) { return qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3; }
+static int pair_bits(const uint8_t *qs, int i) {
+    return qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+}
 
 static void q2_k_unpack(const uint8_t *p, float *out) {
     const uint8_t *scales = p, *qs = p + 16;
@@ -74,7 +79,9 @@ static void scale_min(const uint8_t *s, int g, int *scale, int *min) {
 }
 
 /* Nibble of element i: planes of 32, two a byte. */
-static int plane(const uint8_t *qs, int i) { return qs[i / 64 * 32 + i % 32] >> (4 * (i / 32 % 2)) & 15; }
+static int plane(const uint8_t *qs, int i) {
+    return qs[i / 64 * 32 + i % 32] >> (4 * (i / 32 % 2)) & 15;
+}
 
 static void q4_k_unpack(const uint8_t *p, float *out) {
     float d = half_at(p), dmin = half_at(p + 2);
@@ -108,10 +115,12 @@ static void q6_k_unpack(const uint8_t *p, float *out) {
 }
 
 static const tn_gguf_type types[] = {
-    {0, "F32", 1, 4, f32_unpack},       {1, "F16", 1, 2, f16_unpack},       {30, "BF16", 1, 2, bf16_unpack},
-    {2, "Q4_0", 32, 18, q4_0_unpack},   {3, "Q4_1", 32, 20, q4_1_unpack},   {6, "Q5_0", 32, 22, q5_0_unpack},
-    {7, "Q5_1", 32, 24, q5_1_unpack},   {8, "Q8_0", 32, 34, q8_0_unpack},   {10, "Q2_K", 256, 84, q2_k_unpack},
-    {11, "Q3_K", 256, 110, q3_k_unpack}, {12, "Q4_K", 256, 144, q4_k_unpack}, {13, "Q5_K", 256, 176, q5_k_unpack},
+    {0, "F32", 1, 4, f32_unpack},        {1, "F16", 1, 2, f16_unpack},
+    {30, "BF16", 1, 2, bf16_unpack},     {2, "Q4_0", 32, 18, q4_0_unpack},
+    {3, "Q4_1", 32, 20, q4_1_unpack},    {6, "Q5_0", 32, 22, q5_0_unpack},
+    {7, "Q5_1", 32, 24, q5_1_unpack},    {8, "Q8_0", 32, 34, q8_0_unpack},
+    {10, "Q2_K", 256, 84, q2_k_unpack},  {11, "Q3_K", 256, 110, q3_k_unpack},
+    {12, "Q4_K", 256, 144, q4_k_unpack}, {13, "Q5_K", 256, 176, q5_k_unpack},
     {14, "Q6_K", 256, 210, q6_k_unpack},
 };
 

@@ -1,7 +1,9 @@
-/* GGUF vocabulary -> tokenizer.json and tokenizer_config.json (byte-level BPE; gguf_spm.c has the other).
+/* GGUF vocabulary -> tokenizer.json and tokenizer_config.json (byte-level BPE; gguf_spm.c has the
+ * other).
  *
- * The vocabulary and merges are stored, the split pattern only by name (tokenizer.ggml.pre): each name
- * known here stands for the pre-tokenizer of the models it was made for. An unknown one is refused.     */
+ * The vocabulary and merges are stored, the split pattern only by name (tokenizer.ggml.pre): each
+ * name known here stands for the pre-tokenizer of the models it was made for. An unknown one is
+ * refused.     */
 #include "model/gguf_vocab.h"
 #include <string.h>
 
@@ -14,10 +16,12 @@ void tn_gguf_vocab_free(tn_gguf_vocab *v) {
     tn_free(v->type);
 }
 
-static tn_status token_id(const tn_gguf *g, const tn_gguf_vocab *v, const char *key, int64_t *id, tn_err *e) {
+static tn_status token_id(const tn_gguf *g, const tn_gguf_vocab *v, const char *key, int64_t *id,
+                          tn_err *e) {
     TN_TRY(tn_gguf_int(g, key, -1, id, e));
     if (*id < -1 || *id >= (int64_t)v->n)
-        return tn_fail(e, TN_FORMAT, "%s: %s is %lld, but there are %zu tokens", tn_gguf_path(g), key, (long long)*id, v->n);
+        return tn_fail(e, TN_FORMAT, "%s: %s is %lld, but there are %zu tokens", tn_gguf_path(g),
+                       key, (long long)*id, v->n);
     return TN_OK;
 }
 
@@ -30,17 +34,21 @@ static tn_status vocab_read(const tn_gguf *g, tn_gguf_vocab *v, tn_err *e) {
     TN_TRY(tn_gguf_strs(g, "tokenizer.ggml.merges", &v->merge, &v->n_merge, e));
     TN_TRY(tn_gguf_reals(g, "tokenizer.ggml.token_type", &v->type, &n, e));
     if (v->type && n != v->n)
-        return tn_fail(e, TN_FORMAT, "%s: %zu token types for %zu tokens", tn_gguf_path(g), n, v->n);
+        return tn_fail(e, TN_FORMAT, "%s: %zu token types for %zu tokens", tn_gguf_path(g), n,
+                       v->n);
     TN_TRY(tn_gguf_reals(g, "tokenizer.ggml.scores", &v->score, &n, e));
     if (v->score && n != v->n)
-        return tn_fail(e, TN_FORMAT, "%s: %zu token scores for %zu tokens", tn_gguf_path(g), n, v->n);
+        return tn_fail(e, TN_FORMAT, "%s: %zu token scores for %zu tokens", tn_gguf_path(g), n,
+                       v->n);
     TN_TRY(token_id(g, v, "tokenizer.ggml.bos_token_id", &v->bos, e));
     TN_TRY(token_id(g, v, "tokenizer.ggml.eos_token_id", &v->eos, e));
     TN_TRY(token_id(g, v, "tokenizer.ggml.unknown_token_id", &v->unk, e));
     return token_id(g, v, "tokenizer.ggml.padding_token_id", &v->pad, e);
 }
 
-bool tn_gstr_is(tn_gstr a, const char *z) { return a.p && a.n == strlen(z) && !memcmp(a.p, z, a.n); }
+bool tn_gstr_is(tn_gstr a, const char *z) {
+    return a.p && a.n == strlen(z) && !memcmp(a.p, z, a.n);
+}
 
 /* ---------------- parts shared with gguf_spm.c ---------------- */
 
@@ -50,10 +58,12 @@ tn_status tn_gguf_vocab_object(const tn_gguf_vocab *v, json_t **out, tn_err *e) 
     for (size_t i = 0; i < v->n; i++) {
         tn_gstr t = v->token[i];
         if (!memchr(t.p, 0, t.n) && json_object_getn(o, t.p, t.n))
-            return tn_fail(e, TN_FORMAT, "%s: token \"%.*s\" occurs twice in its vocabulary", tn_gguf_path(v->g),
-                           (int)(t.n > 60 ? 60 : t.n), t.p);
-        if (memchr(t.p, 0, t.n) || json_object_setn_new(o, t.p, t.n, json_integer((json_int_t)i)) != 0)
-            return tn_fail(e, TN_FORMAT, "%s: token %zu of its vocabulary is not UTF-8 text", tn_gguf_path(v->g), i);
+            return tn_fail(e, TN_FORMAT, "%s: token \"%.*s\" occurs twice in its vocabulary",
+                           tn_gguf_path(v->g), (int)(t.n > 60 ? 60 : t.n), t.p);
+        if (memchr(t.p, 0, t.n) ||
+            json_object_setn_new(o, t.p, t.n, json_integer((json_int_t)i)) != 0)
+            return tn_fail(e, TN_FORMAT, "%s: token %zu of its vocabulary is not UTF-8 text",
+                           tn_gguf_path(v->g), i);
     }
     return TN_OK;
 }
@@ -74,7 +84,8 @@ json_t *tn_gguf_vocab_added(const tn_gguf_vocab *v) {
     json_t *a = json_array();
     for (size_t i = 0; v->type && i < v->n; i++) {
         int type = (int)v->type[i];
-        if (type == TN_TOKEN_CONTROL || type == TN_TOKEN_UNKNOWN) json_array_append_new(a, added_token(v, i, true));
+        if (type == TN_TOKEN_CONTROL || type == TN_TOKEN_UNKNOWN)
+            json_array_append_new(a, added_token(v, i, true));
         if (type == TN_TOKEN_USER) json_array_append_new(a, added_token(v, i, false));
     }
     return a;
@@ -117,8 +128,8 @@ tn_status tn_gguf_vocab_post(const tn_gguf_vocab *v, bool bos_default, json_t **
         json_object_set_new(s, "tokens", tokens);
         json_object_setn_new(specials, v->token[id].p, v->token[id].n, s);
     }
-    *out = json_pack("{s:s, s:o, s:o, s:o}", "type", "TemplateProcessing", "single", single, "pair", pair,
-                     "special_tokens", specials);
+    *out = json_pack("{s:s, s:o, s:o, s:o}", "type", "TemplateProcessing", "single", single, "pair",
+                     pair, "special_tokens", specials);
     return TN_OK;
 }
 
@@ -129,12 +140,13 @@ tn_status tn_gguf_vocab_post(const tn_gguf_vocab *v, bool bos_default, json_t **
 
 typedef struct tn_pre {
     const char *name;
-    bool digits;          /* single digits are words */
-    const char *split;    /* pattern; NULL: GPT-2's, built into the ByteLevel step */
+    bool digits;       /* single digits are words */
+    const char *split; /* pattern; NULL: GPT-2's, built into the ByteLevel step */
     bool nfc, ignore_merges;
 } tn_pre;
 static const tn_pre pres[] = {
-    {"gpt-2", false, NULL, false, false},  {"gpt2", false, NULL, false, false},
+    {"gpt-2", false, NULL, false, false},
+    {"gpt2", false, NULL, false, false},
     {"smollm", true, NULL, false, false},
     {"llama-bpe", false, CONTRACTIONS "\\p{N}{1,3}" REST, false, true},
     {"llama3", false, CONTRACTIONS "\\p{N}{1,3}" REST, false, true},
@@ -147,23 +159,27 @@ static tn_status find_pre(const tn_gguf_vocab *v, const tn_pre **out, tn_err *e)
             *out = &pres[i];
             return TN_OK;
         }
-    return tn_fail(e, TN_UNSUPPORTED, "%s: pre-tokenizer \"%.*s\" is not known (gpt-2, smollm, llama-bpe and qwen2 are); "
-                   "put the model's own tokenizer.json into the folder and use --no-tokenizer", tn_gguf_path(v->g),
-                   v->pre.p ? (int)(v->pre.n > 60 ? 60 : v->pre.n) : 4, v->pre.p ? v->pre.p : "none");
+    return tn_fail(
+        e, TN_UNSUPPORTED,
+        "%s: pre-tokenizer \"%.*s\" is not known (gpt-2, smollm, llama-bpe and qwen2 are); "
+        "put the model's own tokenizer.json into the folder and use --no-tokenizer",
+        tn_gguf_path(v->g), v->pre.p ? (int)(v->pre.n > 60 ? 60 : v->pre.n) : 4,
+        v->pre.p ? v->pre.p : "none");
 }
 
 static json_t *byte_level(bool prefix, bool regex) {
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", prefix, "trim_offsets", 1,
-                     "use_regex", regex);
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", prefix,
+                     "trim_offsets", 1, "use_regex", regex);
 }
 
 static json_t *pre_tokenizer(const tn_pre *p) {
     json_t *last = byte_level(false, !p->split), *first = NULL;
     if (p->digits) first = json_pack("{s:s, s:b}", "type", "Digits", "individual_digits", 1);
     if (p->split)
-        first = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", p->split, "behavior",
-                          "Isolated", "invert", 0);
-    return first ? json_pack("{s:s, s:[o,o]}", "type", "Sequence", "pretokenizers", first, last) : last;
+        first = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", p->split,
+                          "behavior", "Isolated", "invert", 0);
+    return first ? json_pack("{s:s, s:[o,o]}", "type", "Sequence", "pretokenizers", first, last)
+                 : last;
 }
 
 /* "left right": the pieces of a byte-level vocabulary hold no spaces. */
@@ -181,7 +197,8 @@ static tn_status merges(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
         }
         json_decref(l);
         json_decref(r);
-        return tn_fail(e, TN_FORMAT, "%s: merge %zu is not two pieces of text with a space between them",
+        return tn_fail(e, TN_FORMAT,
+                       "%s: merge %zu is not two pieces of text with a space between them",
                        tn_gguf_path(v->g), i);
     }
     return TN_OK;
@@ -193,18 +210,22 @@ static tn_status bpe_tokenizer(const tn_gguf_vocab *v, json_t **out, tn_err *e) 
     TN_TRY(find_pre(v, &p, e));
     tn_status st = tn_gguf_vocab_object(v, &vocab, e);
     if (st == TN_OK) st = merges(v, &pairs, e);
-    if (st == TN_OK) st = tn_gguf_vocab_post(v, p->ignore_merges, &post, e); /* Llama 3 begins with BOS by default */
+    if (st == TN_OK)
+        st = tn_gguf_vocab_post(v, p->ignore_merges, &post,
+                                e); /* Llama 3 begins with BOS by default */
     if (st != TN_OK) {
         json_decref(vocab);
         json_decref(pairs);
         return st;
     }
-    json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout", "unk_token",
-                              "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+    json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE",
+                              "dropout", "unk_token", "continuing_subword_prefix",
+                              "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
                               "ignore_merges", p->ignore_merges, "vocab", vocab, "merges", pairs);
-    *out = json_pack("{s:s, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                     "added_tokens", tn_gguf_vocab_added(v), "normalizer", p->nfc ? json_pack("{s:s}", "type", "NFC") : json_null(),
-                     "pre_tokenizer", pre_tokenizer(p), "post_processor", post ? post : json_null(), "decoder",
+    *out = json_pack("{s:s, s:n, s:n, s:o, s:o, s:o, s:o, s:o, s:o}", "version", "1.0",
+                     "truncation", "padding", "added_tokens", tn_gguf_vocab_added(v), "normalizer",
+                     p->nfc ? json_pack("{s:s}", "type", "NFC") : json_null(), "pre_tokenizer",
+                     pre_tokenizer(p), "post_processor", post ? post : json_null(), "decoder",
                      byte_level(true, true), "model", model);
     return *out ? TN_OK : tn_fail(e, TN_NOMEM, "%s: out of memory", tn_gguf_path(v->g));
 }
@@ -220,7 +241,8 @@ static tn_status config(const tn_gguf_vocab *v, json_t **out, tn_err *e) {
     tn_gstr arch;
     int64_t context;
     TN_TRY(tn_gguf_str(v->g, "general.architecture", &arch, e));
-    snprintf(key, sizeof key, "%.*s.context_length", (int)(arch.n > 40 ? 40 : arch.n), arch.p ? arch.p : "");
+    snprintf(key, sizeof key, "%.*s.context_length", (int)(arch.n > 40 ? 40 : arch.n),
+             arch.p ? arch.p : "");
     TN_TRY(tn_gguf_int(v->g, key, 0, &context, e));
     json_t *o = json_object();
     json_object_set_new(o, "tokenizer_class", json_string("PreTrainedTokenizerFast"));
@@ -243,7 +265,8 @@ tn_status tn_gguf_tokenizer(const tn_gguf *g, json_t **tokenizer, json_t **conf,
         if (tn_gstr_is(v.model, "gpt2")) st = bpe_tokenizer(&v, tokenizer, e);
         else if (tn_gstr_is(v.model, "llama")) st = tn_gguf_vocab_spm(&v, tokenizer, e);
         else
-            st = tn_fail(e, TN_UNSUPPORTED, "%s: a tokenizer of kind \"%.*s\" is not supported (gpt2 and llama are)",
+            st = tn_fail(e, TN_UNSUPPORTED,
+                         "%s: a tokenizer of kind \"%.*s\" is not supported (gpt2 and llama are)",
                          tn_gguf_path(g), v.model.p ? (int)(v.model.n > 60 ? 60 : v.model.n) : 4,
                          v.model.p ? v.model.p : "none");
     }

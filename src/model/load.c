@@ -1,7 +1,8 @@
-/* A Hugging Face folder -> tn_model: every tensor is found and measured before anything is allocated.
+/* A Hugging Face folder -> tn_model: every tensor is found and measured before anything is
+ * allocated.
  *
- * Tied heads follow transformers 5: with tie_word_embeddings either of embed_tokens and lm_head may be
- * stored, or both; when both are and they differ, the head is not tied.                              */
+ * Tied heads follow transformers 5: with tie_word_embeddings either of embed_tokens and lm_head may
+ * be stored, or both; when both are and they differ, the head is not tied. */
 #include "base/log.h"
 #include "model/params.h"
 #include "model/safetensors.h"
@@ -34,17 +35,20 @@ static const char *shape_text(const tn_st_entry *s, char *buf, size_t n) {
 static tn_status check_tensor(const tn_tensor *t, const tn_st_entry *s, tn_err *e) {
     char have[200], want[64];
     if (s->dtype == TN_ST_OTHER)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: tensor %s has dtype %s; F32, BF16, F16 and F64 are supported "
-                       "(a quantised checkpoint must be converted first)", s->file, s->name, s->dtype_name);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: tensor %s has dtype %s; F32, BF16, F16 and F64 are supported "
+                       "(a quantised checkpoint must be converted first)",
+                       s->file, s->name, s->dtype_name);
     if (shape_fits(t, s)) return TN_OK;
     if (tn_tensor_is_vector(t)) snprintf(want, sizeof want, "[%d]", t->rows);
     else snprintf(want, sizeof want, "[%d, %d]", t->rows, t->cols);
-    return tn_fail(e, TN_FORMAT, "%s: tensor %s has shape %s, but config.json makes it %s", s->file, s->name,
-                   shape_text(s, have, sizeof have), want);
+    return tn_fail(e, TN_FORMAT, "%s: tensor %s has shape %s, but config.json makes it %s", s->file,
+                   s->name, shape_text(s, have, sizeof have), want);
 }
 
 /* Names what is missing: the first three and the count. */
-static tn_status check_present(const tn_model *m, const tn_st *s, bool fresh_score, const char *dir, tn_err *e) {
+static tn_status check_present(const tn_model *m, const tn_st *s, bool fresh_score, const char *dir,
+                               tn_err *e) {
     int missing = 0;
     char list[400] = "";
     for (int i = 0; i < m->n_tensor; i++) {
@@ -58,7 +62,8 @@ static tn_status check_present(const tn_model *m, const tn_st *s, bool fresh_sco
         }
     }
     if (!missing) return TN_OK;
-    return tn_fail(e, TN_FORMAT, "%s: %d of the %d tensors that config.json calls for are missing: %s%s", dir,
+    return tn_fail(e, TN_FORMAT,
+                   "%s: %d of the %d tensors that config.json calls for are missing: %s%s", dir,
                    missing, m->n_tensor, list, missing > 3 ? ", ..." : "");
 }
 
@@ -70,7 +75,9 @@ static bool ignorable(const tn_model *m, const char *name) {
     return !strcmp(name, head_name) && (m->desc.tied || m->desc.num_labels);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static tn_status check_extra(const tn_model *m, const tn_st *s, const char *dir, tn_err *e) {
     const char **names = tn_malloc((size_t)m->n_tensor * sizeof *names);
@@ -81,13 +88,16 @@ static tn_status check_extra(const tn_model *m, const tn_st *s, const char *dir,
     char list[400] = "";
     for (size_t i = 0; i < tn_st_count(s); i++) {
         const char *name = tn_st_at(s, i)->name;
-        if (ignorable(m, name) || bsearch(&name, names, (size_t)m->n_tensor, sizeof *names, by_name)) continue;
+        if (ignorable(m, name) ||
+            bsearch(&name, names, (size_t)m->n_tensor, sizeof *names, by_name))
+            continue;
         size_t n = strlen(list);
         if (extra++ < 3) snprintf(list + n, sizeof list - n, "%s%.100s", n ? ", " : "", name);
     }
     tn_free(names);
     if (!extra) return TN_OK;
-    return tn_fail(e, TN_FORMAT, "%s: %d tensors have no place in the %s model that config.json describes: %s%s",
+    return tn_fail(e, TN_FORMAT,
+                   "%s: %d tensors have no place in the %s model that config.json describes: %s%s",
                    dir, extra, m->desc.family, list, extra > 3 ? ", ..." : "");
 }
 
@@ -109,13 +119,20 @@ static void resolve_tie(tn_desc *d, const tn_st *s, const char *dir) {
     const tn_st_entry *a = tn_st_find(s, embed_name), *b = tn_st_find(s, head_name);
     if (!a || !b || same_values(a, b)) return;
     d->tied = false;
-    tn_warn("%s: tie_word_embeddings is true, but lm_head.weight differs from embed_tokens.weight; they are "
-            "kept apart", dir);
+    tn_warn(
+        "%s: tie_word_embeddings is true, but lm_head.weight differs from embed_tokens.weight; "
+         "they are "
+        "kept apart",
+        dir);
 }
 
 /* ---------------- values ---------------- */
 
-typedef struct tn_fill { const tn_st_entry *s; void *out; size_t elem; } tn_fill;
+typedef struct tn_fill {
+    const tn_st_entry *s;
+    void *out;
+    size_t elem;
+} tn_fill;
 static void fill_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_fill *c = ctx;
     tn_st_read(c->s, begin, end - begin, (char *)c->out + begin * c->elem, c->elem);
@@ -145,7 +162,8 @@ static tn_status read_score_norm(tn_model *m, const char *dir, tn_err *e) {
     TN_GO(tn_json_real(o, "mean", 0, &m->score_mean, path.s, e), done);
     TN_GO(tn_json_real(o, "sd", 1, &m->score_sd, path.s, e), done);
     if (!isfinite(m->score_mean) || !(m->score_sd > 0) || !isfinite(m->score_sd))
-        st = tn_fail(e, TN_FORMAT, "%s: score.mean and score.sd must be finite, sd positive", path.s);
+        st = tn_fail(e, TN_FORMAT, "%s: score.mean and score.sd must be finite, sd positive",
+                     path.s);
 done:
     json_decref(root);
     tn_str_free(&path);
@@ -157,10 +175,16 @@ static tn_status read_config(const char *dir, json_t **config, tn_desc *d, tn_er
     tn_path_join(&path, dir, "config.json");
     tn_status st = TN_OK;
     if (path.oom) st = tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
-    else if (!tn_is_dir(dir)) st = tn_fail(e, TN_IO, "%s: there is no such folder; a Hugging Face model folder "
-                                           "is expected", dir);
-    else if (!tn_exists(path.s)) st = tn_fail(e, TN_IO, "%s: there is no config.json; a Hugging Face model "
-                                              "folder is expected", dir);
+    else if (!tn_is_dir(dir))
+        st = tn_fail(e, TN_IO,
+                     "%s: there is no such folder; a Hugging Face model folder "
+                     "is expected",
+                     dir);
+    else if (!tn_exists(path.s))
+        st = tn_fail(e, TN_IO,
+                     "%s: there is no config.json; a Hugging Face model "
+                     "folder is expected",
+                     dir);
     else st = tn_json_load(path.s, config, e);
     if (st == TN_OK) st = tn_desc_from_config(d, *config, path.s, e);
     tn_str_free(&path);
@@ -168,7 +192,8 @@ static tn_status read_config(const char *dir, json_t **config, tn_desc *d, tn_er
 }
 
 /* Layout without data, to check the files against. */
-static tn_status check_files(const tn_desc *d, const tn_st *s, bool fresh, bool bias, const char *dir, tn_err *e) {
+static tn_status check_files(const tn_desc *d, const tn_st *s, bool fresh, bool bias,
+                             const char *dir, tn_err *e) {
     tn_model plan = {.desc = *d};
     tn_status st = tn_model_layout(&plan, bias, e);
     if (st == TN_OK) st = check_present(&plan, s, fresh, dir, e);
@@ -180,7 +205,8 @@ static tn_status check_files(const tn_desc *d, const tn_st *s, bool fresh, bool 
     return st;
 }
 
-tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const tn_load *how, tn_err *e) {
+tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const tn_load *how,
+                        tn_err *e) {
     *out = NULL;
     json_t *config = NULL;
     tn_desc d;

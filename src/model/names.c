@@ -87,7 +87,8 @@ tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e) {
     m->final_norm = add(&c, false, d->hidden, 1, -1, "model.norm.weight");
     set_weight(&m->lm_head, d->vocab, d->hidden);
     if (d->tied) m->lm_head_off = m->embed;
-    else if (!m->no_lm_head) m->lm_head_off = add(&c, false, d->vocab, d->hidden, -1, "lm_head.weight");
+    else if (!m->no_lm_head)
+        m->lm_head_off = add(&c, false, d->vocab, d->hidden, -1, "lm_head.weight");
     align(&c);
     m->trunk->n = c.at;
     if (!d->num_labels) return TN_OK;
@@ -102,7 +103,8 @@ tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e) {
 
 bool tn_tensor_is_vector(const tn_tensor *t) {
     size_t n = strlen(t->name);
-    return (n > 5 && !strcmp(t->name + n - 5, ".bias")) || (n > 11 && !strcmp(t->name + n - 11, "norm.weight"));
+    return (n > 5 && !strcmp(t->name + n - 5, ".bias")) ||
+           (n > 11 && !strcmp(t->name + n - 11, "norm.weight"));
 }
 
 const tn_tensor *tn_model_tensor(const tn_model *m, const char *name) {

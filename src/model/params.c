@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
-void *tn_tensor_data(const tn_tensor *t, const tn_backend *be) { return tn_at(be, t->store->data, t->off); }
+void *tn_tensor_data(const tn_tensor *t, const tn_backend *be) {
+    return tn_at(be, t->store->data, t->off);
+}
 void *tn_tensor_grad(const tn_tensor *t, const tn_backend *be) {
     return t->store->grad ? tn_at(be, t->store->grad, t->off) : NULL;
 }
@@ -24,7 +26,8 @@ static void store_free(tn_store *s, size_t elem) {
 static tn_status store_alloc(tn_store *s, size_t elem, tn_err *e) {
     s->data = tn_big_alloc(s->n * elem);
     if (!s->data)
-        return tn_fail(e, TN_NOMEM, "%.2f GB for the model's parameters cannot be had", (double)(s->n * elem) / 1e9);
+        return tn_fail(e, TN_NOMEM, "%.2f GB for the model's parameters cannot be had",
+                       (double)(s->n * elem) / 1e9);
     return TN_OK;
 }
 
@@ -36,10 +39,12 @@ static void point_weights(tn_model *m) {
         l->gate_up.master = tn_at(m->be, m->trunk->data, l->gate_up_off);
         l->down.master = tn_at(m->be, m->trunk->data, l->down_off);
     }
-    m->lm_head.master = m->lm_head_off == TN_NONE ? NULL : tn_at(m->be, m->trunk->data, m->lm_head_off);
+    m->lm_head.master =
+        m->lm_head_off == TN_NONE ? NULL : tn_at(m->be, m->trunk->data, m->lm_head_off);
 }
 
-tn_status tn_model_alloc(tn_model **out, const tn_desc *d, tn_backend *be, bool score_bias, tn_err *e) {
+tn_status tn_model_alloc(tn_model **out, const tn_desc *d, tn_backend *be, bool score_bias,
+                         tn_err *e) {
     *out = NULL;
     tn_model *m = tn_calloc(1, sizeof *m);
     if (!m) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -96,7 +101,9 @@ tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
         if (train) bytes += round64(b->op->weight_t_bytes(b, w->out, w->in));
     }
     char *p = tn_big_alloc(bytes);
-    if (!p) return tn_fail(e, TN_NOMEM, "%.2f GB for the packed weights cannot be had", (double)bytes / 1e9);
+    if (!p)
+        return tn_fail(e, TN_NOMEM, "%.2f GB for the packed weights cannot be had",
+                       (double)bytes / 1e9);
     if (m->packed && !m->packs_shared) tn_big_free(m->packed, m->packed_bytes);
     m->packed = p;
     m->packed_bytes = bytes;
@@ -125,12 +132,14 @@ static tn_status store_trainable(tn_store *s, size_t elem, tn_err *e) {
     if (!s->m) s->m = tn_big_alloc(bytes);
     if (!s->v) s->v = tn_big_alloc(bytes);
     if (!s->grad || !s->m || !s->v)
-        return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had", 3 * (double)bytes / 1e9);
+        return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
+                       3 * (double)bytes / 1e9);
     return TN_OK;
 }
 
 tn_status tn_model_trainable(tn_model *m, tn_err *e) {
-    if (m->packs_shared) return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
+    if (m->packs_shared)
+        return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
     TN_TRY(store_trainable(m->trunk, m->be->elem, e));
     if (m->head) TN_TRY(store_trainable(m->head, m->be->elem, e));
@@ -138,7 +147,9 @@ tn_status tn_model_trainable(tn_model *m, tn_err *e) {
     return TN_OK;
 }
 
-typedef struct tn_zero { char *p; } tn_zero;
+typedef struct tn_zero {
+    char *p;
+} tn_zero;
 static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
     memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
 }
@@ -153,7 +164,10 @@ void tn_model_zero_grad(tn_model *m) {
 
 /* ---------------- copies and views ---------------- */
 
-typedef struct tn_copy { char *to; const char *from; } tn_copy;
+typedef struct tn_copy {
+    char *to;
+    const char *from;
+} tn_copy;
 static void copy_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_copy *c = ctx;
     memcpy(c->to + begin, c->from + begin, end - begin);
@@ -217,7 +231,12 @@ tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
 
 /* ---------------- fresh models ---------------- */
 
-typedef struct tn_init { tn_backend *be; void *p; uint64_t key; double sd; } tn_init;
+typedef struct tn_init {
+    tn_backend *be;
+    void *p;
+    uint64_t key;
+    double sd;
+} tn_init;
 
 static void init_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_init *c = ctx;
@@ -236,7 +255,8 @@ static double init_sd(const tn_model *m, const tn_tensor *t) {
     return residual ? sd / sqrt(2.0 * m->desc.layers) : sd;
 }
 
-tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e) {
+tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, bool train,
+                       tn_err *e) {
     tn_model *m;
     TN_TRY(tn_model_alloc(&m, d, be, false, e));
     for (int i = 0; i < m->n_tensor; i++) {
@@ -244,7 +264,8 @@ tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backe
         size_t n = (size_t)t->rows * (size_t)t->cols;
         if (t->store == m->head) continue;
         if (!tn_tensor_is_vector(t)) {
-            tn_init c = {be, tn_tensor_data(t, be), tn_rng_stream(seed, TN_RNG_INIT, (uint64_t)i).key, init_sd(m, t)};
+            tn_init c = {be, tn_tensor_data(t, be),
+                         tn_rng_stream(seed, TN_RNG_INIT, (uint64_t)i).key, init_sd(m, t)};
             tn_pool_run(be->pool, n, 1024, init_part, &c);
         } else if (strstr(t->name, "norm")) {
             for (size_t k = 0; k < n; k++) {

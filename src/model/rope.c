@@ -8,7 +8,8 @@
  *   dynamic   default up to max_position_embeddings, refused beyond (it depends on each sequence)
  *   llama3    by wavelength w = 2 pi / f: short ones kept, long ones / factor, smooth in between
  *   yarn      ramp between 1/b^(2i/n) and 1/(factor b^(2i/n)); cos, sin times an attention factor
- *   longrope  1 / (ext_i b^(2i/n)), ext by the longest sequence; cos, sin times an attention factor */
+ *   longrope  1 / (ext_i b^(2i/n)), ext by the longest sequence; cos, sin times an attention factor
+ */
 #include "base/mathx.h"
 #include "model/desc.h"
 #include <math.h>
@@ -42,7 +43,8 @@ static double correction_dim(double rotations, int n, double base, int original)
 
 static void yarn(const tn_rope *r, float *f, int half) {
     int n = r->rot_dim;
-    double fast = r->beta_fast != 0 ? r->beta_fast : 32, slow = r->beta_slow != 0 ? r->beta_slow : 1;
+    double fast = r->beta_fast != 0 ? r->beta_fast : 32,
+           slow = r->beta_slow != 0 ? r->beta_slow : 1;
     double low = correction_dim(fast, n, r->theta, r->original_max);
     double high = correction_dim(slow, n, r->theta, r->original_max);
     if (r->truncate) {
@@ -62,7 +64,9 @@ static void yarn(const tn_rope *r, float *f, int half) {
     }
 }
 
-static double mscale(double scale, double m) { return scale <= 1 ? 1 : 0.1 * m * tn_log(scale) + 1; }
+static double mscale(double scale, double m) {
+    return scale <= 1 ? 1 : 0.1 * m * tn_log(scale) + 1;
+}
 
 static double attention_factor(const tn_rope *r) {
     if (r->type != TN_ROPE_YARN && r->type != TN_ROPE_LONGROPE) return 1;
@@ -85,9 +89,13 @@ static tn_status frequencies(const tn_desc *d, int seq_len, float *f, tn_err *e)
         break;
     case TN_ROPE_DYNAMIC:
         if (seq_len > d->max_pos)
-            return tn_fail(e, TN_UNSUPPORTED, "dynamic RoPE changes with each sequence's length beyond "
-                           "max_position_embeddings; %d tokens were asked for, up to %d are supported (shorten "
-                           "them, e.g. with --max-length)", seq_len, d->max_pos);
+            return tn_fail(
+                e, TN_UNSUPPORTED,
+                "dynamic RoPE changes with each sequence's length beyond "
+                "max_position_embeddings; %d tokens were asked for, up to %d are supported "
+                 "(shorten "
+                "them, e.g. with --max-length)",
+                seq_len, d->max_pos);
         break;
     case TN_ROPE_LLAMA3: llama3(r, f, half); break;
     case TN_ROPE_YARN: yarn(r, f, half); break;
@@ -100,11 +108,13 @@ static tn_status frequencies(const tn_desc *d, int seq_len, float *f, tn_err *e)
     return TN_OK;
 }
 
-tn_status tn_rope_tables(const tn_desc *d, int n_pos, int seq_len, double *cos, double *sin, tn_err *e) {
+tn_status tn_rope_tables(const tn_desc *d, int n_pos, int seq_len, double *cos, double *sin,
+                         tn_err *e) {
     float f[TN_MAX_HEAD_DIM / 2];
     int half = d->rope.rot_dim / 2;
     if (n_pos > 1 << 20 || seq_len > 1 << 20)
-        return tn_fail(e, TN_UNSUPPORTED, "%d positions are asked for; up to %d are supported", n_pos, 1 << 20);
+        return tn_fail(e, TN_UNSUPPORTED, "%d positions are asked for; up to %d are supported",
+                       n_pos, 1 << 20);
     TN_TRY(frequencies(d, seq_len, f, e));
     double scale = (double)(float)attention_factor(&d->rope);
     for (int p = 0; p < n_pos; p++)

@@ -1,5 +1,5 @@
-/* Reading of safetensors; see safetensors.h. A file is hostile until checked: every size is compared
- * before it is used, and nothing is allocated from a number that the file only claims.            */
+/* Reading of safetensors; see safetensors.h. A file is hostile until checked: every size is
+ * compared before it is used, and nothing is allocated from a number that the file only claims. */
 #include "model/safetensors.h"
 #include "model/half.h"
 #include <stdlib.h>
@@ -9,26 +9,32 @@
 
 struct tn_st {
     tn_map *map;
-    char **file;       /* name of each mapped file */
+    char **file; /* name of each mapped file */
     size_t n_map, cap_map, cap_file;
-    json_t **root;     /* parsed headers: own the names */
+    json_t **root; /* parsed headers: own the names */
     size_t cap_root;
     tn_st_entry *entry;
     size_t n, cap;
     size_t bytes;
 };
 
-static const struct { const char *name; tn_st_dtype type; unsigned bits; } dtypes[] = {
-    {"F32", TN_ST_F32, 32},   {"F16", TN_ST_F16, 16},    {"BF16", TN_ST_BF16, 16},  {"F64", TN_ST_F64, 64},
-    {"I64", TN_ST_OTHER, 64}, {"I32", TN_ST_OTHER, 32},  {"I16", TN_ST_OTHER, 16},  {"I8", TN_ST_OTHER, 8},
-    {"U64", TN_ST_OTHER, 64}, {"U32", TN_ST_OTHER, 32},  {"U16", TN_ST_OTHER, 16},  {"U8", TN_ST_OTHER, 8},
-    {"BOOL", TN_ST_OTHER, 8}, {"C64", TN_ST_OTHER, 64},  {"F8_E4M3", TN_ST_OTHER, 8},
+static const struct {
+    const char *name;
+    tn_st_dtype type;
+    unsigned bits;
+} dtypes[] = {
+    {"F32", TN_ST_F32, 32},      {"F16", TN_ST_F16, 16},      {"BF16", TN_ST_BF16, 16},
+    {"F64", TN_ST_F64, 64},      {"I64", TN_ST_OTHER, 64},    {"I32", TN_ST_OTHER, 32},
+    {"I16", TN_ST_OTHER, 16},    {"I8", TN_ST_OTHER, 8},      {"U64", TN_ST_OTHER, 64},
+    {"U32", TN_ST_OTHER, 32},    {"U16", TN_ST_OTHER, 16},    {"U8", TN_ST_OTHER, 8},
+    {"BOOL", TN_ST_OTHER, 8},    {"C64", TN_ST_OTHER, 64},    {"F8_E4M3", TN_ST_OTHER, 8},
     {"F8_E5M2", TN_ST_OTHER, 8}, {"F8_E8M0", TN_ST_OTHER, 8},
 };
 
 /* ---------------- one header ---------------- */
 
-static tn_status entry_dtype(tn_st_entry *t, const json_t *o, unsigned *bits, const char *where, tn_err *e) {
+static tn_status entry_dtype(tn_st_entry *t, const json_t *o, unsigned *bits, const char *where,
+                             tn_err *e) {
     const char *name;
     TN_TRY(tn_json_need_str(o, "dtype", &name, where, e));
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
@@ -79,11 +85,15 @@ static tn_status entry_parse(tn_st_entry *t, const char *name, const json_t *o, 
         return tn_fail(e, TN_FORMAT, "%s: data_offsets must be two integers", where);
     json_int_t begin = json_integer_value(vb), end = json_integer_value(ve);
     if (begin < 0 || end < begin || (uint64_t)end > n_data)
-        return tn_fail(e, TN_FORMAT, "%s: data_offsets [%lld, %lld] do not lie in the %zu bytes of data; the "
-                       "file is truncated or damaged", where, (long long)begin, (long long)end, n_data);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: data_offsets [%lld, %lld] do not lie in the %zu bytes of data; the "
+                       "file is truncated or damaged",
+                       where, (long long)begin, (long long)end, n_data);
     size_t need;
-    if (__builtin_mul_overflow(t->count, (size_t)(bits / 8), &need) || need != (size_t)(end - begin))
-        return tn_fail(e, TN_FORMAT, "%s: data_offsets span %lld bytes, but its shape and dtype %s need %zu",
+    if (__builtin_mul_overflow(t->count, (size_t)(bits / 8), &need) ||
+        need != (size_t)(end - begin))
+        return tn_fail(e, TN_FORMAT,
+                       "%s: data_offsets span %lld bytes, but its shape and dtype %s need %zu",
                        where, (long long)(end - begin), t->dtype_name, need);
     t->data = data + begin;
     t->bytes = need;
@@ -100,33 +110,40 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* The entries must tile the data: no holes, no overlaps, nothing after the last. */
-static tn_status check_tiling(tn_st_entry *t, size_t n, const uint8_t *data, size_t n_data, const char *file,
-                              tn_err *e) {
+static tn_status check_tiling(tn_st_entry *t, size_t n, const uint8_t *data, size_t n_data,
+                              const char *file, tn_err *e) {
     if (n) qsort(t, n, sizeof *t, by_offset);
     const uint8_t *at = data;
     for (size_t i = 0; i < n; i++) {
         if (t[i].data != at)
-            return tn_fail(e, TN_FORMAT, "%s: tensor \"%.120s\" begins at byte %zu of the data where byte %zu "
-                           "is expected: the tensors overlap or leave a hole", file, t[i].name,
-                           (size_t)(t[i].data - data), (size_t)(at - data));
+            return tn_fail(e, TN_FORMAT,
+                           "%s: tensor \"%.120s\" begins at byte %zu of the data where byte %zu "
+                           "is expected: the tensors overlap or leave a hole",
+                           file, t[i].name, (size_t)(t[i].data - data), (size_t)(at - data));
         at += t[i].bytes;
     }
     if (at != data + n_data)
-        return tn_fail(e, TN_FORMAT, "%s: the tensors end after %zu bytes of data, but the file has %zu", file,
+        return tn_fail(e, TN_FORMAT,
+                       "%s: the tensors end after %zu bytes of data, but the file has %zu", file,
                        (size_t)(at - data), n_data);
     return TN_OK;
 }
 
-static tn_status header_parse(tn_st *s, const tn_map *m, const char *file, json_t **root, tn_err *e) {
+static tn_status header_parse(tn_st *s, const tn_map *m, const char *file, json_t **root,
+                              tn_err *e) {
     uint64_t n = 0;
     if (m->n < 8)
-        return tn_fail(e, TN_FORMAT, "%s: %zu bytes are too few for a safetensors file", file, m->n);
+        return tn_fail(e, TN_FORMAT, "%s: %zu bytes are too few for a safetensors file", file,
+                       m->n);
     for (int i = 7; i >= 0; i--) n = n << 8 | m->p[i];
     if (n > MAX_HEADER || n > m->n - 8)
-        return tn_fail(e, TN_FORMAT, "%s: its header claims %llu bytes, but the file has %zu: it is truncated "
-                       "or no safetensors file", file, (unsigned long long)n, m->n);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: its header claims %llu bytes, but the file has %zu: it is truncated "
+                       "or no safetensors file",
+                       file, (unsigned long long)n, m->n);
     if (n == 0 || m->p[8] != '{')
-        return tn_fail(e, TN_FORMAT, "%s: the header does not begin with '{': no safetensors file", file);
+        return tn_fail(e, TN_FORMAT, "%s: the header does not begin with '{': no safetensors file",
+                       file);
     char where[400];
     snprintf(where, sizeof where, "%.300s (header)", file);
     TN_TRY(tn_json_parse((const char *)m->p + 8, (size_t)n, where, root, e));
@@ -137,7 +154,8 @@ static tn_status header_parse(tn_st *s, const tn_map *m, const char *file, json_
     json_t *o;
     json_object_foreach(*root, name, o) {
         if (!strcmp(name, "__metadata__")) continue;
-        if (!TN_GROW(s->entry, s->cap, s->n + 1)) return tn_fail(e, TN_NOMEM, "%s: out of memory", file);
+        if (!TN_GROW(s->entry, s->cap, s->n + 1))
+            return tn_fail(e, TN_NOMEM, "%s: out of memory", file);
         TN_TRY(entry_parse(&s->entry[s->n], name, o, data, n_data, file, e));
         s->n++;
     }
@@ -180,7 +198,8 @@ static tn_status open_shards(tn_st *s, const char *dir, const char *index, tn_er
     json_object_foreach(map, name, v) {
         const char *f = json_string_value(v);
         if (!plain_name(f)) {
-            st = tn_fail(e, TN_FORMAT, "%s: weight_map gives \"%.120s\" no plain file name", index, name);
+            st = tn_fail(e, TN_FORMAT, "%s: weight_map gives \"%.120s\" no plain file name", index,
+                         name);
             break;
         }
         if (json_object_get(seen, f)) continue;
@@ -196,8 +215,8 @@ static tn_status open_shards(tn_st *s, const char *dir, const char *index, tn_er
         const tn_st_entry *t = tn_st_find(s, name);
         const char *slash = t ? strrchr(t->file, '/') : NULL;
         if (t && !strcmp(slash ? slash + 1 : t->file, json_string_value(v))) continue;
-        st = tn_fail(e, TN_FORMAT, "%s: says that \"%.120s\" is in %s, but it is not there", index, name,
-                     json_string_value(v));
+        st = tn_fail(e, TN_FORMAT, "%s: says that \"%.120s\" is in %s, but it is not there", index,
+                     name, json_string_value(v));
         break;
     }
 done:
@@ -216,8 +235,10 @@ static tn_status open_dir(tn_st *s, const char *dir, tn_err *e) {
         tn_path_join(&path, dir, "model.safetensors.index.json");
         if (!path.oom && tn_exists(path.s)) st = open_shards(s, dir, path.s, e);
         else
-            st = tn_fail(e, TN_IO, "%s: there is neither model.safetensors nor model.safetensors.index.json "
-                         "(pytorch_model.bin is not read; save it again with safetensors)", dir);
+            st = tn_fail(e, TN_IO,
+                         "%s: there is neither model.safetensors nor model.safetensors.index.json "
+                         "(pytorch_model.bin is not read; save it again with safetensors)",
+                         dir);
     }
     tn_str_free(&path);
     return st;
@@ -277,7 +298,9 @@ const tn_st_entry *tn_st_find(const tn_st *s, const char *name) {
 /* ---------------- elements ---------------- */
 
 void tn_st_read(const tn_st_entry *t, size_t begin, size_t n, void *out, size_t elem) {
-    const uint8_t *p = t->data + begin * (t->dtype == TN_ST_F64 ? 8 : t->dtype == TN_ST_F32 ? 4 : 2);
+    const uint8_t *p = t->data + begin * (t->dtype == TN_ST_F64   ? 8
+                                          : t->dtype == TN_ST_F32 ? 4
+                                                                  : 2);
     float *f = out;
     double *d = out;
     if (t->dtype == TN_ST_F32 && elem == 4) memcpy(out, p, n * 4);

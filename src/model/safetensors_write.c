@@ -28,7 +28,8 @@ static void add_header(tn_str *h, const tn_st_out *t, size_t n, tn_st_save dtype
         tn_str_addc(h, ',');
         tn_str_add_json(h, t[i].name, strlen(t[i].name));
         tn_str_addf(h, ":{\"dtype\":\"%s\",\"shape\":[", dtype == TN_ST_SAVE_F32 ? "F32" : "BF16");
-        for (int k = 0; k < t[i].n_dim; k++) tn_str_addf(h, "%s%lld", k ? "," : "", (long long)t[i].shape[k]);
+        for (int k = 0; k < t[i].n_dim; k++)
+            tn_str_addf(h, "%s%lld", k ? "," : "", (long long)t[i].shape[k]);
         size_t end = at + out_bytes(&t[i], dtype);
         tn_str_addf(h, "],\"data_offsets\":[%zu,%zu]}", at, end);
         at = end;
@@ -37,9 +38,13 @@ static void add_header(tn_str *h, const tn_st_out *t, size_t n, tn_st_save dtype
     while (h->len % 8) tn_str_addc(h, ' '); /* data begin on a multiple of 8 */
 }
 
-typedef struct tn_chunk { float f[TN_ST_CHUNK]; uint16_t h[TN_ST_CHUNK]; } tn_chunk;
+typedef struct tn_chunk {
+    float f[TN_ST_CHUNK];
+    uint16_t h[TN_ST_CHUNK];
+} tn_chunk;
 
-static tn_status write_tensor(tn_out *o, const tn_st_out *t, tn_st_save dtype, tn_chunk *c, tn_err *e) {
+static tn_status write_tensor(tn_out *o, const tn_st_out *t, tn_st_save dtype, tn_chunk *c,
+                              tn_err *e) {
     size_t count = out_count(t);
     for (size_t at = 0; at < count; at += TN_ST_CHUNK) {
         size_t n = count - at < TN_ST_CHUNK ? count - at : TN_ST_CHUNK;
@@ -53,7 +58,8 @@ static tn_status write_tensor(tn_out *o, const tn_st_out *t, tn_st_save dtype, t
     return TN_OK;
 }
 
-tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st_save dtype, tn_err *e) {
+tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st_save dtype,
+                           tn_err *e) {
     tn_str h = TN_STR_INIT;
     tn_out *o = NULL;
     tn_status st = TN_OK;
@@ -87,8 +93,10 @@ static size_t shard_take(const tn_st_out *t, size_t n, tn_st_save dtype, size_t 
 
 static bool is_weights(const char *name) {
     size_t n = strlen(name);
-    if (!strcmp(name, "model.safetensors") || !strcmp(name, "model.safetensors.index.json")) return true;
-    return !strncmp(name, "model-", 6) && n > 18 && !strcmp(name + n - 12, ".safetensors") && strstr(name, "-of-");
+    if (!strcmp(name, "model.safetensors") || !strcmp(name, "model.safetensors.index.json"))
+        return true;
+    return !strncmp(name, "model-", 6) && n > 18 && !strcmp(name + n - 12, ".safetensors") &&
+           strstr(name, "-of-");
 }
 
 /* Weights of another set would be read in place of these, or waste space. */
@@ -101,7 +109,8 @@ static tn_status remove_others(const char *dir, const json_t *keep, tn_err *e) {
     for (size_t i = 0; i < n; i++) {
         if (st == TN_OK && is_weights(names[i]) && !json_object_get(keep, names[i])) {
             tn_path_join(&path, dir, names[i]);
-            st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir) : tn_remove_tree(path.s, e);
+            st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir)
+                          : tn_remove_tree(path.s, e);
         }
         tn_free(names[i]);
     }
@@ -110,8 +119,8 @@ static tn_status remove_others(const char *dir, const json_t *keep, tn_err *e) {
     return st;
 }
 
-static tn_status write_shards(const char *dir, const tn_st_out *t, size_t n, tn_st_save dtype, size_t limit,
-                              size_t shards, json_t *keep, tn_err *e) {
+static tn_status write_shards(const char *dir, const tn_st_out *t, size_t n, tn_st_save dtype,
+                              size_t limit, size_t shards, json_t *keep, tn_err *e) {
     tn_str path = TN_STR_INIT;
     tn_status st = TN_OK;
     json_t *map = json_object();
@@ -132,10 +141,12 @@ static tn_status write_shards(const char *dir, const tn_st_out *t, size_t n, tn_
         at += take;
     }
     if (shards == 1) goto done;
-    json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
+    json_t *index =
+        json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
     json_object_set_new(keep, "model.safetensors.index.json", json_true());
     tn_path_join(&path, dir, "model.safetensors.index.json");
-    st = index && !path.oom ? tn_json_save(path.s, index, false, e) : tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
+    st = index && !path.oom ? tn_json_save(path.s, index, false, e)
+                            : tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
     json_decref(index);
 done:
     json_decref(map);
@@ -143,8 +154,8 @@ done:
     return st;
 }
 
-tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, tn_st_save dtype, size_t shard_bytes,
-                          tn_err *e) {
+tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, tn_st_save dtype,
+                          size_t shard_bytes, tn_err *e) {
     size_t shards = 0;
     if (n == 0) return tn_fail(e, TN_ARG, "%s: there are no tensors to write", dir);
     for (size_t at = 0; at < n; shards++) at += shard_take(t + at, n - at, dtype, shard_bytes);

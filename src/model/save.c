@@ -3,7 +3,10 @@
 #include "model/safetensors.h"
 #include <string.h>
 
-typedef struct tn_src { const void *p; size_t elem; } tn_src;
+typedef struct tn_src {
+    const void *p;
+    size_t elem;
+} tn_src;
 
 static void read_elements(const void *ctx, size_t begin, size_t n, float *out) {
     const tn_src *s = ctx;
@@ -43,7 +46,8 @@ static tn_status copy_generation_config(const tn_model *m, const char *dir, tn_e
     return st;
 }
 
-static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dtype, size_t shard_bytes, tn_err *e) {
+static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dtype,
+                              size_t shard_bytes, tn_err *e) {
     size_t n = (size_t)m->n_tensor;
     tn_st_out *t = tn_calloc(n, sizeof *t);
     tn_src *src = tn_calloc(n, sizeof *src);
@@ -54,7 +58,8 @@ static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dty
             const tn_tensor *x = &m->tensor[i];
             bool vector = tn_tensor_is_vector(x);
             src[i] = (tn_src){tn_tensor_data(x, m->be), m->be->elem};
-            t[i] = (tn_st_out){x->name, vector ? 1 : 2, {x->rows, vector ? 0 : x->cols}, read_elements, &src[i]};
+            t[i] = (tn_st_out){
+                x->name, vector ? 1 : 2, {x->rows, vector ? 0 : x->cols}, read_elements, &src[i]};
         }
         st = tn_st_write_dir(dir, t, n, dtype, shard_bytes, e);
     }
@@ -63,8 +68,8 @@ static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dty
     return st;
 }
 
-tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype, size_t shard_bytes,
-                               tn_err *e) {
+tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype,
+                               size_t shard_bytes, tn_err *e) {
     tn_st_save as;
     TN_TRY(tn_st_save_dtype(dtype, &as, e));
     TN_TRY(save_weights(m, dir, as, shard_bytes, e));

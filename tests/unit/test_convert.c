@@ -71,7 +71,8 @@ TEST(convert_gguf_and_archive_agree) {
     begin();
     CHECK_OK(RUN("convert", golden("tiny.gguf"), at("a")));
     CHECK_OK(RUN("convert", golden("tiny.whl"), at("b")));
-    static const char *const files[] = {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json",
+    static const char *const files[] = {"model.safetensors",   "config.json",
+                                        "tokenizer.json",      "tokenizer_config.json",
                                         "chat_template.jinja", "generation_config.json"};
     for (size_t i = 0; i < 6; i++) {
         char a[64], b[64];
@@ -79,7 +80,8 @@ TEST(convert_gguf_and_archive_agree) {
         snprintf(b, sizeof b, "b/%s", files[i]);
         CHECK_MSG(same_file(at(a), at(b)), "%s differs", files[i]);
     }
-    CHECK_OK(RUN("convert", golden("tiny.gguf"), at("c"), "--no-tokenizer", "--max-shard-size", "20KB"));
+    CHECK_OK(
+        RUN("convert", golden("tiny.gguf"), at("c"), "--no-tokenizer", "--max-shard-size", "20KB"));
     CHECK(!tn_exists(at("c/tokenizer.json")) && tn_exists(at("c/model.safetensors.index.json")));
     CHECK(!tn_exists(at("a.tmp")));
 }
@@ -90,14 +92,16 @@ TEST(convert_folders) {
     CHECK_OK(RUN("convert", golden("models/llama"), at("one"), "--dtype", "float32"));
     CHECK_OK(RUN("convert", at("one"), at("two"), "--dtype", "bfloat16", "--max-shard-size=5KB"));
     CHECK_OK(RUN("convert", golden("models/llama"), at("same")));
-    CHECK(!tn_exists(at("one/model.safetensors.index.json")) && tn_exists(at("one/generation_config.json")));
+    CHECK(!tn_exists(at("one/model.safetensors.index.json")) &&
+          tn_exists(at("one/generation_config.json")));
     CHECK_OK(tn_st_open(&s, at("two"), e));
     CHECK_OK(tn_st_open(&t, golden("models/llama"), e));
     /* the checkpoint is bfloat16: there and back changes nothing */
     CHECK(tn_st_count(s) == tn_st_count(t));
     for (size_t i = 0; s && t && i < tn_st_count(s); i++) {
         const tn_st_entry *x = tn_st_at(s, i), *y = tn_st_at(t, i);
-        CHECK(x->dtype == TN_ST_BF16 && x->bytes == y->bytes && !memcmp(x->data, y->data, x->bytes));
+        CHECK(x->dtype == TN_ST_BF16 && x->bytes == y->bytes &&
+              !memcmp(x->data, y->data, x->bytes));
     }
     tn_st_close(s);
     tn_st_close(t);
@@ -110,13 +114,15 @@ TEST(convert_protects_what_is_there) {
     begin();
     CHECK_FAIL(RUN("convert", golden("tiny.gguf")), TN_ARG, "SOURCE DIR");
     CHECK_FAIL(RUN("convert", "/nonexistent", at("x")), TN_IO, "nonexistent");
-    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("x"), "--max-shard-size", "5 parsecs"), TN_ARG, "5GB");
+    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("x"), "--max-shard-size", "5 parsecs"),
+               TN_ARG, "5GB");
     CHECK_FAIL(RUN("convert", golden("desc.json"), at("x")), TN_FORMAT, "GGUF");
     CHECK(!tn_exists(at("x")) && !tn_exists(at("x.tmp")));
     CHECK_OK(tn_mkdirs(at("full"), e));
     CHECK_OK(tn_write_file(at("full/letter.txt"), "x", 1, e));
     CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("full")), TN_ARG, "not empty");
-    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("full"), "--overwrite"), TN_ARG, "holds no model");
+    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("full"), "--overwrite"), TN_ARG,
+               "holds no model");
     CHECK(tn_exists(at("full/letter.txt")));
     CHECK_OK(RUN("convert", golden("tiny.gguf"), at("m")));
     CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("m")), TN_ARG, "--overwrite");
@@ -127,17 +133,24 @@ TEST(convert_protects_what_is_there) {
 TEST(inspect_describes) {
     begin();
     tn_str s = TN_STR_INIT;
-    const struct { const char *path, *says[4]; } cases[] = {
-        {"models/llama", {"llama, language model", "5 heads of 6 (1 for keys", "rope llama3", "BF16"}},
-        {"models/mistral-score", {"a reward model", "score head", "window 4 in 2 of 2", "score.weight"}},
+    const struct {
+        const char *path, *says[4];
+    } cases[] = {
+        {"models/llama",
+         {"llama, language model", "5 heads of 6 (1 for keys", "rope llama3", "BF16"}},
+        {"models/mistral-score",
+         {"a reward model", "score head", "window 4 in 2 of 2", "score.weight"}},
         {"models/qwen2", {"tied head", "biases on q k v", "window 5 in 1 of 2", "F16"}},
-        {"models/qwen3/model.safetensors", {"safetensors", "model.layers.1.self_attn.q_norm.weight", "[28, 20]", "BF16"}},
-        {"tiny.gguf", {"GGUF", "split as smollm, with a chat template", "Q4_1", "blk.0.attn_q.weight"}},
+        {"models/qwen3/model.safetensors",
+         {"safetensors", "model.layers.1.self_attn.q_norm.weight", "[28, 20]", "BF16"}},
+        {"tiny.gguf",
+         {"GGUF", "split as smollm, with a chat template", "Q4_1", "blk.0.attn_q.weight"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         inspect(golden(cases[i].path), &s);
         for (int k = 0; k < 4; k++)
-            CHECK_MSG(strstr(s.s, cases[i].says[k]) != NULL, "%s: lacks '%s': %s", cases[i].path, cases[i].says[k], s.s);
+            CHECK_MSG(strstr(s.s, cases[i].says[k]) != NULL, "%s: lacks '%s': %s", cases[i].path,
+                      cases[i].says[k], s.s);
     }
     tn_str_free(&s);
     CHECK_FAIL(RUN("inspect", at("none")), TN_IO, "none");

@@ -9,8 +9,8 @@ static bool is_ancestor(const tn_forest *f, int a, int s) {
     return false;
 }
 
-/* Walks the chain of s and demands: positions 0, 1, 2, ... without gaps up to its own last token, each
- * key in the block and slot that its row names. */
+/* Walks the chain of s and demands: positions 0, 1, 2, ... without gaps up to its own last token,
+ * each key in the block and slot that its row names. */
 static void check_segment(const tn_forest *f, int s) {
     const tn_aseg *g = &f->seg[s];
     int path[64], depth = 0, at = 0;

@@ -21,7 +21,8 @@ TEST(gguf_blocks_equal_gguf_py) {
     CHECK(json_array_size(cases) == 13);
     json_array_foreach(cases, i, c) {
         const char *id = json_string_value(json_object_get(c, "id"));
-        const tn_gguf_type *t = tn_gguf_type_find((uint32_t)json_integer_value(json_object_get(c, "type")));
+        const tn_gguf_type *t =
+            tn_gguf_type_find((uint32_t)json_integer_value(json_object_get(c, "type")));
         size_t n_raw = unhex(json_string_value(json_object_get(c, "blocks")), raw);
         size_t n = unhex(json_string_value(json_object_get(c, "floats")), want) / 4;
         CHECK_MSG(t && !strcmp(t->name, id), "%s is not known", id);
@@ -34,7 +35,8 @@ TEST(gguf_blocks_equal_gguf_py) {
     CHECK(tn_gguf_type_find(9) == NULL && tn_gguf_type_find(16) == NULL);
 }
 
-static tn_status import(const char *path, const char *dir, const char *dtype, size_t shard, tn_err *e) {
+static tn_status import(const char *path, const char *dir, const char *dtype, size_t shard,
+                        tn_err *e) {
     tn_gguf *g;
     TN_TRY(tn_mkdirs(dir, e));
     TN_TRY(tn_gguf_open(&g, path, e));
@@ -60,7 +62,8 @@ TEST(gguf_import_equals_transformers) {
     CHECK(tn_st_count(s) + 1 == json_array_size(cases)); /* torch lists the tied head */
     json_array_foreach(cases, i, c) {
         const char *name = json_string_value(json_object_get(c, "name"));
-        const tn_st_entry *t = tn_st_find(s, strcmp(name, "lm_head.weight") ? name : "model.embed_tokens.weight");
+        const tn_st_entry *t =
+            tn_st_find(s, strcmp(name, "lm_head.weight") ? name : "model.embed_tokens.weight");
         CHECK_MSG(t && t->dtype == TN_ST_F32, "%s", name);
         if (!t) continue;
         double *v = malloc(t->count * sizeof *v), sum = 0, moment = 0;
@@ -74,7 +77,8 @@ TEST(gguf_import_equals_transformers) {
         const json_t *at = json_object_get(c, "at"), *want = json_object_get(c, "value");
         for (size_t k = 0; k < json_array_size(at); k++)
             CHECK_MSG(v[json_integer_value(json_array_get(at, k))] ==
-                      strtod(json_string_value(json_array_get(want, k)), NULL), "%s: element differs", name);
+                          strtod(json_string_value(json_array_get(want, k)), NULL),
+                      "%s: element differs", name);
         free(v);
     }
     tn_st_close(s);
@@ -104,25 +108,29 @@ TEST(gguf_import_tokenizer_works) {
     if (!t) return;
     const char *text = "<|im_start|>In the 12 the<extra>";
     CHECK_OK(tn_encode(t, text, strlen(text), true, &ids, NULL, e));
-    CHECK(tn_tokenizer_bos(t) == 1 && tn_tokenizer_eos(t) == 2 && tn_token_special(t, 0) && !tn_token_special(t, 3));
+    CHECK(tn_tokenizer_bos(t) == 1 && tn_tokenizer_eos(t) == 2 && tn_token_special(t, 0) &&
+          !tn_token_special(t, 3));
     /* digits stand alone, so that "12" is never merged; " the" is one token */
     const char *const want[] = {"<|im_start|>", "I", "n", "Ġthe", "Ġ", "1", "2", "Ġthe", "<extra>"};
     CHECK(ids.n == 9);
     for (size_t i = 0; i < 9 && i < ids.n; i++) {
         size_t n;
         const char *got = tn_token_text(t, ids.v[i], &n);
-        CHECK_MSG(n == strlen(want[i]) && !memcmp(got, want[i], n), "token %zu is %.*s, not %s", i, (int)n, got, want[i]);
+        CHECK_MSG(n == strlen(want[i]) && !memcmp(got, want[i], n), "token %zu is %.*s, not %s", i,
+                  (int)n, got, want[i]);
     }
     tn_ids_free(&ids);
     tn_tokenizer_free(t);
 }
 
-/* llama.cpp's own vocabulary of Llama 2 gives back the merges and ids of the reference tokenizer.json. */
+/* llama.cpp's own vocabulary of Llama 2 gives back the merges and ids of the reference
+ * tokenizer.json. */
 TEST(gguf_sentencepiece_merges) {
     tn_gguf *g = NULL;
     json_t *tok = NULL, *config = NULL, *ref = NULL;
     char path[600];
-    snprintf(path, sizeof path, "%s", tn_shared("data/tokenizers/llama2/ggml-vocab-llama-spm.gguf"));
+    snprintf(path, sizeof path, "%s",
+             tn_shared("data/tokenizers/llama2/ggml-vocab-llama-spm.gguf"));
     CHECK_OK(tn_gguf_open(&g, path, e));
     CHECK_OK(tn_gguf_tokenizer(g, &tok, &config, e));
     CHECK_OK(tn_json_load(tn_shared("data/tokenizers/llama2/tokenizer.json"), &ref, e));
@@ -130,7 +138,8 @@ TEST(gguf_sentencepiece_merges) {
     CHECK(json_equal(json_object_get(a, "vocab"), json_object_get(b, "vocab")));
     CHECK(json_equal(json_object_get(tok, "normalizer"), json_object_get(ref, "normalizer")));
     CHECK(json_equal(json_object_get(tok, "decoder"), json_object_get(ref, "decoder")));
-    CHECK(json_equal(json_object_get(tok, "post_processor"), json_object_get(ref, "post_processor")));
+    CHECK(
+        json_equal(json_object_get(tok, "post_processor"), json_object_get(ref, "post_processor")));
     const json_t *x = json_object_get(a, "merges"), *y = json_object_get(b, "merges");
     CHECK(json_array_size(x) == json_array_size(y));
     long differ = 0;
@@ -227,14 +236,18 @@ TEST(gguf_refuses_by_name) {
     CHECK_OK(patched("GGUF", "GGUF", 4, e));
     CHECK_FAIL(patched("GGUF", "GGML", 4, e), TN_FORMAT, "no GGUF");
     CHECK_FAIL(patched("GGUF", "GGUF\4", 5, e), TN_UNSUPPORTED, "version 4");
-    CHECK_FAIL(patched("general.architecture", "general.architecturf", 20, e), TN_UNSUPPORTED, "architecture");
+    CHECK_FAIL(patched("general.architecture", "general.architecturf", 20, e), TN_UNSUPPORTED,
+               "architecture");
     CHECK_FAIL(patched("smollm", "smollx", 6, e), TN_UNSUPPORTED, "smollx");
     CHECK_FAIL(patched("gpt2", "t5xx", 4, e), TN_UNSUPPORTED, "t5xx");
-    CHECK_FAIL(patched("blk.1.ffn_up.weight", "blk.7.ffn_up.weight", 19, e), TN_FORMAT, "blk.1.ffn_up.weight");
+    CHECK_FAIL(patched("blk.1.ffn_up.weight", "blk.7.ffn_up.weight", 19, e), TN_FORMAT,
+               "blk.1.ffn_up.weight");
     CHECK_FAIL(patched("llama.block_count", "llama.block_xxxxx", 17, e), TN_FORMAT, "block_count");
-    CHECK_FAIL(patched("llama.context_length", "llama.kontext_length", 20, e), TN_FORMAT, "context_length");
+    CHECK_FAIL(patched("llama.context_length", "llama.kontext_length", 20, e), TN_FORMAT,
+               "context_length");
     const uint8_t wide[] = "llama.attention.head_count\4\0\0\0\3\0\0";
-    CHECK_FAIL(patched("llama.attention.head_count\4", wide, sizeof wide - 1, e), TN_UNSUPPORTED, "rotating");
+    CHECK_FAIL(patched("llama.attention.head_count\4", wide, sizeof wide - 1, e), TN_UNSUPPORTED,
+               "rotating");
 }
 
 /* ---------------- inside an archive ---------------- */
@@ -254,7 +267,8 @@ static void zip_of(tn_str *z, const char *name, const tn_str *body, uint32_t crc
     size_t at = z->len;
     tn_str_add(z, "PK\1\2\24\0\24\0\0\0\0\0\0\0\0\0", 16);
     put(z, crc, 4), put(z, body->len, 4), put(z, body->len, 4), put(z, n, 2);
-    put(z, 0, 8), put(z, 0, 4), put(z, 0, 4); /* extra, comment, disk, attributes; offset of the member */
+    put(z, 0, 8), put(z, 0, 4),
+        put(z, 0, 4); /* extra, comment, disk, attributes; offset of the member */
     tn_str_addz(z, name);
     size_t size = z->len - at;
     tn_str_add(z, "PK\5\6\0\0\0\0\1\0\1\0", 12);

@@ -52,10 +52,14 @@ static void check_layout(const tn_model *m) {
     for (int i = 0; i < d->layers; i++) {
         char name[96];
         const tn_layer *l = &m->layer[i];
-        const struct { const char *part; size_t at; } fused[] = {
+        const struct {
+            const char *part;
+            size_t at;
+        } fused[] = {
             {"self_attn.q_proj.weight", l->qkv_off},
             {"self_attn.k_proj.weight", l->qkv_off + (size_t)(d->heads * d->head_dim * d->hidden)},
-            {"self_attn.v_proj.weight", l->qkv_off + (size_t)((d->heads + d->kv_heads) * d->head_dim * d->hidden)},
+            {"self_attn.v_proj.weight",
+             l->qkv_off + (size_t)((d->heads + d->kv_heads) * d->head_dim * d->hidden)},
             {"mlp.gate_proj.weight", l->gate_up_off},
             {"mlp.up_proj.weight", l->gate_up_off + (size_t)(d->ffn * d->hidden)},
         };
@@ -116,7 +120,8 @@ TEST(params_save_round_trip) {
             CHECK_OK(tn_mkdirs(dir, e));
             tn_model *m = NULL, *r = NULL;
             CHECK_OK(tn_model_load(&m, model_dir(ids[i]), b, &(tn_load){0}, e));
-            CHECK_OK(tn_model_save_shards(m, dir, k & 1 ? "bfloat16" : "float32", k & 2 ? 3000 : 1 << 30, e));
+            CHECK_OK(tn_model_save_shards(m, dir, k & 1 ? "bfloat16" : "float32",
+                                          k & 2 ? 3000 : 1 << 30, e));
             tn_str index = TN_STR_INIT;
             tn_path_join(&index, dir, "model.safetensors.index.json");
             CHECK(tn_exists(index.s) == (k >= 2));
@@ -144,7 +149,9 @@ TEST(params_tied_head_alone) {
     tn_model *m = NULL;
     CHECK_OK(tn_model_load(&m, dir, b, &(tn_load){0}, e));
     if (m) {
-        CHECK(m->desc.tied && m->lm_head.master == tn_tensor_data(tn_model_tensor(m, "model.embed_tokens.weight"), b));
+        CHECK(m->desc.tied &&
+              m->lm_head.master ==
+                  tn_tensor_data(tn_model_tensor(m, "model.embed_tokens.weight"), b));
         CHECK(value(m, tn_model_tensor(m, "model.embed_tokens.weight"), 0) != 0);
     }
     tn_model_free(m);
@@ -176,18 +183,22 @@ TEST(params_name_what_does_not_fit) {
     const tn_load how = {0};
     CHECK_FAIL(tn_model_load(&m, "/nonexistent", b, &how, e), TN_IO, "no such folder");
     CHECK_FAIL(tn_model_load(&m, tn_test_dir(), b, &how, e), TN_IO, "config.json");
-    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(3)), b, &how, e), TN_FORMAT,
-               "model.layers.2.input_layernorm.weight");
-    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(1)), b, &how, e), TN_FORMAT,
-               "model.layers.1.");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "intermediate_size", json_integer(29)), b, &how, e), TN_FORMAT,
-               "[28, 20], but config.json makes it [29, 20]");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "vocab_size", json_integer(60000000)), b, &how, e), TN_FORMAT,
-               "[60000000, 20]");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen2", "model_type", json_string("qwen3")), b, &how, e), TN_UNSUPPORTED,
-               "Qwen2ForCausalLM");
-    CHECK_FAIL(tn_model_load(&m, changed("qwen2", "tie_word_embeddings", json_false()), b, &how, e), TN_FORMAT,
-               "lm_head.weight");
+    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(3)), b,
+                             &how, e),
+               TN_FORMAT, "model.layers.2.input_layernorm.weight");
+    CHECK_FAIL(tn_model_load(&m, changed("mistral-score", "num_hidden_layers", json_integer(1)), b,
+                             &how, e),
+               TN_FORMAT, "model.layers.1.");
+    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "intermediate_size", json_integer(29)), b, &how,
+                             e),
+               TN_FORMAT, "[28, 20], but config.json makes it [29, 20]");
+    CHECK_FAIL(tn_model_load(&m, changed("qwen3", "vocab_size", json_integer(60000000)), b, &how,
+                             e),
+               TN_FORMAT, "[60000000, 20]");
+    CHECK_FAIL(tn_model_load(&m, changed("qwen2", "model_type", json_string("qwen3")), b, &how, e),
+               TN_UNSUPPORTED, "Qwen2ForCausalLM");
+    CHECK_FAIL(tn_model_load(&m, changed("qwen2", "tie_word_embeddings", json_false()), b, &how, e),
+               TN_FORMAT, "lm_head.weight");
     CHECK(m == NULL);
     tn_backend_free(b);
 }
@@ -195,8 +206,10 @@ TEST(params_name_what_does_not_fit) {
 TEST(params_score_heads) {
     tn_backend *b = backend("ref", TN_F32);
     tn_model *m = NULL, *c = NULL, *r = NULL;
-    CHECK_OK(tn_model_load(&m, model_dir("qwen3"), b, &(tn_load){.want_score = true, .train = true}, e));
-    CHECK(m->desc.num_labels == 1 && m->no_lm_head && m->lm_head_off == TN_NONE && m->score_bias == TN_NONE);
+    CHECK_OK(
+        tn_model_load(&m, model_dir("qwen3"), b, &(tn_load){.want_score = true, .train = true}, e));
+    CHECK(m->desc.num_labels == 1 && m->no_lm_head && m->lm_head_off == TN_NONE &&
+          m->score_bias == TN_NONE);
     CHECK(value(m, tn_model_tensor(m, "score.weight"), 3) == 0);
     CHECK_OK(tn_model_trainable(m, e));
     ((float *)m->head->data)[3] = 7;
@@ -212,7 +225,8 @@ TEST(params_score_heads) {
     ((float *)c->head->data)[c->score_bias] = 2;
     CHECK_OK(tn_model_save(c, dir, "float32", e));
     CHECK_OK(tn_model_load(&r, dir, b, &(tn_load){0}, e));
-    CHECK(r->desc.num_labels == 1 && r->score_bias != TN_NONE && ((float *)r->head->data)[r->score_bias] == 2);
+    CHECK(r->desc.num_labels == 1 && r->score_bias != TN_NONE &&
+          ((float *)r->head->data)[r->score_bias] == 2);
     CHECK(r->score_mean == 0 && r->score_sd == 1);
     tn_model_free(r);
     tn_model_free(c);
@@ -237,18 +251,36 @@ TEST(params_views_share) {
 
 TEST(params_fresh_models_are_functions_of_the_seed) {
     tn_backend *b = backend("ref", TN_F32), *b64 = backend("ref64", TN_F64);
-    tn_desc d = {.family = "llama", .vocab = 400, .hidden = 64, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 16,
-                 .ffn = 96, .max_pos = 128, .norm_eps = 1e-5, .init_range = 0.02, .tied = true, .qkv_bias = true,
-                 .rope = {.theta = 1e4, .factor = 1, .rot_dim = 16}, .bos = -1, .pad = -1};
+    tn_desc d = {.family = "llama",
+                 .vocab = 400,
+                 .hidden = 64,
+                 .layers = 2,
+                 .heads = 4,
+                 .kv_heads = 2,
+                 .head_dim = 16,
+                 .ffn = 96,
+                 .max_pos = 128,
+                 .norm_eps = 1e-5,
+                 .init_range = 0.02,
+                 .tied = true,
+                 .qkv_bias = true,
+                 .rope = {.theta = 1e4, .factor = 1, .rot_dim = 16},
+                 .bos = -1,
+                 .pad = -1};
     tn_model *m = NULL, *n = NULL, *w = NULL;
     CHECK_OK(tn_model_new(&m, &d, 11, b, false, e));
     CHECK_OK(tn_model_new(&n, &d, 11, b64, true, e));
     CHECK_OK(tn_model_new(&w, &d, 12, b, false, e));
     check_same(m, n, false);
     CHECK(value(m, &m->tensor[0], 9) != value(w, &w->tensor[0], 9));
-    static const struct { const char *name; double sd; } sds[] = {
-        {"model.embed_tokens.weight", 0.02}, {"model.layers.1.self_attn.q_proj.weight", 0.125},
-        {"model.layers.1.self_attn.o_proj.weight", 0.0625}, {"model.layers.0.mlp.down_proj.weight", 0.05103103630798288},
+    static const struct {
+        const char *name;
+        double sd;
+    } sds[] = {
+        {"model.embed_tokens.weight", 0.02},
+        {"model.layers.1.self_attn.q_proj.weight", 0.125},
+        {"model.layers.1.self_attn.o_proj.weight", 0.0625},
+        {"model.layers.0.mlp.down_proj.weight", 0.05103103630798288},
         {"model.layers.0.self_attn.q_proj.bias", 0},
     };
     for (size_t i = 0; i < sizeof sds / sizeof *sds; i++) {
@@ -296,14 +328,17 @@ TEST(params_adamw_decays_matrices_only) {
             }
         }
         CHECK_NEAR(tn_model_grad_sumsq(m), sum, 1e-13, 0);
-        static const char *const names[] = {"model.layers.1.self_attn.k_proj.weight", "model.layers.0.self_attn.o_proj.bias",
-                                            "model.layers.0.input_layernorm.weight", "model.embed_tokens.weight"};
+        static const char *const names[] = {"model.layers.1.self_attn.k_proj.weight",
+                                            "model.layers.0.self_attn.o_proj.bias",
+                                            "model.layers.0.input_layernorm.weight",
+                                            "model.embed_tokens.weight"};
         double before[4];
         for (int i = 0; i < 4; i++) before[i] = value(m, tn_model_tensor(m, names[i]), 6);
         tn_model_adamw(m, 0.1, 0.9, 0.99, 1e-8, 0.5, all, 1, 0.25);
         for (int i = 0; i < 4; i++) {
             double g = 0.25 * 0.04, p = before[i] * (all || i == 0 || i == 3 ? 1 - 0.1 * 0.5 : 1);
-            CHECK_NEAR(value(m, tn_model_tensor(m, names[i]), 6), p - 0.1 * g / (g + 1e-8), 1e-12, 0);
+            CHECK_NEAR(value(m, tn_model_tensor(m, names[i]), 6), p - 0.1 * g / (g + 1e-8), 1e-12,
+                       0);
         }
         tn_model_zero_grad(m);
         CHECK(tn_model_grad_sumsq(m) == 0);

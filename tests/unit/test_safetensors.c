@@ -17,7 +17,8 @@ static void put_file(const char *to, const void *p, size_t n) {
 }
 
 /* A file of `header` and n bytes of data, at build/tmp/.../NAME. */
-static const char *make(const char *name, const char *header, size_t header_n, const void *data, size_t n) {
+static const char *make(const char *name, const char *header, size_t header_n, const void *data,
+                        size_t n) {
     tn_str b = TN_STR_INIT;
     uint8_t len[8];
     for (int i = 0; i < 8; i++) len[i] = (uint8_t)((uint64_t)header_n >> (8 * i));
@@ -38,7 +39,8 @@ static tn_status open_text(const char *header, size_t n_data, tn_err *e) {
     return st;
 }
 
-#define T(name, dtype, shape, a, b) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #a "," #b "]}"
+#define T(name, dtype, shape, a, b)                                                                \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #a "," #b "]}"
 
 TEST(safetensors_reads_every_dtype) {
     const float f[3] = {1.5f, -0x1p-140f, 3e38f};
@@ -49,8 +51,10 @@ TEST(safetensors_reads_every_dtype) {
     memcpy(data + 12, d, 16);
     memcpy(data + 28, bf, 6);
     memcpy(data + 34, h, 8);
-    const char *head = "{\"__metadata__\":{\"format\":\"pt\"}," T("d", "F64", "[2]", 12, 28) "," T("h", "F16", "[2,2]", 34, 42)
-                       "," T("f", "F32", "[3,1]", 0, 12) "," T("b", "BF16", "[3]", 28, 34) "," T("z", "I64", "[0]", 42, 42) "}";
+    const char *head = "{\"__metadata__\":{\"format\":\"pt\"}," T("d", "F64", "[2]", 12, 28) "," T(
+        "h", "F16", "[2,2]", 34, 42) "," T("f", "F32", "[3,1]", 0,
+                                           12) "," T("b", "BF16", "[3]", 28,
+                                                     34) "," T("z", "I64", "[0]", 42, 42) "}";
     tn_st *s;
     CHECK_OK(tn_st_open(&s, make("a.safetensors", head, strlen(head), data, sizeof data), e));
     CHECK(tn_st_count(s) == 5);
@@ -70,7 +74,8 @@ TEST(safetensors_reads_every_dtype) {
     CHECK(out[0] == 1.5f && out[1] == -0x1p-133f && out[2] == -INFINITY);
     tn_st_read(tn_st_find(s, "h"), 0, 4, wide, 8);
     CHECK(wide[0] == 1.5 && wide[1] == 0x1p-24 && wide[2] == -INFINITY && wide[3] == -0x1.ff8p-15);
-    CHECK(tn_st_find(s, "g") == NULL && tn_st_find(s, "h")->n_dim == 2 && tn_st_find(s, "z")->count == 0);
+    CHECK(tn_st_find(s, "g") == NULL && tn_st_find(s, "h")->n_dim == 2 &&
+          tn_st_find(s, "z")->count == 0);
     tn_st_close(s);
 }
 
@@ -94,7 +99,12 @@ TEST(half_rounds_to_nearest_even) {
 }
 
 TEST(safetensors_refuses_hostile_headers) {
-    static const struct { const char *head; size_t data; tn_status st; const char *says; } bad[] = {
+    static const struct {
+        const char *head;
+        size_t data;
+        tn_status st;
+        const char *says;
+    } bad[] = {
         {"{" T("a", "F32", "[2]", 0, 8) "}", 7, TN_FORMAT, "truncated"},
         {"{" T("a", "F32", "[2]", 0, 8) "}", 9, TN_FORMAT, "has 9"},
         {"{" T("a", "F32", "[2]", 0, 12) "}", 12, TN_FORMAT, "need 8"},
@@ -106,14 +116,18 @@ TEST(safetensors_refuses_hostile_headers) {
         {"{" T("a", "F32", "[4611686018427387904]", 0, 0) "}", 0, TN_FORMAT, "need"},
         {"{" T("a", "F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, TN_UNSUPPORTED, "dimensions"},
         {"{" T("a", "Q4", "[2]", 0, 8) "}", 8, TN_FORMAT, "dtype"},
-        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 4, 12) "}", 12, TN_FORMAT, "overlap"},
-        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 12, 20) "}", 20, TN_FORMAT, "hole"},
-        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 0, 8) "}", 8, TN_FORMAT, "overlap"},
+        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 4, 12) "}", 12, TN_FORMAT,
+         "overlap"},
+        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 12, 20) "}", 20, TN_FORMAT,
+         "hole"},
+        {"{" T("a", "F32", "[2]", 0, 8) "," T("b", "F32", "[2]", 0, 8) "}", 8, TN_FORMAT,
+         "overlap"},
         {"{" T("a", "F32", "[1]", 0, 4) "," T("a", "F32", "[1]", 4, 8) "}", 8, TN_FORMAT, "header"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8, TN_FORMAT, "data_offsets"},
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}", 8, TN_FORMAT, "shape"},
         {"{\"a\":{\"shape\":[2],\"data_offsets\":[0,8]}}", 8, TN_FORMAT, "dtype"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", 8, TN_FORMAT, "data_offsets"},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8,9]}}", 8, TN_FORMAT,
+         "data_offsets"},
         {"{\"a\":[]}", 0, TN_FORMAT, "object"},
         {"{\"a\":", 0, TN_FORMAT, "header"},
         {"{} x", 0, TN_FORMAT, "header"},
@@ -125,8 +139,10 @@ TEST(safetensors_refuses_hostile_headers) {
     CHECK_OK(open_text("{" T("a", "F32", "[2]", 0, 8) "}    ", 8, e)); /* padding is fine */
     tn_st *s = NULL;
     const char *claims[] = {"{}", "{}"};
-    CHECK_FAIL(tn_st_open(&s, make("y.safetensors", claims[0], 1u << 30, "", 0), e), TN_FORMAT, "claims");
-    CHECK_FAIL(tn_st_open(&s, make("y.safetensors", claims[1], SIZE_MAX, "", 0), e), TN_FORMAT, "claims");
+    CHECK_FAIL(tn_st_open(&s, make("y.safetensors", claims[0], 1u << 30, "", 0), e), TN_FORMAT,
+               "claims");
+    CHECK_FAIL(tn_st_open(&s, make("y.safetensors", claims[1], SIZE_MAX, "", 0), e), TN_FORMAT,
+               "claims");
     put_file(path, "\1\2\3", 3);
     CHECK_FAIL(tn_st_open(&s, path, e), TN_FORMAT, "too few");
     CHECK_FAIL(tn_st_open(&s, "/nonexistent/model.safetensors", e), TN_IO, "nonexistent");
@@ -140,7 +156,8 @@ static void read_all(const tn_st *s) {
         const tn_st_entry *t = tn_st_at(s, i);
         CHECK(tn_st_find(s, t->name) == t);
         if (t->dtype == TN_ST_OTHER) continue;
-        for (size_t k = 0; k < t->count; k += 64) tn_st_read(t, k, t->count - k < 64 ? t->count - k : 64, out, 4);
+        for (size_t k = 0; k < t->count; k += 64)
+            tn_st_read(t, k, t->count - k < 64 ? t->count - k : 64, out, 4);
     }
 }
 
@@ -196,8 +213,13 @@ TEST(safetensors_index_is_checked) {
     CHECK(tn_st_count(s) == json_object_size(map));
     read_all(s);
     tn_st_close(s);
-    static const struct { const char *file; const char *says; } bad[] = {
-        {"../x.safetensors", "plain file name"}, {"/etc/passwd", "plain file name"}, {"gone.safetensors", "gone"},
+    static const struct {
+        const char *file;
+        const char *says;
+    } bad[] = {
+        {"../x.safetensors", "plain file name"},
+        {"/etc/passwd", "plain file name"},
+        {"gone.safetensors", "gone"},
         {"model-00001-of-00004.safetensors", "not there"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
