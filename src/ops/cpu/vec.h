@@ -15,6 +15,7 @@
 #define VF 16 /* lanes */
 
 #if defined __AVX512F__
+#include "ops/cpu/transpose_avx512.h"
 #define VF_SUFFIX(name) name##_avx512
 typedef __m512 vf;
 static inline __mmask16 vf_mask(int n) { return (__mmask16)((1u << n) - 1); }
@@ -42,26 +43,7 @@ static inline __m256 vf_high8(vf a) { return _mm512_extractf32x8_ps(a, 1); }
 
 /* dst[j][i] = src[i][j], 16 x 16. */
 static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t ldd) {
-    __m512 r[16], t[16];
-    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(src + (size_t)i * lds);
-    for (int i = 0; i < 8; i++) { /* pairs of rows, then of pairs, within 128 bits */
-        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 4; i++)
-        for (int h = 0; h < 2; h++) {
-            __m512d x = _mm512_castps_pd(t[4 * i + h]), y = _mm512_castps_pd(t[4 * i + 2 + h]);
-            r[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
-            r[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
-        }
-    for (int c = 0; c < 4; c++) { /* quarters */
-        __m512 x = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88), y = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
-        __m512 z = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd), w = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
-        _mm512_storeu_ps(dst + (size_t)c * ldd, _mm512_shuffle_f32x4(x, y, 0x88));
-        _mm512_storeu_ps(dst + (size_t)(c + 8) * ldd, _mm512_shuffle_f32x4(x, y, 0xdd));
-        _mm512_storeu_ps(dst + (size_t)(c + 4) * ldd, _mm512_shuffle_f32x4(z, w, 0x88));
-        _mm512_storeu_ps(dst + (size_t)(c + 12) * ldd, _mm512_shuffle_f32x4(z, w, 0xdd));
-    }
+    transpose16((uint32_t *)dst, ldd, (const uint32_t *)src, lds);
 }
 
 typedef struct { __m512d a, b; } vd; /* 16 doubles */
