@@ -69,7 +69,7 @@ TEST(plan_table_and_refusal) {
     CHECK_FAIL(tn_plan_check(&p, 800000000, e), TN_NOMEM, "weights of policy (0.5 GB)");
     CHECK(tn_plan_available() > (size_t)1 << 20);
     for (int i = 0; i < 2 * TN_PLAN_MAX; i++) {
-        char who[16];
+        char who[32];
         snprintf(who, sizeof who, "model %d", i);
         tn_plan_add(&p, who, "weights", 1);
     }
