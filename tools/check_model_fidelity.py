@@ -92,7 +92,30 @@ def compare(logits, grads, out):
     return z, names[worst], worst, missing
 
 
+def one_score(args, rng, where):
+    """A reward model: scores of rows in one batch."""
+    spec = dict(draw(rng), score=True, pad_token_id=0)
+    model = make(spec, rng.randrange(1 << 30))
+    rows = [[rng.randrange(1, spec["vocab_size"]) for _ in range(n)] for n in rng.sample([1, 2, 14, 31, 32, 33, 60], 5)]
+    shutil.rmtree(where, ignore_errors=True)
+    model.save_pretrained(where)
+    model = type(model).from_pretrained(where, dtype=torch.float32, attn_implementation="eager")
+    with open(where + "/rows.jsonl", "w") as f:
+        f.writelines(json.dumps({"ids": r}) + "\n" for r in rows)
+    p = subprocess.run([args.tenet, "score", "--model", where, "--input", where + "/rows.jsonl", "--dtype", "float32",
+                        "--backend", args.backend], capture_output=True, text=True)
+    if p.returncode:
+        return spec, "refused: " + p.stderr.strip()
+    got = torch.tensor([json.loads(line)["score"] for line in p.stdout.splitlines()], dtype=torch.float64)
+    with torch.no_grad():
+        want = torch.cat([model(input_ids=torch.tensor([r]), use_cache=False).logits[0] for r in rows]).double()
+    error = float((got - want).abs().max() / want.abs().max())
+    return spec, "%s score %.1e" % ("ok" if error <= 1e-5 else "DIFFERS", error)
+
+
 def one(args, rng, where):
+    if rng.random() < 0.15:
+        return one_score(args, rng, where)
     spec = draw(rng)
     model = make(spec, rng.randrange(1 << 30))
     longest = spec["max_position_embeddings"] if spec["rope_parameters"]["rope_type"] == "dynamic" else 600

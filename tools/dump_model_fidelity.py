@@ -24,6 +24,7 @@ CASES = {
                                 tie_word_embeddings=False, rope_parameters=rope("linear", 6)),
     "mistral-window": dict(family="mistral", vocab_size=45, hidden_size=24, intermediate_size=34, num_hidden_layers=2,
                            num_attention_heads=6, num_key_value_heads=2, head_dim=6, sliding_window=11,
+                           tie_word_embeddings=True, pad_token_id=3,  # its embedding gets no gradient
                            rope_parameters=rope("default", 6)),
     "qwen2-yarn-late-window": dict(family="qwen2", vocab_size=41, hidden_size=20, intermediate_size=26,
                                    num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=1,
