@@ -2,11 +2,12 @@
 #include "base/log.h"
 #include "eval/contest.h"
 #include "train/trainer.h"
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct eval_options {
     tn_opt_list models, pairs;
-    const char *ref, *reward, *against, *input, *choices, *out, *transcripts;
+    const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -29,6 +30,8 @@ static const tn_opt_row rows[] = {
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "40", NULL, 1, 1 << 20, NULL, "N", "Longest answer."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the results."},
     {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X", "Sampling temperature."},
+    {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
+     "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model whose name is a number (checkpoints of a run)."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR", "Folder for eval.json and samples.jsonl."},
     TN_OPT_LAST
 };
@@ -94,9 +97,11 @@ static tn_status open_all(session *s, tn_err *e) {
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
+    bool found = false;
     for (int k = 0; k < o->models.n; k++) split(o->models.v[k], &t->c[k]);
     for (int k = 0; k < o->models.n; k++)
-        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0) t->against = k;
+        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0) t->against = k, found = true;
+    if (o->against && !found) return tn_fail(e, TN_ARG, "--against %s: no model has that name; name them as in --models %s=DIR", o->against, o->against);
     TN_TRY(tn_tokenizer_optional(&s->tok, t->c[0].dir, NULL, e));
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, o->out, "prompts.jsonl");
@@ -141,6 +146,32 @@ static tn_status write_all(session *s, tn_err *e) {
     return st;
 }
 
+/* True reward along a run, for the report's over-optimisation figure. */
+static tn_status write_curve(session *s, tn_err *e) {
+    tn_out *o;
+    tn_str line = TN_STR_INIT;
+    TN_TRY(tn_out_open(&o, s->o.curve, false, e));
+    tn_status st = TN_OK;
+    for (int k = 0; k < s->t.n_c && st == TN_OK; k++) {
+        const tn_contender *c = &s->t.c[k];
+        char *end;
+        long step = strtol(c->name, &end, 10);
+        if (end == c->name || *end) continue;
+        const struct { const char *name; double v; bool there; } f[] = {
+            {"true_reward", c->rates.reward.mean, true}, {"lo", c->rates.reward.lo, true}, {"hi", c->rates.reward.hi, true},
+            {"proxy", c->proxy.mean, c->has_proxy}, {"kl", c->kl.mean, c->has_kl}, {"length", c->length, true}};
+        tn_str_clear(&line);
+        tn_str_addf(&line, "{\"step\": %ld", step);
+        for (size_t i = 0; i < sizeof f / sizeof *f; i++)
+            if (f[i].there) tn_str_addf(&line, ", \"%s\": ", f[i].name), tn_str_add_f64(&line, f[i].v);
+        tn_str_addz(&line, "}\n");
+        st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, line.s, line.len, e);
+    }
+    tn_str_free(&line);
+    tn_status st2 = tn_out_close(o, false, st == TN_OK ? e : NULL);
+    return st != TN_OK ? st : st2;
+}
+
 static tn_status work(session *s, tn_err *e) {
     TN_TRY(open_all(s, e));
     tn_contest *t = &s->t;
@@ -153,6 +184,7 @@ static tn_status work(session *s, tn_err *e) {
     if (s->o.reward) TN_TRY(proxies(s, e));
     TN_TRY(tn_contest_summarise(t, e));
     TN_TRY(write_all(s, e));
+    if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
     tn_contest_print(t, stdout);
     return TN_OK;
 }
