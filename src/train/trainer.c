@@ -94,6 +94,7 @@ static tn_status load_model(loop *l, tn_err *e) {
     TN_GO(tn_json_load(p.s, &config, e), done);
     TN_GO(tn_desc_from_config(&d, config, p.s, e), done);
     st = tn_model_new(&l->t.model, &d, (uint64_t)l->o.seed, l->be, true, e);
+    if (st == TN_OK) snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s", l->o.model); /* its generation_config.json goes along */
 done:
     json_decref(config);
     tn_str_free(&p);
