@@ -106,6 +106,34 @@ TEST(algo_reward_rank_ties) {
     CHECK(isnan(tn_metrics_find(&P.m, "accuracy")));
 }
 
+/* Groups of 4 against the same comparisons as single pairs, weighted by hand. */
+TEST(algo_reward_rank_is_pairs) {
+    static problem q;
+    tn_reward_opt o = reward_defaults(), plain = reward_defaults();
+    problem_random(&P, 8, 6);
+    o.l2 = 0.3;
+    double want = 0;
+    for (int k = 0; k < 2; k++) {
+        double sum = 0, n = 0;
+        for (int i = 4 * k; i < 4 * k + 4; i++) {
+            want += 0.3 * P.score[i] * P.score[i] / 8;
+            for (int j = 4 * k; j < 4 * k + 4; j++) {
+                if (P.rank[i] >= P.rank[j]) continue;
+                q = P;
+                problem_wire(&q);
+                q.x.margin = q.x.p_chosen = NULL;
+                q.x.n_pair = 1, q.x.total.pair = 1;
+                q.chosen[0] = i, q.rejected[0] = j;
+                sum += problem_loss(&q, &tn_algo_reward, &plain);
+                n++;
+            }
+        }
+        want += sum / n / 2;
+    }
+    P.rank[8] = 9; /* beyond the last group: must not be read */
+    CHECK_NEAR(problem_loss(&P, &tn_algo_reward_rank, &o), want, 1e-13, 0);
+}
+
 TEST(algo_gradients_prm) {
     problem_random(&P, 6, 2);
     for (int t = 0; t < P.off[6]; t++) P.ret[t] = 0.25 * (t % 5);

@@ -107,6 +107,11 @@ TEST(algo_refuses_shapes) {
     P.group_off[1] = 1;
     REFUSED(tn_algo_reward_rank, &reward, TN_ARG, "group 0 has 1 member");
     start();
+    P.group_off[2] = 9;
+    REFUSED(tn_algo_reward_rank, &reward, TN_ARG, "stay within 8 sequences");
+    P.x.n_group = 1; /* sequences beyond the groups are fine */
+    problem_loss(&P, &tn_algo_reward_rank, &reward);
+    start();
     P.x.rank = NULL;
     REFUSED(tn_algo_reward_rank, &reward, TN_ARG, "ranks");
 }

@@ -230,6 +230,11 @@ TEST(algo_grpo_by_hand) {
     problem_loss(p, &tn_algo_grpo, &o);
     CHECK(tn_metrics_find(&p->m, "clip_ratio/high_mean") == 0.5);
     CHECK(tn_metrics_find(&p->m, "clip_ratio/low_mean") == 0);
+    for (int t = 1; t < 4; t++) p->advantage[t] = -1;
+    problem_loss(p, &tn_algo_grpo, &o);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/low_mean") == 0.5);
+    CHECK(tn_metrics_find(&p->m, "clip_ratio/region_mean") == 1);
+    memcpy(p->advantage, adv, sizeof adv);
     /* rloo: e^0.5 with A = 1 is clipped, e^-1 with A = -1 too */
     tn_rloo_opt r = {0.2, NAN};
     p->advantage[1] = -1;

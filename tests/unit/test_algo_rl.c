@@ -165,8 +165,16 @@ TEST(algo_rollout) {
     tn_rl_opt o = rl_defaults();
     tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, reward, adv, ret, 0};
     tn_metrics m = {0};
-    P.value[P.off[2]] = NAN;
-    CHECK_FAIL(tn_rollout_advantages(&o, 0.05, &r, &m, e), TN_NUMERIC, "token 0 of response 2");
+    double *const inputs[] = {P.logp, P.ref_logp, P.value};
+    for (int i = 0; i < 3; i++) {
+        double kept = inputs[i][P.off[2]];
+        inputs[i][P.off[2]] = NAN;
+        CHECK_FAIL(tn_rollout_advantages(&o, 0.05, &r, &m, e), TN_NUMERIC, "token 0 of response 2");
+        inputs[i][P.off[2]] = kept;
+    }
+    P.score[4] = INFINITY;
+    CHECK_FAIL(tn_rollout_advantages(&o, 0.05, &r, &m, e), TN_NUMERIC, "score of response 4");
+    P.score[4] = 0;
     P.off[3] = P.off[2];
     CHECK_FAIL(tn_rollout_advantages(&o, 0.05, &r, &m, e), TN_ARG, "response 2 is empty");
 }
