@@ -3,7 +3,7 @@
 
 const char *tn_drop_reason(int reason) {
     static const char *const text[TN_DROP_COUNT] = {
-        "longer than --max-length", "empty", "no token to train on", "chosen and rejected are equal"};
+        "longer than --max-length", "empty", "no token to train on", "no two different answers with different places"};
     return text[reason];
 }
 
@@ -114,6 +114,18 @@ static void untrain_first(tn_example *x) {
             if (x->response[i].n > 0) x->response[i].trained[0] = 0;
 }
 
+static bool same_response(const tn_response *a, const tn_response *b) {
+    return a->n == b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0;
+}
+
+/* Is there a pair of different responses with different places? Nothing can be learned otherwise. */
+static bool informative(const tn_example *x) {
+    for (int i = 0; i < x->n_response; i++)
+        for (int j = 0; j < i; j++)
+            if (x->response[i].rank != x->response[j].rank && !same_response(&x->response[i], &x->response[j])) return true;
+    return false;
+}
+
 static void finish(reader *r, tn_example *x) {
     tn_dataset *d = r->d;
     tn_data_stats *s = &d->stats;
@@ -123,9 +135,7 @@ static void finish(reader *r, tn_example *x) {
     if (drop < 0 && cut(r, x, &drop)) s->truncated++;
     untrain_first(x);
     if (drop < 0 && r->o->kind == TN_DATA_SFT && tn_example_trained(x) == 0) drop = TN_DROP_NO_TARGET;
-    if (drop < 0 && x->pair && x->response[0].n == x->response[1].n &&
-        memcmp(x->response[0].ids, x->response[1].ids, (size_t)x->response[0].n * sizeof(int32_t)) == 0)
-        drop = TN_DROP_SAME;
+    if (drop < 0 && x->n_response > 1 && !informative(x)) drop = TN_DROP_SAME;
     if (drop >= 0) {
         s->dropped[drop]++;
         json_decref(x->meta);
