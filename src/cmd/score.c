@@ -1,5 +1,5 @@
-/* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden states and
- * the gradient of the mean negative log-likelihood. */
+/* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden
+ * states and the gradient of the mean negative log-likelihood. */
 #include "base/log.h"
 #include "base/signals.h"
 #include "conf/conf.h"
@@ -11,46 +11,51 @@
 extern const tn_verb tn_verb_score;
 
 typedef struct score_opts {
-    const char *model, *input, *out, *logits, *grads, *dtype, *backend, *kernels, *seam, *chat_template;
+    const char *model, *input, *out, *logits, *grads;
+    const char *dtype, *backend, *kernels, *seam, *chat_template;
     tn_opt_list hidden;
     int64_t threads, batch_size, max_batch_tokens;
 } score_opts;
 
 #define AT(f) offsetof(score_opts, f)
 static const tn_opt_row score_rows[] = {
-    {.name = "model", .type = TN_OPT_STRING, .offset = AT(model), .synonyms = "model-name-or-path", .metavar = "DIR",
-     .help = "Hugging Face folder of the model."},
-    {.name = "input", .type = TN_OPT_STRING, .offset = AT(input), .synonyms = "data", .metavar = "FILE",
-     .help = "Rows, JSONL or .jsonl.gz; - reads standard input."},
-    {.name = "out", .type = TN_OPT_STRING, .offset = AT(out), .def = "-", .metavar = "FILE",
-     .help = "Where the result rows go; - is standard output."},
-    {.name = "logits", .type = TN_OPT_STRING, .offset = AT(logits), .metavar = "FILE",
-     .help = "Write the logits of row K as tensor row.K [tokens, vocabulary] to this safetensors file."},
-    {.name = "grads", .type = TN_OPT_STRING, .offset = AT(grads), .metavar = "FILE",
-     .help = "Write the gradient of the mean negative log-likelihood over all scored tokens of all rows, under the "
-             "tensors' Hugging Face names, to this safetensors file."},
-    {.name = "hidden", .type = TN_OPT_LIST, .offset = AT(hidden), .metavar = "LAYER FILE",
-     .help = "Write the hidden states of row K as tensor row.K [tokens, hidden] to this safetensors file. LAYER as in "
-             "transformers: 0 the embeddings, k after layer k, the last layer's after the final norm."},
-    {.name = "dtype", .type = TN_OPT_CHOICE, .offset = AT(dtype), .def = "bfloat16", .choices = "bfloat16|float32",
-     .synonyms = "torch-dtype", .help = "Type of the operands of matrix products; everything else is float32."},
-    {.name = "backend", .type = TN_OPT_CHOICE, .offset = AT(backend), .def = "cpu", .choices = "cpu|ref",
-     .help = "cpu, or ref: the slow definition that cpu must equal."},
-    {.name = "kernels", .type = TN_OPT_STRING, .offset = AT(kernels), .metavar = "NAME",
-     .help = "Kernels of the cpu backend instead of the machine's best: scalar, avx2, avx512, avx512bf16, amx."},
-    {.name = "threads", .type = TN_OPT_INT, .offset = AT(threads), .def = "0", .min = 0, .max = 1024, .metavar = "N",
-     .help = "Threads; 0 takes every CPU. The numbers do not depend on it."},
-    {.name = "batch-size", .type = TN_OPT_INT, .offset = AT(batch_size), .def = "64", .min = 1, .max = 1000000,
-     .synonyms = "per-device-eval-batch-size", .metavar = "N",
-     .help = "Most rows in one forward. The numbers do not depend on it."},
-    {.name = "max-batch-tokens", .type = TN_OPT_INT, .offset = AT(max_batch_tokens), .def = "2048", .min = 1,
-     .max = 1 << 24, .metavar = "N", .help = "Most tokens in one forward, unless a single row is longer."},
-    {.name = "seam", .type = TN_OPT_CHOICE, .offset = AT(seam), .def = "trl", .choices = "trl|force",
-     .help = "Where a completion begins: after the common prefix of the ids of prompt and of prompt+completion (trl), "
-             "or the ids of the prompt followed by those of the completion (force)."},
-    {.name = "chat-template", .type = TN_OPT_STRING, .offset = AT(chat_template), .metavar = "NAME|FILE",
-     .help = "Chat template instead of the checkpoint's."},
-    TN_OPT_LAST};
+    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR",
+     "Hugging Face folder of the model."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
+     "Rows, JSONL or .jsonl.gz; - reads standard input."},
+    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE",
+     "Where the result rows go; - is standard output."},
+    {"logits", TN_OPT_STRING, AT(logits), NULL, NULL, 0, 0, NULL, "FILE",
+     "Write the logits of row K as tensor row.K [tokens, vocabulary] to this safetensors file."},
+    {"grads", TN_OPT_STRING, AT(grads), NULL, NULL, 0, 0, NULL, "FILE",
+     "Write the gradient of the mean negative log-likelihood over all scored tokens of all rows, "
+     "under the tensors' Hugging Face names, to this safetensors file."},
+    {"hidden", TN_OPT_LIST, AT(hidden), NULL, NULL, 0, 0, NULL, "LAYER FILE",
+     "Write the hidden states of row K as tensor row.K [tokens, hidden] to this safetensors file. "
+     "LAYER as in transformers: 0 the embeddings, k after layer k, the last layer's after the "
+     "final norm."},
+    {"dtype", TN_OPT_CHOICE, AT(dtype), "bfloat16", "bfloat16|float32", 0, 0, "torch-dtype", NULL,
+     "Type of the operands of matrix products; everything else is float32."},
+    {"backend", TN_OPT_CHOICE, AT(backend), "cpu", "cpu|ref", 0, 0, NULL, NULL,
+     "cpu, or ref: the slow definition that cpu must equal."},
+    {"kernels", TN_OPT_STRING, AT(kernels), NULL, NULL, 0, 0, NULL, "NAME",
+     "Kernels of the cpu backend instead of the machine's best: scalar, avx2, avx512, avx512bf16, "
+     "amx."},
+    {"threads", TN_OPT_INT, AT(threads), "0", NULL, 0, 1024, NULL, "N",
+     "Threads; 0 takes every CPU. The numbers do not depend on it."},
+    {"batch-size", TN_OPT_INT, AT(batch_size), "64", NULL, 1, 1000000,
+     "per-device-eval-batch-size", "N",
+     "Most rows in one forward. The numbers do not depend on it."},
+    {"max-batch-tokens", TN_OPT_INT, AT(max_batch_tokens), "2048", NULL, 1, 1 << 24, NULL, "N",
+     "Most tokens in one forward, unless a single row is longer."},
+    {"seam", TN_OPT_CHOICE, AT(seam), "trl", "trl|force", 0, 0, NULL, NULL,
+     "Where a completion begins: after the common prefix of the ids of prompt and of "
+     "prompt+completion (trl), or the ids of the prompt followed by those of the completion "
+     "(force)."},
+    {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, NULL, "NAME|FILE",
+     "Chat template instead of the checkpoint's."},
+    TN_OPT_LAST,
+};
 static const tn_opt_row *const score_tables[] = {score_rows, NULL};
 
 /* ---------------- state of one invocation ---------------- */
@@ -65,7 +70,8 @@ typedef struct score_job {
     tn_row *row;
     size_t n_row, cap_row;
     long n_scored;            /* over all rows */
-    int longest, longest_short; /* row; and of those within the rotary embedding's original length */
+    int longest;              /* row */
+    int longest_short;        /* of those within the rotary embedding's original length */
     int max_tok, max_rows;    /* of a batch */
     tn_run *run;
     int run_pos;              /* positions that the run was made for */
@@ -89,7 +95,8 @@ static tn_status check_options(score_job *j, tn_err *e) {
     char *end = NULL;
     if (o->hidden.n == 2) j->hidden_layer = (int)strtol(o->hidden.v[0], &end, 10);
     if (o->hidden.n != 2 || end == o->hidden.v[0] || *end)
-        return tn_fail(e, TN_ARG, "--hidden takes a layer number and a file: --hidden 3 states.safetensors");
+        return tn_fail(e, TN_ARG,
+                       "--hidden takes a layer number and a file: --hidden 3 states.safetensors");
     j->hidden_path = o->hidden.v[1];
     return TN_OK;
 }
@@ -100,12 +107,16 @@ static tn_status open_model(score_job *j, tn_err *e) {
     TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
     TN_TRY(tn_model_load(&j->model, o->model, j->be, &(tn_load){.train = o->grads != NULL}, e));
     if (o->grads && is_reward(j))
-        return tn_fail(e, TN_ARG, "--grads is the gradient of the log-likelihood and %s is a reward model", o->model);
+        return tn_fail(e, TN_ARG,
+                       "--grads is the gradient of the log-likelihood and %s is a reward model",
+                       o->model);
     if (o->logits && is_reward(j))
-        return tn_fail(e, TN_ARG, "--logits needs a language model and %s is a reward model", o->model);
+        return tn_fail(e, TN_ARG, "--logits needs a language model and %s is a reward model",
+                       o->model);
     int L = j->model->desc.layers;
     if (o->hidden.n && (j->hidden_layer < 0 || j->hidden_layer > L))
-        return tn_fail(e, TN_ARG, "--hidden %d: the model has hidden states 0 to %d", j->hidden_layer, L);
+        return tn_fail(e, TN_ARG, "--hidden %d: the model has hidden states 0 to %d",
+                       j->hidden_layer, L);
     if (j->hidden_layer == L) j->hidden_layer = L + 1; /* after the final norm */
     if (o->grads) TN_TRY(tn_model_trainable(j->model, e));
     tn_str path = TN_STR_INIT;
@@ -119,8 +130,10 @@ static tn_status open_model(score_job *j, tn_err *e) {
 }
 
 static tn_status read_rows(score_job *j, tn_err *e) {
-    const tn_row_how how = {.tokenizer = j->tok, .vocab = j->model->desc.vocab,
-                            .seam = strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
+    const tn_row_how how = {.tokenizer = j->tok,
+                            .vocab = j->model->desc.vocab,
+                            .seam =
+                                strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
     tn_lines *lines = NULL;
     tn_status st = tn_lines_open(&lines, j->opt.input, (size_t)1 << 28, e);
     while (st == TN_OK) {
@@ -129,7 +142,8 @@ static tn_status read_rows(score_job *j, tn_err *e) {
         if (!row) break;
         char where[512];
         snprintf(where, sizeof where, "%s:%ld", j->opt.input, tn_lines_number(lines));
-        if (!TN_GROW(j->row, j->cap_row, j->n_row + 1)) st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+        if (!TN_GROW(j->row, j->cap_row, j->n_row + 1))
+            st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
         else st = tn_row_read(&j->row[j->n_row++], row, &how, where, e);
         json_decref(row);
     }
@@ -140,18 +154,20 @@ done:
         const tn_row *r = &j->row[i];
         j->n_scored += r->n_scored;
         if (r->n > j->longest) j->longest = r->n;
-        if (r->n > j->longest_short && r->n <= j->model->desc.rope.original_max) j->longest_short = r->n;
+        if (r->n > j->longest_short && r->n <= j->model->desc.rope.original_max)
+            j->longest_short = r->n;
     }
     return st;
 }
 
 /* ---------------- batches ---------------- */
 
-/* Positions of the run that a row goes to. Rotary factors of longrope depend on whether the text is longer
- * than the original length, so such rows do not share a run with shorter ones. */
+/* Positions of the run that a row goes to. Rotary factors of longrope depend on whether the text is
+ * longer than the original length, so such rows do not share a run with shorter ones. */
 static int row_positions(const score_job *j, const tn_row *r) {
     const tn_rope *rope = &j->model->desc.rope;
-    return rope->type == TN_ROPE_LONGROPE && r->n <= rope->original_max ? j->longest_short : j->longest;
+    return rope->type == TN_ROPE_LONGROPE && r->n <= rope->original_max ? j->longest_short
+                                                                        : j->longest;
 }
 
 /* The rows [first, end) of the next forward. */
@@ -160,7 +176,9 @@ static size_t batch_end(const score_job *j, size_t first, int *tokens) {
     int pos = row_positions(j, &j->row[first]);
     *tokens = 0;
     while (i < j->n_row && (int64_t)(i - first) < j->opt.batch_size) {
-        if (i > first && (*tokens + j->row[i].n > j->opt.max_batch_tokens || row_positions(j, &j->row[i]) != pos)) break;
+        if (i > first && (*tokens + j->row[i].n > j->opt.max_batch_tokens ||
+                          row_positions(j, &j->row[i]) != pos))
+            break;
         *tokens += j->row[i++].n;
     }
     return i;
@@ -185,7 +203,8 @@ static tn_status size_batches(score_job *j, tn_err *e) {
     j->score = tn_calloc(most_rows, sizeof *j->score);
     j->logits = tn_calloc(j->n_row, sizeof *j->logits);
     j->hidden = tn_calloc(j->n_row, sizeof *j->hidden);
-    if (!j->rows || !j->target || !j->logp || !j->lse || !j->d_logp || !j->score || !j->logits || !j->hidden)
+    if (!j->rows || !j->target || !j->logp || !j->lse || !j->d_logp || !j->score || !j->logits ||
+        !j->hidden)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) j->d_logp[i] = j->n_scored ? -1.0 / (double)j->n_scored : 0;
     return TN_OK;
@@ -208,7 +227,8 @@ static tn_status plant(score_job *j, size_t first, size_t end, tn_err *e) {
         int up = -1;
         for (int s = 0; s < r->n_seg; s++) {
             int to = s + 1 < r->n_seg ? r->start[s + 1] : r->n;
-            TN_TRY(tn_forest_add(&j->forest, r->ids + r->start[s], to - r->start[s], up, (int)(i - first), &up, e));
+            TN_TRY(tn_forest_add(&j->forest, r->ids + r->start[s], to - r->start[s], up,
+                                 (int)(i - first), &up, e));
         }
     }
     return tn_forest_finish(&j->forest, e);
@@ -233,10 +253,12 @@ static tn_status keep_logits(score_job *j, size_t first, size_t end, tn_err *e) 
         int32_t *all = tn_calloc((size_t)n, sizeof *all);
         j->logits[i] = tn_realloc(NULL, (size_t)n * (size_t)V, sizeof(float));
         tn_status st = TN_OK;
-        if (!all || !j->logits[i]) st = tn_fail(e, TN_NOMEM, "no memory for %d rows of %d logits", n, V);
+        if (!all || !j->logits[i])
+            st = tn_fail(e, TN_NOMEM, "no memory for %d rows of %d logits", n, V);
         for (int t = 0; st == TN_OK && t < n; t++) all[t] = at + t;
         if (st == TN_OK)
-            st = tn_lm_head(j->run, j->model, &(tn_lm){.n = n, .rows = all, .inv_temp = 1, .z = j->logits[i]}, e);
+            st = tn_lm_head(j->run, j->model,
+                            &(tn_lm){.n = n, .rows = all, .inv_temp = 1, .z = j->logits[i]}, e);
         tn_free(all);
         TN_TRY(st);
     }
@@ -317,7 +339,8 @@ static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
     tn_status st = TN_OK;
     if (b.oom) st = tn_fail(e, TN_NOMEM, "no memory for the result rows");
     else if (j->out) st = tn_out_write(j->out, b.s, b.len, e);
-    else if (fwrite(b.s, 1, b.len, stdout) != b.len) st = tn_fail(e, TN_IO, "standard output cannot be written");
+    else if (fwrite(b.s, 1, b.len, stdout) != b.len)
+        st = tn_fail(e, TN_IO, "standard output cannot be written");
     tn_str_free(&b);
     return st;
 }
@@ -326,14 +349,18 @@ static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
     memcpy(out, (const float *)ctx + begin, n * sizeof *out);
 }
 
-static tn_status write_tensors(const score_job *j, const char *path, void *const *data, int64_t cols, tn_err *e) {
+static tn_status write_tensors(const score_job *j, const char *path, void *const *data,
+                               int64_t cols, tn_err *e) {
     tn_st_out *t = tn_calloc(j->n_row, sizeof *t);
     char (*name)[32] = tn_calloc(j->n_row, sizeof *name);
     tn_status st = TN_OK;
     if (!t || !name) st = tn_fail(e, TN_NOMEM, "out of memory");
     for (size_t i = 0; st == TN_OK && i < j->n_row; i++) {
         snprintf(name[i], sizeof name[i], "row.%zu", i);
-        t[i] = (tn_st_out){.name = name[i], .n_dim = 2, .shape = {j->row[i].n, cols}, .read = read_floats,
+        t[i] = (tn_st_out){.name = name[i],
+                           .n_dim = 2,
+                           .shape = {j->row[i].n, cols},
+                           .read = read_floats,
                            .ctx = data[i]};
     }
     if (st == TN_OK) st = tn_st_write_file(path, t, j->n_row, TN_ST_SAVE_F32, e);
@@ -348,8 +375,11 @@ static tn_status write_grads(const score_job *j, tn_err *e) {
     if (!t) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < m->n_tensor; i++) {
         const tn_tensor *x = &m->tensor[i];
-        t[i] = (tn_st_out){.name = x->name, .n_dim = tn_tensor_is_vector(x) ? 1 : 2, .shape = {x->rows, x->cols},
-                           .read = read_floats, .ctx = tn_tensor_grad(x, j->be)};
+        t[i] = (tn_st_out){.name = x->name,
+                           .n_dim = tn_tensor_is_vector(x) ? 1 : 2,
+                           .shape = {x->rows, x->cols},
+                           .read = read_floats,
+                           .ctx = tn_tensor_grad(x, j->be)};
     }
     tn_status st = tn_st_write_file(j->opt.grads, t, (size_t)m->n_tensor, TN_ST_SAVE_F32, e);
     tn_free(t);
@@ -385,7 +415,8 @@ static tn_status score_batches(score_job *j, tn_err *e) {
     for (size_t i = 0, end; i < j->n_row && st == TN_OK; i = end) {
         int tokens;
         end = batch_end(j, i, &tokens);
-        if (tn_stop_requested()) st = tn_fail(e, TN_INTERRUPTED, "stopped after %zu of %zu rows", i, j->n_row);
+        if (tn_stop_requested())
+            st = tn_fail(e, TN_INTERRUPTED, "stopped after %zu of %zu rows", i, j->n_row);
         else st = score_batch(j, i, end, e);
         done += tokens;
         tn_progress_update(&p, (long)end, "%.0f tok/s", done / (tn_now() - start + 1e-9));
@@ -399,12 +430,15 @@ static tn_status score_all(score_job *j, tn_err *e) {
     TN_TRY(open_model(j, e));
     TN_TRY(read_rows(j, e));
     if (j->opt.grads && j->n_scored == 0)
-        return tn_fail(e, TN_ARG, "--grads: no token of %s is scored, so there is no loss", j->opt.input);
+        return tn_fail(e, TN_ARG, "--grads: no token of %s is scored, so there is no loss",
+                       j->opt.input);
     TN_TRY(size_batches(j, e));
     if (strcmp(j->opt.out, "-") != 0) TN_TRY(tn_out_open(&j->out, j->opt.out, false, e));
     TN_TRY(score_batches(j, e));
-    if (j->opt.logits) TN_TRY(write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
-    if (j->hidden_path) TN_TRY(write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
+    if (j->opt.logits)
+        TN_TRY(write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
+    if (j->hidden_path)
+        TN_TRY(write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
     return j->opt.grads ? write_grads(j, e) : TN_OK;
 }
 
@@ -447,13 +481,18 @@ static tn_status score_run(const tn_opts *o, tn_err *e) {
 }
 
 const tn_verb tn_verb_score = {
-    .name = "score", .stage = "Use", .summary = "Log-probabilities of given tokens, or a reward model's scores",
+    .name = "score",
+    .stage = "Use",
+    .summary = "Log-probabilities of given tokens, or a reward model's scores",
     .details =
-        "A row is {\"ids\":[...]}, {\"text\":...}, {\"prompt\":...,\"completion\":...}, {\"prompt_ids\":[...],\"ids\":[...]}\n"
-        "(what generate writes) or {\"messages\":[...]}. Of ids and text every token after the first is scored, otherwise\n"
-        "the completion, or the assistant's turns with their end of turn. Result rows have ids, logprobs (null where\n"
-        "not scored) and their sum; rows of a reward model have its raw score at the last token, and\n"
+        "A row is {\"ids\":[...]}, {\"text\":...}, {\"prompt\":...,\"completion\":...},\n"
+        "{\"prompt_ids\":[...],\"ids\":[...]} (what generate writes) or {\"messages\":[...]}. Of "
+        "ids\n"
+        "and text every token after the first is scored, otherwise the completion, or the\n"
+        "assistant's turns with their end of turn. Result rows have ids, logprobs (null where not\n"
+        "scored) and their sum; rows of a reward model have its raw score at the last token, and\n"
         "score_normalized where the folder's tenet.json says how.\n\n"
         "  tenet score --model DIR --input rows.jsonl --out scored.jsonl\n"
         "  tenet score --model DIR --input rows.jsonl --dtype float32 --grads grads.safetensors\n",
-    .tables = score_tables, .run = score_run};
+    .tables = score_tables,
+    .run = score_run};

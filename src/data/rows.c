@@ -10,15 +10,19 @@ void tn_row_free(tn_row *r) {
 
 static tn_status need_tokenizer(const tn_row_how *how, const char *where, tn_err *e) {
     if (how->tokenizer) return TN_OK;
-    return tn_fail(e, TN_ARG, "%s: a row of text needs a tokenizer and the model's folder has no tokenizer.json; "
-                   "give rows of {\"ids\": [...]}", where);
+    return tn_fail(
+        e, TN_ARG,
+        "%s: a row of text needs a tokenizer and the model's folder has no tokenizer.json; "
+        "give rows of {\"ids\": [...]}",
+        where);
 }
 
 /* Ids that a tokenizer made must exist in the model. */
 static tn_status check_vocab(const tn_row *r, int vocab, const char *where, tn_err *e) {
     for (int i = 0; i < r->n; i++)
         if (r->ids[i] < 0 || r->ids[i] >= vocab)
-            return tn_fail(e, TN_STATE, "%s: the tokenizer gives id %d and the model has only %d tokens", where,
+            return tn_fail(e, TN_STATE,
+                           "%s: the tokenizer gives id %d and the model has only %d tokens", where,
                            r->ids[i], vocab);
     return TN_OK;
 }
@@ -27,11 +31,13 @@ static tn_status check_vocab(const tn_row *r, int vocab, const char *where, tn_e
 static tn_status adopt(tn_row *r, int32_t *ids, size_t n, const char *where, tn_err *e) {
     r->ids = ids;
     if (n == 0) return tn_fail(e, TN_FORMAT, "%s: the row has no tokens", where);
-    if (n > INT32_MAX / 4) return tn_fail(e, TN_FORMAT, "%s: a row of %zu tokens is too long", where, n);
+    if (n > INT32_MAX / 4)
+        return tn_fail(e, TN_FORMAT, "%s: a row of %zu tokens is too long", where, n);
     r->n = (int)n;
     r->scored = tn_calloc(n, 1);
     r->start = tn_calloc(n, sizeof *r->start);
-    if (!r->scored || !r->start) return tn_fail(e, TN_NOMEM, "%s: out of memory for %zu tokens", where, n);
+    if (!r->scored || !r->start)
+        return tn_fail(e, TN_NOMEM, "%s: out of memory for %zu tokens", where, n);
     return TN_OK;
 }
 
@@ -54,8 +60,8 @@ static void score_whole(tn_row *r) { /* one segment: the first token has no pred
     score_from(r, 0);
 }
 
-static tn_status read_prompt_ids(tn_row *r, const json_t *prompt, const json_t *ids, const tn_row_how *how,
-                                 const char *where, tn_err *e) {
+static tn_status read_prompt_ids(tn_row *r, const json_t *prompt, const json_t *ids,
+                                 const tn_row_how *how, const char *where, tn_err *e) {
     int32_t *a = NULL, *b = NULL;
     size_t na = 0, nb = 0;
     tn_status st;
@@ -76,7 +82,8 @@ done:
     return st;
 }
 
-static tn_status read_ids(tn_row *r, const json_t *ids, const tn_row_how *how, const char *where, tn_err *e) {
+static tn_status read_ids(tn_row *r, const json_t *ids, const tn_row_how *how, const char *where,
+                          tn_err *e) {
     int32_t *a = NULL;
     size_t n = 0;
     TN_TRY(tn_json_ids(ids, how->vocab, &a, &n, where, e));
@@ -85,7 +92,8 @@ static tn_status read_ids(tn_row *r, const json_t *ids, const tn_row_how *how, c
     return TN_OK;
 }
 
-static tn_status read_messages(tn_row *r, const json_t *list, const tn_row_how *how, const char *where, tn_err *e) {
+static tn_status read_messages(tn_row *r, const json_t *list, const tn_row_how *how,
+                               const char *where, tn_err *e) {
     TN_TRY(need_tokenizer(how, where, e));
     tn_ids ids = {0};
     uint8_t *mask = NULL;
@@ -103,12 +111,13 @@ static tn_status read_messages(tn_row *r, const json_t *list, const tn_row_how *
     return st;
 }
 
-static tn_status read_completion(tn_row *r, const json_t *prompt, const json_t *completion, const tn_row_how *how,
-                                 const char *where, tn_err *e) {
+static tn_status read_completion(tn_row *r, const json_t *prompt, const json_t *completion,
+                                 const tn_row_how *how, const char *where, tn_err *e) {
     TN_TRY(need_tokenizer(how, where, e));
     tn_ids ids = {0};
     size_t split = 0;
-    tn_status st = tn_encode_completion(how->tokenizer, prompt, completion, how->seam, &ids, &split, where, e);
+    tn_status st =
+        tn_encode_completion(how->tokenizer, prompt, completion, how->seam, &ids, &split, where, e);
     if (st == TN_OK) {
         st = adopt(r, ids.v, ids.n, where, e);
         ids.v = NULL;
@@ -118,12 +127,13 @@ static tn_status read_completion(tn_row *r, const json_t *prompt, const json_t *
     return st;
 }
 
-static tn_status read_text(tn_row *r, const json_t *text, const tn_row_how *how, const char *where, tn_err *e) {
+static tn_status read_text(tn_row *r, const json_t *text, const tn_row_how *how, const char *where,
+                           tn_err *e) {
     TN_TRY(need_tokenizer(how, where, e));
     if (!json_is_string(text)) return tn_fail(e, TN_FORMAT, "%s: \"text\" must be a string", where);
     tn_ids ids = {0};
-    tn_status st = tn_encode_text(how->tokenizer, json_string_value(text), json_string_length(text), how->text_eos,
-                                  &ids, e);
+    tn_status st = tn_encode_text(how->tokenizer, json_string_value(text), json_string_length(text),
+                                  how->text_eos, &ids, e);
     if (st != TN_OK) {
         tn_ids_free(&ids);
         return tn_err_context(e, st, "%s", where);
@@ -133,11 +143,15 @@ static tn_status read_text(tn_row *r, const json_t *text, const tn_row_how *how,
     return TN_OK;
 }
 
-tn_status tn_row_read(tn_row *r, const json_t *row, const tn_row_how *how, const char *where, tn_err *e) {
+tn_status tn_row_read(tn_row *r, const json_t *row, const tn_row_how *how, const char *where,
+                      tn_err *e) {
     *r = (tn_row){0};
-    const json_t *prompt_ids = json_object_get(row, "prompt_ids"), *ids = json_object_get(row, "ids");
-    const json_t *messages = json_object_get(row, "messages"), *prompt = json_object_get(row, "prompt");
-    const json_t *completion = json_object_get(row, "completion"), *text = json_object_get(row, "text");
+    const json_t *prompt_ids = json_object_get(row, "prompt_ids"),
+                 *ids = json_object_get(row, "ids");
+    const json_t *messages = json_object_get(row, "messages"),
+                 *prompt = json_object_get(row, "prompt");
+    const json_t *completion = json_object_get(row, "completion"),
+                 *text = json_object_get(row, "text");
     if (!messages) messages = json_object_get(row, "conversations");
     if (prompt_ids && ids) TN_TRY(read_prompt_ids(r, prompt_ids, ids, how, where, e));
     else if (ids) TN_TRY(read_ids(r, ids, how, where, e));
@@ -145,7 +159,9 @@ tn_status tn_row_read(tn_row *r, const json_t *row, const tn_row_how *how, const
     else if (prompt && completion) TN_TRY(read_completion(r, prompt, completion, how, where, e));
     else if (text) TN_TRY(read_text(r, text, how, where, e));
     else
-        return tn_fail(e, TN_FORMAT, "%s: the row has none of \"ids\", \"prompt_ids\" with \"ids\", \"text\", "
-                       "\"prompt\" with \"completion\", \"messages\"", where);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: the row has none of \"ids\", \"prompt_ids\" with \"ids\", \"text\", "
+                       "\"prompt\" with \"completion\", \"messages\"",
+                       where);
     return check_vocab(r, how->vocab, where, e);
 }

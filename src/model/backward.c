@@ -1,64 +1,80 @@
 /* Backward: the mirror image of forward.c, block by block in reverse order.
  *
- * Enters with dx = d loss / d (final residual), put there by the head backwards. Each block adds its
- * share to dx through its norm; matrices, norms and biases add to the gradient slab. Normed rows and
- * the gated product are computed again from what forward kept: the same calls, the same bits.      */
+ * Enters with dx = d loss / d (final residual), put there by the head backwards. Each block adds
+ * its share to dx through its norm; matrices, norms and biases add to the gradient slab. Normed
+ * rows and the gated product are computed again from what forward kept, to the same bits.        */
 #include "model/run.h"
 #include <string.h>
 
 /* dw += dy^T x and db += column sums of dy, for a matrix of the trunk. */
-static void weight_bwd(const tn_model *m, const tn_weight *w, size_t bias, const void *dy, const void *x, int T) {
+static void weight_bwd(const tn_model *m, const tn_weight *w, size_t bias, const void *dy,
+                       const void *x, int T) {
     const tn_ops *op = m->be->op;
     op->gemm_dw(m->be, tn_weight_grad(m, w), dy, w->out, x, w->in, T, w->out, w->in);
     if (bias != TN_NONE) op->bias_bwd(m->be, tn_param_grad(m, bias), dy, w->out, T, w->out);
 }
 
-/* dx += through y = rms_norm(x), given dy = d loss / d y; rstd as the recomputation left it. */
-static void norm_bwd(tn_run *r, const tn_model *m, size_t norm, const void *x, int T) {
+/* xn and rstd of rms_norm(x), as forward had them. */
+static void norm_again(tn_run *r, const tn_model *m, size_t norm, const void *x, int T) {
     int D = m->desc.hidden;
-    m->be->op->rms_norm_bwd(m->be, TN_ADD, r->dx, D, tn_param_grad(m, norm), r->dxn, D, x, D, r->rstd,
-                            tn_param(m, norm), T, 1, D);
+    m->be->op->rms_norm(m->be, r->xn, D, r->rstd, x, D, tn_param(m, norm), T, 1, D,
+                        m->desc.norm_eps);
 }
 
-static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *pos, const tn_attn *a,
-                                 const void *pool) {
+/* dx += through y = rms_norm(x), given dy = d loss / d y; rstd as norm_again left it. */
+static void norm_bwd(tn_run *r, const tn_model *m, size_t norm, const void *x, int T) {
+    int D = m->desc.hidden;
+    m->be->op->rms_norm_bwd(m->be, TN_ADD, r->dx, D, tn_param_grad(m, norm), r->dxn, D, x, D,
+                            r->rstd, tn_param(m, norm), T, 1, D);
+}
+
+/* Through the norms of q and k, in place. */
+static void qk_norm_bwd(tn_run *r, const tn_model *m, const tn_layer *w, const tn_saved *s, int T) {
+    tn_backend *be = m->be;
+    int H = m->desc.heads, G = m->desc.kv_heads, hd = m->desc.head_dim;
+    int Q = (H + 2 * G) * hd, K = (H + G) * hd;
+    void *dq = r->dqkv, *dk = tn_at(be, dq, (size_t)(H * hd));
+    const void *q = s->qk, *k = tn_cat(be, q, (size_t)(H * hd));
+    be->op->rms_norm_bwd(be, TN_SET, dq, Q, tn_param_grad(m, w->q_norm), dq, Q, q, K, s->q_rstd,
+                         tn_param(m, w->q_norm), T, H, hd);
+    be->op->rms_norm_bwd(be, TN_SET, dk, Q, tn_param_grad(m, w->k_norm), dk, Q, k, K, s->k_rstd,
+                         tn_param(m, w->k_norm), T, G, hd);
+}
+
+static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *pos,
+                                 const tn_attn *a, const void *pool) {
     tn_backend *be = m->be;
     const tn_ops *op = be->op;
     const tn_desc *d = &m->desc;
     const tn_layer *w = &m->layer[l];
     const tn_saved *s = &r->saved[l];
     int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
-    int Q = (H + 2 * G) * hd, K = (H + G) * hd;
+    int Q = (H + 2 * G) * hd, I = H * hd;
 
     /* feed-forward */
-    op->act_gate(be, d->act, r->h, s->gu, T, F);                                     /* again: [T,F] */
-    op->gemm_dx(be, TN_SET, r->dh, F, r->dx, D, &w->down, T);                        /* [T,F] */
+    op->act_gate(be, d->act, r->h, s->gu, T, F);                             /* again: [T,F] */
+    op->gemm_dx(be, TN_SET, r->dh, F, r->dx, D, &w->down, T);                /* [T,F] */
     weight_bwd(m, &w->down, w->down_bias, r->dx, r->h, T);
-    op->act_gate_bwd(be, d->act, r->dgu, r->dh, s->gu, T, F);                        /* [T,2F] */
-    op->rms_norm(be, r->xn, D, r->rstd, s->mid, D, tn_param(m, w->post_norm), T, 1, D, d->norm_eps);
-    op->gemm_dx(be, TN_SET, r->dxn, D, r->dgu, 2 * F, &w->gate_up, T);               /* [T,D] */
+    op->act_gate_bwd(be, d->act, r->dgu, r->dh, s->gu, T, F);                /* [T,2F] */
+    norm_again(r, m, w->post_norm, s->mid, T);                               /* [T,D] */
+    op->gemm_dx(be, TN_SET, r->dxn, D, r->dgu, 2 * F, &w->gate_up, T);       /* [T,D] */
     weight_bwd(m, &w->gate_up, w->gate_up_bias, r->dgu, r->xn, T);
-    norm_bwd(r, m, w->post_norm, s->mid, T);                                         /* dx of mid */
+    norm_bwd(r, m, w->post_norm, s->mid, T);                                 /* dx of mid */
 
     /* attention */
-    op->gemm_dx(be, TN_SET, r->datt, H * hd, r->dx, D, &w->o, T);                    /* [T,Hd] */
+    op->gemm_dx(be, TN_SET, r->datt, I, r->dx, D, &w->o, T);                 /* [T,Hd] */
     weight_bwd(m, &w->o, w->o_bias, r->dx, s->att, T);
-    op->attn_bwd(be, r->dqkv, Q, r->datt, H * hd, s->att, H * hd, s->lse, s->qkv, Q, pool, a); /* [T,Q] */
+    op->attn_bwd(be, r->dqkv, Q, r->datt, I, s->att, I, s->lse, s->qkv, Q, pool, a); /* [T,Q] */
     op->rope(be, r->dqkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, -1);
-    if (d->qk_norm) {
-        void *dk = tn_at(be, r->dqkv, (size_t)(H * hd));
-        op->rms_norm_bwd(be, TN_SET, r->dqkv, Q, tn_param_grad(m, w->q_norm), r->dqkv, Q, s->qk, K,
-                         s->q_rstd, tn_param(m, w->q_norm), T, H, hd);
-        op->rms_norm_bwd(be, TN_SET, dk, Q, tn_param_grad(m, w->k_norm), dk, Q,
-                         tn_at(be, s->qk, (size_t)(H * hd)), K, s->k_rstd, tn_param(m, w->k_norm), T, G, hd);
-    }
-    op->rms_norm(be, r->xn, D, r->rstd, s->x, D, tn_param(m, w->in_norm), T, 1, D, d->norm_eps);
-    op->gemm_dx(be, TN_SET, r->dxn, D, r->dqkv, Q, &w->qkv, T);                      /* [T,D] */
+    if (d->qk_norm) qk_norm_bwd(r, m, w, s, T);
+    norm_again(r, m, w->in_norm, s->x, T);                                   /* [T,D] */
+    op->gemm_dx(be, TN_SET, r->dxn, D, r->dqkv, Q, &w->qkv, T);              /* [T,D] */
     weight_bwd(m, &w->qkv, w->qkv_bias, r->dqkv, r->xn, T);
-    norm_bwd(r, m, w->in_norm, s->x, T);                                             /* dx of x */
+    norm_bwd(r, m, w->in_norm, s->x, T);                                     /* dx of x */
 }
 
-/* torch's nn.Embedding gives the row of pad_token_id no gradient, and so do checkpoints trained with it. */
+/* torch's nn.Embedding gives the row of pad_token_id no gradient, and so do checkpoints trained
+ * with it. */
 static void skip_pad(tn_run *r, const tn_model *m, const tn_forest *f) {
     size_t row = (size_t)m->desc.hidden * m->be->elem;
     for (int i = 0; i < f->n_tok; i++)
@@ -68,7 +84,8 @@ static void skip_pad(tn_run *r, const tn_model *m, const tn_forest *f) {
 tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     if (!r->kept || f->n_tok != r->n_tok)
-        return tn_fail(e, TN_STATE, "backward without a forward of the same forest that kept its activations");
+        return tn_fail(e, TN_STATE,
+                       "backward without a forward of the same forest that kept its activations");
     if (!m->trunk->grad || !m->has_packed_t)
         return tn_fail(e, TN_STATE, "backward on a model that was not made trainable");
     if (!r->dx_ready) return TN_OK; /* no head had a gradient: every gradient is zero */
@@ -80,7 +97,8 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
         trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block);
     }
     skip_pad(r, m, f);
-    m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok, m->desc.hidden);
+    m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok,
+                         m->desc.hidden);
     r->kept = false; /* dx is spent */
     r->n_tok = 0;
     return TN_OK;

@@ -22,6 +22,26 @@ static void residual(tn_backend *be, void *out, const void *x, const void *in, c
     if (out != x) be->op->add(be, out, x, (size_t)T * (size_t)D);
 }
 
+/* xn = rms_norm(x) */
+static void norm(tn_run *r, const tn_model *m, size_t weight, const void *x, int T) {
+    int D = m->desc.hidden;
+    m->be->op->rms_norm(m->be, r->xn, D, NULL, x, D, tn_param(m, weight), T, 1, D,
+                        m->desc.norm_eps);
+}
+
+/* Each head of q and k through its norm; the rows before it go to s->qk. */
+static void qk_norm(tn_run *r, const tn_model *m, const tn_layer *w, const tn_saved *s, int T) {
+    tn_backend *be = m->be;
+    int H = m->desc.heads, G = m->desc.kv_heads, hd = m->desc.head_dim;
+    int Q = (H + 2 * G) * hd, K = (H + G) * hd;
+    double eps = m->desc.norm_eps;
+    const void *qw = tn_param(m, w->q_norm), *kw = tn_param(m, w->k_norm);
+    void *k = tn_at(be, s->qkv, (size_t)(H * hd)), *k0 = tn_at(be, s->qk, (size_t)(H * hd));
+    be->op->gather(be, s->qk, s->qkv, Q, r->iota, T, K);                          /* [T,(H+G)d] */
+    be->op->rms_norm(be, s->qkv, Q, s->q_rstd, s->qk, K, qw, T, H, hd, eps);
+    be->op->rms_norm(be, k, Q, s->k_rstd, k0, K, kw, T, G, hd, eps);
+}
+
 static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a,
                         void *pool, bool keep) {
     tn_backend *be = m->be;
@@ -30,27 +50,24 @@ static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos,
     const tn_layer *w = &m->layer[l];
     tn_saved *s = &r->saved[l];
     int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
-    int Q = (H + 2 * G) * hd, K = (H + G) * hd;
+    int Q = (H + 2 * G) * hd;
 
     /* attention */
-    op->rms_norm(be, r->xn, D, NULL, s->x, D, tn_param(m, w->in_norm), T, 1, D, d->norm_eps); /* [T,D] */
-    op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);          /* [T,Q] */
-    if (d->qk_norm) {
-        op->gather(be, s->qk, s->qkv, Q, r->iota, T, K);                                      /* [T,(H+G)d] */
-        op->rms_norm(be, s->qkv, Q, s->q_rstd, s->qk, K, tn_param(m, w->q_norm), T, H, hd, d->norm_eps);
-        op->rms_norm(be, tn_at(be, s->qkv, (size_t)(H * hd)), Q, s->k_rstd,
-                     tn_at(be, s->qk, (size_t)(H * hd)), K, tn_param(m, w->k_norm), T, G, hd, d->norm_eps);
-    }
-    op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);          /* q and k */
+    norm(r, m, w->in_norm, s->x, T);                                                  /* [T,D] */
+    op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);  /* [T,Q] */
+    if (d->qk_norm) qk_norm(r, m, w, s, T);
+    op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);  /* q and k */
     op->kv_write(be, pool, s->qkv, Q, a);
-    op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);                   /* [T,Hd] */
-    residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);                     /* [T,D] */
+    op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);           /* [T,Hd] */
+    residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);             /* [T,D] */
 
     /* feed-forward */
-    op->rms_norm(be, r->xn, D, NULL, s->mid, D, tn_param(m, w->post_norm), T, 1, D, d->norm_eps);
-    op->gemm(be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, tn_param(m, w->gate_up_bias), T); /* [T,2F] */
-    op->act_gate(be, d->act, r->h, s->gu, T, F);                                              /* [T,F] */
-    residual(be, r->saved[l + 1].x, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);    /* [T,D] */
+    const void *gu_bias = tn_param(m, w->gate_up_bias);
+    void *out = r->saved[l + 1].x;
+    norm(r, m, w->post_norm, s->mid, T);                                              /* [T,D] */
+    op->gemm(be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, gu_bias, T);            /* [T,2F] */
+    op->act_gate(be, d->act, r->h, s->gu, T, F);                                      /* [T,F] */
+    residual(be, out, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);          /* [T,D] */
 }
 
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
@@ -58,7 +75,8 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
     const tn_desc *d = &m->desc;
     tn_attn view = *a;
     view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
-    m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, a->n_tok, d->hidden); /* [T,D] */
+    int T = a->n_tok, D = d->hidden;
+    m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, T, D);         /* [T,D] */
     for (int l = 0; l < d->layers; l++) {
         view.window = tn_desc_window(d, l);
         trunk_layer(r, m, l, pos, &view, pool + (size_t)l * pool_stride, keep);
@@ -75,7 +93,9 @@ static tn_status reserve_blocks(tn_run *r, const tn_model *m, int n, tn_err *e) 
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     size_t bytes = one * (size_t)cap * (size_t)(r->keep ? r->layers : 1);
     char *p = tn_big_alloc(bytes);
-    if (!p) return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", cap, bytes >> 20);
+    if (!p)
+        return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", cap,
+                       bytes >> 20);
     tn_big_free(r->pool, r->pool_bytes);
     r->pool = p;
     r->pool_bytes = bytes;
@@ -91,14 +111,17 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
         return tn_fail(e, TN_BUG, "%d tokens in a run made for %d", f->n_tok, r->max_tok);
     for (int i = 0; i < f->n_tok; i++) {
         if (f->ids[i] < 0 || f->ids[i] >= m->desc.vocab)
-            return tn_fail(e, TN_ARG, "token id %d (row %d) is outside the model's vocabulary of %d",
+            return tn_fail(e, TN_ARG,
+                           "token id %d (row %d) is outside the model's vocabulary of %d",
                            f->ids[i], i, m->desc.vocab);
         if (f->pos[i] < 0 || f->pos[i] >= r->max_pos)
-            return tn_fail(e, TN_ARG, "position %d is beyond the %d positions of this run", f->pos[i], r->max_pos);
+            return tn_fail(e, TN_ARG, "position %d is beyond the %d positions of this run",
+                           f->pos[i], r->max_pos);
     }
     TN_TRY(reserve_blocks(r, m, f->n_block, e));
     tn_attn a = tn_attn_of(f, &m->desc);
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
-    tn_trunk_forward(r, m, f->ids, f->pos, &a, r->pool, r->keep ? one * (size_t)r->cap_block : 0, r->keep);
+    tn_trunk_forward(r, m, f->ids, f->pos, &a, r->pool, r->keep ? one * (size_t)r->cap_block : 0,
+                     r->keep);
     return TN_OK;
 }

@@ -2,7 +2,7 @@
  *
  * Any number of rows goes through in pieces of at most max_rows. Backward computes the normed rows
  * again, leaves out rows whose coefficients are all zero, and adds to the gradient of the final
- * residual, so that several heads may follow one forward.                                          */
+ * residual, so that several heads may follow one forward. */
 #include "model/run.h"
 #include <string.h>
 
@@ -11,7 +11,8 @@ static void normed_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n
     int D = r->hidden;
     const tn_ops *op = r->be->op;
     op->gather(r->be, r->rx, r->saved[r->layers].x, D, rows, n, D);                 /* [n,D] */
-    op->rms_norm(r->be, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D, m->desc.norm_eps);
+    op->rms_norm(r->be, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
+                 m->desc.norm_eps);
 }
 
 /* Takes rdn = d loss / d rn to dx. */
@@ -20,34 +21,40 @@ static void normed_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, in
     const tn_ops *op = r->be->op;
     if (!r->dx_ready) memset(r->dx, 0, (size_t)r->n_tok * (size_t)D * r->be->elem);
     r->dx_ready = true;
-    op->rms_norm_bwd(r->be, TN_SET, r->rdx, D, tn_param_grad(m, m->final_norm), r->rdn, D, r->rx, D, r->rstd,
-                     tn_param(m, m->final_norm), n, 1, D);
+    op->rms_norm_bwd(r->be, TN_SET, r->rdx, D, tn_param_grad(m, m->final_norm), r->rdn, D, r->rx, D,
+                     r->rstd, tn_param(m, m->final_norm), n, 1, D);
     op->scatter_add(r->be, r->dx, D, r->rdx, rows, n, D);
 }
 
-static tn_status check_rows(const tn_run *r, const tn_model *m, const int32_t *rows, int n, tn_err *e) {
+static tn_status check_rows(const tn_run *r, const tn_model *m, const int32_t *rows, int n,
+                            tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     if (r->n_tok == 0) return tn_fail(e, TN_STATE, "a head was asked for before a forward");
     for (int i = 0; i < n; i++)
         if (rows[i] < 0 || rows[i] >= r->n_tok)
-            return tn_fail(e, TN_BUG, "head row %d is not among the %d rows of the forward", rows[i], r->n_tok);
+            return tn_fail(e, TN_BUG, "head row %d is not among the %d rows of the forward",
+                           rows[i], r->n_tok);
     return TN_OK;
 }
 
 static tn_status check_backward(const tn_run *r, const tn_model *m, tn_err *e) {
-    if (!r->kept) return tn_fail(e, TN_STATE, "head backward without a forward that kept its activations");
-    if (!m->trunk->grad) return tn_fail(e, TN_STATE, "head backward on a model that was not made trainable");
+    if (!r->kept)
+        return tn_fail(e, TN_STATE, "head backward without a forward that kept its activations");
+    if (!m->trunk->grad)
+        return tn_fail(e, TN_STATE, "head backward on a model that was not made trainable");
     return TN_OK;
 }
 
 static tn_status check_lm(const tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
     TN_TRY(check_rows(r, m, q->rows, q->n, e));
     if (m->no_lm_head)
-        return tn_fail(e, TN_STATE, "this model has a score head and no language-model head: it gives no log-probs");
+        return tn_fail(
+            e, TN_STATE,
+            "this model has a score head and no language-model head: it gives no log-probs");
     for (int i = 0; q->target && i < q->n; i++)
         if (q->target[i] < -1 || q->target[i] >= m->desc.vocab)
-            return tn_fail(e, TN_ARG, "target id %d is outside the model's vocabulary of %d", q->target[i],
-                           m->desc.vocab);
+            return tn_fail(e, TN_ARG, "target id %d is outside the model's vocabulary of %d",
+                           q->target[i], m->desc.vocab);
     if (!q->target && (q->logp || q->top1))
         return tn_fail(e, TN_BUG, "log-probs asked for without targets");
     return TN_OK;
@@ -60,9 +67,16 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
     for (int i = 0; i < q->n; i += r->max_rows) {
         int n = q->n - i < r->max_rows ? q->n - i : r->max_rows;
         normed_rows(r, m, q->rows + i, n);
-        tn_head h = {.rows = n, .x = r->rn, .w = &m->lm_head, .inv_temp = q->inv_temp,
-                     .target = q->target ? q->target + i : NULL, .logp = at(q->logp, i), .lse = at(q->lse, i),
-                     .entropy = at(q->entropy, i), .mean_logit = at(q->mean_logit, i), .top1 = at(q->top1, i),
+        tn_head h = {.rows = n,
+                     .x = r->rn,
+                     .w = &m->lm_head,
+                     .inv_temp = q->inv_temp,
+                     .target = q->target ? q->target + i : NULL,
+                     .logp = at(q->logp, i),
+                     .lse = at(q->lse, i),
+                     .entropy = at(q->entropy, i),
+                     .mean_logit = at(q->mean_logit, i),
+                     .top1 = at(q->top1, i),
                      .z = q->z ? q->z + (size_t)i * (size_t)m->desc.vocab : NULL};
         r->be->op->head(r->be, &h);
     }
@@ -91,27 +105,39 @@ tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const doub
     TN_TRY(check_lm(r, m, q, e));
     TN_TRY(check_backward(r, m, e));
     if (!q->lse || (d_entropy && !q->entropy) || (d_logp && !q->target))
-        return tn_fail(e, TN_BUG, "head backward needs the forward's lse, its entropy for d_entropy, targets for d_logp");
+        return tn_fail(
+            e, TN_BUG,
+            "head backward needs the forward's lse, its entropy for d_entropy, targets for d_logp");
     const double *const d[3] = {d_logp, d_entropy, d_lse};
     for (int i = 0; i < q->n;) {
         int n = compact(r, q, d, i, &i);
         if (n == 0) break;
         normed_rows(r, m, r->row_id, n);
-        tn_head_bwd h = {.rows = n, .x = r->rn, .w = &m->lm_head, .inv_temp = q->inv_temp, .target = r->target,
-                         .lse = r->coef[0], .entropy = d_entropy ? r->coef[1] : NULL,
-                         .d_logp = d_logp ? r->coef[2] : NULL, .d_entropy = d_entropy ? r->coef[3] : NULL,
-                         .d_lse = d_lse ? r->coef[4] : NULL, .dx = r->rdn, .dw = tn_weight_grad(m, &m->lm_head)};
+        tn_head_bwd h = {.rows = n,
+                         .x = r->rn,
+                         .w = &m->lm_head,
+                         .inv_temp = q->inv_temp,
+                         .target = r->target,
+                         .lse = r->coef[0],
+                         .entropy = d_entropy ? r->coef[1] : NULL,
+                         .d_logp = d_logp ? r->coef[2] : NULL,
+                         .d_entropy = d_entropy ? r->coef[3] : NULL,
+                         .d_lse = d_lse ? r->coef[4] : NULL,
+                         .dx = r->rdn,
+                         .dw = tn_weight_grad(m, &m->lm_head)};
         r->be->op->head_bwd(r->be, &h);
         normed_rows_backward(r, m, r->row_id, n);
     }
     return TN_OK;
 }
 
-static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n, tn_err *e) {
+static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n,
+                             tn_err *e) {
     TN_TRY(check_rows(r, m, rows, n, e));
     if (!m->head) return tn_fail(e, TN_STATE, "this model has no score head");
     if (m->desc.num_labels > 1)
-        return tn_fail(e, TN_UNSUPPORTED, "a score head with %d labels: reward and value heads have one",
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "a score head with %d labels: reward and value heads have one",
                        m->desc.num_labels);
     return TN_OK;
 }
@@ -120,10 +146,12 @@ static double scalar(const tn_backend *be, const void *p) {
     return be->elem == sizeof(double) ? *(const double *)p : (double)*(const float *)p;
 }
 
-tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e) {
+tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out,
+                        tn_err *e) {
     TN_TRY(check_score(r, m, rows, n, e));
     const void *w = tn_cat(r->be, m->head->data, m->score);
-    double b = m->score_bias == TN_NONE ? 0 : scalar(r->be, tn_cat(r->be, m->head->data, m->score_bias));
+    double b =
+        m->score_bias == TN_NONE ? 0 : scalar(r->be, tn_cat(r->be, m->head->data, m->score_bias));
     for (int i = 0; i < n; i += r->max_rows) {
         int k = n - i < r->max_rows ? n - i : r->max_rows;
         normed_rows(r, m, rows + i, k);
@@ -142,10 +170,12 @@ static void score_bias_backward(tn_model *m, const double *d_out, int n) {
     else *(float *)g += (float)sum;
 }
 
-tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e) {
+tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n,
+                                 const double *d_out, tn_err *e) {
     TN_TRY(check_score(r, m, rows, n, e));
     TN_TRY(check_backward(r, m, e));
-    if (!m->head->grad) return tn_fail(e, TN_STATE, "score backward on a head that was not made trainable");
+    if (!m->head->grad)
+        return tn_fail(e, TN_STATE, "score backward on a head that was not made trainable");
     const void *w = tn_cat(r->be, m->head->data, m->score);
     for (int i = 0; i < n;) {
         int k = 0;
@@ -156,7 +186,8 @@ tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, in
         }
         if (k == 0) break;
         normed_rows(r, m, r->row_id, k);
-        r->be->op->rowdot_bwd(r->be, r->rdn, tn_at(r->be, m->head->grad, m->score), r->coef[0], r->rn, w, k, r->hidden);
+        r->be->op->rowdot_bwd(r->be, r->rdn, tn_at(r->be, m->head->grad, m->score), r->coef[0],
+                              r->rn, w, k, r->hidden);
         normed_rows_backward(r, m, r->row_id, k);
     }
     if (m->score_bias != TN_NONE) score_bias_backward(m, d_out, n);

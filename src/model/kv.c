@@ -3,7 +3,7 @@
  * Page p is block p of every layer's pool. A sequence is a chain of (page, position, keys filled);
  * each segment starts a fresh page, which gives the blocks, hence the bits, of the same segments in
  * a forest. A page that two sequences hold is only read: whoever appends to its free slots first
- * takes a copy.                                                                                   */
+ * takes a copy. */
 #include "model/run.h"
 #include <string.h>
 
@@ -40,16 +40,22 @@ struct tn_kv {
 int tn_kv_pages_for(int tokens) { return (tokens + TN_KV_BLOCK - 1) / TN_KV_BLOCK; }
 int tn_kv_free_pages(const tn_kv *kv) { return kv->n_free; }
 
-tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int max_pos, tn_err *e) {
+tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int max_pos,
+                    tn_err *e) {
     *out = NULL;
     if (pages < 1 || max_seqs < 1 || max_pos < 1)
-        return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d", pages,
-                       max_seqs, max_pos);
+        return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d",
+                       pages, max_seqs, max_pos);
     const tn_desc *d = &m->desc;
     tn_kv *kv = tn_calloc(1, sizeof *kv);
     if (!kv) return tn_fail(e, TN_NOMEM, "no memory for a key/value cache");
-    *kv = (tn_kv){.be = m->be, .layers = d->layers, .kv_heads = d->kv_heads, .head_dim = d->head_dim,
-                  .pages = pages, .max_seqs = max_seqs, .max_pos = max_pos};
+    *kv = (tn_kv){.be = m->be,
+                  .layers = d->layers,
+                  .kv_heads = d->kv_heads,
+                  .head_dim = d->head_dim,
+                  .pages = pages,
+                  .max_seqs = max_seqs,
+                  .max_pos = max_pos};
     kv->block_bytes = m->be->op->kv_block_bytes(m->be, d->kv_heads, d->head_dim);
     kv->pool_bytes = kv->block_bytes * (size_t)pages * (size_t)d->layers;
     kv->pool = tn_big_alloc(kv->pool_bytes);
@@ -62,8 +68,10 @@ tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int
     if (!ok) {
         size_t mb = kv->pool_bytes >> 20;
         tn_kv_free(kv);
-        return tn_fail(e, TN_NOMEM, "no memory for %d pages of keys and values (%zu MB); take a smaller "
-                       "batch or fewer new tokens", pages, mb);
+        return tn_fail(e, TN_NOMEM,
+                       "no memory for %d pages of keys and values (%zu MB); take a smaller "
+                       "batch or fewer new tokens",
+                       pages, mb);
     }
     for (int i = 0; i < pages; i++) kv->free_list[i] = pages - 1 - i; /* page 0 first */
     kv->n_free = pages;
@@ -89,7 +97,9 @@ void tn_kv_free(tn_kv *kv) {
 
 /* ---------------- sequences ---------------- */
 
-static bool is_open(const tn_kv *kv, int seq) { return seq >= 0 && seq < kv->max_seqs && kv->seq[seq].open; }
+static bool is_open(const tn_kv *kv, int seq) {
+    return seq >= 0 && seq < kv->max_seqs && kv->seq[seq].open;
+}
 
 int tn_kv_length(const tn_kv *kv, int seq) { return is_open(kv, seq) ? kv->seq[seq].length : -1; }
 
@@ -162,26 +172,31 @@ static int item_pages(tn_kv *kv, const tn_kv_item *it) {
     return copies + tn_kv_pages_for(rest);
 }
 
-static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *it, int i, tn_err *e) {
-    if (!is_open(kv, it->seq)) return tn_fail(e, TN_BUG, "item %d: sequence %d is not open", i, it->seq);
+static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *it,
+                            int i, tn_err *e) {
+    if (!is_open(kv, it->seq))
+        return tn_fail(e, TN_BUG, "item %d: sequence %d is not open", i, it->seq);
     if (it->n < 1) return tn_fail(e, TN_ARG, "item %d: appends %d tokens", i, it->n);
     const kv_seq *s = &kv->seq[it->seq];
     if (s->frozen && !s->plan_touched && !it->new_segment)
-        return tn_fail(e, TN_BUG, "item %d: sequence %d was forked: it must start a new segment", i, it->seq);
+        return tn_fail(e, TN_BUG, "item %d: sequence %d was forked: it must start a new segment", i,
+                       it->seq);
     int have = s->plan_touched ? s->plan_len : s->length;
     int limit = kv->max_pos < r->max_pos ? kv->max_pos : r->max_pos;
     if (it->n > limit - have)
-        return tn_fail(e, TN_ARG, "item %d: %d tokens after %d go beyond the %d positions", i, it->n, have, limit);
+        return tn_fail(e, TN_ARG, "item %d: %d tokens after %d go beyond the %d positions", i,
+                       it->n, have, limit);
     for (int k = 0; k < it->n; k++)
         if (it->ids[k] < 0 || it->ids[k] >= m->desc.vocab)
-            return tn_fail(e, TN_ARG, "item %d: token id %d is outside the model's vocabulary of %d", i,
+            return tn_fail(e, TN_ARG,
+                           "item %d: token id %d is outside the model's vocabulary of %d", i,
                            it->ids[k], m->desc.vocab);
     return TN_OK;
 }
 
 /* Checks all items and the pages they need together; changes no sequence. */
-static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
-                           int *rows, size_t *chain, tn_err *e) {
+static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items,
+                           int n, int *rows, size_t *chain, tn_err *e) {
     int need = 0;
     *rows = 0;
     *chain = 0;
@@ -193,10 +208,12 @@ static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const 
         *rows += items[i].n;
         *chain += (size_t)kv->seq[items[i].seq].n_page + (size_t)kv->seq[items[i].seq].plan_pages;
         if (*rows > r->max_tok)
-            return tn_fail(e, TN_BUG, "more than the %d tokens that the run was made for", r->max_tok);
+            return tn_fail(e, TN_BUG, "more than the %d tokens that the run was made for",
+                           r->max_tok);
     }
     if (need > kv->n_free)
-        return tn_fail(e, TN_NOMEM, "the key/value cache has %d free pages and this step needs %d", kv->n_free, need);
+        return tn_fail(e, TN_NOMEM, "the key/value cache has %d free pages and this step needs %d",
+                       kv->n_free, need);
     for (int i = 0; i < n; i++) {
         kv_seq *s = &kv->seq[items[i].seq];
         if (!TN_GROW(s->page, s->cap, (size_t)s->n_page + (size_t)s->plan_pages))
@@ -214,7 +231,8 @@ static void unshare_last(tn_kv *kv, kv_seq *s) {
     int32_t to = take_page(kv);
     for (int l = 0; l < kv->layers; l++) {
         char *base = kv->pool + (size_t)l * (size_t)kv->pages * kv->block_bytes;
-        memcpy(base + (size_t)to * kv->block_bytes, base + (size_t)last->block * kv->block_bytes, kv->block_bytes);
+        memcpy(base + (size_t)to * kv->block_bytes, base + (size_t)last->block * kv->block_bytes,
+               kv->block_bytes);
     }
     release_page(kv, last->block);
     last->block = to;
@@ -239,7 +257,8 @@ static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
     s->frozen = false;
 }
 
-tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e) {
+tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
+                        tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     r->n_tok = 0;
     if (kv->be != m->be || kv->layers != m->desc.layers || kv->kv_heads != m->desc.kv_heads ||
@@ -265,9 +284,16 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
         chain += s->n_page;
         at += items[i].n;
     }
-    tn_attn a = {.n_tok = rows, .n_seg = n, .seg = kv->seg, .chain = kv->chain, .row_block = kv->row_block,
-                 .row_slot = kv->row_slot, .heads = m->desc.heads, .kv_heads = kv->kv_heads,
+    tn_attn a = {.n_tok = rows,
+                 .n_seg = n,
+                 .seg = kv->seg,
+                 .chain = kv->chain,
+                 .row_block = kv->row_block,
+                 .row_slot = kv->row_slot,
+                 .heads = m->desc.heads,
+                 .kv_heads = kv->kv_heads,
                  .head_dim = kv->head_dim};
-    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->pool, (size_t)kv->pages * kv->block_bytes, false);
+    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->pool, (size_t)kv->pages * kv->block_bytes,
+                     false);
     return TN_OK;
 }

@@ -26,13 +26,14 @@ static size_t packed_of(const tn_backend *be, int out, int in, bool train) {
 
 static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, bool score) {
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
-    size_t layer = packed_of(be, q + 2 * kv, d->hidden, train) + packed_of(be, d->hidden, q, train) +
-                   packed_of(be, 2 * d->ffn, d->hidden, train) + packed_of(be, d->hidden, d->ffn, train);
+    size_t layer =
+        packed_of(be, q + 2 * kv, d->hidden, train) + packed_of(be, d->hidden, q, train) +
+        packed_of(be, 2 * d->ffn, d->hidden, train) + packed_of(be, d->hidden, d->ffn, train);
     return layer * (size_t)d->layers + (score ? 0 : packed_of(be, d->vocab, d->hidden, train));
 }
 
-void tn_plan_model(tn_plan *p, const char *owner, const tn_desc *d, const tn_backend *be, bool train,
-                   bool score, bool view) {
+void tn_plan_model(tn_plan *p, const char *owner, const tn_desc *d, const tn_backend *be,
+                   bool train, bool score, bool view) {
     size_t head = score ? (size_t)d->hidden + 1 : 0;
     size_t n = (view ? 0 : tn_desc_params(d)) + (score && d->num_labels == 0 ? head : 0);
     tn_plan_add(p, owner, "weights", n * be->elem);
@@ -44,7 +45,8 @@ void tn_plan_model(tn_plan *p, const char *owner, const tn_desc *d, const tn_bac
 
 void tn_plan_run(tn_plan *p, const char *owner, const tn_desc *d, const tn_backend *be, int max_tok,
                  int max_rows, int max_pos, bool keep) {
-    tn_plan_add(p, owner, "activations", tn_plan_run_bytes(d, be, max_tok, max_rows, max_pos, keep));
+    tn_plan_add(p, owner, "activations",
+                tn_plan_run_bytes(d, be, max_tok, max_rows, max_pos, keep));
 }
 
 void tn_plan_kv(tn_plan *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages) {
@@ -86,8 +88,11 @@ tn_status tn_plan_check(const tn_plan *p, size_t available, tn_err *e) {
     int big = 0;
     for (int i = 1; i < p->n; i++)
         if (p->row[i].bytes > p->row[big].bytes) big = i;
-    return tn_fail(e, TN_NOMEM, "this run needs %.1f GB of memory and the machine has %.1f GB free; the largest "
-                   "part is %s of %s (%.1f GB). Take smaller micro-batches, a shorter --max-length or a "
-                   "smaller model", (double)p->total / 1e9, (double)available / 1e9, p->row[big].part,
-                   p->row[big].owner, (double)p->row[big].bytes / 1e9);
+    return tn_fail(
+        e, TN_NOMEM,
+        "this run needs %.1f GB of memory and the machine has %.1f GB free; the largest "
+        "part is %s of %s (%.1f GB). Take smaller micro-batches, a shorter --max-length or a "
+        "smaller model",
+        (double)p->total / 1e9, (double)available / 1e9, p->row[big].part, p->row[big].owner,
+        (double)p->row[big].bytes / 1e9);
 }

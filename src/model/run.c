@@ -90,7 +90,8 @@ size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep) {
 static tn_status fill_rope(tn_run *r, const tn_desc *d, tn_err *e) {
     size_t n = (size_t)r->max_pos * (size_t)(d->rope.rot_dim / 2);
     double *t = tn_malloc(2 * n * sizeof *t);
-    if (!t) return tn_fail(e, TN_NOMEM, "no memory for the rotary tables of %d positions", r->max_pos);
+    if (!t)
+        return tn_fail(e, TN_NOMEM, "no memory for the rotary tables of %d positions", r->max_pos);
     tn_status st = tn_rope_tables(d, r->max_pos, r->max_pos, t, t + n, e);
     for (size_t i = 0; st == TN_OK && i < n; i++) {
         if (r->be->elem == sizeof(double)) {
@@ -114,9 +115,18 @@ tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows,
     const tn_desc *d = &m->desc;
     tn_run *r = tn_calloc(1, sizeof *r);
     if (!r) return tn_fail(e, TN_NOMEM, "no memory for a run");
-    *r = (tn_run){.be = m->be, .vocab = d->vocab, .hidden = d->hidden, .layers = d->layers,
-                  .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim, .ffn = d->ffn,
-                  .max_tok = max_tok, .max_rows = max_rows, .max_pos = max_pos, .keep = keep};
+    *r = (tn_run){.be = m->be,
+                  .vocab = d->vocab,
+                  .hidden = d->hidden,
+                  .layers = d->layers,
+                  .heads = d->heads,
+                  .kv_heads = d->kv_heads,
+                  .head_dim = d->head_dim,
+                  .ffn = d->ffn,
+                  .max_tok = max_tok,
+                  .max_rows = max_rows,
+                  .max_pos = max_pos,
+                  .keep = keep};
     carve c = {0};
     carve_run(&c, r, d, m->be->elem);
     r->slab_bytes = c.used;
@@ -155,17 +165,22 @@ void tn_run_free(tn_run *r) {
 
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e) {
     const tn_desc *d = &m->desc;
-    if (r->be == m->be && r->hidden == d->hidden && r->layers == d->layers && r->heads == d->heads &&
-        r->kv_heads == d->kv_heads && r->head_dim == d->head_dim && r->ffn == d->ffn) return TN_OK;
-    return tn_fail(e, TN_BUG, "a run for %d layers of width %d cannot serve a model with %d of width %d",
+    if (r->be == m->be && r->hidden == d->hidden && r->layers == d->layers &&
+        r->heads == d->heads && r->kv_heads == d->kv_heads && r->head_dim == d->head_dim &&
+        r->ffn == d->ffn)
+        return TN_OK;
+    return tn_fail(e, TN_BUG,
+                   "a run for %d layers of width %d cannot serve a model with %d of width %d",
                    r->layers, r->hidden, d->layers, d->hidden);
 }
 
 tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     if (l < 0 || l > r->layers + 1)
-        return tn_fail(e, TN_ARG, "no hidden state %d: 0 is the embedding, %d the last layer, %d after the "
-                       "final norm", l, r->layers, r->layers + 1);
+        return tn_fail(e, TN_ARG,
+                       "no hidden state %d: 0 is the embedding, %d the last layer, %d after the "
+                       "final norm",
+                       l, r->layers, r->layers + 1);
     if (r->n_tok == 0) return tn_fail(e, TN_STATE, "hidden states asked for before a forward");
     if (!r->kept && l < r->layers)
         return tn_fail(e, TN_STATE, "hidden state %d was not kept: only the last layer's is", l);

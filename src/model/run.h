@@ -1,8 +1,9 @@
-/* Inside of a run: the buffers that forward, heads and backward share. Only src/model includes this.
+/* Inside of a run: the buffers that forward, heads and backward share. Only src/model includes
+ * this.
  *
  * Per layer, backward needs the two residual inputs, q/k/v after RoPE (and q, k before their norm),
  * the attention output with its log-sum-exp, the key/value blocks, and gate|up. Normed rows and the
- * gated product are made again. Without `keep` every layer uses the same buffers, in place.        */
+ * gated product are made again. Without `keep` every layer uses the same buffers, in place. */
 #ifndef TN_MODEL_RUN_H
 #define TN_MODEL_RUN_H
 #include "model/model.h"
@@ -32,10 +33,10 @@ struct tn_run {
     void *dx, *dxn, *dh, *dgu, *dqkv, *datt; /* keep only: gradients of the buffers above */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
-    double *coef[5];            /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
+    double *coef[5]; /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
     int32_t *row_id, *target;   /* [R] compacted */
     int32_t *iota;              /* [T] 0, 1, 2, ... */
-    char *pool;                 /* key/value blocks: cap_block per layer with keep, else for one layer */
+    char *pool; /* key/value blocks: cap_block per layer with keep, else for one layer */
     size_t pool_bytes;
     int cap_block;
     int n_tok;                  /* rows of the last forward */
@@ -43,7 +44,8 @@ struct tn_run {
     bool dx_ready;              /* some head has put its gradient into dx */
 };
 
-/* The layers on given rows; `pool` is layer 0's blocks and layer l's start at pool + l*pool_stride. */
+/* The layers on given rows; `pool` is layer 0's blocks and layer l's start at pool + l*pool_stride.
+ */
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
                       const tn_attn *a, char *pool, size_t pool_stride, bool keep);
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */

@@ -4,9 +4,11 @@
 #define N_TOK 96
 #define N_ROW 120
 
-/* A forest with a prompt shared by two answers, one of which branches again, and a loner; some segments are
- * longer than a block of keys, some are a single token. */
-static const struct { int len, parent; } shape[] = {{5, -1}, {3, 0}, {34, 0}, {1, 2}, {2, 2}, {4, -1}, {1, 5}};
+/* A forest with a prompt shared by two answers, one of which branches again, and a loner; some
+ * segments are longer than a block of keys, some are a single token. */
+static const struct {
+    int len, parent;
+} shape[] = {{5, -1}, {3, 0}, {34, 0}, {1, 2}, {2, 2}, {4, -1}, {1, 5}};
 #define N_SEG ((int)(sizeof shape / sizeof *shape))
 
 static void build_forest(tn_forest *f, int vocab) {
@@ -27,16 +29,23 @@ typedef struct probe {
     int n;
     int32_t rows[N_ROW], target[N_ROW];
     double logp[N_ROW], lse[N_ROW], entropy[N_ROW], score[N_ROW];
-    double a[N_ROW], b[N_ROW], c[N_ROW]; /* coefficients of logp, entropy, lse; a also of the score */
+    double a[N_ROW], b[N_ROW],
+        c[N_ROW]; /* coefficients of logp, entropy, lse; a also of the score */
     double inv_temp;
 } probe;
 
 static tn_lm probe_lm(probe *p) {
-    return (tn_lm){.n = p->n, .rows = p->rows, .target = p->target, .inv_temp = p->inv_temp, .logp = p->logp,
-                   .lse = p->lse, .entropy = p->entropy};
+    return (tn_lm){.n = p->n,
+                   .rows = p->rows,
+                   .target = p->target,
+                   .inv_temp = p->inv_temp,
+                   .logp = p->logp,
+                   .lse = p->lse,
+                   .entropy = p->entropy};
 }
 
-/* Each row predicts its successor; the last row of a prompt predicts the first token of every child. */
+/* Each row predicts its successor; the last row of a prompt predicts the first token of every
+ * child. */
 static void probe_rows(probe *p) {
     const tn_forest *f = &p->f;
     for (int s = 0; s < f->n_seg; s++)
@@ -66,7 +75,8 @@ static double probe_loss(probe *p) {
     }
     tn_lm q = probe_lm(p);
     CHECK_OK(tn_lm_head(p->run, p->m, &q, e));
-    for (int i = 0; i < p->n; i++) sum += p->a[i] * p->logp[i] + p->b[i] * p->entropy[i] + p->c[i] * p->lse[i];
+    for (int i = 0; i < p->n; i++)
+        sum += p->a[i] * p->logp[i] + p->b[i] * p->entropy[i] + p->c[i] * p->lse[i];
     return sum;
 }
 
@@ -131,7 +141,8 @@ static void check_case(const tiny_case *c, bool score, double *worst) {
         if (err > *worst) *worst = err;
         CHECK_MSG(err <= 1e-8, "%s%s %s: gradient along u %.12g, finite difference %.12g", c->name,
                   score ? " (score)" : "", x->name, dot, fd);
-        CHECK_MSG(norm > 0 || (score && strstr(x->name, "lm_head")), "%s %s: the gradient is zero", c->name, x->name);
+        CHECK_MSG(norm > 0 || (score && strstr(x->name, "lm_head")), "%s %s: the gradient is zero",
+                  c->name, x->name);
     }
     tn_run_free(p.run);
     tn_forest_free(&p.f);

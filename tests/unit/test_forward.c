@@ -1,5 +1,5 @@
-/* A token's numbers are the same bits in any batch, order, packing, sharing or thread count, cached or
- * not, on every kernel of a profile. */
+/* A token's numbers are the same bits in any batch, order, packing, sharing or thread count, cached
+ * or not, on every kernel of a profile. */
 #include "base/rng.h"
 #include "tiny.h"
 
@@ -23,7 +23,8 @@ static void draw_sequences(int vocab) {
         seqs[s].n_prompt = plen[p % 8];
         seqs[s].n = seqs[s].n_prompt + alen[(s * 5 + p) % 9];
         tiny_ids(seqs[s].ids, seqs[s].n_prompt, vocab, 1000 + (uint64_t)p);
-        tiny_ids(seqs[s].ids + seqs[s].n_prompt, seqs[s].n - seqs[s].n_prompt, vocab, 2000 + (uint64_t)s);
+        tiny_ids(seqs[s].ids + seqs[s].n_prompt, seqs[s].n - seqs[s].n_prompt, vocab,
+                 2000 + (uint64_t)s);
     }
 }
 
@@ -35,7 +36,8 @@ typedef struct rows {
 } rows;
 static rows R;
 
-static void rows_add(int row, int s, int t, table out) { /* the row that predicts token t of sequence s */
+static void rows_add(int row, int s, int t,
+                     table out) { /* the row that predicts token t of sequence s */
     if (t >= seqs[s].n) return;
     R.row[R.n] = row;
     R.target[R.n] = seqs[s].ids[t];
@@ -45,7 +47,12 @@ static void rows_add(int row, int s, int t, table out) { /* the row that predict
 static void rows_score(tn_run *run, const tn_model *m) {
     if (R.n == 0) return;
     static double logp[MAX_TOK], lse[MAX_TOK], entropy[MAX_TOK];
-    tn_lm q = {.n = R.n, .rows = R.row, .target = R.target, .inv_temp = 1 / 0.9, .logp = logp, .lse = lse,
+    tn_lm q = {.n = R.n,
+               .rows = R.row,
+               .target = R.target,
+               .inv_temp = 1 / 0.9,
+               .logp = logp,
+               .lse = lse,
                .entropy = entropy};
     CHECK_OK(tn_lm_head(run, m, &q, e));
     for (int i = 0; i < R.n; i++) *R.at[i] = (numbers){logp[i], lse[i], entropy[i]};
@@ -53,14 +60,16 @@ static void rows_score(tn_run *run, const tn_model *m) {
 }
 
 /* One forest of the sequences in `list`; `shared`: equal prompts once. */
-static void score_forest(tn_run *run, const tn_model *m, tn_forest *f, const int *list, int n, bool shared, table out) {
+static void score_forest(tn_run *run, const tn_model *m, tn_forest *f, const int *list, int n,
+                         bool shared, table out) {
     int prompt_seg[N_PROMPT];
     for (int p = 0; p < N_PROMPT; p++) prompt_seg[p] = -1;
     tn_forest_clear(f);
     for (int i = 0; i < n; i++) {
         int s = list[i], p = s / N_ANSWER, k;
         int np = seqs[s].n_prompt;
-        if (!shared || prompt_seg[p] < 0) CHECK_OK(tn_forest_add(f, seqs[s].ids, np, -1, s, &prompt_seg[p], e));
+        if (!shared || prompt_seg[p] < 0)
+            CHECK_OK(tn_forest_add(f, seqs[s].ids, np, -1, s, &prompt_seg[p], e));
         int up = prompt_seg[p];
         CHECK_OK(tn_forest_add(f, seqs[s].ids + np, seqs[s].n - np, up, s, &k, e));
     }
@@ -84,7 +93,8 @@ static void score_forest(tn_run *run, const tn_model *m, tn_forest *f, const int
 static void compare(const char *what, const char *how, int seq_count) {
     int bad = 0, n = 0;
     for (int s = 0; s < seq_count; s++)
-        for (int t = 1; t < seqs[s].n; t++, n++) bad += memcmp(&want[s][t], &got[s][t], sizeof(numbers)) != 0;
+        for (int t = 1; t < seqs[s].n; t++, n++)
+            bad += memcmp(&want[s][t], &got[s][t], sizeof(numbers)) != 0;
     CHECK_MSG(bad == 0, "%s, %s: %d of %d tokens differ", what, how, bad, n);
     memset(got, 0, sizeof got);
 }
@@ -93,7 +103,8 @@ static void reference(tn_run *run, const tn_model *m, tn_forest *f) {
     for (int s = 0; s < n_seq; s++) score_forest(run, m, f, &s, 1, false, want);
 }
 
-static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_forest *f, bool all) {
+static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_forest *f,
+                           bool all) {
     static const int batch[] = {2, 3, 7, 16, 64};
     for (size_t b = 0; b < sizeof batch / sizeof *batch; b++)
         for (int shared = 0; shared < 2; shared++) {
@@ -105,16 +116,18 @@ static void check_packings(const char *what, tn_run *run, const tn_model *m, tn_
             tn_rng_shuffle(&r, perm, (size_t)n_seq);
             for (int i = 0; i < n_seq; i++) order[i] = (int)perm[i];
             for (int i = 0; i < n_seq; i += batch[b])
-                score_forest(run, m, f, order + i, n_seq - i < batch[b] ? n_seq - i : batch[b], shared, got);
+                score_forest(run, m, f, order + i, n_seq - i < batch[b] ? n_seq - i : batch[b],
+                             shared, got);
             char how[64];
             snprintf(how, sizeof how, "batch %d%s", batch[b], shared ? ", shared prompts" : "");
             compare(what, how, n_seq);
         }
 }
 
-/* Sequences enter and leave a running batch; prompts are prefilled in pieces of `chunk`. A sequence's
- * segments are its prompt and its answer. */
-static void score_cached(tn_run *run, const tn_model *m, tn_kv *kv, int width, int chunk, table out) {
+/* Sequences enter and leave a running batch; prompts are prefilled in pieces of `chunk`. A
+ * sequence's segments are its prompt and its answer. */
+static void score_cached(tn_run *run, const tn_model *m, tn_kv *kv, int width, int chunk,
+                         table out) {
     struct { int s, slot, done; } live[N_SEQ];
     tn_kv_item item[N_SEQ];
     int n_live = 0, next = 0, pages = tn_kv_free_pages(kv);
@@ -201,13 +214,15 @@ static const machine machines[] = {
 };
 #define N_MACHINE ((int)(sizeof machines / sizeof *machines))
 
-static void check_machine(const machine *w, int threads, const tiny_case *c, bool main, numbers *first,
-                          char *profile) {
+static void check_machine(const machine *w, int threads, const tiny_case *c, bool main,
+                          numbers *first, char *profile) {
     tn_backend *be = NULL;
     tn_err err = {0};
-    if (tn_backend_open(&be, w->name, w->dtype, w->kernels, threads, &err) != TN_OK) return; /* not on this machine */
+    if (tn_backend_open(&be, w->name, w->dtype, w->kernels, threads, &err) != TN_OK)
+        return; /* not on this machine */
     char what[128];
-    snprintf(what, sizeof what, "%s on %s/%s/%s, %d threads", c->name, be->name, be->kernels, be->profile, threads);
+    snprintf(what, sizeof what, "%s on %s/%s/%s, %d threads", c->name, be->name, be->kernels,
+             be->profile, threads);
     tn_model *m = tiny_model(&c->desc, be, false, 5);
     tn_run *run = NULL;
     tn_forest f = {0};
@@ -241,6 +256,7 @@ TEST(forward_same_bits_everywhere) {
         char profile[32] = "";
         for (int k = 0; k < N_MACHINE; k++)
             if (i == 0 || i == (k + 2) % n_tiny) /* all machines meet on the first model */
-                check_machine(&machines[k], 1 + (i + k) % 3, c, i == (k + 2) % n_tiny, first[0], profile);
+                check_machine(&machines[k], 1 + (i + k) % 3, c, i == (k + 2) % n_tiny, first[0],
+                              profile);
     }
 }

@@ -1,5 +1,6 @@
-/* Logits, loss and gradients equal transformers' on the checkpoints of tests/golden/model (tools/dump_model_fidelity.py):
- * each logit within 2e-5 of its row's spread, each tensor's gradient within 5e-5 of its norm. */
+/* Logits, loss and gradients equal transformers' on the checkpoints of tests/golden/model
+ * (tools/dump_model_fidelity.py): each logit within 2e-5 of its row's spread, each tensor's
+ * gradient within 5e-5 of its norm. */
 #include "base/mathx.h"
 #include "tiny.h"
 
@@ -32,18 +33,21 @@ static void check_logits(const char *name, size_t row, const json_t *kept, const
         const float *got = z + strtoul(key, NULL, 10) * (size_t)V;
         double low = 1e30, high = -1e30, worst = 0;
         for (int v = 0; v < V; v++) {
-            double w = json_number_value(json_array_get(want, (size_t)v)), d = __builtin_fabs(w - (double)got[v]);
+            double w = json_number_value(json_array_get(want, (size_t)v)),
+                   d = __builtin_fabs(w - (double)got[v]);
             if (w < low) low = w;
             if (w > high) high = w;
             if (!(d <= worst)) worst = d;
         }
-        CHECK_MSG(worst <= 2e-5 * (high - low), "%s row %zu token %s: a logit is off by %.2g of the spread", name, row,
-                  key, worst / (high - low));
+        CHECK_MSG(worst <= 2e-5 * (high - low),
+                  "%s row %zu token %s: a logit is off by %.2g of the spread", name, row, key,
+                  worst / (high - low));
     }
 }
 
 static void check_gradients(const char *name, const tn_model *m, const json_t *x) {
-    const json_t *norms = json_object_get(x, "grad_norm"), *along = json_object_get(x, "grad_along");
+    const json_t *norms = json_object_get(x, "grad_norm"),
+                 *along = json_object_get(x, "grad_along");
     CHECK((int)json_object_size(norms) == m->n_tensor);
     for (int t = 0; t < m->n_tensor; t++) {
         const tn_tensor *w = &m->tensor[t];
@@ -55,14 +59,16 @@ static void check_gradients(const char *name, const tn_model *m, const json_t *x
             sum += v * v;
             dot += v * tn_sin((double)i);
         }
-        CHECK_MSG(n > 0 && __builtin_fabs(__builtin_sqrt(sum) - n) <= 5e-5 * n && __builtin_fabs(dot - a) <= 5e-5 * n,
-                  "%s %s: gradient norm %.9g against %.9g, along a direction %.9g against %.9g", name, w->name,
-                  __builtin_sqrt(sum), n, dot, a);
+        CHECK_MSG(n > 0 && __builtin_fabs(__builtin_sqrt(sum) - n) <= 5e-5 * n &&
+                      __builtin_fabs(dot - a) <= 5e-5 * n,
+                  "%s %s: gradient norm %.9g against %.9g, along a direction %.9g against %.9g",
+                  name, w->name, __builtin_sqrt(sum), n, dot, a);
     }
 }
 
 /* One row: forward, logits, its share of the NLL and, with `backward`, of the gradient. */
-static double one_row(const char *name, tn_model *m, size_t row, const text *t, const json_t *kept, double total) {
+static double one_row(const char *name, tn_model *m, size_t row, const text *t, const json_t *kept,
+                      double total) {
     static float z[128 * 128];
     static double logp[128], lse[128], d[128];
     int32_t rows[128], target[128];
@@ -77,7 +83,8 @@ static double one_row(const char *name, tn_model *m, size_t row, const text *t, 
         target[i] = i + 1 < t->n ? t->ids[i + 1] : -1;
         d[i] = -1 / total;
     }
-    tn_lm all = {.n = t->n, .rows = rows, .target = target, .inv_temp = 1, .logp = logp, .lse = lse, .z = z};
+    tn_lm all = {
+        .n = t->n, .rows = rows, .target = target, .inv_temp = 1, .logp = logp, .lse = lse, .z = z};
     CHECK_OK(tn_lm_head(run, m, &all, e));
     check_logits(name, row, kept, z, m->desc.vocab);
     tn_lm q = {.n = t->n - 1, .rows = rows, .target = target, .inv_temp = 1, .lse = lse};
@@ -98,7 +105,8 @@ static void check_checkpoint(const char *name, tn_backend *be) {
     if (m) CHECK_OK(tn_model_trainable(m, e));
     const json_t *rows = json_object_get(x, "rows");
     double total = 0, nll = 0;
-    for (size_t i = 0; m && i < json_array_size(rows); i++) total += (double)json_array_size(json_array_get(rows, i)) - 1;
+    for (size_t i = 0; m && i < json_array_size(rows); i++)
+        total += (double)json_array_size(json_array_get(rows, i)) - 1;
     for (size_t i = 0; m && i < json_array_size(rows); i++) {
         text t = text_of(json_array_get(rows, i));
         nll += one_row(name, m, i, &t, json_array_get(json_object_get(x, "logits"), i), total);
@@ -142,7 +150,8 @@ TEST(forward_score_equals_transformers) {
         CHECK_OK(tn_run_new(&run, m, f.n_tok, 3, 128, false, e));
         CHECK_OK(tn_forward(run, m, &f, e));
         CHECK_OK(tn_score_head(run, m, last, (int)n, score, e));
-        for (size_t i = 0; i < n; i++) CHECK_NEAR(score[i], json_number_value(json_array_get(want, i)), 2e-6, 2e-6);
+        for (size_t i = 0; i < n; i++)
+            CHECK_NEAR(score[i], json_number_value(json_array_get(want, i)), 2e-6, 2e-6);
     }
     tn_run_free(run);
     tn_forest_free(&f);

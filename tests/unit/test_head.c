@@ -43,10 +43,12 @@ TEST(head_memory_at_large_vocabulary) {
     CHECK_NEAR(nll, 11.78, 0.01, 0); /* log V */
     CHECK(tn_model_grad_sumsq(m) > 0);
     size_t used = tn_mem_live() - live;
-    CHECK_MSG(used <= plan.total + ((size_t)64 << 20), "allocated %zu MB, planned %zu MB", used >> 20, plan.total >> 20);
+    CHECK_MSG(used <= plan.total + ((size_t)64 << 20), "allocated %zu MB, planned %zu MB",
+              used >> 20, plan.total >> 20);
     if (resident) {
         size_t grown = tn_peak_memory() - resident;
-        CHECK_MSG(grown <= plan.total + ((size_t)64 << 20), "resident %zu MB, planned %zu MB", grown >> 20, plan.total >> 20);
+        CHECK_MSG(grown <= plan.total + ((size_t)64 << 20), "resident %zu MB, planned %zu MB",
+                  grown >> 20, plan.total >> 20);
     }
     tn_run_free(r);
     tn_forest_free(&f);

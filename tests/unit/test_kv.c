@@ -93,7 +93,10 @@ TEST(kv_several_items_of_one_sequence) {
     append(a, 37, 20, true);
     double want = after(a, 57, 30, false);
     int b = tn_kv_open(T.kv), c = tn_kv_open(T.kv);
-    tn_kv_item it[] = {{b, T.ids, 37, true}, {c, T.ids + 5, 50, true}, {b, T.ids + 37, 20, true}, {b, T.ids + 57, 30, false}};
+    tn_kv_item it[] = {{b, T.ids, 37, true},
+                       {c, T.ids + 5, 50, true},
+                       {b, T.ids + 37, 20, true},
+                       {b, T.ids + 57, 30, false}};
     CHECK_OK(tn_forward_kv(T.run, T.m, T.kv, it, 4, e));
     CHECK(tn_kv_length(T.kv, b) == 87 && tn_kv_length(T.kv, c) == 50);
     int32_t row = 37 + 50 + 20 + 30 - 1, target = 0;
@@ -110,7 +113,8 @@ TEST(kv_refusals_change_nothing) {
     int a = tn_kv_open(T.kv), b = tn_kv_open(T.kv);
     append(a, 0, 33, true); /* 2 of 4 pages */
     tn_kv_item two[] = {{b, T.ids, 40, true}, {a, T.ids, 32, false}};
-    CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, two, 2, e), TN_NOMEM, "2 free pages and this step needs 3");
+    CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, two, 2, e), TN_NOMEM,
+               "2 free pages and this step needs 3");
     CHECK(tn_kv_length(T.kv, a) == 33 && tn_kv_length(T.kv, b) == 0 && tn_kv_free_pages(T.kv) == 2);
     tn_kv_item bad = {b, (int32_t[]){1, T.m->desc.vocab}, 2, true};
     CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, &bad, 1, e), TN_ARG, "vocabulary");

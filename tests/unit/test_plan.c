@@ -2,13 +2,26 @@
 #include "model/plan.h"
 #include "tiny.h"
 
-static const tn_desc middle = {.family = "qwen3", .vocab = 3001, .hidden = 96, .layers = 3, .heads = 6, .kv_heads = 2,
-                               .head_dim = 16, .ffn = 250, .max_pos = 512, .norm_eps = 1e-6, .qk_norm = true, .tied = true,
-                               .act = TN_SILU, .rope = {.theta = 1e4, .factor = 1, .original_max = 512, .rot_dim = 16}};
+static const tn_desc middle = {
+    .family = "qwen3",
+    .vocab = 3001,
+    .hidden = 96,
+    .layers = 3,
+    .heads = 6,
+    .kv_heads = 2,
+    .head_dim = 16,
+    .ffn = 250,
+    .max_pos = 512,
+    .norm_eps = 1e-6,
+    .qk_norm = true,
+    .tied = true,
+    .act = TN_SILU,
+    .rope = {.theta = 1e4, .factor = 1, .original_max = 512, .rot_dim = 16}};
 
 static void check_close(const char *what, size_t plan, size_t real) {
     double d = (double)plan - (double)real;
-    CHECK_MSG(__builtin_fabs(d) <= 0.02 * (double)real + 65536, "%s: planned %zu bytes, allocated %zu", what, plan, real);
+    CHECK_MSG(__builtin_fabs(d) <= 0.02 * (double)real + 65536,
+              "%s: planned %zu bytes, allocated %zu", what, plan, real);
 }
 
 static void check_backend(const char *name, tn_dtype dtype) {

@@ -20,8 +20,11 @@ static void check_row(const char *text, const char *ids, const char *scored, con
         mask[i] = r.scored[i] ? '1' : '0';
         n += r.scored[i];
     }
-    for (int s = 0; s < r.n_seg; s++) snprintf(start + strlen(start), sizeof start - strlen(start), "%s%d", s ? " " : "", r.start[s]);
-    CHECK_MSG(strcmp(got, ids) == 0 && strcmp(mask, scored) == 0 && strcmp(start, starts) == 0 && n == r.n_scored,
+    for (int s = 0; s < r.n_seg; s++)
+        snprintf(start + strlen(start), sizeof start - strlen(start), "%s%d", s ? " " : "",
+                 r.start[s]);
+    CHECK_MSG(strcmp(got, ids) == 0 && strcmp(mask, scored) == 0 && strcmp(start, starts) == 0 &&
+                  n == r.n_scored,
               "%s: ids %s, scored %s, segments at %s", text, got, mask, start);
     tn_row_free(&r);
 }
@@ -29,7 +32,8 @@ static void check_row(const char *text, const char *ids, const char *scored, con
 TEST(rows_of_ids) {
     check_row("{\"ids\":[3,1,2]}", "3 1 2", "011", "0");
     check_row("{\"ids\":[3]}", "3", "0", "0");
-    check_row("{\"prompt_ids\":[5,6],\"ids\":[7,8,9],\"text\":\"x\",\"finish_reason\":\"stop\"}", "5 6 7 8 9", "00111", "0 2");
+    check_row("{\"prompt_ids\":[5,6],\"ids\":[7,8,9],\"text\":\"x\",\"finish_reason\":\"stop\"}",
+              "5 6 7 8 9", "00111", "0 2");
     check_row("{\"prompt_ids\":[],\"ids\":[7,8]}", "7 8", "01", "0");
     check_row("{\"prompt_ids\":[4,4],\"ids\":[]}", "4 4", "00", "0");
 }
@@ -50,7 +54,8 @@ TEST(rows_refused) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tn_row r;
-        CHECK_FAIL(read_text_row(&r, bad[i].row, &(tn_row_how){.vocab = 100}, e), bad[i].code, bad[i].text);
+        CHECK_FAIL(read_text_row(&r, bad[i].row, &(tn_row_how){.vocab = 100}, e), bad[i].code,
+                   bad[i].text);
         tn_row_free(&r);
     }
 }
@@ -76,7 +81,8 @@ TEST(rows_equal_trl) {
         tn_row r;
         char where[64];
         snprintf(where, sizeof where, "case %zu row %zu", i, k);
-        CHECK_OK(tn_row_read(&r, json_object_get(x, "row"), &(tn_row_how){.tokenizer = tok, .vocab = 60000}, where, e));
+        CHECK_OK(tn_row_read(&r, json_object_get(x, "row"),
+                             &(tn_row_how){.tokenizer = tok, .vocab = 60000}, where, e));
         const json_t *ids = json_object_get(x, "ids"), *mask = json_object_get(x, "mask");
         bool same = (size_t)r.n == json_array_size(ids);
         for (int t = 0; same && t < r.n; t++)
@@ -99,20 +105,27 @@ TEST(rows_of_text) {
     tn_tokenizer *tok = NULL;
     CHECK_OK(tn_tokenizer_load(&tok, dir.s, e));
     tn_row r, f;
-    CHECK_OK(read_text_row(&r, "{\"text\":\"The capital\"}", &(tn_row_how){.tokenizer = tok, .vocab = 60000}, e));
+    CHECK_OK(read_text_row(&r, "{\"text\":\"The capital\"}",
+                           &(tn_row_how){.tokenizer = tok, .vocab = 60000}, e));
     CHECK(r.n == 2 && r.n_scored == 1 && r.n_seg == 1 && r.ids[0] == 504 && r.ids[1] == 3575);
-    CHECK_OK(read_text_row(&f, "{\"text\":\"The capital\"}", &(tn_row_how){.tokenizer = tok, .vocab = 60000, .text_eos = true}, e));
+    CHECK_OK(read_text_row(&f, "{\"text\":\"The capital\"}",
+                           &(tn_row_how){.tokenizer = tok, .vocab = 60000, .text_eos = true}, e));
     CHECK(f.n == 3 && f.ids[2] == 2);
     tn_row_free(&f);
-    CHECK_FAIL(read_text_row(&f, "{\"text\":\"The capital\"}", &(tn_row_how){.tokenizer = tok, .vocab = 600}, e), TN_STATE,
-               "only 600 tokens");
+    CHECK_FAIL(read_text_row(&f, "{\"text\":\"The capital\"}",
+                             &(tn_row_how){.tokenizer = tok, .vocab = 600}, e),
+               TN_STATE, "only 600 tokens");
     tn_row_free(&f);
-    CHECK_FAIL(read_text_row(&f, "{\"text\":5}", &(tn_row_how){.tokenizer = tok, .vocab = 60000}, e), TN_FORMAT, "string");
+    CHECK_FAIL(
+        read_text_row(&f, "{\"text\":5}", &(tn_row_how){.tokenizer = tok, .vocab = 60000}, e),
+        TN_FORMAT, "string");
     tn_row_free(&f);
     /* force: ids(prompt) then ids(completion) */
     CHECK_OK(read_text_row(&f, "{\"prompt\":\"Once upon a ti\",\"completion\":\"me\"}",
-                           &(tn_row_how){.tokenizer = tok, .vocab = 60000, .seam = TN_SEAM_FORCE}, e));
-    CHECK(f.n_seg == 2 && f.start[1] == 4 && f.ids[3] == 31659 && f.ids[4] == 1558 && f.ids[f.n - 1] == 2);
+                           &(tn_row_how){.tokenizer = tok, .vocab = 60000, .seam = TN_SEAM_FORCE},
+                           e));
+    CHECK(f.n_seg == 2 && f.start[1] == 4 && f.ids[3] == 31659 && f.ids[4] == 1558 &&
+          f.ids[f.n - 1] == 2);
     tn_row_free(&f);
     tn_row_free(&r);
     tn_tokenizer_free(tok);
