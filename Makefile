@@ -59,11 +59,6 @@ $(BUILD)/tests/run: $(call OBJ,$(TEST)) $(BUILD)/libtenet.a
 test: $(BUILD)/tests/run $(BUILD)/tenet
 	TENET_BIN=$(BUILD)/tenet $(BUILD)/tests/run $(FILTER)
 
-# Speed measurements, one program each: make build/bench/ops_bench
-$(BUILD)/bench/%: bench/%.c $(BUILD)/libtenet.a
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LDLIBS)
-
 asan:
 	$(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" $(BUILD)/asan/tests/run $(BUILD)/asan/tenet
 tsan:

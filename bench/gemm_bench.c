@@ -136,7 +136,7 @@ static void tile_share(void *ctx, size_t begin, size_t end, int thread) {
     const tn_kernel *g = c->kern;
     float out[TN_MR_MAX * TN_NR];
     if (g->begin) g->begin();
-    tn_tile t = {.m = g->mr, .units = c->units, .a = c->a, .lda = tn_row_units(c->units), .b = c->b, .next = c->b,
+    tn_tile t = {.m = g->mr, .units = c->units, .a = c->a, .lda = tn_row_units(c->units), .step = 1, .b = c->b, .next = c->b,
                  .c = out, .ldc = TN_NR};
     for (int i = 0; i < c->repeat; i++) g->tile(&t);
     if (g->end) g->end();

@@ -48,6 +48,12 @@ TEST(gemm_threads_do_not_change_the_bits) {
     every_kernel(threads3, 3);
 }
 
+/* K of dW in pieces: 3 for float operands, 2 for bf16. */
+static void long_sums(kernels k, tn_backend *c, tn_backend *r) {
+    products(k, c, r, 2085, 19, 35, NORMAL, TN_SET, false);
+}
+TEST(gemm_dw_over_many_tokens) { every_kernel(long_sums, 2); }
+
 static void denormals(kernels k, tn_backend *c, tn_backend *r) {
     for (int in = 1; in < 80; in += 26) products(k, c, r, 16, 40, in, TINY, TN_SET, false);
 }

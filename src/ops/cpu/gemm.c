@@ -15,55 +15,58 @@
 /* Below this much work a second thread costs more than it brings. */
 #define INLINE_FLOP 400000.0
 #define INLINE_PACK 20000.0 /* elements */
+/* Packing from columns takes this much of K, and of panels, at a time. */
+#define STRIP_UNITS 8
+#define STRIP_PANELS 32
 
-int tn_plan_tile_row(const tn_plan *l, int t) {
-    int g = l->p->kern->grain, steps = (l->p->m + g - 1) / g;
-    long row = (long)g * ((long)steps * t / l->tiles);
-    return row < l->p->m ? (int)row : l->p->m;
-}
+int tn_plan_tile_row(const tn_plan *l, int tile) { return tn_tile_row(l->p->kern, l->p->m, l->tiles, tile); }
 
 int tn_plan_block_tile(const tn_plan *l, int block) { return (int)((long)l->tiles * block / l->blocks); }
 
 /* Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
 static bool usable_in_place(const tn_product *p) {
-    return p->kern->form == TN_FORM_F32 && !p->a_cols && (p->m < 8 || p->lda % 512 != 0);
+    return p->packed_a || (p->kern->form == TN_FORM_F32 && (p->m < 8 || p->lda % 512 != 0));
 }
 
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows) {
     const tn_kernel *g = p->kern;
-    *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n)};
-    l->direct = p->packed_a || usable_in_place(p);
+    *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n), .direct = usable_in_place(p)};
     l->lda = l->direct ? p->lda : tn_row_units(l->units);
-    int steps = (p->m + g->grain - 1) / g->grain, per = g->mr / g->grain;
-    l->tiles = (steps + per - 1) / per;
-    size_t row_bytes = tn_row_units(l->units) * 4, rows = A_BLOCK_BYTES / row_bytes;
-    if (rows > (size_t)max_rows) rows = (size_t)max_rows;
-    int fit = rows < (size_t)g->mr ? 1 : (int)(rows / (size_t)g->mr);
-    l->blocks = (l->tiles + fit - 1) / fit;
+    l->tiles = tn_tiles(g, p->m);
+    size_t tile = p->a_tile ? p->a_tile : tn_row_units(l->units) * (size_t)g->mr; /* units */
+    size_t fit = A_BLOCK_BYTES / (tile * 4), most = (size_t)(max_rows / g->mr);
+    if (fit > most) fit = most;
+    if (fit < 1) fit = 1;
+    l->blocks = (int)(((size_t)l->tiles + fit - 1) / fit);
     if (l->blocks < min_blocks) l->blocks = min_blocks < l->tiles ? min_blocks : l->tiles;
-    int most = (l->tiles + l->blocks - 1) / l->blocks;
-    l->a_thread = l->direct ? 0 : ((size_t)most * (size_t)g->mr + 16) * l->lda;
+    l->a_thread = l->direct ? 0 : (size_t)((l->tiles + l->blocks - 1) / l->blocks) * tile;
 }
 
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
-    int r0 = tn_plan_tile_row(l, tn_plan_block_tile(l, block));
-    int r1 = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1));
+    int t0 = tn_plan_block_tile(l, block), r0 = tn_plan_tile_row(l, t0);
+    if (p->a_tile) return p->packed_a + (size_t)t0 * p->a_tile;
     if (l->direct) return (p->packed_a ? p->packed_a : (const uint32_t *)p->a) + (size_t)r0 * l->lda;
     uint32_t *a = l->a + (size_t)thread * l->a_thread;
     if (loaded) return a;
-    /* transposes go by sixteens: a few rows of the next block cost less than an edge */
-    int by16 = (r1 - r0 + 15) / 16 * 16, cols = by16 < p->m - r0 ? by16 : p->m - r0;
-    if (p->a_cols) g->pack->a_cols(g->form, a, l->lda, p->a + r0, p->lda, cols, p->k, l->units);
-    else g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, r1 - r0, p->k, l->units);
-    for (int r = r1 - r0; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
+    int rows = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1)) - r0;
+    g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, rows, p->k, l->units);
+    for (int r = rows; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
     return a;
 }
 
 /* The first two tiles fetch the two halves of the next panel; the others what they use anyway. */
-const uint32_t *tn_plan_ahead(const tn_plan *l, const uint32_t *b, const uint32_t *next, int i, int n) {
-    return next && i < 2 && n > 1 ? next + (size_t)i * (size_t)l->units * TN_TILE_AHEAD : b;
+int tn_plan_tile(const tn_plan *l, int block, int i, const uint32_t *a, const uint32_t *b, const uint32_t *next,
+                 tn_tile *t) {
+    int t0 = tn_plan_block_tile(l, block), first = tn_plan_tile_row(l, t0), row = tn_plan_tile_row(l, t0 + i);
+    size_t panel = l->p->a_tile;
+    bool fetch = next && i < 2 && tn_plan_block_tiles(l, block) > 1;
+    *t = (tn_tile){.m = tn_plan_tile_row(l, t0 + i + 1) - row, .units = l->units, .b = b,
+                   .a = a + (panel ? (size_t)i * panel : (size_t)(row - first) * l->lda),
+                   .lda = panel ? 1 : l->lda, .step = panel ? TN_AW : 1,
+                   .next = fetch ? next + (size_t)i * (size_t)l->units * TN_TILE_AHEAD : b};
+    return row;
 }
 
 static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
@@ -71,17 +74,18 @@ static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
     const tn_kernel *g = p->kern;
     int col = panel * TN_NR, n = p->n - col < TN_NR ? p->n - col : TN_NR;
     float *y = p->y + (size_t)row * p->ldy + col;
-    if (p->mode == TN_SET && !p->bias && n == TN_NR) {
-        t->c = y;
-        t->ldc = p->ldy;
-        g->tile(t);
-    } else {
-        _Alignas(64) float c[TN_MR_MAX * TN_NR];
-        t->c = c;
-        t->ldc = TN_NR;
-        g->tile(t);
-        g->pack->finish(p->mode, y, p->ldy, c, p->bias ? p->bias + col : NULL, t->m, n);
+    _Alignas(64) float c[TN_MR_MAX * TN_NR];
+    bool straight = p->mode == TN_SET && !p->bias && n == TN_NR && !p->carry;
+    t->c = straight ? y : c;
+    t->ldc = straight ? p->ldy : TN_NR;
+    if (p->carry) {
+        t->ldc = (size_t)l->panels * TN_NR;
+        t->c = p->carry + (size_t)row * t->ldc + col;
+        t->more = p->more;
     }
+    g->tile(t);
+    if (p->carry && !p->last) return;
+    if (!straight) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
     if (p->each) p->each(p->ctx, y, p->ldy, row, t->m, col, n);
 }
 
@@ -94,22 +98,19 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
         int block = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
         const uint32_t *a = tn_plan_block_a(l, block, thread, block == loaded);
         loaded = block;
-        int t0 = tn_plan_block_tile(l, block), t1 = tn_plan_block_tile(l, block + 1);
         const uint32_t *b = p->b + (size_t)panel * p->panel, *next = panel + 1 < l->panels ? b + p->panel : p->b;
-        for (int t = t0, first = tn_plan_tile_row(l, t0), row = first; t < t1; t++) {
-            int end_row = tn_plan_tile_row(l, t + 1);
-            tn_tile one = {.m = end_row - row, .units = l->units, .a = a + (size_t)(row - first) * l->lda,
-                           .lda = l->lda, .b = b, .next = tn_plan_ahead(l, b, next, t - t0, t1 - t0)};
-            one_tile(l, &one, row, panel);
-            row = end_row;
+        for (int i = 0, n = tn_plan_block_tiles(l, block); i < n; i++) {
+            tn_tile t;
+            int row = tn_plan_tile(l, block, i, a, b, next, &t);
+            one_tile(l, &t, row, panel);
         }
     }
     if (p->kern->end) p->kern->end();
 }
 
 size_t tn_product_scratch(const tn_product *p, int threads) {
-    size_t row = tn_row_units(tn_units(p->kern, p->k)) * 4, tile = row * (size_t)p->kern->mr;
-    return ((tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) + 16 * row) * (size_t)threads;
+    size_t tile = tn_row_units(tn_units(p->kern, p->k)) * 4 * (size_t)p->kern->mr;
+    return (tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) * (size_t)threads;
 }
 
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
@@ -123,26 +124,33 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
 
 /* --- panels of B --- */
 
-/* Panels from columns take a strip of the source's rows at a time, so that those are read whole. */
-#define STRIP_UNITS 64
-#define STRIP_PANELS 32
+/* Element (k, j) of B is src[k*lds + j] (cols) or src[j*lds + k]. */
+typedef struct packing {
+    const tn_kernel *kern;
+    const float *src;
+    size_t lds;
+    int n, k;
+    bool cols;
+    uint32_t *dst;
+} packing;
 
-static void pack_cols(const tn_packing *j, int units, int p0, int p1) {
+/* From columns: strip by strip of K, so that the source's rows are read whole. */
+static void pack_cols(const packing *j, int units, int p0, int p1) {
     const tn_kernel *g = j->kern;
-    int per = g->form == TN_FORM_BF16 ? 2 : 1;
+    int per = tn_unit_k(g->form);
     for (int u = 0; u < units; u += STRIP_UNITS) {
         int n_units = units - u < STRIP_UNITS ? units - u : STRIP_UNITS, k0 = u * per;
         int k = j->k - k0 < n_units * per ? j->k - k0 : n_units * per;
         for (int i = p0; i < p1; i++) {
             int col = i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
             uint32_t *at = j->dst + ((size_t)i * (size_t)units + (size_t)u) * TN_NR;
-            g->pack->b_cols(g->form, at, j->src + (size_t)k0 * j->lds + col, j->lds, n, k, n_units);
+            g->pack->cols(g->form, at, TN_NR, j->src + (size_t)k0 * j->lds + col, j->lds, n, k, n_units);
         }
     }
 }
 
 static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
-    const tn_packing *j = ctx;
+    const packing *j = ctx;
     const tn_kernel *g = j->kern;
     int units = tn_units(g, j->k), last = (int)end;
     for (int i = (int)begin; j->cols && i < last; i += STRIP_PANELS)
@@ -154,10 +162,10 @@ static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
     }
 }
 
-void tn_pack_run(const tn_packing *j, tn_pool *pool) {
+static void pack_run(packing *j, tn_pool *pool) {
     size_t n = (size_t)tn_panels(j->n);
-    if ((double)j->n * j->k < INLINE_PACK) pack_panels((void *)j, 0, n, 0);
-    else tn_pool_run(pool, n, 1, pack_panels, (void *)j);
+    if ((double)j->n * j->k < INLINE_PACK) pack_panels(j, 0, n, 0);
+    else tn_pool_run(pool, n, 1, pack_panels, j);
 }
 
 /* --- packed weights --- */
@@ -170,15 +178,15 @@ size_t tn_cpu_weight_t_bytes(const tn_backend *b, int out, int in) { return tn_c
 
 void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
     const tn_kernel *g = tn_kernel_of(b);
-    tn_packing j = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->out, .k = w->in, .dst = w->packed};
-    tn_pack_run(&j, b->pool);
+    packing j = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->out, .k = w->in, .dst = w->packed};
+    pack_run(&j, b->pool);
     if (!w->packed_t) return;
-    tn_packing t = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->in, .k = w->out, .cols = true,
+    packing t = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->in, .k = w->out, .cols = true,
                     .dst = w->packed_t};
-    tn_pack_run(&t, b->pool);
+    pack_run(&t, b->pool);
 }
 
-/* --- the three products --- */
+/* --- the products --- */
 
 static void run(tn_backend *b, const tn_product *p) {
     void *scratch = tn_backend_scratch(b, tn_product_scratch(p, tn_pool_threads(b->pool)) + 64);
@@ -201,20 +209,4 @@ void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void 
                     .b = w->packed_t, .panel = (size_t)tn_units(g, w->out) * TN_NR, .mode = mode,
                     .y = dx, .ldy = (size_t)lddx};
     run(b, &p);
-}
-
-void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
-                    int T, int out, int in) {
-    const tn_kernel *g = tn_kernel_of(b);
-    int units = tn_units(g, T);
-    size_t panels = (size_t)units * TN_NR * (size_t)tn_panels(in); /* units of 4 bytes */
-    tn_product p = {.kern = g, .m = out, .n = in, .k = T, .a = dy, .lda = (size_t)lddy, .a_cols = true,
-                    .panel = (size_t)units * TN_NR, .mode = TN_ADD, .y = dw, .ldy = (size_t)in};
-    size_t own = tn_product_scratch(&p, tn_pool_threads(b->pool));
-    uint32_t *scratch = tn_backend_scratch(b, panels * 4 + own + 64);
-    if (!scratch) return;
-    tn_packing j = {.kern = g, .src = x, .lds = (size_t)ldx, .n = in, .k = T, .cols = true, .dst = scratch};
-    tn_pack_run(&j, b->pool);
-    p.b = scratch;
-    tn_product_run(&p, b->pool, scratch + panels);
 }

@@ -11,8 +11,9 @@
  *                  chain of FMAs is the order `pair`
  *   TN_FORM_BF16   two bf16, k and k+1
  * and padded with zeros (kernel's `pad` units). A is row-major, [m][lda] units; lda is a multiple of
- * 16 (64 bytes), odd in those, so that rows do not fall on the same cache sets. B is cut in panels
- * of TN_NR columns, each [k][TN_NR] units, one after the other; missing columns are zeros.
+ * 16 (64 bytes), odd in those, so that rows do not fall on the same cache sets. Or, for a transposed
+ * source and kernels that can, each tile of A is a panel [k][TN_AW] units. B is cut in panels of
+ * TN_NR columns, each [k][TN_NR] units, one after the other; missing columns are zeros.
  *
  * K is never split and never shared between threads: a kernel takes a tile of `m` rows and one
  * panel through all of K, in the order of its profile (ops.h N2, N3).                        */
@@ -22,30 +23,35 @@
 
 #define TN_NR 32      /* columns of a panel */
 #define TN_MR_MAX 32  /* most rows of a tile */
+#define TN_AW 16      /* width of a panel of A */
 
 typedef enum tn_form { TN_FORM_F32, TN_FORM_SWAP, TN_FORM_BF16 } tn_form;
 
-/* Conversions from float matrices to operands; `rows`, `cols` name the contiguous direction of the
- * source: rows: element (i, k) is src[i*lds + k]; cols: src[k*lds + i]. units includes padding. Rows of A
- * are written up to a multiple of 16 units. */
+/* Conversions from float matrices to operands of `units` units of K (padding included). The source is
+ * contiguous along k (rows: element (i, k) is src[i*lds + k]) or along i (cols: src[k*lds + i]). */
 typedef struct tn_packer {
+    /* row-major A; rows are written up to a multiple of 16 units */
     void (*a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
     void (*a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
+    /* a panel of B of n <= TN_NR columns */
     void (*b_rows)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units);
-    void (*b_cols)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units);
-    /* y (m rows, n columns) from a tile c [m][TN_NR], with mode and bias as ops.h N2 */
-    void (*finish)(tn_mode mode, float *y, size_t ldy, const float *c, const float *bias, int m, int n);
+    /* a panel of width columns (of B: TN_NR, of A: TN_AW), n of which exist */
+    void (*cols)(tn_form f, uint32_t *panel, int width, const float *src, size_t lds, int n, int k, int units);
+    /* y (m rows, n columns) from a tile c [m][ldc], with mode and bias as ops.h N2 */
+    void (*finish)(tn_mode mode, float *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n);
 } tn_packer;
 extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512, tn_pack_avx512bf16;
 
-/* c[m][ldc], TN_NR columns = A (m rows, `units` of K) times one panel. Meanwhile, for each unit, 64
+/* c[m][ldc], TN_NR columns = A (m rows, `units` of K) times one panel; element (i, k) of A is
+ * a[i*lda + k*step]. more: the chains start from c and not from zero. Meanwhile, for each unit, 64
  * bytes from `next` on are fetched into the caches: the beginning or the rest of the next panel. */
 typedef struct tn_tile {
     int m, units;
     const uint32_t *a, *b, *next;
-    size_t lda;
+    size_t lda, step;
     float *c;
     size_t ldc;
+    bool more;
 } tn_tile;
 #define TN_TILE_AHEAD 16 /* of `next` for each unit, in units of 4 bytes */
 
@@ -56,6 +62,7 @@ typedef struct tn_cpu_mm {
     int pad;             /* K is padded to a multiple of this many units */
     int mr;              /* rows of a full tile */
     int grain;           /* tiles begin at multiples of this row; A is readable (zero) up to it */
+    bool a_panels;       /* can take A in panels (step = TN_AW); else step = 1 */
     void (*tile)(const tn_tile *t); /* m <= mr */
     /* Around a thread's run of tiles, or NULL. */
     void (*begin)(void), (*end)(void);
@@ -67,20 +74,42 @@ extern const tn_kernel tn_kern_pair_scalar, tn_kern_pair_avx2, tn_kern_pair_avx5
 extern const tn_kernel tn_kern_pair_avx512bf16, tn_kern_pair_avx512bf16_model;
 extern const tn_kernel tn_kern_dot32_scalar, tn_kern_dot32_amx, tn_kern_dot32_amx_model;
 
-/* --- the product, for gemm.c and head.c --- */
+static inline const tn_kernel *tn_kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
+static inline int tn_unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; } /* elements of k in a unit */
+static inline int tn_units(const tn_kernel *g, int k) {
+    int per = tn_unit_k(g->form), u = (k + per - 1) / per;
+    return (u + g->pad - 1) / g->pad * g->pad;
+}
+/* Rows are dealt out in steps of the kernel's grain, as evenly as whole steps allow. */
+static inline int tn_tiles(const tn_kernel *g, int m) {
+    int steps = (m + g->grain - 1) / g->grain, per = g->mr / g->grain;
+    return (steps + per - 1) / per;
+}
+static inline int tn_tile_row(const tn_kernel *g, int m, int tiles, int tile) {
+    int steps = (m + g->grain - 1) / g->grain, row = g->grain * (int)((long)steps * tile / tiles);
+    return row < m ? row : m;
+}
+static inline size_t tn_row_units(int units) { return (size_t)((units + 15) / 16 | 1) * 16; }
+static inline int tn_panels(int n) { return (n + TN_NR - 1) / TN_NR; }
+
+/* --- the product, for gemm.c, gemm_dw.c and head.c --- */
 typedef struct tn_product {
     const tn_kernel *kern;
     int m, n, k;
-    const float *a;           /* source of A, row stride lda */
+    const float *a;           /* source of A, row stride lda; NULL if it is packed */
     size_t lda;
-    bool a_cols;              /* the source is stored transposed: element (i, k) at a[k*lda + i] */
-    const uint32_t *packed_a; /* A as an operand already (lda then in units), or NULL */
+    const uint32_t *packed_a; /* A as an operand: row-major with lda (units), or, if a_tile, one panel of */
+    size_t a_tile;            /*   a_tile units for each tile */
     const uint32_t *b;        /* panels, from the first unit to use */
     size_t panel;             /* 4-byte units from one panel to the next */
     tn_mode mode;
     float *y;
     size_t ldy;
     const float *bias;
+    /* K in pieces, one product each: the chains are kept in carry [m][panels * TN_NR] and end in y with
+     * the last piece. Pieces but the last are multiples of 32. */
+    float *carry;
+    bool more, last;
     /* Called on each finished tile of y, or NULL. */
     void (*each)(void *ctx, float *y, size_t ldy, int row, int rows, int col, int cols);
     void *ctx;
@@ -91,40 +120,40 @@ typedef struct tn_plan {
     const tn_product *p;
     int units, tiles, blocks, panels;
     bool direct;        /* A is used where it is */
-    size_t lda;         /* units */
+    size_t lda;         /* of row-major A */
     uint32_t *a;        /* one block for each thread */
     size_t a_thread;    /* units */
 } tn_plan;
 /* At least min_blocks blocks (if there are as many tiles), each of at most max_rows rows. */
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows);
-int tn_plan_tile_row(const tn_plan *l, int tile);   /* first row of a tile; p->m for tile = tiles */
+int tn_plan_tile_row(const tn_plan *l, int tile);    /* first row of a tile; p->m for tile = tiles */
 int tn_plan_block_tile(const tn_plan *l, int block); /* first tile of a block */
-/* What the i-th of n tiles that use panel `b` should fetch, the next panel being `next` (or NULL). */
-const uint32_t *tn_plan_ahead(const tn_plan *l, const uint32_t *b, const uint32_t *next, int i, int n);
 /* A of a block, as an operand: in place, or converted into the thread's scratch unless `loaded`. */
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded);
+/* Tile i of the block whose A is `a`, with panel `b`; `next` (or NULL) is the panel to come. Returns its
+ * first row; c, ldc and more are the caller's. */
+int tn_plan_tile(const tn_plan *l, int block, int i, const uint32_t *a, const uint32_t *b, const uint32_t *next,
+                 tn_tile *t);
+static inline int tn_plan_block_tiles(const tn_plan *l, int block) {
+    return tn_plan_block_tile(l, block + 1) - tn_plan_block_tile(l, block);
+}
 
 /* Bytes of scratch a product needs at most (growing with k, whatever m and n), and the product. */
 size_t tn_product_scratch(const tn_product *p, int threads);
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
 
-/* Panels of B [k, n] from float rows: cols: element (k, j) at src[k*lds + j], else at src[j*lds + k]. */
-typedef struct tn_packing {
+/* Sums over tokens, C[m,n] = sum over k of a[k][m] b[k][n]: both operands are packed from rows of tokens
+ * (a, b: either may be NULL: left as it is), strip by strip so that each row is read once, whole. */
+typedef struct tn_outer {
     const tn_kernel *kern;
-    const float *src;
-    size_t lds;
-    int n, k;
-    bool cols;
-    uint32_t *dst;
-} tn_packing;
-void tn_pack_run(const tn_packing *j, tn_pool *pool);
-
-static inline const tn_kernel *tn_kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
-static inline int tn_units(const tn_kernel *g, int k) {
-    int u = g->form == TN_FORM_BF16 ? (k + 1) / 2 : k;
-    return (u + g->pad - 1) / g->pad * g->pad;
-}
-static inline size_t tn_row_units(int units) { return (size_t)((units + 15) / 16 | 1) * 16; }
-static inline int tn_panels(int n) { return (n + TN_NR - 1) / TN_NR; }
+    int m, n, k;
+    const float *a, *b;
+    size_t lda, ldb;
+    uint32_t *pa, *pb;
+} tn_outer;
+size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k);
+size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k);
+void tn_outer_pack(const tn_outer *o, tn_pool *pool);
+tn_product tn_outer_product(const tn_outer *o); /* y, ldy, mode are the caller's */
 
 #endif

@@ -57,8 +57,6 @@ static inline void fetch(const uint32_t *next) {
 static void upper(const tn_tile *t) {
     const uint32_t *a = t->a, *b = t->b;
     const size_t stride = t->lda * 4;
-    TILE_ZERO(0);
-    TILE_ZERO(1);
     for (int k = 0; k < t->units; k += 16, a += 16, b += 16 * TN_NR) {
         fetch(t->next + (size_t)k * TN_TILE_AHEAD);
         TILE_LOAD(4, a, stride);
@@ -72,10 +70,6 @@ static void upper(const tn_tile *t) {
 static void both(const tn_tile *t) {
     const uint32_t *a = t->a, *b = t->b, *low = a + 16 * t->lda;
     const size_t stride = t->lda * 4;
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
     for (int k = 0; k < t->units; k += 16, a += 16, low += 16, b += 16 * TN_NR) {
         fetch(t->next + (size_t)k * TN_TILE_AHEAD);
         TILE_LOAD(4, a, stride);
@@ -89,20 +83,43 @@ static void both(const tn_tile *t) {
     }
 }
 
+static void start(const float *c, size_t ld, bool more, bool low) {
+    size_t stride = ld * 4;
+    if (!more) {
+        TILE_ZERO(0);
+        TILE_ZERO(1);
+        TILE_ZERO(2);
+        TILE_ZERO(3);
+        return;
+    }
+    TILE_LOAD(0, c, stride);
+    TILE_LOAD(1, c + 16, stride);
+    if (!low) return;
+    TILE_LOAD(2, c + 16 * ld, stride);
+    TILE_LOAD(3, c + 16 * ld + 16, stride);
+}
+
+static void store(float *c, size_t ld, bool low) {
+    size_t stride = ld * 4;
+    TILE_STORE(0, c, stride);
+    TILE_STORE(1, c + 16, stride);
+    if (!low) return;
+    TILE_STORE(2, c + 16 * ld, stride);
+    TILE_STORE(3, c + 16 * ld + 16, stride);
+}
+
+/* A last tile that does not fill its rows goes through a buffer. */
 static void tile(const tn_tile *t) {
     _Alignas(64) float part[32 * TN_NR];
-    bool whole = t->m % 16 == 0;
-    float *to = whole ? t->c : part;
-    size_t ld = whole ? t->ldc : TN_NR, stride = ld * 4;
+    bool whole = t->m % 16 == 0, low = t->m > 16;
+    float *c = whole ? t->c : part;
+    size_t ld = whole ? t->ldc : TN_NR;
+    for (int i = 0; t->more && !whole && i < t->m; i++) memcpy(part + i * TN_NR, t->c + (size_t)i * t->ldc, TN_NR * 4);
     BARRIER();
-    if (t->m > 16) both(t);
+    start(c, ld, t->more, low);
+    if (low) both(t);
     else upper(t);
-    TILE_STORE(0, to, stride);
-    TILE_STORE(1, to + 16, stride);
-    if (t->m > 16) {
-        TILE_STORE(2, to + 16 * ld, stride);
-        TILE_STORE(3, to + 16 * ld + 16, stride);
-    }
+    store(c, ld, low);
     BARRIER();
     for (int i = 0; !whole && i < t->m; i++) memcpy(t->c + (size_t)i * t->ldc, part + i * TN_NR, TN_NR * 4);
 }

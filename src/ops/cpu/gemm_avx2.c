@@ -11,12 +11,17 @@
 
 static inline __attribute__((always_inline)) void half_rows(const int m, const tn_tile *t, int half) {
     const float *a = (const float *)t->a, *b = (const float *)t->b + half;
+    const uint32_t *next = half ? t->b : t->next; /* one half fetches */
     const size_t lda = t->lda, ldc = t->ldc;
     float *c = t->c + half;
     __m256 acc[MR][2];
 #pragma GCC unroll 6
-    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-    for (int k = 0; k < t->units; k++, b += TN_NR) {
+    for (int i = 0; i < m; i++) {
+        acc[i][0] = t->more ? _mm256_loadu_ps(c + i * ldc) : _mm256_setzero_ps();
+        acc[i][1] = t->more ? _mm256_loadu_ps(c + i * ldc + 8) : _mm256_setzero_ps();
+    }
+    for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
+        _mm_prefetch((const char *)next, _MM_HINT_T1);
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
 #pragma GCC unroll 6
         for (int i = 0; i < m; i++) {

@@ -15,7 +15,7 @@
 static inline __attribute__((always_inline)) void tile_rows(const int m, const tn_tile *t) {
     const float *a = (const float *)t->a, *b = (const float *)t->b;
     const uint32_t *next = t->next;
-    const size_t lda = t->lda, ldc = t->ldc;
+    const size_t lda = t->lda, step = t->step, ldc = t->ldc;
     float *c = t->c;
     __m512 acc[MR][2];
 #pragma GCC unroll 14
@@ -24,12 +24,19 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + 16, 1);
     }
-    for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
+    if (t->more) {
+#pragma GCC unroll 14
+        for (int i = 0; i < m; i++) {
+            acc[i][0] = _mm512_loadu_ps(c + i * ldc);
+            acc[i][1] = _mm512_loadu_ps(c + i * ldc + 16);
+        }
+    }
+    for (int k = 0; k < t->units; k++, a += step, b += TN_NR, next += TN_TILE_AHEAD) {
         FETCH(next);
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < m; i++) {
-            __m512 x = _mm512_set1_ps(a[i * lda + k]);
+            __m512 x = _mm512_set1_ps(a[i * lda]);
             acc[i][0] = _mm512_fmadd_ps(x, b0, acc[i][0]);
             acc[i][1] = _mm512_fmadd_ps(x, b1, acc[i][1]);
         }
@@ -62,8 +69,8 @@ static void tile_flush(const tn_tile *t) {
 }
 
 const tn_kernel tn_kern_f32_avx512 = {
-    .name = "avx512", .profile = "f32", .form = TN_FORM_F32, .pad = 1, .mr = MR, .grain = 1,
+    .name = "avx512", .profile = "f32", .form = TN_FORM_F32, .pad = 1, .mr = MR, .grain = 1, .a_panels = true,
     .tile = tile, .pack = &tn_pack_avx512, .head = &tn_head_avx512};
 const tn_kernel tn_kern_pair_avx512 = {
-    .name = "avx512", .profile = "bf16-pair", .form = TN_FORM_SWAP, .pad = 2, .mr = MR, .grain = 1,
+    .name = "avx512", .profile = "bf16-pair", .form = TN_FORM_SWAP, .pad = 2, .mr = MR, .grain = 1, .a_panels = true,
     .tile = tile_flush, .pack = &tn_pack_avx512, .head = &tn_head_avx512};

@@ -22,6 +22,7 @@ typedef __m512i pairs16;
 #define LOAD(p) _mm512_loadu_si512(p)
 #define SPREAD(u) _mm512_set1_epi32((int)(u))
 #define DOT(c, x, y) _mm512_dpbf16_ps((c), (__m512bh)(x), (__m512bh)(y))
+#define LOAD_ACC(p) _mm512_loadu_ps(p)
 #define STORE(p, v) _mm512_storeu_ps((p), (v))
 #define FETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
 #endif
@@ -31,7 +32,7 @@ typedef __m512i pairs16;
 static inline __attribute__((always_inline)) void tile_rows(const int m, const tn_tile *t) {
     const uint32_t *a = t->a, *b = t->b;
     const uint32_t *next = t->next;
-    const size_t lda = t->lda, ldc = t->ldc;
+    const size_t lda = t->lda, step = t->step, ldc = t->ldc;
     float *c = t->c;
     acc16 acc[MR][2];
 #pragma GCC unroll 14
@@ -40,12 +41,19 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + 16, 1);
     }
-    for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
+    if (t->more) {
+#pragma GCC unroll 14
+        for (int i = 0; i < m; i++) {
+            acc[i][0] = LOAD_ACC(c + i * ldc);
+            acc[i][1] = LOAD_ACC(c + i * ldc + 16);
+        }
+    }
+    for (int k = 0; k < t->units; k++, a += step, b += TN_NR, next += TN_TILE_AHEAD) {
         FETCH(next);
         pairs16 b0 = LOAD(b), b1 = LOAD(b + 16);
 #pragma GCC unroll 14
         for (int i = 0; i < m; i++) {
-            pairs16 x = SPREAD(a[i * lda + k]);
+            pairs16 x = SPREAD(a[i * lda]);
             acc[i][0] = DOT(acc[i][0], x, b0);
             acc[i][1] = DOT(acc[i][1], x, b1);
         }
@@ -67,5 +75,5 @@ static void tile(const tn_tile *t) {
 }
 
 const tn_kernel KERNEL = {
-    .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1,
+    .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1, .a_panels = true,
     .tile = tile, .pack = &PACKER, .head = &HEAD};

@@ -12,29 +12,32 @@ static float high(uint32_t pair) { return as_float(pair & 0xffff0000u); }  /* od
 
 static void tile_f32(const tn_tile *t) {
     for (int i = 0; i < t->m; i++) {
-        float acc[TN_NR] = {0};
+        float acc[TN_NR] = {0}, *c = t->c + i * t->ldc;
+        if (t->more) memcpy(acc, c, sizeof acc);
         for (int k = 0; k < t->units; k++)
             for (int j = 0; j < TN_NR; j++)
                 acc[j] = fmaf(as_float(t->a[i * t->lda + k]), as_float(t->b[(size_t)k * TN_NR + j]), acc[j]);
-        memcpy(t->c + i * t->ldc, acc, sizeof acc);
+        memcpy(c, acc, sizeof acc);
     }
 }
 
 static void tile_pair(const tn_tile *t) {
     for (int i = 0; i < t->m; i++) {
-        float acc[TN_NR] = {0};
+        float acc[TN_NR] = {0}, *c = t->c + i * t->ldc;
+        if (t->more) memcpy(acc, c, sizeof acc);
         for (int k = 0; k < t->units; k++)
             for (int j = 0; j < TN_NR; j++) {
                 uint32_t x = t->a[i * t->lda + k], y = t->b[(size_t)k * TN_NR + j];
                 acc[j] = tn_bf16_fma(low(x), low(y), tn_bf16_fma(high(x), high(y), acc[j]));
             }
-        memcpy(t->c + i * t->ldc, acc, sizeof acc);
+        memcpy(c, acc, sizeof acc);
     }
 }
 
 static void tile_dot32(const tn_tile *t) {
     for (int i = 0; i < t->m; i++) {
-        float acc[TN_NR] = {0};
+        float acc[TN_NR] = {0}, *c = t->c + i * t->ldc;
+        if (t->more) memcpy(acc, c, sizeof acc);
         for (int k = 0; k < t->units; k += 16)
             for (int j = 0; j < TN_NR; j++) {
                 float even = 0, odd = 0;
@@ -45,7 +48,7 @@ static void tile_dot32(const tn_tile *t) {
                 }
                 acc[j] = tn_bf16_flush(acc[j] + tn_bf16_flush(even + odd));
             }
-        memcpy(t->c + i * t->ldc, acc, sizeof acc);
+        memcpy(c, acc, sizeof acc);
     }
 }
 

@@ -54,18 +54,16 @@ static void row_done(const forward *f, const tn_stats *st, int tile, int row, co
 static void forward_unit(const forward *f, int block, int tile, const uint32_t *a, float *logits) {
     const tn_plan *l = &f->plan;
     const tn_product *p = l->p;
-    int t0 = tn_plan_block_tile(l, block), t1 = tn_plan_block_tile(l, block + 1);
-    int first = tn_plan_tile_row(l, t0), end = tn_plan_tile_row(l, t1);
+    int first = tn_plan_tile_row(l, tn_plan_block_tile(l, block)), end = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1));
     int panels = tn_panels(tile_width(f->h->w->out, tile));
     for (int j = 0; j < panels; j++) {
         const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
-        for (int t = t0, row = first; t < t1; t++) {
-            int end_row = tn_plan_tile_row(l, t + 1);
-            tn_tile one = {.m = end_row - row, .units = l->units, .a = a + (size_t)(row - first) * l->lda,
-                           .lda = l->lda, .b = b, .c = logits + (size_t)(row - first) * LD + j * TN_NR, .ldc = LD,
-                           .next = tn_plan_ahead(l, b, j + 1 < panels ? b + p->panel : NULL, t - t0, t1 - t0)};
-            p->kern->tile(&one);
-            row = end_row;
+        for (int i = 0, n = tn_plan_block_tiles(l, block); i < n; i++) {
+            tn_tile t;
+            int row = tn_plan_tile(l, block, i, a, b, j + 1 < panels ? b + p->panel : NULL, &t);
+            t.c = logits + (size_t)(row - first) * LD + j * TN_NR;
+            t.ldc = LD;
+            p->kern->tile(&t);
         }
     }
     tn_stats st = stats_of(f, tile);
@@ -168,43 +166,67 @@ static void dz_tile(void *ctx, float *y, size_t ldy, int row, int rows, int col,
     }
 }
 
-/* Scratch of the backward: dz, x as operand A, x as panels of B, and what the products need. */
+/* Scratch of the backward: dz, x as operand A, dz and x as operands of dw, and what the products need. */
 typedef struct room {
     float *dz;
-    uint32_t *xa, *xb;
+    uint32_t *xa;
     size_t lda;
+    tn_outer outer;
     void *rest;
 } room;
 
-static void head_tile_bwd(tn_backend *b, backward *w, const room *o, int rows, int tile) {
+static void head_tile_bwd(tn_backend *b, backward *w, room *o, int rows, int tile) {
     const tn_kernel *g = tn_kernel_of(b);
     const tn_head_bwd *h = w->h;
     int in = h->w->in, V = h->w->out, n = tile_width(V, tile);
     size_t panel = (size_t)tn_units(g, in) * TN_NR, panel_t = (size_t)tn_units(g, V) * TN_NR;
-    size_t per = g->form == TN_FORM_BF16 ? 2 : 1;
     w->v0 = tile * TN_HEAD_TILE;
     tn_product logits = {.kern = g, .m = rows, .n = n, .k = in, .packed_a = o->xa, .lda = o->lda,
                          .b = (const uint32_t *)h->w->packed + (size_t)(w->v0 / TN_NR) * panel, .panel = panel,
                          .y = o->dz, .ldy = LD, .each = dz_tile, .ctx = w};
     tn_product_run(&logits, b->pool, o->rest);
-    tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = o->dz, .lda = LD,
-                     .b = (const uint32_t *)h->w->packed_t + (size_t)w->v0 / per * TN_NR, .panel = panel_t,
-                     .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
-    if (h->dx) tn_product_run(&dx, b->pool, o->rest);
-    tn_product dw = {.kern = g, .m = n, .n = in, .k = rows, .a = o->dz, .lda = LD, .a_cols = true, .b = o->xb,
-                     .panel = (size_t)tn_units(g, rows) * TN_NR, .mode = TN_ADD,
-                     .y = (float *)h->dw + (size_t)w->v0 * in, .ldy = (size_t)in};
-    if (h->dw) tn_product_run(&dw, b->pool, o->rest);
+    if (h->dx) {
+        const uint32_t *wt = (const uint32_t *)h->w->packed_t + (size_t)(w->v0 / tn_unit_k(g->form)) * TN_NR;
+        tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = o->dz, .lda = LD, .b = wt, .panel = panel_t,
+                         .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
+        tn_product_run(&dx, b->pool, o->rest);
+    }
+    if (h->dw) {
+        o->outer.m = n;
+        tn_outer_pack(&o->outer, b->pool);
+        tn_product dw = tn_outer_product(&o->outer);
+        dw.mode = TN_ADD;
+        dw.y = (float *)h->dw + (size_t)w->v0 * in;
+        dw.ldy = (size_t)in;
+        tn_product_run(&dw, b->pool, o->rest);
+    }
+}
+
+/* The rows of a block as operand A, and as panels for dw. */
+static void head_block(tn_backend *b, const backward *w, room *o, int rows) {
+    const tn_kernel *g = tn_kernel_of(b);
+    int in = w->h->w->in, units = tn_units(g, in);
+    const float *x = (const float *)w->h->x + (size_t)w->row0 * in;
+    g->pack->a_rows(g->form, o->xa, o->lda, x, (size_t)in, rows, in, units);
+    for (int r = rows; r % g->grain; r++) memset(o->xa + (size_t)r * o->lda, 0, (size_t)units * 4);
+    if (!w->h->dw) return;
+    o->outer.k = rows;
+    o->outer.a = NULL;
+    o->outer.b = x;
+    tn_outer_pack(&o->outer, b->pool);
+    o->outer.a = o->dz;
+    o->outer.b = NULL;
 }
 
 void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     const tn_kernel *g = tn_kernel_of(b);
     int in = h->w->in, units = tn_units(g, in);
     room o = {.lda = tn_row_units(units)};
-    tn_product longest = {.kern = g, .k = TN_HEAD_TILE > TN_HEAD_ROWS ? TN_HEAD_TILE : TN_HEAD_ROWS};
+    tn_product longest = {.kern = g, .k = TN_HEAD_TILE};
     size_t dz = align64((size_t)TN_HEAD_ROWS * LD * 4), xa = align64(TN_HEAD_ROWS * o.lda * 4);
-    size_t xb = h->dw ? align64((size_t)tn_units(g, TN_HEAD_ROWS) * TN_NR * 4 * (size_t)tn_panels(in)) : 0;
-    char *s = tn_backend_scratch(b, dz + xa + xb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
+    size_t pa = h->dw ? align64(tn_outer_a_bytes(g, TN_HEAD_TILE, TN_HEAD_ROWS)) : 0;
+    size_t pb = h->dw ? align64(tn_outer_b_bytes(g, in, TN_HEAD_ROWS)) : 0;
+    char *s = tn_backend_scratch(b, dz + xa + pa + pb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
     if (!s) { /* the caller's checks for finite numbers find it */
         if (h->dx) ((float *)h->dx)[0] = NAN;
         if (h->dw) ((float *)h->dw)[0] = NAN;
@@ -212,16 +234,13 @@ void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     }
     o.dz = (float *)s;
     o.xa = (uint32_t *)(s + dz);
-    o.xb = (uint32_t *)(s + dz + xa);
-    o.rest = s + dz + xa + xb;
+    o.outer = (tn_outer){.kern = g, .n = in, .m = TN_HEAD_TILE, .lda = LD, .ldb = (size_t)in,
+                         .pa = (uint32_t *)(s + dz + xa), .pb = (uint32_t *)(s + dz + xa + pa)};
+    o.rest = s + dz + xa + pa + pb;
     backward w = {.h = h, .ops = g->head};
     for (w.row0 = 0; w.row0 < h->rows; w.row0 += TN_HEAD_ROWS) {
         int rows = h->rows - w.row0 < TN_HEAD_ROWS ? h->rows - w.row0 : TN_HEAD_ROWS;
-        const float *x = (const float *)h->x + (size_t)w.row0 * in;
-        g->pack->a_rows(g->form, o.xa, o.lda, x, (size_t)in, rows, in, units);
-        for (int r = rows; r % g->grain; r++) memset(o.xa + (size_t)r * o.lda, 0, (size_t)units * 4);
-        tn_packing j = {.kern = g, .src = x, .lds = (size_t)in, .n = in, .k = rows, .cols = true, .dst = o.xb};
-        if (h->dw) tn_pack_run(&j, b->pool);
+        head_block(b, &w, &o, rows);
         for (int tile = 0; tile < tiles_of(h->w->out); tile++) head_tile_bwd(b, &w, &o, rows, tile);
     }
 }

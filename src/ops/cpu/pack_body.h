@@ -63,10 +63,25 @@ static void along_m_edge(tn_form f, uint32_t *dst, const float *src, size_t lds,
     along_m(f, dst, part[0], part[1]);
 }
 
+/* The loops below are compiled once for each form: `f` is a constant where they are used. */
+#define FOR_FORM(f, fn, ...)                                        \
+    do {                                                            \
+        if (f == TN_FORM_F32) fn(TN_FORM_F32, __VA_ARGS__);         \
+        else if (f == TN_FORM_SWAP) fn(TN_FORM_SWAP, __VA_ARGS__);  \
+        else fn(TN_FORM_BF16, __VA_ARGS__);                         \
+    } while (0)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void rows_form(const tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
+    int span = 16 * unit_k(f), whole = k / span * 16;
+    for (int i = 0; i < m; i++, dst += lda, src += lds) {
+        for (int u = 0; u < whole; u += 16) along_k(f, dst + u, (const uint32_t *)src + u * unit_k(f));
+        for (int u = whole; u < units; u += 16) row_units(f, dst + u, src, u * unit_k(f), k);
+    }
+}
+
 static void PACK(a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
-    for (int i = 0; i < m; i++)
-        for (int u = 0; u < units; u += 16)
-            row_units(f, dst + (size_t)i * lda + u, src + (size_t)i * lds, u * unit_k(f), k);
+    FOR_FORM(f, rows_form, dst, lda, src, lds, m, k, units);
 }
 
 /* 16 units of k from unit u for 16 rows of A from row i of `src`: transposed into dst. */
@@ -123,19 +138,27 @@ static void PACK(b_rows)(tn_form f, uint32_t *panel, const float *src, size_t ld
         }
 }
 
-static void PACK(b_cols)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units) {
-    for (int u = 0; u < units; u++) {
-        int k0 = unit_first(f, u);
-        const uint32_t *p = (const uint32_t *)src + (size_t)k0 * lds, *q = f == TN_FORM_BF16 ? p + lds : p;
-        uint32_t *to = panel + (size_t)u * TN_NR;
-        for (int i = 0; i < TN_NR; i += 16)
-            if (n - i >= 16 && k0 + unit_k(f) <= k) along_m(f, to + i, p + i, q + i);
-            else along_m_edge(f, to + i, src + i, lds, n - i < 0 ? 0 : n - i < 16 ? n - i : 16, u, k);
+INLINE void cols_form(const tn_form f, const int width, uint32_t *panel, const float *src, size_t lds, int n, int k,
+                      int units) {
+    int whole = n >= width ? k / 2 * 2 / unit_k(f) : 0; /* units without an edge */
+    for (int u = 0; u < whole; u++) {
+        const uint32_t *p = (const uint32_t *)src + (size_t)unit_first(f, u) * lds;
+        for (int i = 0; i < width; i += 16) along_m(f, panel + (size_t)u * (size_t)width + i, p + i, p + lds + i);
     }
+    for (int u = whole; u < units; u++)
+        for (int i = 0; i < width; i += 16) {
+            int some = n - i < 0 ? 0 : n - i < 16 ? n - i : 16;
+            along_m_edge(f, panel + (size_t)u * (size_t)width + i, src + i, lds, some, u, k);
+        }
 }
 
-static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, const float *bias, int m, int n) {
-    for (int i = 0; i < m; i++, y += ldy, c += TN_NR) {
+static void PACK(cols)(tn_form f, uint32_t *panel, int width, const float *src, size_t lds, int n, int k, int units) {
+    if (width == TN_AW) FOR_FORM(f, cols_form, TN_AW, panel, src, lds, n, k, units);
+    else FOR_FORM(f, cols_form, TN_NR, panel, src, lds, n, k, units);
+}
+
+static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n) {
+    for (int i = 0; i < m; i++, y += ldy, c += ldc) {
         _Alignas(64) float v[TN_NR];
         if (bias)
             for (int j = 0; j < n; j++) v[j] = c[j] + bias[j];
@@ -146,4 +169,4 @@ static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, con
     }
 }
 
-const tn_packer PACK(tn_pack) = {PACK(a_rows), PACK(a_cols), PACK(b_rows), PACK(b_cols), PACK(finish)};
+const tn_packer PACK(tn_pack) = {PACK(a_rows), PACK(a_cols), PACK(b_rows), PACK(cols), PACK(finish)};

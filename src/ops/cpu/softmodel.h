@@ -28,6 +28,11 @@ static inline pairs16 SPREAD(uint32_t u) {
     for (int i = 0; i < 16; i++) v.lane[i] = u;
     return v;
 }
+static inline acc16 LOAD_ACC(const float *p) {
+    acc16 v;
+    memcpy(v.lane, p, sizeof v.lane);
+    return v;
+}
 static inline void STORE(float *p, acc16 v) { memcpy(p, v.lane, sizeof v.lane); }
 /* VDPBF16PS */
 static inline acc16 DOT(acc16 c, pairs16 x, pairs16 y) {
