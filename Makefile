@@ -9,7 +9,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
 OPT     ?= -O2
-DEPS    := jansson libpcre2-8 libutf8proc yaml-0.1 zlib
+DEPS    := jansson libutf8proc yaml-0.1 zlib
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' $(SAN) $(shell pkg-config --cflags $(DEPS))

@@ -19,7 +19,6 @@ need make command -v make
 need pkg-config command -v pkg-config
 need libc6-dev test -e /usr/include/stdio.h
 need libjansson-dev lib jansson
-need libpcre2-dev lib libpcre2-8
 need libutf8proc-dev lib libutf8proc
 need libyaml-dev lib yaml-0.1
 need zlib1g-dev lib zlib
