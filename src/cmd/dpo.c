@@ -4,7 +4,7 @@
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_dpo_opt opt;
-    tn_opts_bind(o, tn_algo_dpo.options, &opt);
+    tn_opts_bind(o, tn_dpo_rows, &opt);
     tn_task task = {.verb = "dpo", .data = TN_DATA_PREFERENCE, .algo = &tn_algo_dpo, .opt = &opt, .default_lr = 1e-6,
                     .rankings = TN_RANKINGS_AS_PAIRS, .reference = true, .ref_model = tn_opts_str(o, "ref-model"),
                     .precompute_ref = tn_opts_bool(o, "precompute-ref-log-probs")};
@@ -17,8 +17,7 @@ static const tn_opt_row rows[] = {
      "Compute every reference log-prob before the first step. Without it they are computed when first needed; either way once."},
     TN_OPT_LAST
 };
-static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, rows, NULL};
-__attribute__((constructor)) static void join(void) { tables[3] = tn_algo_dpo.options; }
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, tn_dpo_rows, NULL};
 
 const tn_verb tn_verb_dpo = {
     .name = "dpo", .stage = "Train", .summary = "direct preference optimisation",

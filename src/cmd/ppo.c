@@ -4,18 +4,15 @@
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_ppo_task t;
     tn_opts_bind(o, tn_ppo_rows, &t.ppo);
-    tn_opts_bind(o, tn_algo_ppo_policy.options, &t.policy);
-    tn_opts_bind(o, tn_algo_ppo_value.options, &t.value);
+    tn_opts_bind(o, tn_ppo_policy_rows, &t.policy);
+    tn_opts_bind(o, tn_ppo_value_rows, &t.value);
     tn_opts_bind(o, tn_rl_rows, &t.rl);
     tn_opts_bind(o, tn_score_rows, &t.score);
     return tn_ppo_run(&t, o, e);
 }
 
-static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows, tn_rl_rows, tn_score_rows, tn_ppo_rows, tn_ppo_rows, NULL};
-__attribute__((constructor)) static void join(void) {
-    tables[5] = tn_algo_ppo_policy.options;
-    tables[6] = tn_algo_ppo_value.options;
-}
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows, tn_rl_rows,
+                                          tn_score_rows, tn_ppo_policy_rows, tn_ppo_value_rows, NULL};
 
 const tn_verb tn_verb_ppo = {
     .name = "ppo", .stage = "Train", .summary = "reinforcement learning from a reward model (PPO with a critic)",

@@ -35,7 +35,7 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_reward_opt opt;
     const tn_algo *algo = tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank : &tn_algo_reward;
-    tn_opts_bind(o, tn_algo_reward.options, &opt);
+    tn_opts_bind(o, tn_reward_rows, &opt);
     tn_task task = {.verb = "reward", .data = TN_DATA_PREFERENCE, .algo = algo, .opt = &opt, .default_lr = 1e-4,
                     .rankings = algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
                     .score_head = true, .drop_long = true, .finish = normalise};
@@ -47,8 +47,7 @@ static const tn_opt_row rows[] = {
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts (InstructGPT); else the mean over all pairs (TRL)."},
     TN_OPT_LAST
 };
-static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, rows, NULL};
-__attribute__((constructor)) static void join(void) { tables[3] = tn_algo_reward.options; }
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, tn_reward_rows, NULL};
 
 const tn_verb tn_verb_reward = {
     .name = "reward", .stage = "Train", .summary = "a reward model from comparisons or rankings",

@@ -4,23 +4,20 @@
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_sft_opt opt;
-    tn_opts_bind(o, tn_algo_sft.options, &opt);
+    tn_opts_bind(o, tn_sft_rows, &opt);
     tn_task task = {.verb = "sft", .data = TN_DATA_SFT, .algo = &tn_algo_sft, .opt = &opt, .default_lr = 2e-5};
     return tn_task_run(&task, o, e);
 }
 
 static tn_status run_pretrain(const tn_opts *o, tn_err *e) {
     tn_sft_opt opt;
-    tn_opts_bind(o, tn_algo_sft.options, &opt);
+    tn_opts_bind(o, tn_sft_rows, &opt);
     tn_task task = {.verb = "pretrain", .data = TN_DATA_SFT, .algo = &tn_algo_sft, .opt = &opt, .default_lr = 3e-3, .fresh = true};
     return tn_task_run(&task, o, e);
 }
 
-static const tn_opt_row none[] = {TN_OPT_LAST};
-static const tn_opt_row *tables[] = {tn_train_option_rows, tn_machine_option_rows, none, NULL};
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_sft_rows, NULL};
 
-/* The loss's own rows are not a constant expression: they join at start-up. */
-__attribute__((constructor)) static void join(void) { tables[2] = tn_algo_sft.options; }
 
 const tn_verb tn_verb_sft = {
     .name = "sft", .stage = "Train", .summary = "supervised fine-tuning on demonstrations",
