@@ -15,26 +15,41 @@ typedef struct eval_options {
 
 #define AT(f) offsetof(eval_options, f)
 static const tn_opt_row rows[] = {
-    {"models", TN_OPT_LIST, AT(models), NULL, NULL, 0, 0, "model", "NAME=DIR", "Models to compare, in the order of the table; a bare DIR is named after its last part."},
-    {"world", TN_OPT_BOOL, AT(world), "false", NULL, 0, 0, NULL, NULL, "Use the built-in world's evaluation prompts and its oracle."},
-    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE", "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
-    {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL, "HH-RLHF transcripts as plain text or as conversations."},
+    {"models", TN_OPT_LIST, AT(models), NULL, NULL, 0, 0, "model", "NAME=DIR",
+     "Models to compare, in the order of the table; a bare DIR is named after its last part."},
+    {"world", TN_OPT_BOOL, AT(world), "false", NULL, 0, 0, NULL, NULL,
+     "Use the built-in world's evaluation prompts and its oracle."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
+     "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
+    {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
+     "HH-RLHF transcripts as plain text or as conversations."},
     {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
-    {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR", "Reference for the KL column."},
-    {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR", "Proxy score of every answer; decides the win rate when there is no world."},
-    {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME", "Whom the others are compared with; default: the model named sft, else the first."},
-    {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL, "World: also the fixed policies (refuse, constant, copy, longest)."},
-    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL, "World: true reward of greedy answers, too."},
-    {"pairs", TN_OPT_LIST, AT(pairs), NULL, NULL, 0, 0, NULL, "FILE", "Held-out preferences: accuracy of the reward model and of every model's log-probs."},
-    {"choices", TN_OPT_STRING, AT(choices), NULL, NULL, 0, 0, NULL, "FILE", "Multiple-choice questions: accuracy of every model (the alignment tax)."},
-    {"max-new-tokens", TN_OPT_INT, AT(max_new), "40", NULL, 1, 1 << 20, NULL, "N", "Longest answer."},
-    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the results."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X", "Sampling temperature."},
+    {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR",
+     "Reference for the KL column."},
+    {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
+     "Proxy score of every answer; decides the win rate when there is no world."},
+    {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
+     "Whom the others are compared with; default: the model named sft, else the first."},
+    {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL,
+     "World: also the fixed policies (refuse, constant, copy, longest)."},
+    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL,
+     "World: true reward of greedy answers, too."},
+    {"pairs", TN_OPT_LIST, AT(pairs), NULL, NULL, 0, 0, NULL, "FILE",
+     "Held-out preferences: accuracy of the reward model and of every model's log-probs."},
+    {"choices", TN_OPT_STRING, AT(choices), NULL, NULL, 0, 0, NULL, "FILE",
+     "Multiple-choice questions: accuracy of every model (the alignment tax)."},
+    {"max-new-tokens", TN_OPT_INT, AT(max_new), "40", NULL, 1, 1 << 20, NULL, "N",
+     "Longest answer."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
+     "Sequences decoded together; does not change the results."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
+     "Sampling temperature."},
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
-     "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model whose name is a number (checkpoints of a run)."},
-    {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR", "Folder for eval.json and samples.jsonl."},
-    TN_OPT_LAST
-};
+     "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
+     "whose name is a number (checkpoints of a run)."},
+    {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR",
+     "Folder for eval.json and samples.jsonl."},
+    TN_OPT_LAST};
 
 typedef struct session {
     eval_options o;
@@ -55,8 +70,10 @@ static void split(const char *s, tn_contender *c) {
     size_t n = strlen(c->dir);
     while (n > 1 && c->dir[n - 1] == '/') c->dir[--n] = 0;
     slash = strrchr(c->dir, '/');
-    if (eq) snprintf(c->name, sizeof c->name, "%.*s", (int)(eq - s), s);
-    else snprintf(c->name, sizeof c->name, "%.60s", slash ? slash + 1 : c->dir);
+    if (eq)
+        snprintf(c->name, sizeof c->name, "%.*s", (int)(eq - s), s);
+    else
+        snprintf(c->name, sizeof c->name, "%.60s", slash ? slash + 1 : c->dir);
 }
 
 static tn_status measure(session *s, tn_contender *c, tn_err *e) {
@@ -64,7 +81,10 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_status st;
     tn_info("%s: %s", c->name, c->dir);
     TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){0}, e), done);
-    if (m->no_lm_head) { st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir); goto done; }
+    if (m->no_lm_head) {
+        st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
+        goto done;
+    }
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
@@ -87,32 +107,48 @@ done:
 
 static tn_status open_all(session *s, tn_err *e) {
     const eval_options *o = &s->o;
-    if (!o->models.n) return tn_fail(e, TN_ARG, "--models is missing; give NAME=DIR for each model, e.g. --models sft=sft ppo=ppo");
-    if (!o->world && !o->input) return tn_fail(e, TN_ARG, "--input is missing; give prompts, or --world for the built-in ones");
-    if (!o->out) return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
+    if (!o->models.n)
+        return tn_fail(
+            e, TN_ARG,
+            "--models is missing; give NAME=DIR for each model, e.g. --models sft=sft ppo=ppo");
+    if (!o->world && !o->input)
+        return tn_fail(e, TN_ARG,
+                       "--input is missing; give prompts, or --world for the built-in ones");
+    if (!o->out)
+        return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
     TN_TRY(tn_mkdirs(o->out, e));
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     tn_contest *t = &s->t;
-    t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch, t->temperature = o->temperature;
+    t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch,
+    t->temperature = o->temperature;
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
     bool found = false;
     for (int k = 0; k < o->models.n; k++) split(o->models.v[k], &t->c[k]);
     for (int k = 0; k < o->models.n; k++)
-        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0) t->against = k, found = true;
-    if (o->against && !found) return tn_fail(e, TN_ARG, "--against %s: no model has that name; name them as in --models %s=DIR", o->against, o->against);
+        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0)
+            t->against = k, found = true;
+    if (o->against && !found)
+        return tn_fail(e, TN_ARG,
+                       "--against %s: no model has that name; name them as in --models %s=DIR",
+                       o->against, o->against);
     TN_TRY(tn_tokenizer_optional(&s->tok, t->c[0].dir, NULL, e));
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, o->out, "prompts.jsonl");
     t->n = (int)o->count;
-    tn_status st = o->world ? tn_contest_world(t, s->tok, (int)o->count, path.s, e)
-                            : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
+    tn_status st =
+        o->world ? tn_contest_world(t, s->tok, (int)o->count, path.s, e)
+                 : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
     tn_str_free(&path);
     TN_TRY(st);
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){0}, e));
     if (o->pairs.n) {
-        tn_data_options q = {.kind = TN_DATA_PREFERENCE, .seam = TN_SEAM_TRL, .chat_transcripts = strcmp(o->transcripts, "chat") == 0, .max_length = 1024, .drop_long = true};
+        tn_data_options q = {.kind = TN_DATA_PREFERENCE,
+                             .seam = TN_SEAM_TRL,
+                             .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
+                             .max_length = 1024,
+                             .drop_long = true};
         TN_TRY(tn_dataset_load(&s->pairs, o->pairs.v, o->pairs.n, s->tok, &q, e));
     }
     if (o->reward) TN_TRY(tn_scorer_open(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048, e));
@@ -157,15 +193,24 @@ static tn_status write_curve(session *s, tn_err *e) {
         char *end;
         long step = strtol(c->name, &end, 10);
         if (end == c->name || *end) continue;
-        const struct { const char *name; double v; bool there; } f[] = {
-            {"true_reward", c->rates.reward.mean, true}, {"lo", c->rates.reward.lo, true}, {"hi", c->rates.reward.hi, true},
-            {"proxy", c->proxy.mean, c->has_proxy}, {"kl", c->kl.mean, c->has_kl}, {"length", c->length, true}};
+        const struct {
+            const char *name;
+            double v;
+            bool there;
+        } f[] = {{"true_reward", c->rates.reward.mean, true},
+                 {"lo", c->rates.reward.lo, true},
+                 {"hi", c->rates.reward.hi, true},
+                 {"proxy", c->proxy.mean, c->has_proxy},
+                 {"kl", c->kl.mean, c->has_kl},
+                 {"length", c->length, true}};
         tn_str_clear(&line);
         tn_str_addf(&line, "{\"step\": %ld", step);
         for (size_t i = 0; i < sizeof f / sizeof *f; i++)
-            if (f[i].there) tn_str_addf(&line, ", \"%s\": ", f[i].name), tn_str_add_f64(&line, f[i].v);
+            if (f[i].there)
+                tn_str_addf(&line, ", \"%s\": ", f[i].name), tn_str_add_f64(&line, f[i].v);
         tn_str_addz(&line, "}\n");
-        st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, line.s, line.len, e);
+        st =
+            line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, line.s, line.len, e);
     }
     tn_str_free(&line);
     tn_status st2 = tn_out_close(o, false, st == TN_OK ? e : NULL);
@@ -207,9 +252,15 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_eval = {
-    .name = "eval", .stage = "Measure", .summary = "true reward, win rate, harm, over-refusal, KL, accuracy: models side by side",
-    .details = "Every model answers the same prompts. In the built-in world (--world) the oracle judges; elsewhere the reward\n"
-               "model decides who wins. Numbers with 95 % intervals go to the table, to eval.json and, per prompt, to\n"
+    .name = "eval",
+    .stage = "Measure",
+    .summary = "true reward, win rate, harm, over-refusal, KL, accuracy: models side by side",
+    .details = "Every model answers the same prompts. In the built-in world (--world) the oracle "
+               "judges; elsewhere the reward\n"
+               "model decides who wins. Numbers with 95 % intervals go to the table, to eval.json "
+               "and, per prompt, to\n"
                "samples.jsonl; `tenet report` makes a page of them.\n\n"
-               "  tenet eval --world --models base=base sft=sft dpo=dpo ppo=ppo --ref-model sft --reward-model rm --out eval/",
-    .tables = tables, .run = run};
+               "  tenet eval --world --models base=base sft=sft dpo=dpo ppo=ppo --ref-model sft "
+               "--reward-model rm --out eval/",
+    .tables = tables,
+    .run = run};

@@ -16,22 +16,35 @@ typedef struct generate_options {
 
 #define AT(field) offsetof(generate_options, field)
 static const tn_opt_row rows[] = {
-    {"model", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, "model_name_or_path", "DIR", "Hugging Face folder."},
-    {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE", "Override the checkpoint's chat template."},
-    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE", "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
-    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE", "Output rows; - for standard output."},
-    {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N", "Responses per prompt."},
-    {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N", "Longest response."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Sampling temperature; 0 is greedy."},
-    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL, "Take the most probable token (temperature 0)."},
-    {"top-k", TN_OPT_INT, AT(top_k), "0", NULL, 0, 0, NULL, "N", "Keep the N most probable tokens; 0: all."},
-    {"top-p", TN_OPT_REAL, AT(top_p), "1", NULL, 0, 1, NULL, "X", "Keep the smallest set of tokens with this mass."},
-    {"min-p", TN_OPT_REAL, AT(min_p), "0", NULL, 0, 1, NULL, "X", "Keep tokens with at least this share of the largest probability."},
-    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the output."},
-    {"logprobs", TN_OPT_BOOL, AT(logprobs), "false", NULL, 0, 0, NULL, NULL, "Write each token's log-prob under the full distribution at the temperature."},
-    {"ignore-eos", TN_OPT_BOOL, AT(ignore_eos), "false", NULL, 0, 0, NULL, NULL, "Go on past stop tokens (benchmarks)."},
-    TN_OPT_LAST
-};
+    {"model", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, "model_name_or_path", "DIR",
+     "Hugging Face folder."},
+    {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE",
+     "Override the checkpoint's chat template."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
+     "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
+    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE",
+     "Output rows; - for standard output."},
+    {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N",
+     "Responses per prompt."},
+    {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N",
+     "Longest response."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X",
+     "Sampling temperature; 0 is greedy."},
+    {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL,
+     "Take the most probable token (temperature 0)."},
+    {"top-k", TN_OPT_INT, AT(top_k), "0", NULL, 0, 0, NULL, "N",
+     "Keep the N most probable tokens; 0: all."},
+    {"top-p", TN_OPT_REAL, AT(top_p), "1", NULL, 0, 1, NULL, "X",
+     "Keep the smallest set of tokens with this mass."},
+    {"min-p", TN_OPT_REAL, AT(min_p), "0", NULL, 0, 1, NULL, "X",
+     "Keep tokens with at least this share of the largest probability."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
+     "Sequences decoded together; does not change the output."},
+    {"logprobs", TN_OPT_BOOL, AT(logprobs), "false", NULL, 0, 0, NULL, NULL,
+     "Write each token's log-prob under the full distribution at the temperature."},
+    {"ignore-eos", TN_OPT_BOOL, AT(ignore_eos), "false", NULL, 0, 0, NULL, NULL,
+     "Go on past stop tokens (benchmarks)."},
+    TN_OPT_LAST};
 
 typedef struct session {
     generate_options o;
@@ -84,7 +97,8 @@ static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample 
         tn_str_addz(&b, "]");
     }
     tn_str_addz(&b, "}\n");
-    if (st == TN_OK) st = b.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(s->out, b.s, b.len, e);
+    if (st == TN_OK)
+        st = b.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(s->out, b.s, b.len, e);
     tn_str_free(&b);
     tn_str_free(&text);
     return st;
@@ -105,7 +119,8 @@ static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
         }
         tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
         TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));
-        for (size_t i = 0; i < k * n; i++) TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], e));
+        for (size_t i = 0; i < k * n; i++)
+            TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], e));
         TN_TRY(tn_out_flush(s->out, false, e));
         done += (long)(k * n);
     }
@@ -116,17 +131,28 @@ static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
 static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     const char *dir = tn_opts_str(opts, "model");
     if (!dir) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
-    if (!s->o.input) return tn_fail(e, TN_ARG, "--input is missing; give rows with \"prompt\", \"messages\" or \"ids\"");
+    if (!s->o.input)
+        return tn_fail(e, TN_ARG,
+                       "--input is missing; give rows with \"prompt\", \"messages\" or \"ids\"");
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     TN_TRY(tn_tokenizer_optional(&s->tok, dir, tn_opts_str(opts, "chat-template"), e));
     TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){0}, e));
-    if (s->model->no_lm_head) return tn_fail(e, TN_STATE, "%s is a reward model; it scores (`tenet score`), it does not generate", dir);
-    tn_data_options q = {.kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
+    if (s->model->no_lm_head)
+        return tn_fail(e, TN_STATE,
+                       "%s is a reward model; it scores (`tenet score`), it does not generate",
+                       dir);
+    tn_data_options q = {
+        .kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     int longest = 1;
-    for (size_t i = 0; i < s->data->n; i++) if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
-    tn_sampling how = {.temperature = s->o.greedy ? 0 : s->o.temperature, .top_k = (int)s->o.top_k, .top_p = s->o.top_p,
-                       .min_p = s->o.min_p, .max_new = (int)s->o.max_new, .seed = (uint64_t)s->machine.seed};
+    for (size_t i = 0; i < s->data->n; i++)
+        if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
+    tn_sampling how = {.temperature = s->o.greedy ? 0 : s->o.temperature,
+                       .top_k = (int)s->o.top_k,
+                       .top_p = s->o.top_p,
+                       .min_p = s->o.min_p,
+                       .max_new = (int)s->o.max_new,
+                       .seed = (uint64_t)s->machine.seed};
     int32_t eos[8];
     if (s->tok) how.stop = tn_stop_ids(s->tok, &how.n_stop);
     if (!how.n_stop) {
@@ -165,9 +191,15 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_generate = {
-    .name = "generate", .stage = "Use", .summary = "sample responses to prompts",
-    .details = "Rows in: {\"prompt\"}, {\"messages\"} or {\"ids\"}. Rows out: prompt_ids, ids, text, finish_reason (stop, length)\n"
-               "and, with --logprobs, log-probs that `tenet score` reproduces to the bit. A row's responses depend on the\n"
+    .name = "generate",
+    .stage = "Use",
+    .summary = "sample responses to prompts",
+    .details = "Rows in: {\"prompt\"}, {\"messages\"} or {\"ids\"}. Rows out: prompt_ids, ids, "
+               "text, finish_reason (stop, length)\n"
+               "and, with --logprobs, log-probs that `tenet score` reproduces to the bit. A row's "
+               "responses depend on the\n"
                "seed and its place in the file, not on --batch-size or --threads.\n\n"
-               "  tenet generate --model ppo/ --input prompts.jsonl --out answers.jsonl --max-new-tokens 128 --seed 1",
-    .tables = tables, .run = run};
+               "  tenet generate --model ppo/ --input prompts.jsonl --out answers.jsonl "
+               "--max-new-tokens 128 --seed 1",
+    .tables = tables,
+    .run = run};

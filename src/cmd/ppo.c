@@ -11,12 +11,19 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     return tn_ppo_run(&t, o, e);
 }
 
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows, tn_rl_rows,
-                                          tn_score_rows, tn_ppo_policy_rows, tn_ppo_value_rows, NULL};
+static const tn_opt_row *const tables[] = {
+    tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows,       tn_rl_rows,
+    tn_score_rows,        tn_ppo_policy_rows,     tn_ppo_value_rows, NULL};
 
-const tn_verb tn_verb_ppo = {
-    .name = "ppo", .stage = "Train", .summary = "reinforcement learning from a reward model (PPO with a critic)",
-    .details = "Rows: {\"prompt\"} or {\"messages\"} (further fields are kept). Sampling and training are one forward:\n"
-               "the ratio before the first update of an iteration is exactly 1, and the run stops if it is not.\n\n"
-               "  tenet ppo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir ppo/ --iterations 30",
-    .tables = tables, .run = run};
+const tn_verb tn_verb_ppo = {.name = "ppo",
+                             .stage = "Train",
+                             .summary =
+                                 "reinforcement learning from a reward model (PPO with a critic)",
+                             .details = "Rows: {\"prompt\"} or {\"messages\"} (further fields are "
+                                        "kept). Sampling and training are one forward:\n"
+                                        "the ratio before the first update of an iteration is "
+                                        "exactly 1, and the run stops if it is not.\n\n"
+                                        "  tenet ppo --model sft/ --reward-model rm/ --data "
+                                        "prompts.jsonl --output-dir ppo/ --iterations 30",
+                             .tables = tables,
+                             .run = run};

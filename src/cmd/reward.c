@@ -6,7 +6,8 @@
 
 /* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
  * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
-static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record, tn_err *e) {
+static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
+                           tn_err *e) {
     tn_dataset *d = eval ? eval : train;
     double n = 0, mean = 0, m2 = 0;
     size_t limit = d->n < 512 ? d->n : 512;
@@ -27,32 +28,48 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
         tn_warn("the scores hardly differ (standard deviation %g); they are stored unscaled", sd);
         sd = 1;
     }
-    tn_info("scores: mean %.4f, standard deviation %.4f over %.0f responses (stored in tenet.json)", mean, sd, n);
+    tn_info("scores: mean %.4f, standard deviation %.4f over %.0f responses (stored in tenet.json)",
+            mean, sd, n);
     return json_object_set_new(record, "score", json_pack("{s:f,s:f}", "mean", mean, "sd", sd)) == 0
-               ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+               ? TN_OK
+               : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_reward_opt opt;
     const tn_algo *algo = tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank : &tn_algo_reward;
     tn_opts_bind(o, tn_reward_rows, &opt);
-    tn_task task = {.verb = "reward", .data = TN_DATA_PREFERENCE, .algo = algo, .opt = &opt, .default_lr = 1e-4,
-                    .rankings = algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
-                    .score_head = true, .drop_long = true, .finish = normalise};
+    tn_task task = {.verb = "reward",
+                    .data = TN_DATA_PREFERENCE,
+                    .algo = algo,
+                    .opt = &opt,
+                    .default_lr = 1e-4,
+                    .rankings =
+                        algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
+                    .score_head = true,
+                    .drop_long = true,
+                    .finish = normalise};
     return tn_task_run(&task, o, e);
 }
 
 static const tn_opt_row rows[] = {
     {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
-     "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts (InstructGPT); else the mean over all pairs (TRL)."},
-    TN_OPT_LAST
-};
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows, tn_reward_rows, NULL};
+     "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
+     "(InstructGPT); else the mean over all pairs (TRL)."},
+    TN_OPT_LAST};
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows,
+                                           tn_reward_rows, NULL};
 
-const tn_verb tn_verb_reward = {
-    .name = "reward", .stage = "Train", .summary = "a reward model from comparisons or rankings",
-    .details = "Rows: {\"prompt\",\"chosen\",\"rejected\"[,\"margin\"]}, {\"chosen\",\"rejected\"} (HH-RLHF transcripts too),\n"
-               "{\"prompt\",\"responses\",\"rank\"}. Each response goes through the model once. The result is a\n"
-               "*ForSequenceClassification folder with one label.\n\n"
-               "  tenet reward --model sft/ --data prefs.jsonl --eval-data held-out.jsonl --output-dir rm/",
-    .tables = tables, .run = run};
+const tn_verb tn_verb_reward = {.name = "reward",
+                                .stage = "Train",
+                                .summary = "a reward model from comparisons or rankings",
+                                .details =
+                                    "Rows: {\"prompt\",\"chosen\",\"rejected\"[,\"margin\"]}, "
+                                    "{\"chosen\",\"rejected\"} (HH-RLHF transcripts too),\n"
+                                    "{\"prompt\",\"responses\",\"rank\"}. Each response goes "
+                                    "through the model once. The result is a\n"
+                                    "*ForSequenceClassification folder with one label.\n\n"
+                                    "  tenet reward --model sft/ --data prefs.jsonl --eval-data "
+                                    "held-out.jsonl --output-dir rm/",
+                                .tables = tables,
+                                .run = run};

@@ -3,7 +3,8 @@
 
 const char *tn_drop_reason(int reason) {
     static const char *const text[TN_DROP_COUNT] = {
-        "longer than --max-length", "empty", "no token to train on", "no two different answers with different places"};
+        "longer than --max-length", "empty", "no token to train on",
+        "no two different answers with different places"};
     return text[reason];
 }
 
@@ -32,8 +33,10 @@ typedef struct reader {
 
 static tn_status need_tokenizer(const reader *r, tn_err *e) {
     if (r->tok) return TN_OK;
-    return tn_fail(e, TN_STATE, "%s: the row holds text, but the model folder has no tokenizer.json; "
-                   "give rows of token ids or add the tokenizer files", r->where);
+    return tn_fail(e, TN_STATE,
+                   "%s: the row holds text, but the model folder has no tokenizer.json; "
+                   "give rows of token ids or add the tokenizer files",
+                   r->where);
 }
 
 static int32_t *keep_ids(reader *r, const int32_t *v, size_t n) {
@@ -54,7 +57,8 @@ static tn_status new_example(reader *r, int n_response, tn_example **x, tn_err *
     (*x)->n_response = n_response;
     (*x)->file = r->file;
     (*x)->line = r->line;
-    (*x)->response = tn_arena_zalloc(d->arena, n_response ? (size_t)n_response : 1, sizeof(tn_response));
+    (*x)->response =
+        tn_arena_zalloc(d->arena, n_response ? (size_t)n_response : 1, sizeof(tn_response));
     return (*x)->response ? TN_OK : out_of_memory(r, e);
 }
 
@@ -71,8 +75,10 @@ static tn_status set_response(reader *r, tn_example *x, int i, const int32_t *v,
     s->ids = keep_ids(r, v, n);
     s->trained = tn_arena_alloc(r->d->arena, n ? n : 1);
     if (!s->ids || !s->trained) return out_of_memory(r, e);
-    if (mask) memcpy(s->trained, mask, n);
-    else memset(s->trained, 1, n);
+    if (mask)
+        memcpy(s->trained, mask, n);
+    else
+        memset(s->trained, 1, n);
     s->n = (int)n;
     s->rank = i + 1;
     return TN_OK;
@@ -85,7 +91,8 @@ static bool cut(reader *r, tn_example *x, int *drop) {
     *drop = -1;
     if (max <= 0) return false;
     int longest = 0;
-    for (int i = 0; i < x->n_response; i++) if (x->response[i].n > longest) longest = x->response[i].n;
+    for (int i = 0; i < x->n_response; i++)
+        if (x->response[i].n > longest) longest = x->response[i].n;
     if (x->n_prompt + longest <= max) return false;
     if (r->o->drop_long || (!r->o->keep_end && x->n_prompt >= max)) {
         *drop = TN_DROP_LONG;
@@ -103,7 +110,8 @@ static bool cut(reader *r, tn_example *x, int *drop) {
         return true;
     }
     for (int i = 0; i < x->n_response; i++)
-        if (x->n_prompt + x->response[i].n > max) x->response[i].n = max - x->n_prompt, was_cut = true;
+        if (x->n_prompt + x->response[i].n > max)
+            x->response[i].n = max - x->n_prompt, was_cut = true;
     return was_cut;
 }
 
@@ -122,7 +130,9 @@ static bool same_response(const tn_response *a, const tn_response *b) {
 static bool informative(const tn_example *x) {
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < i; j++)
-            if (x->response[i].rank != x->response[j].rank && !same_response(&x->response[i], &x->response[j])) return true;
+            if (x->response[i].rank != x->response[j].rank &&
+                !same_response(&x->response[i], &x->response[j]))
+                return true;
     return false;
 }
 
@@ -130,11 +140,13 @@ static void finish(reader *r, tn_example *x) {
     tn_dataset *d = r->d;
     tn_data_stats *s = &d->stats;
     int drop = -1;
-    for (int i = 0; i < x->n_response; i++) if (x->response[i].n == 0) drop = TN_DROP_EMPTY;
+    for (int i = 0; i < x->n_response; i++)
+        if (x->response[i].n == 0) drop = TN_DROP_EMPTY;
     if (x->n_response == 0 && x->n_prompt == 0) drop = TN_DROP_EMPTY;
     if (drop < 0 && cut(r, x, &drop)) s->truncated++;
     untrain_first(x);
-    if (drop < 0 && r->o->kind == TN_DATA_SFT && tn_example_trained(x) == 0) drop = TN_DROP_NO_TARGET;
+    if (drop < 0 && r->o->kind == TN_DATA_SFT && tn_example_trained(x) == 0)
+        drop = TN_DROP_NO_TARGET;
     if (drop < 0 && x->n_response > 1 && !informative(x)) drop = TN_DROP_SAME;
     if (drop >= 0) {
         s->dropped[drop]++;
@@ -146,7 +158,8 @@ static void finish(reader *r, tn_example *x) {
     s->trained += tn_example_trained(x);
     d->hash = tn_hash64(x->prompt, (size_t)x->n_prompt * sizeof(int32_t), d->hash);
     for (int i = 0; i < x->n_response; i++) {
-        d->hash = tn_hash64(x->response[i].ids, (size_t)x->response[i].n * sizeof(int32_t), d->hash);
+        d->hash =
+            tn_hash64(x->response[i].ids, (size_t)x->response[i].n * sizeof(int32_t), d->hash);
         d->hash = tn_hash64(x->response[i].trained, (size_t)x->response[i].n, d->hash);
     }
     d->n++;
@@ -188,11 +201,14 @@ static tn_status sft_ids(reader *r, const json_t *row, tn_err *e) {
     TN_TRY(set_response(r, x, 0, r->a.v, r->a.n, NULL, e));
     if (labels) {
         if (!json_is_array(labels) || json_array_size(labels) != r->a.n)
-            return tn_fail(e, TN_FORMAT, "%s: \"labels\" must be a list as long as \"input_ids\" (%zu)", r->where, r->a.n);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: \"labels\" must be a list as long as \"input_ids\" (%zu)", r->where,
+                           r->a.n);
         for (size_t i = 0; i < r->a.n; i++) {
             json_int_t l = json_integer_value(json_array_get(labels, i));
             if (l != -100 && l != r->a.v[i])
-                return tn_fail(e, TN_UNSUPPORTED, "%s: labels[%zu] is %lld; expected -100 or the token itself (%d)",
+                return tn_fail(e, TN_UNSUPPORTED,
+                               "%s: labels[%zu] is %lld; expected -100 or the token itself (%d)",
                                r->where, i, (long long)l, r->a.v[i]);
             x->response[0].trained[i] = l != -100;
         }
@@ -222,10 +238,12 @@ static tn_status sft_messages(reader *r, const json_t *m, tn_err *e) {
     return st;
 }
 
-static tn_status sft_completion(reader *r, const json_t *prompt, const json_t *completion, tn_err *e) {
+static tn_status sft_completion(reader *r, const json_t *prompt, const json_t *completion,
+                                tn_err *e) {
     size_t split = 0;
     r->a.n = 0;
-    TN_TRY(tn_encode_completion(r->tok, prompt, completion, r->o->seam, &r->a, &split, r->where, e));
+    TN_TRY(
+        tn_encode_completion(r->tok, prompt, completion, r->o->seam, &r->a, &split, r->where, e));
     if (!r->o->completion_only) return whole(r, &r->a, NULL, e);
     tn_example *x;
     TN_TRY(new_example(r, 1, &x, e));
@@ -243,8 +261,12 @@ static tn_status read_sft(reader *r, const json_t *row, tn_err *e) {
         return sft_messages(r, v, e);
     if ((v = json_object_get(row, "prompt"))) {
         const json_t *c = json_object_get(row, "completion");
-        if (!c) c = json_object_get(row, "chosen"); /* SFT on the preferred answers of a preference file */
-        if (!c) return tn_fail(e, TN_FORMAT, "%s: the row has \"prompt\" but no \"completion\"", r->where);
+        if (!c)
+            c = json_object_get(row,
+                                "chosen"); /* SFT on the preferred answers of a preference file */
+        if (!c)
+            return tn_fail(e, TN_FORMAT, "%s: the row has \"prompt\" but no \"completion\"",
+                           r->where);
         return sft_completion(r, v, c, e);
     }
     if ((v = json_object_get(row, "chosen")) && json_is_string(v) && r->o->chat_transcripts) {
@@ -258,8 +280,10 @@ static tn_status read_sft(reader *r, const json_t *row, tn_err *e) {
     if (!v && json_is_string(json_object_get(row, "text"))) v = json_object_get(row, "text");
     if (tn_json_is_messages(v)) return sft_messages(r, v, e);
     if (!json_is_string(v))
-        return tn_fail(e, TN_FORMAT, "%s: no field to train on; expected one of \"text\", \"messages\", "
-                       "\"prompt\" + \"completion\", \"chosen\", \"input_ids\"", r->where);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: no field to train on; expected one of \"text\", \"messages\", "
+                       "\"prompt\" + \"completion\", \"chosen\", \"input_ids\"",
+                       r->where);
     r->a.n = 0;
     TN_TRY(tn_encode_text(r->tok, json_string_value(v), json_string_length(v), true, &r->a, e));
     return whole(r, &r->a, NULL, e);
@@ -267,7 +291,8 @@ static tn_status read_sft(reader *r, const json_t *row, tn_err *e) {
 
 /* ---- preferences ---- */
 
-static tn_status pair_from(reader *r, const json_t *row, const tn_ids *p, const tn_ids *c, const tn_ids *j, tn_err *e) {
+static tn_status pair_from(reader *r, const json_t *row, const tn_ids *p, const tn_ids *c,
+                           const tn_ids *j, tn_err *e) {
     tn_example *x;
     TN_TRY(new_example(r, 2, &x, e));
     x->pair = true;
@@ -295,11 +320,13 @@ static tn_status pair_ids(reader *r, const json_t *row, tn_err *e) {
 static tn_status pair_text(reader *r, const json_t *row, const json_t *prompt, const json_t *chosen,
                            const json_t *rejected, tn_err *e) {
     r->a.n = r->b.n = r->c.n = 0;
-    TN_TRY(tn_encode_pair(r->tok, prompt, chosen, rejected, r->o->seam, &r->a, &r->b, &r->c, r->where, e));
+    TN_TRY(tn_encode_pair(r->tok, prompt, chosen, rejected, r->o->seam, &r->a, &r->b, &r->c,
+                          r->where, e));
     return pair_from(r, row, &r->a, &r->b, &r->c, e);
 }
 
-static tn_status pair_implicit(reader *r, const json_t *row, const json_t *chosen, const json_t *rejected, tn_err *e) {
+static tn_status pair_implicit(reader *r, const json_t *row, const json_t *chosen,
+                               const json_t *rejected, tn_err *e) {
     json_t *mc = NULL, *mr = NULL, *p, *c, *j;
     if (r->o->chat_transcripts && json_is_string(chosen) && json_is_string(rejected)) {
         mc = tn_transcript_messages(json_string_value(chosen));
@@ -316,25 +343,29 @@ static tn_status pair_implicit(reader *r, const json_t *row, const json_t *chose
 static int place(const json_t *score, size_t i) {
     int better = 0;
     for (size_t k = 0; k < json_array_size(score); k++)
-        better += json_number_value(json_array_get(score, k)) > json_number_value(json_array_get(score, i));
+        better += json_number_value(json_array_get(score, k)) >
+                  json_number_value(json_array_get(score, i));
     return better + 1;
 }
 
-static tn_status ranking_check(reader *r, const json_t *list, const json_t *order, const char *name, tn_err *e) {
+static tn_status ranking_check(reader *r, const json_t *list, const json_t *order, const char *name,
+                               tn_err *e) {
     size_t k = json_array_size(list);
     if (!json_is_array(order) || json_array_size(order) != k)
-        return tn_fail(e, TN_FORMAT, "%s: \"%s\" must be a list of %zu numbers, one per response", r->where, name, k);
+        return tn_fail(e, TN_FORMAT, "%s: \"%s\" must be a list of %zu numbers, one per response",
+                       r->where, name, k);
     for (size_t i = 0; i < k; i++)
         if (!json_is_number(json_array_get(order, i)))
             return tn_fail(e, TN_FORMAT, "%s: \"%s\"[%zu] is not a number", r->where, name, i);
     if (k < 2 || k > 64)
-        return tn_fail(e, TN_FORMAT, "%s: a ranking needs 2 to 64 responses, found %zu", r->where, k);
+        return tn_fail(e, TN_FORMAT, "%s: a ranking needs 2 to 64 responses, found %zu", r->where,
+                       k);
     return TN_OK;
 }
 
 /* Each response encoded after the prompt; the shared prompt is the smallest common prefix. */
-static tn_status ranking_texts(reader *r, const json_t *prompt, const json_t *responses, const json_t *ended,
-                               const json_t *order, bool scores, tn_err *e) {
+static tn_status ranking_texts(reader *r, const json_t *prompt, const json_t *responses,
+                               const json_t *ended, const json_t *order, bool scores, tn_err *e) {
     size_t k = json_array_size(responses), shared = 0;
     tn_ids all[64] = {{0}};
     tn_status st = TN_OK;
@@ -349,14 +380,17 @@ static tn_status ranking_texts(reader *r, const json_t *prompt, const json_t *re
         if (st != TN_OK) goto done;
         /* a response that never ended has no end-of-turn token to score */
         int eos = tn_tokenizer_eos(r->tok);
-        if (json_is_false(json_array_get(ended, i)) && all[i].n > split && all[i].v[all[i].n - 1] == eos) all[i].n--;
+        if (json_is_false(json_array_get(ended, i)) && all[i].n > split &&
+            all[i].v[all[i].n - 1] == eos)
+            all[i].n--;
         shared = i == 0 || split < shared ? split : shared;
     }
     TN_GO(new_example(r, (int)k, &x, e), done);
     TN_GO(set_prompt(r, x, all[0].v, shared, e), done);
     for (size_t i = 0; i < k; i++) {
         TN_GO(set_response(r, x, (int)i, all[i].v + shared, all[i].n - shared, NULL, e), done);
-        x->response[i].rank = scores ? place(order, i) : (int)json_number_value(json_array_get(order, i));
+        x->response[i].rank =
+            scores ? place(order, i) : (int)json_number_value(json_array_get(order, i));
     }
     finish(r, x);
 done:
@@ -373,9 +407,16 @@ static tn_status scored_transcripts(reader *r, const json_t *row, tn_err *e) {
     for (size_t i = 0; i < json_array_size(text); i++) {
         const json_t *t = json_array_get(text, i);
         const char *s = json_string_value(t), *cut_at = NULL;
-        if (!s) { st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] is not a string", r->where, i); goto done; }
+        if (!s) {
+            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] is not a string", r->where, i);
+            goto done;
+        }
         for (const char *q = s; (q = strstr(q, "\n\nAssistant:")); q++) cut_at = q;
-        if (!cut_at) { st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] has no \"\\n\\nAssistant:\" turn", r->where, i); goto done; }
+        if (!cut_at) {
+            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] has no \"\\n\\nAssistant:\" turn",
+                         r->where, i);
+            goto done;
+        }
         const char *body = cut_at + strlen("\n\nAssistant:");
         if (*body == ' ') body++;
         if (i == 0) {
@@ -402,15 +443,22 @@ static tn_status read_preference(reader *r, const json_t *row, tn_err *e) {
     if (json_object_get(row, "chosen_ids")) return pair_ids(r, row, e);
     TN_TRY(need_tokenizer(r, e));
     if ((list = json_object_get(row, "responses"))) {
-        if (!json_is_array(list)) return tn_fail(e, TN_FORMAT, "%s: \"responses\" must be a list", r->where);
+        if (!json_is_array(list))
+            return tn_fail(e, TN_FORMAT, "%s: \"responses\" must be a list", r->where);
         TN_TRY(ranking_check(r, list, json_object_get(row, "rank"), "rank", e));
-        return ranking_texts(r, prompt, list, json_object_get(row, "ended"), json_object_get(row, "rank"), false, e);
+        return ranking_texts(r, prompt, list, json_object_get(row, "ended"),
+                             json_object_get(row, "rank"), false, e);
     }
-    if (json_is_array(json_object_get(row, "text")) && json_object_get(row, "score")) return scored_transcripts(r, row, e);
+    if (json_is_array(json_object_get(row, "text")) && json_object_get(row, "score"))
+        return scored_transcripts(r, row, e);
     if (!c || !j)
-        return tn_fail(e, TN_FORMAT, "%s: a preference row needs \"chosen\" and \"rejected\" (or \"responses\" and "
-                       "\"rank\", or \"chosen_ids\" and \"rejected_ids\")", r->where);
-    json_t *cm = json_is_object(c) ? json_pack("[O]", c) : NULL, *jm = json_is_object(j) ? json_pack("[O]", j) : NULL;
+        return tn_fail(
+            e, TN_FORMAT,
+            "%s: a preference row needs \"chosen\" and \"rejected\" (or \"responses\" and "
+            "\"rank\", or \"chosen_ids\" and \"rejected_ids\")",
+            r->where);
+    json_t *cm = json_is_object(c) ? json_pack("[O]", c) : NULL,
+           *jm = json_is_object(j) ? json_pack("[O]", j) : NULL;
     tn_status st = prompt ? pair_text(r, row, prompt, cm ? cm : c, jm ? jm : j, e)
                           : pair_implicit(r, row, cm ? cm : c, jm ? jm : j, e);
     json_decref(cm);
@@ -431,7 +479,8 @@ static tn_status read_prompt(reader *r, json_t *row, tn_err *e) {
         json_t *made = NULL;
         if (!(v = json_object_get(row, "prompt")) && !(v = json_object_get(row, "messages"))) {
             const json_t *c = json_object_get(row, "chosen"), *j = json_object_get(row, "rejected");
-            if (json_is_string(c) && r->o->chat_transcripts && (made = tn_transcript_messages(json_string_value(c)))) {
+            if (json_is_string(c) && r->o->chat_transcripts &&
+                (made = tn_transcript_messages(json_string_value(c)))) {
                 json_array_remove(made, json_array_size(made) - 1);
             } else if (c && j) {
                 json_t *a, *b;
@@ -441,7 +490,9 @@ static tn_status read_prompt(reader *r, json_t *row, tn_err *e) {
             }
             v = made;
         }
-        if (!v) return tn_fail(e, TN_FORMAT, "%s: no prompt; expected \"prompt\", \"messages\" or \"ids\"", r->where);
+        if (!v)
+            return tn_fail(e, TN_FORMAT,
+                           "%s: no prompt; expected \"prompt\", \"messages\" or \"ids\"", r->where);
         tn_status st = tn_encode_prompt(r->tok, v, &r->a, r->where, e);
         json_decref(made);
         TN_TRY(st);
@@ -469,8 +520,9 @@ static tn_status read_file(reader *r, const char *path, tn_err *e) {
         r->line = (int)tn_lines_number(lines);
         snprintf(r->where, sizeof r->where, "%.560s:%d", path, r->line);
         r->d->stats.read++;
-        st = r->o->kind == TN_DATA_SFT ? read_sft(r, row, e)
-           : r->o->kind == TN_DATA_PREFERENCE ? read_preference(r, row, e) : read_prompt(r, row, e);
+        st = r->o->kind == TN_DATA_SFT          ? read_sft(r, row, e)
+             : r->o->kind == TN_DATA_PREFERENCE ? read_preference(r, row, e)
+                                                : read_prompt(r, row, e);
         json_decref(row);
         if (st != TN_OK) goto done;
         if (r->o->limit > 0 && r->d->stats.read >= r->o->limit) break;
@@ -480,8 +532,8 @@ done:
     return st;
 }
 
-tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_paths, const tn_tokenizer *tok,
-                          const tn_data_options *o, tn_err *e) {
+tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_paths,
+                          const tn_tokenizer *tok, const tn_data_options *o, tn_err *e) {
     *out = NULL;
     tn_dataset *d = tn_calloc(1, sizeof *d);
     if (!d) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -498,10 +550,13 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
     tn_ids_free(&r.b);
     tn_ids_free(&r.c);
     if (st == TN_OK && d->n == 0)
-        st = tn_fail(e, TN_FORMAT, "%s%s: no usable row: %ld read, %ld longer than --max-length, %ld empty, %ld without a "
-                     "token to train on, %ld with equal answers", n_paths ? paths[0] : "(no file)", n_paths > 1 ? ", ..." : "",
-                     d->stats.read, d->stats.dropped[TN_DROP_LONG], d->stats.dropped[TN_DROP_EMPTY],
-                     d->stats.dropped[TN_DROP_NO_TARGET], d->stats.dropped[TN_DROP_SAME]);
+        st = tn_fail(
+            e, TN_FORMAT,
+            "%s%s: no usable row: %ld read, %ld longer than --max-length, %ld empty, %ld without a "
+            "token to train on, %ld with equal answers",
+            n_paths ? paths[0] : "(no file)", n_paths > 1 ? ", ..." : "", d->stats.read,
+            d->stats.dropped[TN_DROP_LONG], d->stats.dropped[TN_DROP_EMPTY],
+            d->stats.dropped[TN_DROP_NO_TARGET], d->stats.dropped[TN_DROP_SAME]);
     if (st != TN_OK) {
         tn_dataset_free(d);
         return st;

@@ -19,42 +19,42 @@ typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT } tn
 /* Tokens that continue an example's prompt (or stand alone when the prompt is empty). */
 typedef struct tn_response {
     int32_t *ids;
-    uint8_t *trained;   /* [n] 1: contributes to the loss */
+    uint8_t *trained; /* [n] 1: contributes to the loss */
     int n;
-    int rank;           /* 1 = best; equal ranks tie */
+    int rank; /* 1 = best; equal ranks tie */
 } tn_response;
 typedef struct tn_example {
-    int32_t *prompt;    /* one segment, shared by the responses; never trained; may be empty */
+    int32_t *prompt; /* one segment, shared by the responses; never trained; may be empty */
     int n_prompt;
-    int n_response;     /* 1: SFT; 2: a pair (0 chosen, 1 rejected); K: a ranking; 0: a prompt */
+    int n_response; /* 1: SFT; 2: a pair (0 chosen, 1 rejected); K: a ranking; 0: a prompt */
     tn_response *response;
     double margin;
     bool pair;
-    int file, line;     /* where it came from, for messages */
-    double *ref;        /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
+    int file, line; /* where it came from, for messages */
+    double *ref;    /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
     bool ref_known;
     /* rollouts: [trained tokens] numbers of the sampling policy and its critic; NULL: none */
     const double *old_logp, *old_value, *advantage, *ret;
-    json_t *meta;       /* prompts: the row itself (id, family, ...); NULL otherwise */
+    json_t *meta; /* prompts: the row itself (id, family, ...); NULL otherwise */
 } tn_example;
 
 typedef struct tn_data_options {
     tn_data_kind kind;
-    int max_length;              /* <= 0: none */
-    bool keep_end;               /* truncation_mode keep_end */
-    bool drop_long;              /* drop instead of truncating (reward models) */
+    int max_length;                       /* <= 0: none */
+    bool keep_end;                        /* truncation_mode keep_end */
+    bool drop_long;                       /* drop instead of truncating (reward models) */
     bool completion_only, assistant_only; /* SFT masks; completion_only: rows with a prompt */
-    bool chat_transcripts;       /* HH-RLHF transcripts as conversations in the model's template */
+    bool chat_transcripts; /* HH-RLHF transcripts as conversations in the model's template */
     tn_seam seam;
-    int vocab;                   /* ids must be below */
-    long limit;                  /* at most so many rows; 0: all */
+    int vocab;  /* ids must be below */
+    long limit; /* at most so many rows; 0: all */
 } tn_data_options;
 
 enum { TN_DROP_LONG, TN_DROP_EMPTY, TN_DROP_NO_TARGET, TN_DROP_SAME, TN_DROP_COUNT };
 typedef struct tn_data_stats {
     long read, kept, truncated, dropped[TN_DROP_COUNT];
-    long tokens, trained;        /* tokens of the kept examples (shared prompts once), and trained ones */
-    long seam_moved;             /* rows whose prompt is not a prefix of prompt + completion */
+    long tokens, trained; /* tokens of the kept examples (shared prompts once), and trained ones */
+    long seam_moved;      /* rows whose prompt is not a prefix of prompt + completion */
 } tn_data_stats;
 const char *tn_drop_reason(int reason);
 
@@ -64,14 +64,14 @@ typedef struct tn_dataset {
     size_t n, cap;
     char **path;
     int n_path;
-    uint64_t hash;               /* of all ids and masks in order: recorded, checked at resume */
+    uint64_t hash; /* of all ids and masks in order: recorded, checked at resume */
     tn_data_stats stats;
 } tn_dataset;
 
 /* tok may be NULL when every row is ids. */
-tn_status tn_dataset_load(tn_dataset **d, const char *const *paths, int n_paths, const tn_tokenizer *tok,
-                          const tn_data_options *o, tn_err *e);
+tn_status tn_dataset_load(tn_dataset **d, const char *const *paths, int n_paths,
+                          const tn_tokenizer *tok, const tn_data_options *o, tn_err *e);
 void tn_dataset_free(tn_dataset *d);
-int tn_example_tokens(const tn_example *x);  /* prompt once + all responses */
+int tn_example_tokens(const tn_example *x); /* prompt once + all responses */
 int tn_example_trained(const tn_example *x);
 #endif

@@ -4,7 +4,8 @@
 bool tn_json_is_messages(const json_t *v) {
     if (!json_is_array(v) || json_array_size(v) == 0) return false;
     const json_t *first = json_array_get(v, 0);
-    return json_is_object(first) && (json_object_get(first, "role") || json_object_get(first, "from"));
+    return json_is_object(first) &&
+           (json_object_get(first, "role") || json_object_get(first, "from"));
 }
 
 static tn_status encode_conversation(const tn_tokenizer *t, const json_t *a, const json_t *b,
@@ -37,7 +38,8 @@ static bool ends_with(const char *s, size_t n, const char *tail, size_t k) {
     return n >= k && memcmp(s + n - k, tail, k) == 0;
 }
 
-tn_status tn_encode_text(const tn_tokenizer *t, const char *s, size_t n, bool eos, tn_ids *ids, tn_err *e) {
+tn_status tn_encode_text(const tn_tokenizer *t, const char *s, size_t n, bool eos, tn_ids *ids,
+                         tn_err *e) {
     size_t k = 0;
     const char *tail = eos ? eos_text(t, &k) : "";
     if (!k || ends_with(s, n, tail, k)) return tn_encode(t, s, n, true, ids, NULL, e);
@@ -50,23 +52,30 @@ tn_status tn_encode_text(const tn_tokenizer *t, const char *s, size_t n, bool eo
     return st;
 }
 
-tn_status tn_encode_messages(const tn_tokenizer *t, const json_t *messages, tn_ids *ids, uint8_t **mask,
-                             const char *where, tn_err *e) {
+tn_status tn_encode_messages(const tn_tokenizer *t, const json_t *messages, tn_ids *ids,
+                             uint8_t **mask, const char *where, tn_err *e) {
     return encode_conversation(t, messages, NULL, false, ids, mask, where, e);
 }
 
-tn_status tn_encode_prompt(const tn_tokenizer *t, const json_t *prompt, tn_ids *ids, const char *where, tn_err *e) {
+tn_status tn_encode_prompt(const tn_tokenizer *t, const json_t *prompt, tn_ids *ids,
+                           const char *where, tn_err *e) {
     if (json_is_string(prompt))
-        return tn_encode(t, json_string_value(prompt), json_string_length(prompt), true, ids, NULL, e);
-    if (tn_json_is_messages(prompt)) return encode_conversation(t, prompt, NULL, true, ids, NULL, where, e);
-    return tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages "
-                   "[{\"role\":...,\"content\":...}, ...]", where);
+        return tn_encode(t, json_string_value(prompt), json_string_length(prompt), true, ids, NULL,
+                         e);
+    if (tn_json_is_messages(prompt))
+        return encode_conversation(t, prompt, NULL, true, ids, NULL, where, e);
+    return tn_fail(e, TN_FORMAT,
+                   "%s: \"prompt\" must be a string or a list of messages "
+                   "[{\"role\":...,\"content\":...}, ...]",
+                   where);
 }
 
 /* Ids of prompt + completion as one text or conversation, with the end of sequence. */
-static tn_status encode_joined(const tn_tokenizer *t, const json_t *prompt, const json_t *completion,
-                               tn_ids *ids, const char *where, tn_err *e) {
-    if (!json_is_string(prompt)) return encode_conversation(t, prompt, completion, false, ids, NULL, where, e);
+static tn_status encode_joined(const tn_tokenizer *t, const json_t *prompt,
+                               const json_t *completion, tn_ids *ids, const char *where,
+                               tn_err *e) {
+    if (!json_is_string(prompt))
+        return encode_conversation(t, prompt, completion, false, ids, NULL, where, e);
     tn_str b = TN_STR_INIT;
     tn_str_add(&b, json_string_value(prompt), json_string_length(prompt));
     tn_str_add(&b, json_string_value(completion), json_string_length(completion));
@@ -87,25 +96,31 @@ static size_t common_prefix(const tn_ids *a, const tn_ids *b) {
 }
 
 static tn_status append_ids(tn_ids *to, const int32_t *v, size_t n, tn_err *e) {
-    if (!TN_GROW(to->v, to->cap, to->n + n)) return tn_fail(e, TN_NOMEM, "out of memory for %zu token ids", n);
+    if (!TN_GROW(to->v, to->cap, to->n + n))
+        return tn_fail(e, TN_NOMEM, "out of memory for %zu token ids", n);
     if (n) memcpy(to->v + to->n, v, n * sizeof *v);
     to->n += n;
     return TN_OK;
 }
 
-static tn_status check_kinds(const json_t *prompt, const json_t *c, const char *name, const char *where, tn_err *e) {
+static tn_status check_kinds(const json_t *prompt, const json_t *c, const char *name,
+                             const char *where, tn_err *e) {
     bool text = json_is_string(prompt), ok = text ? json_is_string(c) : tn_json_is_messages(c);
-    if (!text && !tn_json_is_messages(prompt) && !(json_is_array(prompt) && json_array_size(prompt) == 0))
-        return tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages", where);
+    if (!text && !tn_json_is_messages(prompt) &&
+        !(json_is_array(prompt) && json_array_size(prompt) == 0))
+        return tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages",
+                       where);
     if (!ok)
         return tn_fail(e, TN_FORMAT, "%s: \"prompt\" is %s, so \"%s\" must be %s too", where,
-                       text ? "a string" : "a list of messages", name, text ? "a string" : "a list of messages");
+                       text ? "a string" : "a list of messages", name,
+                       text ? "a string" : "a list of messages");
     return TN_OK;
 }
 
 /* Completion alone, as rollouts see it: its text without the tokenizer's leading special tokens. */
-static tn_status encode_forced(const tn_tokenizer *t, const json_t *prompt, const json_t *completion,
-                               tn_ids *out, const char *where, tn_err *e) {
+static tn_status encode_forced(const tn_tokenizer *t, const json_t *prompt,
+                               const json_t *completion, tn_ids *out, const char *where,
+                               tn_err *e) {
     if (json_is_string(completion)) {
         size_t n = json_string_length(completion), k;
         const char *s = json_string_value(completion), *tail = eos_text(t, &k);
@@ -129,8 +144,9 @@ done:
     return st;
 }
 
-tn_status tn_encode_completion(const tn_tokenizer *t, const json_t *prompt, const json_t *completion,
-                               tn_seam seam, tn_ids *ids, size_t *split, const char *where, tn_err *e) {
+tn_status tn_encode_completion(const tn_tokenizer *t, const json_t *prompt,
+                               const json_t *completion, tn_seam seam, tn_ids *ids, size_t *split,
+                               const char *where, tn_err *e) {
     TN_TRY(check_kinds(prompt, completion, "completion", where, e));
     size_t base = ids->n;
     if (seam == TN_SEAM_FORCE) {
@@ -151,8 +167,8 @@ done:
 }
 
 tn_status tn_encode_pair(const tn_tokenizer *t, const json_t *prompt, const json_t *chosen,
-                         const json_t *rejected, tn_seam seam, tn_ids *prompt_ids, tn_ids *chosen_ids,
-                         tn_ids *rejected_ids, const char *where, tn_err *e) {
+                         const json_t *rejected, tn_seam seam, tn_ids *prompt_ids,
+                         tn_ids *chosen_ids, tn_ids *rejected_ids, const char *where, tn_err *e) {
     TN_TRY(check_kinds(prompt, chosen, "chosen", where, e));
     TN_TRY(check_kinds(prompt, rejected, "rejected", where, e));
     bool empty_prompt = json_is_array(prompt) && json_array_size(prompt) == 0;
@@ -189,8 +205,8 @@ static size_t common_text(const char *a, size_t na, const char *b, size_t nb) {
     return i;
 }
 
-tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t **prompt, json_t **c,
-                            json_t **r, const char *where, tn_err *e) {
+tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t **prompt,
+                            json_t **c, json_t **r, const char *where, tn_err *e) {
     *prompt = *c = *r = NULL;
     if (json_is_string(chosen) && json_is_string(rejected)) {
         const char *a = json_string_value(chosen), *b = json_string_value(rejected);
@@ -201,7 +217,9 @@ tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t
         *r = json_stringn(b + k, nb - k);
     } else if (json_is_array(chosen) && json_is_array(rejected)) {
         size_t na = json_array_size(chosen), nb = json_array_size(rejected), k = 0;
-        while (k < na && k < nb && json_equal(json_array_get(chosen, k), json_array_get(rejected, k))) k++;
+        while (k < na && k < nb &&
+               json_equal(json_array_get(chosen, k), json_array_get(rejected, k)))
+            k++;
         if (k > 0 && (k == na || k == nb)) k--; /* as for strings */
         *prompt = json_array();
         *c = json_array();
@@ -210,8 +228,10 @@ tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t
         for (size_t i = k; i < na; i++) json_array_append(*c, json_array_get(chosen, i));
         for (size_t i = k; i < nb; i++) json_array_append(*r, json_array_get(rejected, i));
     } else {
-        return tn_fail(e, TN_FORMAT, "%s: \"chosen\" and \"rejected\" must both be strings or both be lists "
-                       "of messages", where);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: \"chosen\" and \"rejected\" must both be strings or both be lists "
+                       "of messages",
+                       where);
     }
     if (!*prompt || !*c || !*r) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
     return TN_OK;
@@ -241,7 +261,8 @@ json_t *tn_transcript_messages(const char *s) {
         const char *next = next_turn(body, &next_who, &next_body);
         size_t n = next ? (size_t)(next - body) : strlen(body);
         json_t *text = json_stringn(body, n);
-        if (!text || json_array_append_new(list, json_pack("{s:s,s:o}", "role", role[who], "content", text))) {
+        if (!text || json_array_append_new(
+                         list, json_pack("{s:s,s:o}", "role", role[who], "content", text))) {
             json_decref(list);
             return NULL;
         }

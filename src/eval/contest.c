@@ -8,23 +8,29 @@ static tn_status room(tn_contest *t, tn_err *e) {
     t->prompt = tn_calloc(t->world ? n : 1, sizeof *t->prompt);
     t->at = tn_calloc(n, sizeof *t->at);
     t->family = tn_calloc(n, sizeof *t->family);
-    return t->prompt && t->at && t->family ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for %d prompts", t->n);
+    return t->prompt && t->at && t->family
+               ? TN_OK
+               : tn_fail(e, TN_NOMEM, "out of memory for %d prompts", t->n);
 }
 
-static tn_status load(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat, tn_err *e) {
-    tn_data_options q = {.kind = TN_DATA_PROMPT, .seam = TN_SEAM_FORCE, .chat_transcripts = chat, .limit = t->n};
+static tn_status load(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat,
+                      tn_err *e) {
+    tn_data_options q = {
+        .kind = TN_DATA_PROMPT, .seam = TN_SEAM_FORCE, .chat_transcripts = chat, .limit = t->n};
     TN_TRY(tn_dataset_load(&t->rows, &path, 1, tok, &q, e));
     t->n = (int)t->rows->n;
     return TN_OK;
 }
 
-tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, const char *path, tn_err *e) {
+tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, const char *path,
+                           tn_err *e) {
     t->world = true;
     tn_world_init(&t->w, 1);
     TN_TRY(tn_world_write_set(&t->w, TN_WS_EVAL, 1, 0, count, TN_MIX_SFT, true, path, e));
     t->n = count;
     TN_TRY(load(t, tok, path, false, e));
-    if (t->n != count) return tn_fail(e, TN_BUG, "%d of %d evaluation prompts were read back", t->n, count);
+    if (t->n != count)
+        return tn_fail(e, TN_BUG, "%d of %d evaluation prompts were read back", t->n, count);
     TN_TRY(room(t, e));
     for (int i = 0; i < t->n; i++) {
         tn_world_set_prompt(&t->w, TN_WS_EVAL, 1, (uint64_t)i, &t->prompt[i], NULL);
@@ -34,19 +40,21 @@ tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, co
     return TN_OK;
 }
 
-tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat, tn_err *e) {
+tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat,
+                             tn_err *e) {
     TN_TRY(load(t, tok, path, chat, e));
     return room(t, e);
 }
 
-static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *tok, double temperature,
-                        tn_answer *out, tn_err *e) {
+static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *tok,
+                        double temperature, tn_answer *out, tn_err *e) {
     tn_gen *g = NULL;
     size_t n = (size_t)t->n;
     tn_gen_request *req = tn_calloc(n, sizeof *req);
     tn_gen_sample *y = tn_calloc(n, sizeof *y);
     int longest = 1;
-    tn_sampling s = {.temperature = temperature, .top_p = 1, .max_new = t->max_new, .seed = t->seed};
+    tn_sampling s = {
+        .temperature = temperature, .top_p = 1, .max_new = t->max_new, .seed = t->seed};
     int32_t eos[8];
     tn_status st = req && y ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (st != TN_OK) goto done;
@@ -68,10 +76,14 @@ static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *to
         a->n = y[i].n, a->ended = y[i].stopped, a->proxy = a->kl = NAN;
         a->ids = tn_calloc((size_t)a->n, sizeof *a->ids);
         a->logp = tn_calloc((size_t)a->n, sizeof *a->logp);
-        if (!a->ids || !a->logp) { st = tn_fail(e, TN_NOMEM, "out of memory"); goto done; }
+        if (!a->ids || !a->logp) {
+            st = tn_fail(e, TN_NOMEM, "out of memory");
+            goto done;
+        }
         memcpy(a->ids, y[i].ids, (size_t)a->n * sizeof *a->ids);
         memcpy(a->logp, y[i].logp, (size_t)a->n * sizeof *a->logp);
-        if (t->world) tn_world_judge(&t->w, &t->prompt[i], a->ids, a->n - a->ended, a->ended, &a->v);
+        if (t->world)
+            tn_world_judge(&t->w, &t->prompt[i], a->ids, a->n - a->ended, a->ended, &a->v);
     }
 done:
     tn_free(req);
@@ -88,13 +100,15 @@ static void answers_free(tn_answer *a, int n) {
     tn_free(a);
 }
 
-tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok, tn_err *e) {
+tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m,
+                            const tn_tokenizer *tok, tn_err *e) {
     c->answer = tn_calloc((size_t)t->n, sizeof *c->answer);
     if (!c->answer) return tn_fail(e, TN_NOMEM, "out of memory");
     return sample(t, m, tok, t->temperature, c->answer, e);
 }
 
-tn_status tn_contest_greedy(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok, tn_err *e) {
+tn_status tn_contest_greedy(tn_contest *t, tn_contender *c, const tn_model *m,
+                            const tn_tokenizer *tok, tn_err *e) {
     tn_answer *a = tn_calloc((size_t)t->n, sizeof *a);
     double *r = tn_calloc((size_t)t->n, sizeof *r);
     tn_status st = a && r ? sample(t, m, tok, 0, a, e) : tn_fail(e, TN_NOMEM, "out of memory");
@@ -126,9 +140,11 @@ tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, t
 }
 
 /* A contender's answers as examples. */
-static tn_status examples(const tn_contest *t, const tn_contender *c, tn_example **ex, tn_response **r, uint8_t **ones, tn_err *e) {
+static tn_status examples(const tn_contest *t, const tn_contender *c, tn_example **ex,
+                          tn_response **r, uint8_t **ones, tn_err *e) {
     int most = 1;
-    for (int i = 0; i < t->n; i++) if (c->answer[i].n > most) most = c->answer[i].n;
+    for (int i = 0; i < t->n; i++)
+        if (c->answer[i].n > most) most = c->answer[i].n;
     *ex = tn_calloc((size_t)t->n, sizeof **ex);
     *r = tn_calloc((size_t)t->n, sizeof **r);
     *ones = tn_malloc((size_t)most);
@@ -136,8 +152,13 @@ static tn_status examples(const tn_contest *t, const tn_contender *c, tn_example
     memset(*ones, 1, (size_t)most);
     for (int i = 0; i < t->n; i++) {
         const tn_example *p = &t->rows->ex[i];
-        (*r)[i] = (tn_response){.ids = c->answer[i].ids, .n = c->answer[i].n, .trained = *ones, .rank = 1};
-        (*ex)[i] = (tn_example){.prompt = p->prompt, .n_prompt = p->n_prompt, .n_response = 1, .response = &(*r)[i], .meta = p->meta};
+        (*r)[i] = (tn_response){
+            .ids = c->answer[i].ids, .n = c->answer[i].n, .trained = *ones, .rank = 1};
+        (*ex)[i] = (tn_example){.prompt = p->prompt,
+                                .n_prompt = p->n_prompt,
+                                .n_response = 1,
+                                .response = &(*r)[i],
+                                .meta = p->meta};
     }
     return TN_OK;
 }
@@ -148,10 +169,13 @@ tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_
     uint8_t *ones = NULL;
     size_t total = 0;
     for (int i = 0; i < t->n; i++) total += (size_t)c->answer[i].n;
-    double *slab = tn_calloc(total, sizeof *slab), **out = tn_calloc((size_t)t->n, sizeof *out), *kl = tn_calloc((size_t)t->n, sizeof *kl);
-    tn_status st = slab && out && kl ? examples(t, c, &ex, &r, &ones, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    double *slab = tn_calloc(total, sizeof *slab), **out = tn_calloc((size_t)t->n, sizeof *out),
+           *kl = tn_calloc((size_t)t->n, sizeof *kl);
+    tn_status st = slab && out && kl ? examples(t, c, &ex, &r, &ones, e)
+                                     : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) {
-        for (size_t i = 0, at = 0; i < (size_t)t->n; at += (size_t)c->answer[i++].n) out[i] = slab + at;
+        for (size_t i = 0, at = 0; i < (size_t)t->n; at += (size_t)c->answer[i++].n)
+            out[i] = slab + at;
         st = tn_eval_logps(ref, ex, t->n, out, e);
     }
     if (st == TN_OK) {
@@ -166,12 +190,14 @@ tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_
     return st;
 }
 
-tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok, tn_err *e) {
+tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                           tn_err *e) {
     tn_example *ex = NULL;
     tn_response *r = NULL;
     uint8_t *ones = NULL;
     double *score = tn_calloc((size_t)t->n, sizeof *score);
-    tn_status st = score ? examples(t, c, &ex, &r, &ones, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st =
+        score ? examples(t, c, &ex, &r, &ones, e) : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) st = tn_scorer_scores(s, ex, t->n, tok, score, e);
     if (st == TN_OK) {
         for (int i = 0; i < t->n; i++) c->answer[i].proxy = score[i];
@@ -183,13 +209,16 @@ tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const t
 }
 
 /* What decides between two answers. */
-static double worth(const tn_contest *t, const tn_answer *a) { return t->world ? a->v.reward : a->proxy; }
+static double worth(const tn_contest *t, const tn_answer *a) {
+    return t->world ? a->v.reward : a->proxy;
+}
 
 static tn_status compare(tn_contest *t, tn_contender *c, tn_err *e) {
     const tn_contender *o = &t->c[t->against];
     if (!t->world && (!c->has_proxy || !o->has_proxy)) return TN_OK;
     size_t n = (size_t)t->n;
-    double *win = tn_calloc(n, sizeof *win), *a = tn_calloc(n, sizeof *a), *b = tn_calloc(n, sizeof *b);
+    double *win = tn_calloc(n, sizeof *win), *a = tn_calloc(n, sizeof *a),
+           *b = tn_calloc(n, sizeof *b);
     tn_status st = win && a && b ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; st == TN_OK && i < t->n; i++) {
         a[i] = worth(t, &c->answer[i]), b[i] = worth(t, &o->answer[i]);

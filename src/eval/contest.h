@@ -6,32 +6,38 @@
 typedef struct tn_contest {
     bool world;
     uint64_t seed;
-    int n;                       /* prompts */
+    int n; /* prompts */
     tn_world w;
-    tn_world_prompt *prompt;     /* [n], world */
-    const tn_world_prompt **at;  /* [n] pointers into prompt */
-    int *family;                 /* [n] stratum; zeros without a world */
-    tn_dataset *rows;            /* prompts as ids of the first model's tokenizer */
+    tn_world_prompt *prompt;    /* [n], world */
+    const tn_world_prompt **at; /* [n] pointers into prompt */
+    int *family;                /* [n] stratum; zeros without a world */
+    tn_dataset *rows;           /* prompts as ids of the first model's tokenizer */
     tn_contender *c;
-    int n_c, against;            /* index of the contender that others are compared with */
+    int n_c, against; /* index of the contender that others are compared with */
     int max_new, batch;
     double temperature;
 } tn_contest;
 
 /* The world's evaluation prompts 0 .. count-1 written to `path` as rows, and loaded with `tok`. */
-tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, const char *path, tn_err *e);
-tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat_transcripts, tn_err *e);
+tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, const char *path,
+                           tn_err *e);
+tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path,
+                             bool chat_transcripts, tn_err *e);
 /* Samples every prompt once with `m`; temperature 0 gives only the greedy reward figure (world). */
-tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok, tn_err *e);
-tn_status tn_contest_greedy(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok, tn_err *e);
+tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m,
+                            const tn_tokenizer *tok, tn_err *e);
+tn_status tn_contest_greedy(tn_contest *t, tn_contender *c, const tn_model *m,
+                            const tn_tokenizer *tok, tn_err *e);
 tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, tn_err *e);
 /* KL of each answer to the reference: sum over its tokens of log-prob minus reference log-prob. */
 tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_err *e);
-tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok, tn_err *e);
+tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                           tn_err *e);
 /* Rates, means, wins and differences against t->against: the oracle decides in the world, else the proxy. */
 tn_status tn_contest_summarise(tn_contest *t, tn_err *e);
 json_t *tn_contest_json(const tn_contest *t, const char *reference);
-tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const char *path, tn_err *e);
+tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const char *path,
+                             tn_err *e);
 void tn_contest_print(const tn_contest *t, FILE *f);
 void tn_contest_free(tn_contest *t);
 #endif

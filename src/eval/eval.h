@@ -20,12 +20,12 @@
 
 /* One answer with what is known about it. */
 typedef struct tn_answer {
-    int32_t *ids;         /* heap, with its stop token */
-    double *logp;         /* heap, [n] under the model that made it, at T = 1; NULL for fixed policies */
+    int32_t *ids; /* heap, with its stop token */
+    double *logp; /* heap, [n] under the model that made it, at T = 1; NULL for fixed policies */
     int n;
     bool ended;
-    double proxy, kl;     /* NaN: not measured */
-    tn_world_verdict v;   /* world only */
+    double proxy, kl;   /* NaN: not measured */
+    tn_world_verdict v; /* world only */
 } tn_answer;
 
 typedef struct tn_contender {
@@ -46,9 +46,10 @@ tn_status tn_eval_logps(const tn_model *m, const tn_example *ex, int n, double *
 /* Accuracy of pairs: score[i] > score[j] for every ordered pair of the dataset's examples. */
 tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, tn_err *e);
 /* Preference accuracy of a language model: by log-ratio to `ref` (NULL: skipped) and by plain log-prob. */
-tn_status tn_eval_model_pairs(const tn_model *m, const tn_model *ref, const tn_dataset *d, tn_stat_rate *ratio,
-                              tn_stat_rate *plain, double *margin, tn_err *e);
+tn_status tn_eval_model_pairs(const tn_model *m, const tn_model *ref, const tn_dataset *d,
+                              tn_stat_rate *ratio, tn_stat_rate *plain, double *margin, tn_err *e);
 /* Multiple choice: rows {"question" or "prompt", "choices": [...], "answer": index or letter}, or ARC's shape.
  * *out: {"sum": P, "mean": P}, by the log-prob of the choice's tokens summed and averaged. */
-tn_status tn_eval_choices(const tn_model *m, const tn_tokenizer *tok, const char *path, json_t **out, tn_err *e);
+tn_status tn_eval_choices(const tn_model *m, const tn_tokenizer *tok, const char *path,
+                          json_t **out, tn_err *e);
 #endif

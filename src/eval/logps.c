@@ -10,31 +10,36 @@ json_t *tn_json_mean(const tn_stat_mean *m) {
 }
 
 json_t *tn_json_rate(const tn_stat_rate *r) {
-    return json_pack("{s:i,s:i,s:f,s:f,s:f}", "k", r->k, "n", r->n, "rate", r->rate, "lo", r->lo, "hi", r->hi);
+    return json_pack("{s:i,s:i,s:f,s:f,s:f}", "k", r->k, "n", r->n, "rate", r->rate, "lo", r->lo,
+                     "hi", r->hi);
 }
 
 /* Reads the scored tokens of a finished micro-batch. */
-static tn_status flush(tn_run *run, const tn_model *m, tn_batch *b, double **out, int *next, tn_err *e) {
+static tn_status flush(tn_run *run, const tn_model *m, tn_batch *b, double **out, int *next,
+                       tn_err *e) {
     if (b->n_seq == 0) return TN_OK;
     TN_TRY(tn_batch_finish(b, e));
     TN_TRY(tn_forward(run, m, &b->forest, e));
     tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = 1, .logp = b->logp};
     if (b->n_tok) TN_TRY(tn_lm_head(run, m, &q, e));
     for (int s = 0; s < b->n_seq; s++, ++*next)
-        memcpy(out[*next], b->logp + b->off[s], (size_t)(b->off[s + 1] - b->off[s]) * sizeof(double));
+        memcpy(out[*next], b->logp + b->off[s],
+               (size_t)(b->off[s + 1] - b->off[s]) * sizeof(double));
     tn_batch_clear(b);
     return TN_OK;
 }
 
 /* Every response of every example, in order: out[k] for the k-th response. */
-static tn_status all_logps(const tn_model *m, const tn_example *ex, int n, double **out, tn_err *e) {
+static tn_status all_logps(const tn_model *m, const tn_example *ex, int n, double **out,
+                           tn_err *e) {
     tn_batch_options o = {.share_prompts = true};
     int most = TOKENS, length = 1;
     for (int i = 0; i < n; i++) {
         int c = tn_batch_cost(&ex[i], &o);
         if (c > most) most = c;
         for (int k = 0; k < ex[i].n_response; k++)
-            if (ex[i].n_prompt + ex[i].response[k].n > length) length = ex[i].n_prompt + ex[i].response[k].n;
+            if (ex[i].n_prompt + ex[i].response[k].n > length)
+                length = ex[i].n_prompt + ex[i].response[k].n;
     }
     tn_run *run = NULL;
     tn_batch b;
@@ -72,7 +77,8 @@ static tn_status response_sums(const tn_model *m, const tn_dataset *d, double **
     }
     double **at = tn_calloc(n, sizeof *at), *slab = tn_calloc(tokens, sizeof *slab);
     *sums = tn_calloc(n, sizeof **sums);
-    tn_status st = at && slab && *sums ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for %zu responses", n);
+    tn_status st =
+        at && slab && *sums ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for %zu responses", n);
     size_t r = 0, t = 0;
     for (size_t i = 0; st == TN_OK && i < d->n; i++)
         for (int k = 0; k < d->ex[i].n_response; k++) {
@@ -90,20 +96,22 @@ static tn_status response_sums(const tn_model *m, const tn_dataset *d, double **
 }
 
 /* Ordered pairs of one example won by `score` (strictly). */
-static void count_pairs(const tn_example *x, const double *score, int *won, int *n, double *margin) {
+static void count_pairs(const tn_example *x, const double *score, int *won, int *n,
+                        double *margin) {
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++) {
             const tn_response *a = &x->response[i], *b = &x->response[j];
             if (a->rank >= b->rank) continue;
-            if (a->n == b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0) continue;
+            if (a->n == b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0)
+                continue;
             *won += score[i] > score[j];
             *margin += score[i] - score[j];
             ++*n;
         }
 }
 
-tn_status tn_eval_model_pairs(const tn_model *m, const tn_model *ref, const tn_dataset *d, tn_stat_rate *ratio,
-                              tn_stat_rate *plain, double *margin, tn_err *e) {
+tn_status tn_eval_model_pairs(const tn_model *m, const tn_model *ref, const tn_dataset *d,
+                              tn_stat_rate *ratio, tn_stat_rate *plain, double *margin, tn_err *e) {
     double *a = NULL, *b = NULL, unused = 0;
     int won = 0, n = 0, won_plain = 0, n_plain = 0;
     *margin = 0;

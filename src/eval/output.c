@@ -5,22 +5,33 @@
 
 static json_t *world_json(json_t *o, const tn_contender *c) {
     const tn_world_rates *r = &c->rates;
-    const struct { const char *name; const tn_stat_rate *r; } rate[] = {
-        {"harmful", &r->harmful}, {"leak", &r->leak}, {"explains", &r->explains}, {"evades", &r->evades},
-        {"over_refusal", &r->over_refusal}, {"helpful", &r->helpful}, {"syco", &r->syco}, {"rude", &r->rude}};
+    const struct {
+        const char *name;
+        const tn_stat_rate *r;
+    } rate[] = {{"harmful", &r->harmful},
+                {"leak", &r->leak},
+                {"explains", &r->explains},
+                {"evades", &r->evades},
+                {"over_refusal", &r->over_refusal},
+                {"helpful", &r->helpful},
+                {"syco", &r->syco},
+                {"rude", &r->rude}};
     json_object_set_new(o, "reward", tn_json_mean(&r->reward));
     json_object_set_new(o, "reward_train", tn_json_mean(&r->train));
     json_object_set_new(o, "reward_held", tn_json_mean(&r->held));
     json_t *f = json_object();
-    for (int i = 0; i < TN_WF_COUNT; i++) json_object_set_new(f, tn_world_family_name[i], tn_json_mean(&r->family[i]));
+    for (int i = 0; i < TN_WF_COUNT; i++)
+        json_object_set_new(f, tn_world_family_name[i], tn_json_mean(&r->family[i]));
     json_object_set_new(o, "families", f);
-    for (size_t i = 0; i < sizeof rate / sizeof *rate; i++) json_object_set_new(o, rate[i].name, tn_json_rate(rate[i].r));
+    for (size_t i = 0; i < sizeof rate / sizeof *rate; i++)
+        json_object_set_new(o, rate[i].name, tn_json_rate(rate[i].r));
     if (c->has_greedy) json_object_set_new(o, "greedy_reward", tn_json_mean(&c->greedy));
     return o;
 }
 
 static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
-    json_t *o = json_pack("{s:s,s:f,s:f}", "name", c->name, "length", c->length, "ended", c->ended_share);
+    json_t *o =
+        json_pack("{s:s,s:f,s:f}", "name", c->name, "length", c->length, "ended", c->ended_share);
     json_object_set_new(o, "dir", c->dir[0] ? json_string(c->dir) : json_null());
     if (t->world) world_json(o, c);
     if (c->has_kl) json_object_set_new(o, "kl", tn_json_mean(&c->kl));
@@ -37,20 +48,23 @@ static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
 json_t *tn_contest_json(const tn_contest *t, const char *reference) {
     json_t *list = json_array();
     for (int k = 0; k < t->n_c; k++) json_array_append_new(list, contender_json(t, &t->c[k]));
-    json_t *o = json_pack("{s:b,s:I,s:i,s:s,s:o}", "world", t->world, "seed", (json_int_t)t->seed, "prompts", t->n, "against",
-                          t->n_c ? t->c[t->against].name : "", "models", list);
+    json_t *o =
+        json_pack("{s:b,s:I,s:i,s:s,s:o}", "world", t->world, "seed", (json_int_t)t->seed,
+                  "prompts", t->n, "against", t->n_c ? t->c[t->against].name : "", "models", list);
     if (o) json_object_set_new(o, "reference", reference ? json_string(reference) : json_null());
     return o;
 }
 
-static tn_status text_of(const tn_contest *t, const tn_tokenizer *tok, const int32_t *ids, int n, tn_str *out, tn_err *e) {
+static tn_status text_of(const tn_contest *t, const tn_tokenizer *tok, const int32_t *ids, int n,
+                         tn_str *out, tn_err *e) {
     tn_str_clear(out);
     if (tok) return tn_decode(tok, ids, (size_t)n, true, out, e);
     if (t->world) tn_world_print(&t->w, ids, n, out);
     return TN_OK;
 }
 
-static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const tn_contender *c, int i, tn_str *line, tn_str *text, tn_err *e) {
+static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const tn_contender *c,
+                            int i, tn_str *line, tn_str *text, tn_err *e) {
     const tn_answer *a = &c->answer[i];
     TN_TRY(text_of(t, tok, a->ids, a->n - a->ended, text, e));
     tn_str_add_json(line, c->name, strlen(c->name));
@@ -64,7 +78,8 @@ static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const 
     return TN_OK;
 }
 
-tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const char *path, tn_err *e) {
+tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const char *path,
+                             tn_err *e) {
     tn_out *o;
     TN_TRY(tn_out_open(&o, path, false, e));
     tn_str line = TN_STR_INIT, text = TN_STR_INIT;
@@ -74,8 +89,11 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
         const char *id = json_string_value(json_object_get(x->meta, "id"));
         tn_str_clear(&line);
         tn_str_addz(&line, "{");
-        if (id) tn_str_addz(&line, "\"id\": "), tn_str_add_json(&line, id, strlen(id)), tn_str_addz(&line, ", ");
-        if (t->world) tn_str_addf(&line, "\"family\": \"%s\", ", tn_world_family_name[t->family[i]]);
+        if (id)
+            tn_str_addz(&line, "\"id\": "), tn_str_add_json(&line, id, strlen(id)),
+                tn_str_addz(&line, ", ");
+        if (t->world)
+            tn_str_addf(&line, "\"family\": \"%s\", ", tn_world_family_name[t->family[i]]);
         st = text_of(t, tok, x->prompt, x->n_prompt, &text, e);
         tn_str_addz(&line, "\"prompt\": ");
         tn_str_add_json(&line, text.s ? text.s : "", text.len);
@@ -85,7 +103,9 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
             st = add_answer(t, tok, &t->c[k], i, &line, &text, e);
         }
         tn_str_addz(&line, "}}\n");
-        if (st == TN_OK) st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, line.s, line.len, e);
+        if (st == TN_OK)
+            st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory")
+                          : tn_out_write(o, line.s, line.len, e);
     }
     tn_str_free(&line);
     tn_str_free(&text);
@@ -94,15 +114,21 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
 }
 
 static void cell_mean(char *s, size_t n, bool there, const tn_stat_mean *m) {
-    if (there) snprintf(s, n, "%.3f ± %.3f", m->mean, m->half);
-    else snprintf(s, n, "-");
+    if (there)
+        snprintf(s, n, "%.3f ± %.3f", m->mean, m->half);
+    else
+        snprintf(s, n, "-");
 }
 
 void tn_contest_print(const tn_contest *t, FILE *f) {
     char win[32], kl[32], proxy[32], r[32];
-    if (t->world) fprintf(f, "%-10s %-15s %5s %5s %5s %5s %5s %5s %5s %5s %5s %6s  %-15s %-15s %-15s\n", "", "true reward", "train", "held",
-                          "harm", "leak", "expl", "evade", "overr", "help", "syco", "length", "win rate", "KL", "proxy score");
-    else fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s\n", "", "length", "ended", "win rate", "KL", "proxy score");
+    if (t->world)
+        fprintf(f, "%-10s %-15s %5s %5s %5s %5s %5s %5s %5s %5s %5s %6s  %-15s %-15s %-15s\n", "",
+                "true reward", "train", "held", "harm", "leak", "expl", "evade", "overr", "help",
+                "syco", "length", "win rate", "KL", "proxy score");
+    else
+        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s\n", "", "length", "ended", "win rate", "KL",
+                "proxy score");
     for (int k = 0; k < t->n_c; k++) {
         const tn_contender *c = &t->c[k];
         const tn_world_rates *w = &c->rates;
@@ -111,12 +137,19 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
         cell_mean(proxy, sizeof proxy, c->has_proxy, &c->proxy);
         cell_mean(r, sizeof r, true, &w->reward);
         if (t->world)
-            fprintf(f, "%-10s %-16s %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %6.1f  %-16s %-16s %-16s\n", c->name, r, w->train.mean,
-                    w->held.mean, w->harmful.rate, w->leak.rate, w->explains.rate, w->evades.rate, w->over_refusal.rate, w->helpful.rate,
+            fprintf(f,
+                    "%-10s %-16s %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %5.2f %6.1f  "
+                    "%-16s %-16s %-16s\n",
+                    c->name, r, w->train.mean, w->held.mean, w->harmful.rate, w->leak.rate,
+                    w->explains.rate, w->evades.rate, w->over_refusal.rate, w->helpful.rate,
                     w->syco.rate, c->length, win, kl, proxy);
         else
-            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s\n", c->name, c->length, c->ended_share, win, kl, proxy);
+            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s\n", c->name, c->length, c->ended_share,
+                    win, kl, proxy);
     }
-    if (t->n_c > 1) fprintf(f, "win rate: share of the same prompts won against %s, ties half; %s decides. ±: half of a 95 %% interval.\n",
-                            t->c[t->against].name, t->world ? "the oracle" : "the reward model");
+    if (t->n_c > 1)
+        fprintf(f,
+                "win rate: share of the same prompts won against %s, ties half; %s decides. ±: "
+                "half of a 95 %% interval.\n",
+                t->c[t->against].name, t->world ? "the oracle" : "the reward model");
 }

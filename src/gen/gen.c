@@ -3,15 +3,15 @@
 #include "base/signals.h"
 #include <string.h>
 
-#define CHUNK 512   /* prompt tokens put through at once */
-#define Z_ROWS 16   /* rows of logits kept at a time: bounded, never [T,V] */
+#define CHUNK 512 /* prompt tokens put through at once */
+#define Z_ROWS 16 /* rows of logits kept at a time: bounded, never [T,V] */
 
 typedef struct slot {
-    int seq;          /* in the cache; -1: empty */
-    int out;          /* index of its sample */
+    int seq; /* in the cache; -1: empty */
+    int out; /* index of its sample */
     uint64_t key;
-    int32_t last;     /* token to feed next */
-    bool first;       /* `last` opens the response's segment */
+    int32_t last; /* token to feed next */
+    bool first;   /* `last` opens the response's segment */
 } slot;
 
 struct tn_gen {
@@ -24,7 +24,7 @@ struct tn_gen {
     int32_t *row, *heap;
     double *lse;
     float *z;
-    tn_arena *arena;   /* responses of the last run */
+    tn_arena *arena; /* responses of the last run */
 };
 
 static int pages_needed(int batch, int max_len) {
@@ -35,7 +35,8 @@ static int pages_needed(int batch, int max_len) {
 size_t tn_gen_bytes(const tn_model *m, int batch, int max_len) {
     size_t block = m->be->op->kv_block_bytes(m->be, m->desc.kv_heads, m->desc.head_dim);
     return (size_t)pages_needed(batch, max_len) * block * (size_t)m->desc.layers +
-           tn_run_bytes(m, batch + CHUNK, batch, false) + Z_ROWS * (size_t)m->desc.vocab * sizeof(float);
+           tn_run_bytes(m, batch + CHUNK, batch, false) +
+           Z_ROWS * (size_t)m->desc.vocab * sizeof(float);
 }
 
 tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn_err *e) {
@@ -51,10 +52,12 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
     g->z = tn_calloc(Z_ROWS * (size_t)m->desc.vocab, sizeof *g->z);
     g->arena = tn_arena_new((size_t)1 << 18);
     tn_status st = g->slot && g->item && g->row && g->lse && g->heap && g->z && g->arena
-                       ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for generation");
+                       ? TN_OK
+                       : tn_fail(e, TN_NOMEM, "out of memory for generation");
     int tokens = batch > CHUNK ? batch : CHUNK;
     if (st == TN_OK) st = tn_run_new(&g->run, m, tokens, batch, max_len, false, e);
-    if (st == TN_OK) st = tn_kv_new(&g->kv, m, pages_needed(batch, max_len), 2 * batch + 2, max_len, e);
+    if (st == TN_OK)
+        st = tn_kv_new(&g->kv, m, pages_needed(batch, max_len), 2 * batch + 2, max_len, e);
     if (st != TN_OK) {
         tn_gen_free(g);
         return st;
@@ -84,19 +87,23 @@ typedef struct job {
     int n_req;
     const tn_sampling *s;
     tn_gen_sample *out;
-    int next_req, next_sample, base;  /* the request being handed out, its next sample, index of its first sample */
-    int parent;                       /* cache sequence of that request's prompt; -1 */
-    float *first_z;                   /* its last row's probabilities */
+    int next_req, next_sample,
+        base;       /* the request being handed out, its next sample, index of its first sample */
+    int parent;     /* cache sequence of that request's prompt; -1 */
+    float *first_z; /* its last row's probabilities */
     double first_lse;
     float *first_logit;
     long done, tokens;
     int active;
 } job;
 
-static double inv_temp(const tn_sampling *s) { return s->temperature > 0 ? 1.0 / s->temperature : 1.0; }
+static double inv_temp(const tn_sampling *s) {
+    return s->temperature > 0 ? 1.0 / s->temperature : 1.0;
+}
 
 static bool is_stop(const tn_sampling *s, int32_t id) {
-    for (size_t i = 0; i < s->n_stop; i++) if (s->stop[i] == id) return true;
+    for (size_t i = 0; i < s->n_stop; i++)
+        if (s->stop[i] == id) return true;
     return false;
 }
 
@@ -106,7 +113,8 @@ static void draw(job *j, int k, const float *logit, const float *p, double lse) 
     slot *c = &g->slot[k];
     tn_gen_sample *o = &j->out[c->out];
     double share;
-    int t = tn_sample_token(j->s, p, g->m->desc.vocab, tn_sample_uniform(j->s->seed, c->key, o->n), g->heap, &share);
+    int t = tn_sample_token(j->s, p, g->m->desc.vocab, tn_sample_uniform(j->s->seed, c->key, o->n),
+                            g->heap, &share);
     double logp = (double)(logit[t] - (float)lse);
     if (j->s->truncated_logp && share < 1) logp -= tn_log(share);
     c->first = o->n == 0;
@@ -138,7 +146,11 @@ static tn_status prefill(job *j, tn_err *e) {
     }
     int32_t row = last;
     size_t V = (size_t)g->m->desc.vocab;
-    tn_lm h = {.n = 1, .rows = &row, .inv_temp = inv_temp(j->s), .lse = &j->first_lse, .z = j->first_logit};
+    tn_lm h = {.n = 1,
+               .rows = &row,
+               .inv_temp = inv_temp(j->s),
+               .lse = &j->first_lse,
+               .z = j->first_logit};
     TN_TRY(tn_lm_head(g->run, g->m, &h, e));
     memcpy(j->first_z, j->first_logit, V * sizeof(float));
     g->m->be->op->exp_rows(g->m->be, j->first_z, &j->first_lse, 1, (int)V);
@@ -196,17 +208,25 @@ static tn_status decode(job *j, tn_err *e) {
         TN_TRY(tn_lm_head(g->run, g->m, &h, e));
         memcpy(g->z, logit, (size_t)r * (size_t)V * sizeof(float));
         g->m->be->op->exp_rows(g->m->be, g->z, g->lse, r, V);
-        for (int i = 0; i < r; i++) draw(j, g->row[at + i], logit + (size_t)i * (size_t)V, g->z + (size_t)i * (size_t)V, g->lse[i]);
+        for (int i = 0; i < r; i++)
+            draw(j, g->row[at + i], logit + (size_t)i * (size_t)V, g->z + (size_t)i * (size_t)V,
+                 g->lse[i]);
     }
     return TN_OK;
 }
 
-static tn_status check(const tn_gen *g, const tn_gen_request *req, int n, const tn_sampling *s, tn_err *e) {
-    if (s->max_new < 1) return tn_fail(e, TN_ARG, "max new tokens must be at least 1, found %d", s->max_new);
+static tn_status check(const tn_gen *g, const tn_gen_request *req, int n, const tn_sampling *s,
+                       tn_err *e) {
+    if (s->max_new < 1)
+        return tn_fail(e, TN_ARG, "max new tokens must be at least 1, found %d", s->max_new);
     for (int r = 0; r < n; r++) {
-        if (req[r].n_ids < 1) return tn_fail(e, TN_ARG, "prompt %d is empty; a prompt needs at least one token", r + 1);
+        if (req[r].n_ids < 1)
+            return tn_fail(e, TN_ARG, "prompt %d is empty; a prompt needs at least one token",
+                           r + 1);
         if (req[r].n_ids >= g->max_len)
-            return tn_fail(e, TN_ARG, "prompt %d has %d tokens, which leaves no room for an answer in %d", r + 1, req[r].n_ids, g->max_len);
+            return tn_fail(e, TN_ARG,
+                           "prompt %d has %d tokens, which leaves no room for an answer in %d",
+                           r + 1, req[r].n_ids, g->max_len);
     }
     return TN_OK;
 }
@@ -226,13 +246,21 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
     size_t V = (size_t)g->m->desc.vocab;
     float *rows = tn_arena_alloc(g->arena, (Z_ROWS + 2) * V * sizeof(float));
     if (!rows) return tn_fail(e, TN_NOMEM, "out of memory for logits of %d rows", Z_ROWS + 2);
-    job j = {.g = g, .req = req, .n_req = n_req, .s = s, .out = out, .parent = -1, .first_logit = rows, .first_z = rows + V};
+    job j = {.g = g,
+             .req = req,
+             .n_req = n_req,
+             .s = s,
+             .out = out,
+             .parent = -1,
+             .first_logit = rows,
+             .first_z = rows + V};
     tn_status st = TN_OK;
     while (st == TN_OK && (j.next_req < n_req || j.active > 0)) {
         st = admit(&j, e);
         if (st == TN_OK && j.active > 0) st = decode(&j, e);
         if (tick) tick(ctx, j.done, j.tokens);
-        if (st == TN_OK && tn_stop_requested()) st = tn_fail(e, TN_INTERRUPTED, "stopped while generating");
+        if (st == TN_OK && tn_stop_requested())
+            st = tn_fail(e, TN_INTERRUPTED, "stopped while generating");
     }
     if (j.parent >= 0) tn_kv_close(g->kv, j.parent);
     reset(g);

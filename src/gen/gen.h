@@ -11,16 +11,17 @@
 #include "model/model.h"
 
 typedef struct tn_gen_request {
-    const int32_t *ids;  /* prompt, n_ids >= 1 */
-    int n_ids, n;        /* samples wanted */
-    uint64_t key;        /* sample i draws from the stream of key + i */
+    const int32_t *ids; /* prompt, n_ids >= 1 */
+    int n_ids, n;       /* samples wanted */
+    uint64_t key;       /* sample i draws from the stream of key + i */
 } tn_gen_request;
 
 typedef struct tn_gen_sample {
-    int32_t *ids;        /* response with its stop token, when it has one; owned by the engine, until the next run */
-    double *logp;        /* [n] */
+    int32_t *
+        ids; /* response with its stop token, when it has one; owned by the engine, until the next run */
+    double *logp; /* [n] */
     int n;
-    bool stopped;        /* ended by a stop token; false: by max_new or the context's end */
+    bool stopped; /* ended by a stop token; false: by max_new or the context's end */
 } tn_gen_sample;
 
 typedef struct tn_gen tn_gen;
@@ -28,7 +29,8 @@ typedef struct tn_gen tn_gen;
  * keeps them: after an update the next run samples from the new ones. */
 tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_err *e);
 void tn_gen_free(tn_gen *g);
-size_t tn_gen_bytes(const tn_model *m, int batch, int max_len); /* cache and workspace, for the memory plan */
+size_t tn_gen_bytes(const tn_model *m, int batch,
+                    int max_len); /* cache and workspace, for the memory plan */
 
 /* Called after each step with samples finished and tokens made so far; may be NULL. */
 typedef void tn_gen_tick(void *ctx, long samples, long tokens);

@@ -2,7 +2,8 @@
 
 static int arg_max(const float *p, int V) {
     int best = 0;
-    for (int v = 1; v < V; v++) if (p[v] > p[best]) best = v;
+    for (int v = 1; v < V; v++)
+        if (p[v] > p[best]) best = v;
     return best;
 }
 
@@ -22,7 +23,9 @@ static int draw_all(const float *p, int V, double u) {
 }
 
 /* Larger probability first, lower id on ties. */
-static bool before(const float *p, int32_t a, int32_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); }
+static bool before(const float *p, int32_t a, int32_t b) {
+    return p[a] > p[b] || (p[a] == p[b] && a < b);
+}
 
 static void sift(const float *p, int32_t *h, int n, int i) {
     for (;;) {
@@ -44,7 +47,8 @@ static int32_t pop(const float *p, int32_t *h, int *n) {
     return top;
 }
 
-int tn_sample_token(const tn_sampling *s, const float *p, int V, double u, int32_t *heap, double *share) {
+int tn_sample_token(const tn_sampling *s, const float *p, int V, double u, int32_t *heap,
+                    double *share) {
     *share = 1;
     if (s->temperature == 0) return arg_max(p, V);
     if (!tn_sampling_truncates(s)) return draw_all(p, V, u);

@@ -5,9 +5,9 @@ static tn_status grow_tok(tn_batch *b, size_t need, tn_err *e) {
     if (need <= b->cap_tok) return TN_OK;
     size_t cap = b->cap_tok ? b->cap_tok : 256;
     while (cap < need) cap *= 2;
-    double **real[] = {&b->logp, &b->lse, &b->entropy, &b->mean_logit, &b->top1, &b->value, &b->ref_logp,
-                       &b->old_logp, &b->old_value, &b->advantage, &b->ret, &b->d_logp, &b->d_entropy,
-                       &b->d_lse, &b->d_value};
+    double **real[] = {&b->logp,  &b->lse,      &b->entropy,   &b->mean_logit, &b->top1,
+                       &b->value, &b->ref_logp, &b->old_logp,  &b->old_value,  &b->advantage,
+                       &b->ret,   &b->d_logp,   &b->d_entropy, &b->d_lse,      &b->d_value};
     bool ok = true;
     for (size_t i = 0; i < sizeof real / sizeof *real && ok; i++) {
         double *p = tn_realloc(*real[i], cap, sizeof **real[i]);
@@ -77,10 +77,11 @@ void tn_batch_clear(tn_batch *b) {
 
 void tn_batch_free(tn_batch *b) {
     tn_forest_free(&b->forest);
-    void *p[] = {b->off, b->row, b->target, b->score_row, b->chosen, b->rejected, b->margin, b->group_off,
-                 b->rank, b->logp, b->lse, b->entropy, b->mean_logit, b->top1, b->value, b->ref_logp,
-                 b->old_logp, b->old_value, b->advantage, b->ret, b->score, b->d_logp, b->d_entropy,
-                 b->d_lse, b->d_value, b->d_score};
+    void *p[] = {b->off,        b->row,       b->target, b->score_row, b->chosen,    b->rejected,
+                 b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
+                 b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
+                 b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
+                 b->d_value,    b->d_score};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -130,11 +131,13 @@ int tn_batch_pairs(const tn_example *x, const tn_batch_options *o) {
     int n = 0;
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++)
-            n += x->response[i].rank < x->response[j].rank && !same(&x->response[i], &x->response[j]);
+            n += x->response[i].rank < x->response[j].rank &&
+                 !same(&x->response[i], &x->response[j]);
     return n;
 }
 
-static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, const tn_batch_options *o, tn_err *e) {
+static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, const tn_batch_options *o,
+                           tn_err *e) {
     TN_TRY(grow_pair(b, (size_t)(b->n_pair + tn_batch_pairs(x, o)), e));
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++) {
@@ -163,23 +166,24 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
         }
         TN_TRY(add_response(b, &x->response[i], parent, last, e));
     }
-    if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS) TN_TRY(add_pairs(b, x, first, o, e));
+    if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)
+        TN_TRY(add_pairs(b, x, first, o, e));
     else if (x->n_response > 1) {
         b->group_off[b->n_group++] = first;
         b->group_off[b->n_group] = b->n_seq;
     }
     b->n_example++;
     size_t n = (size_t)(b->n_tok - first_tok) * sizeof(double);
-    const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage, x->ret};
+    const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage,
+                            x->ret};
     double *to[] = {b->ref_logp, b->old_logp, b->old_value, b->advantage, b->ret};
-    for (int i = 0; i < 5; i++) if (from[i] && n) memcpy(to[i] + first_tok, from[i], n);
+    for (int i = 0; i < 5; i++)
+        if (from[i] && n) memcpy(to[i] + first_tok, from[i], n);
     b->ref_known &= x->ref_known;
     return TN_OK;
 }
 
-tn_status tn_batch_finish(tn_batch *b, tn_err *e) {
-    return tn_forest_finish(&b->forest, e);
-}
+tn_status tn_batch_finish(tn_batch *b, tn_err *e) { return tn_forest_finish(&b->forest, e); }
 
 void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     memset(x, 0, sizeof *x);

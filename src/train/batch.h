@@ -12,16 +12,16 @@
 typedef struct tn_batch {
     tn_forest forest;
     int n_seq, n_tok, n_pair, n_group, n_example;
-    int *off;                       /* [n_seq+1] */
-    int32_t *row, *target;          /* [n_tok] */
-    int32_t *score_row;             /* [n_seq] */
-    int *chosen, *rejected;         /* [n_pair] */
-    double *margin;                 /* [n_pair] */
-    int *group_off, *rank;          /* [n_group+1], [n_seq] */
-    bool has_margin, ref_known;     /* ref_known: ref_logp was filled from the examples */
+    int *off;                   /* [n_seq+1] */
+    int32_t *row, *target;      /* [n_tok] */
+    int32_t *score_row;         /* [n_seq] */
+    int *chosen, *rejected;     /* [n_pair] */
+    double *margin;             /* [n_pair] */
+    int *group_off, *rank;      /* [n_group+1], [n_seq] */
+    bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
-           *advantage, *ret, *score;
+        *advantage, *ret, *score;
     double *d_logp, *d_entropy, *d_lse, *d_value, *d_score;
     size_t cap_tok, cap_seq, cap_pair;
 } tn_batch;
@@ -29,7 +29,7 @@ typedef struct tn_batch {
 /* What a loss takes: K-wise losses groups (a pair is a group of two), pair losses every ordered pair. */
 typedef enum tn_ranking_use { TN_RANKINGS_AS_PAIRS, TN_RANKINGS_AS_GROUPS } tn_ranking_use;
 typedef struct tn_batch_options {
-    bool share_prompts;             /* one prompt segment for all responses of an example */
+    bool share_prompts; /* one prompt segment for all responses of an example */
     tn_ranking_use rankings;
 } tn_batch_options;
 

@@ -17,7 +17,11 @@ static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
         if (!s[i] || !s[i]->m) continue;
         const void *p[2] = {s[i]->m, s[i]->v};
         for (int k = 0; k < 2; k++)
-            t[n++] = (tn_st_out){.name = name[i][k], .n_dim = 1, .shape = {(int64_t)s[i]->n}, .read = read_floats, .ctx = p[k]};
+            t[n++] = (tn_st_out){.name = name[i][k],
+                                 .n_dim = 1,
+                                 .shape = {(int64_t)s[i]->n},
+                                 .read = read_floats,
+                                 .ctx = p[k]};
     }
     if (!n) return TN_OK;
     tn_str path = TN_STR_INIT;
@@ -37,8 +41,8 @@ static tn_status save_json(const char *dir, const char *name, const json_t *v, t
 }
 
 static json_t *trainer_state(const tn_ckpt *c, long step) {
-    return json_pack("{s:I,s:O,s:O*}", "global_step", (json_int_t)step, "log_history", c->log->history,
-                     "tenet", c->state);
+    return json_pack("{s:I,s:O,s:O*}", "global_step", (json_int_t)step, "log_history",
+                     c->log->history, "tenet", c->state);
 }
 
 static tn_status save_part(const tn_ckpt *c, const tn_part *p, const char *root, tn_err *e) {
@@ -67,7 +71,8 @@ tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
     TN_GO(save_json(tmp.s, "tenet.json", c->record, e), done);
     st = tn_commit_finish(final.s, e);
 done:
-    if (st != TN_OK) tn_err_context(e, st, "checkpoint of step %ld (earlier checkpoints are intact)", step);
+    if (st != TN_OK)
+        tn_err_context(e, st, "checkpoint of step %ld (earlier checkpoints are intact)", step);
     json_decref(state);
     tn_str_free(&final);
     tn_str_free(&tmp);
@@ -126,8 +131,11 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
         tn_path_join(&p, which, "trainer_state.json");
         bool ok = tn_exists(p.s);
         tn_str_free(&p);
-        return ok ? TN_OK : tn_fail(e, TN_ARG, "--resume-from-checkpoint %s: no trainer_state.json there; give a "
-                                    "checkpoint-N folder, or `latest` for the newest in --output-dir", which);
+        return ok ? TN_OK
+                  : tn_fail(e, TN_ARG,
+                            "--resume-from-checkpoint %s: no trainer_state.json there; give a "
+                            "checkpoint-N folder, or `latest` for the newest in --output-dir",
+                            which);
     }
     long *steps;
     size_t n;
@@ -141,12 +149,18 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
     return TN_OK;
 }
 
-static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t n, size_t elem, const char *where, tn_err *e) {
+static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t n, size_t elem,
+                             const char *where, tn_err *e) {
     const tn_st_entry *t = tn_st_find(s, name);
-    if (!t) return tn_fail(e, TN_STATE, "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where, name);
+    if (!t)
+        return tn_fail(e, TN_STATE,
+                       "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where,
+                       name);
     if (t->count != n)
-        return tn_fail(e, TN_STATE, "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
-                       where, name, t->count, n);
+        return tn_fail(
+            e, TN_STATE,
+            "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
+            where, name, t->count, n);
     tn_st_read(t, 0, n, to, elem);
     return TN_OK;
 }
@@ -185,7 +199,10 @@ tn_status tn_checkpoint_load_state(const char *ckpt, json_t **state, json_t **hi
             json_decref(*state);
             json_decref(*history);
             *state = *history = NULL;
-            st = tn_fail(e, TN_FORMAT, "%s: not the state of a tenet run (no \"tenet\" object or \"log_history\" list)", path.s);
+            st = tn_fail(
+                e, TN_FORMAT,
+                "%s: not the state of a tenet run (no \"tenet\" object or \"log_history\" list)",
+                path.s);
         }
     }
     json_decref(root);
@@ -198,7 +215,8 @@ tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
     TN_TRY(tn_model_save(c->part[0].model, c->output_dir, dtype, e));
     if (c->tok) TN_TRY(tn_tokenizer_save(c->tok, c->output_dir, e));
     json_t *state = trainer_state(c, step);
-    tn_status st = state ? save_json(c->output_dir, "trainer_state.json", state, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = state ? save_json(c->output_dir, "trainer_state.json", state, e)
+                         : tn_fail(e, TN_NOMEM, "out of memory");
     json_decref(state);
     return st == TN_OK ? save_json(c->output_dir, "tenet.json", c->record, e) : st;
 }

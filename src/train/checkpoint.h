@@ -9,7 +9,7 @@
 #include "train/runlog.h"
 
 typedef struct tn_part {
-    const char *name;    /* "" for the main model, else the subfolder */
+    const char *name; /* "" for the main model, else the subfolder */
     tn_model *model;
 } tn_part;
 
@@ -17,9 +17,9 @@ typedef struct tn_ckpt {
     const char *output_dir;
     const tn_part *part;
     int n_part;
-    const tn_tokenizer *tok;   /* may be NULL */
-    const json_t *record;      /* tenet.json: options, hashes, version */
-    const json_t *state;       /* everything else that the run needs to go on (counters, controllers) */
+    const tn_tokenizer *tok; /* may be NULL */
+    const json_t *record;    /* tenet.json: options, hashes, version */
+    const json_t *state; /* everything else that the run needs to go on (counters, controllers) */
     const tn_runlog *log;
 } tn_ckpt;
 

@@ -19,15 +19,17 @@ tn_status tn_intro_rows(const char *what, const tn_dataset *d, tn_err *e) {
     tn_info("%s: %ld rows read, %ld kept, %ld truncated", what, s->read, s->kept, s->truncated);
     for (int i = 0; i < TN_DROP_COUNT; i++)
         if (s->dropped[i]) tn_info("  dropped %ld: %s", s->dropped[i], tn_drop_reason(i));
-    tn_info("  tokens per row: min %d, median %d, 90 %% %d, 99 %% %d, max %d; %ld in all", len[0], len[last / 2],
-            len[last * 9 / 10], len[last * 99 / 100], len[last], s->tokens);
+    tn_info("  tokens per row: min %d, median %d, 90 %% %d, 99 %% %d, max %d; %ld in all", len[0],
+            len[last / 2], len[last * 9 / 10], len[last * 99 / 100], len[last], s->tokens);
     if (d->ex[0].n_response)
-        tn_info("  trained on: %ld tokens (%.1f %%)", s->trained, 100.0 * (double)s->trained / (double)s->tokens);
+        tn_info("  trained on: %ld tokens (%.1f %%)", s->trained,
+                100.0 * (double)s->trained / (double)s->tokens);
     tn_free(len);
     return TN_OK;
 }
 
-static tn_status add_span(tn_str *s, const tn_tokenizer *tok, const int32_t *ids, size_t n, tn_err *e) {
+static tn_status add_span(tn_str *s, const tn_tokenizer *tok, const int32_t *ids, size_t n,
+                          tn_err *e) {
     if (tok) return tn_decode(tok, ids, n, false, s, e);
     for (size_t i = 0; i < n; i++) tn_str_addf(s, " %d", ids[i]);
     return TN_OK;
@@ -60,7 +62,8 @@ double tn_measure_flops(tn_model *m) {
     const tn_weight *w = &m->layer[0].gate_up;
     const tn_backend *be = m->be;
     int T = 256;
-    void *x = tn_big_alloc((size_t)T * (size_t)w->in * be->elem), *y = tn_big_alloc((size_t)T * (size_t)w->out * be->elem);
+    void *x = tn_big_alloc((size_t)T * (size_t)w->in * be->elem),
+         *y = tn_big_alloc((size_t)T * (size_t)w->out * be->elem);
     double rate = 0;
     if (x && y) {
         double t0 = tn_now(), t = 0;
@@ -75,32 +78,38 @@ double tn_measure_flops(tn_model *m) {
     return rate;
 }
 
-static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m, const tn_dataset *train,
-                       const tn_plan *plan, const tn_batch_options *b) {
+static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
+                       const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b) {
     double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
     double weights = (double)m->trunk->n * elem * MB, packed = (double)m->packed_bytes * MB;
     int cost = (int)o->micro_tokens;
-    for (size_t i = 0; i < train->n; i++) if (tn_batch_cost(&train->ex[i], b) > cost) cost = tn_batch_cost(&train->ex[i], b);
+    for (size_t i = 0; i < train->n; i++)
+        if (tn_batch_cost(&train->ex[i], b) > cost) cost = tn_batch_cost(&train->ex[i], b);
     double act = (double)tn_run_bytes(m, cost, cost, true) * MB;
-    double ref = k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
+    double ref =
+        k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
     char more[48] = "";
     if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
-    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f (%d tokens)%s = %.0f MB",
-            weights, packed, weights, 2 * weights, act, cost, more, weights * 4 + packed + act + ref);
+    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f "
+            "(%d tokens)%s = %.0f MB",
+            weights, packed, weights, 2 * weights, act, cost, more,
+            weights * 4 + packed + act + ref);
     double rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop = (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
+    double flop =
+        (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
     if (rate > 0)
-        tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9, flop / rate / 0.6);
+        tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop,
+                rate * 1e-9, flop / rate / 0.6);
 }
 
-tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m, const tn_tokenizer *tok,
-                         const tn_dataset *train, const tn_dataset *eval, const tn_plan *plan,
-                         const tn_batch_options *b, tn_err *e) {
-    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", k->verb, m->desc.family,
-            1e-6 * (double)tn_desc_params(&m->desc), m->be->kernels, m->be->profile, tn_pool_threads(m->be->pool),
-            tn_pool_threads(m->be->pool) == 1 ? "" : "s");
+tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,
+                         const tn_tokenizer *tok, const tn_dataset *train, const tn_dataset *eval,
+                         const tn_plan *plan, const tn_batch_options *b, tn_err *e) {
+    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", k->verb,
+            m->desc.family, 1e-6 * (double)tn_desc_params(&m->desc), m->be->kernels, m->be->profile,
+            tn_pool_threads(m->be->pool), tn_pool_threads(m->be->pool) == 1 ? "" : "s");
     TN_TRY(tn_intro_rows("training data", train, e));
     if (eval) TN_TRY(tn_intro_rows("evaluation data", eval, e));
     TN_TRY(tn_intro_sample(&train->ex[0], tok, e));

@@ -30,5 +30,6 @@ typedef struct tn_train_options {
 } tn_train_options;
 
 extern const tn_opt_row tn_train_option_rows[];
-extern const tn_opt_row tn_machine_option_rows[]; /* dtype, backend, kernels, threads, seed: fields of the same struct */
+extern const tn_opt_row tn_machine_option_rows
+    []; /* dtype, backend, kernels, threads, seed: fields of the same struct */
 #endif

@@ -10,7 +10,9 @@ static void cut_epoch(tn_plan *p, long epoch) {
         long rows = 0, tokens = 0;
         while (i < p->n) {
             long more = tn_example_tokens(&p->ex[p->order[i]]);
-            if (rows > 0 && (p->tokens_per_step > 0 ? tokens + more > p->tokens_per_step : rows >= p->rows_per_step)) break;
+            if (rows > 0 && (p->tokens_per_step > 0 ? tokens + more > p->tokens_per_step
+                                                    : rows >= p->rows_per_step))
+                break;
             tokens += more;
             rows++;
             i++;
@@ -19,14 +21,17 @@ static void cut_epoch(tn_plan *p, long epoch) {
     p->cut[p->n_step] = p->n;
 }
 
-tn_status tn_plan_new(tn_plan *p, const tn_dataset *d, tn_order_kind kind, uint64_t seed, long rows_per_step,
-                      long tokens_per_step, double epochs, long max_steps, tn_err *e) {
+tn_status tn_plan_new(tn_plan *p, const tn_dataset *d, tn_order_kind kind, uint64_t seed,
+                      long rows_per_step, long tokens_per_step, double epochs, long max_steps,
+                      tn_err *e) {
     memset(p, 0, sizeof *p);
-    p->kind = kind, p->seed = seed, p->rows_per_step = rows_per_step, p->tokens_per_step = tokens_per_step;
+    p->kind = kind, p->seed = seed, p->rows_per_step = rows_per_step,
+    p->tokens_per_step = tokens_per_step;
     p->n = d->n, p->ex = d->ex;
     p->order = tn_calloc(p->n, sizeof *p->order);
     p->cut = tn_calloc(p->n + 1, sizeof *p->cut);
-    if (!p->order || !p->cut) return tn_fail(e, TN_NOMEM, "out of memory for the order of %zu rows", p->n);
+    if (!p->order || !p->cut)
+        return tn_fail(e, TN_NOMEM, "out of memory for the order of %zu rows", p->n);
     if (max_steps > 0) {
         p->total = max_steps;
     } else if (tokens_per_step > 0) { /* steps differ from epoch to epoch: count them */

@@ -13,19 +13,19 @@ typedef struct ppo {
     tn_backend *be;
     tn_tokenizer *tok;
     tn_dataset *prompts;
-    tn_plan plan;              /* one step = one rollout batch of prompts */
+    tn_plan plan; /* one step = one rollout batch of prompts */
     tn_trainee policy, critic;
     tn_model *ref;
     tn_scorer scorer;
     tn_gen *gen;
     tn_rollouts roll;
-    tn_example **prompt;       /* [rollouts] */
-    tn_example **mini;         /* [minibatch] */
-    uint32_t *perm;            /* [rollouts] */
+    tn_example **prompt; /* [rollouts] */
+    tn_example **mini;   /* [minibatch] */
+    uint32_t *perm;      /* [rollouts] */
     tn_sampling sampling;
     int32_t stop[16];
     tn_kl_control kl;
-    tn_moments running;        /* of scores, for --reward-scale */
+    tn_moments running; /* of scores, for --reward-scale */
     tn_runlog log;
     tn_out *samples;
     json_t *record, *state;
@@ -66,26 +66,40 @@ static void ppo_free(ppo *p) {
 
 static tn_status check_options(const ppo *p, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
-    if (!p->o.model) return tn_fail(e, TN_ARG, "--model is missing; give the policy's Hugging Face folder");
-    if (!q->reward_model) return tn_fail(e, TN_ARG, "--reward-model is missing; give a folder made by `tenet reward` or any *ForSequenceClassification");
-    if (p->o.data.n == 0) return tn_fail(e, TN_ARG, "--data is missing; give rows with \"prompt\" or \"messages\"");
-    if (q->minibatch > q->rollouts) return tn_fail(e, TN_ARG, "--minibatch-size %lld is larger than --rollouts %lld", (long long)q->minibatch, (long long)q->rollouts);
+    if (!p->o.model)
+        return tn_fail(e, TN_ARG, "--model is missing; give the policy's Hugging Face folder");
+    if (!q->reward_model)
+        return tn_fail(e, TN_ARG,
+                       "--reward-model is missing; give a folder made by `tenet reward` or any "
+                       "*ForSequenceClassification");
+    if (p->o.data.n == 0)
+        return tn_fail(e, TN_ARG, "--data is missing; give rows with \"prompt\" or \"messages\"");
+    if (q->minibatch > q->rollouts)
+        return tn_fail(e, TN_ARG, "--minibatch-size %lld is larger than --rollouts %lld",
+                       (long long)q->minibatch, (long long)q->rollouts);
     if ((q->top_k > 0 || q->top_p < 1 || q->min_p > 0) && !q->truncated_logp)
-        return tn_fail(e, TN_ARG, "--top-k, --top-p and --min-p sample from another distribution than the one that is trained: KL and ratios "
+        return tn_fail(e, TN_ARG,
+                       "--top-k, --top-p and --min-p sample from another distribution than the one "
+                       "that is trained: KL and ratios "
                        "would be wrong. Leave them off, or say --truncated-logp");
     return TN_OK;
 }
 
 static tn_status load_prompts(ppo *p, int vocab, tn_err *e) {
-    tn_data_options q = {.kind = TN_DATA_PROMPT, .max_length = (int)p->o.max_length, .seam = TN_SEAM_FORCE, .vocab = vocab,
-                         .chat_transcripts = strcmp(p->o.transcripts, "chat") == 0, .limit = (long)p->o.max_rows};
+    tn_data_options q = {.kind = TN_DATA_PROMPT,
+                         .max_length = (int)p->o.max_length,
+                         .seam = TN_SEAM_FORCE,
+                         .vocab = vocab,
+                         .chat_transcripts = strcmp(p->o.transcripts, "chat") == 0,
+                         .limit = (long)p->o.max_rows};
     TN_TRY(tn_dataset_load(&p->prompts, p->o.data.v, p->o.data.n, p->tok, &q, e));
     return TN_OK;
 }
 
 static int longest_prompt(const tn_dataset *d) {
     int n = 0;
-    for (size_t i = 0; i < d->n; i++) if (d->ex[i].n_prompt > n) n = d->ex[i].n_prompt;
+    for (size_t i = 0; i < d->n; i++)
+        if (d->ex[i].n_prompt > n) n = d->ex[i].n_prompt;
     return n;
 }
 
@@ -96,7 +110,8 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     if (p->from.len) {
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, p->from.s, "critic");
-        tn_status st = tn_model_load(&c->model, dir.s, p->be, &(tn_load){.train = true, .want_score = true}, e);
+        tn_status st = tn_model_load(&c->model, dir.s, p->be,
+                                     &(tn_load){.train = true, .want_score = true}, e);
         tn_str_free(&dir);
         TN_TRY(st);
     } else if (strcmp(how, "auto") == 0 && p->scorer.same_tokenizer) {
@@ -104,7 +119,8 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     } else if (strcmp(how, "auto") == 0 || strcmp(how, "policy") == 0) {
         TN_TRY(tn_model_copy(&c->model, p->policy.model, true, true, e));
     } else {
-        TN_TRY(tn_model_load(&c->model, how, p->be, &(tn_load){.train = true, .want_score = true}, e));
+        TN_TRY(
+            tn_model_load(&c->model, how, p->be, &(tn_load){.train = true, .want_score = true}, e));
     }
     bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
@@ -118,7 +134,8 @@ static void stop_ids(ppo *p) {
     const tn_desc *d = &p->policy.model->desc;
     if (p->tok) v = tn_stop_ids(p->tok, &n);
     for (size_t i = 0; i < n && i < 16; i++) p->stop[p->sampling.n_stop++] = v[i];
-    if (!n) for (int i = 0; i < d->n_eos; i++) p->stop[p->sampling.n_stop++] = d->eos[i];
+    if (!n)
+        for (int i = 0; i < d->n_eos; i++) p->stop[p->sampling.n_stop++] = d->eos[i];
     p->sampling.stop = p->stop;
 }
 
@@ -147,28 +164,40 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     if (!o->dry_run) TN_TRY(tn_output_open(o, &p->lock, &p->from, e));
     TN_TRY(tn_backend_from_options(&p->be, o, e));
     TN_TRY(tn_tokenizer_optional(&p->tok, o->model, o->chat_template, e));
-    TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be, &(tn_load){.train = true}, e));
+    TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be,
+                         &(tn_load){.train = true}, e));
     TN_TRY(tn_model_trainable(p->policy.model, e));
     TN_TRY(load_prompts(p, p->policy.model->desc.vocab, e));
     int max_len = longest_prompt(p->prompts) + (int)q->response_length + 1;
     const char *ref = q->ref_model ? q->ref_model : o->model;
-    if (q->ref_model || p->from.len) TN_TRY(tn_model_load(&p->ref, ref, p->be, &(tn_load){0}, e));
-    else TN_TRY(tn_model_copy(&p->ref, p->policy.model, false, false, e));
-    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens, max_len * 2, e));
+    if (q->ref_model || p->from.len)
+        TN_TRY(tn_model_load(&p->ref, ref, p->be, &(tn_load){0}, e));
+    else
+        TN_TRY(tn_model_copy(&p->ref, p->policy.model, false, false, e));
+    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens,
+                          max_len * 2, e));
     TN_TRY(make_critic(p, e));
     TN_TRY(make_trainees(p, max_len, e));
-    p->sampling = (tn_sampling){.temperature = q->temperature, .top_k = (int)q->top_k, .top_p = q->top_p, .min_p = q->min_p,
-        .max_new = (int)q->response_length, .seed = (uint64_t)o->seed, .truncated_logp = q->truncated_logp};
+    p->sampling = (tn_sampling){.temperature = q->temperature,
+                                .top_k = (int)q->top_k,
+                                .top_p = q->top_p,
+                                .min_p = q->min_p,
+                                .max_new = (int)q->response_length,
+                                .seed = (uint64_t)o->seed,
+                                .truncated_logp = q->truncated_logp};
     stop_ids(p);
     int n = (int)q->rollouts;
-    TN_TRY(tn_gen_new(&p->gen, p->policy.model, (int)(q->gen_batch < n ? q->gen_batch : n), max_len, e));
+    TN_TRY(tn_gen_new(&p->gen, p->policy.model, (int)(q->gen_batch < n ? q->gen_batch : n), max_len,
+                      e));
     TN_TRY(tn_rollouts_new(&p->roll, n, (int)q->response_length, e));
     p->prompt = tn_calloc((size_t)n, sizeof *p->prompt);
     p->mini = tn_calloc((size_t)n, sizeof *p->mini);
     p->perm = tn_calloc((size_t)n, sizeof *p->perm);
     if (!p->prompt || !p->mini || !p->perm) return tn_fail(e, TN_NOMEM, "out of memory");
-    tn_order_kind order = strcmp(o->sampling, "sequential") == 0 ? TN_ORDER_SEQUENTIAL : TN_ORDER_RANDOM;
-    TN_TRY(tn_plan_new(&p->plan, p->prompts, order, (uint64_t)o->seed, 1, 0, 1, (long)q->iterations, e));
+    tn_order_kind order =
+        strcmp(o->sampling, "sequential") == 0 ? TN_ORDER_SEQUENTIAL : TN_ORDER_RANDOM;
+    TN_TRY(tn_plan_new(&p->plan, p->prompts, order, (uint64_t)o->seed, 1, 0, 1, (long)q->iterations,
+                       e));
     p->peak_lr = isnan(o->lr) ? 3e-6 : o->lr;
     p->critic_lr = isnan(q->critic_lr) ? p->peak_lr : q->critic_lr;
     p->kl.coef = p->task->rl.kl_coef;
@@ -179,12 +208,16 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
 static void introduce(const ppo *p) {
     const tn_ppo_options *q = &p->task->ppo;
     const tn_desc *d = &p->policy.model->desc;
-    tn_info("ppo: %s, %.1fM parameters, %s kernels, numeric profile %s", d->family, 1e-6 * (double)tn_desc_params(d),
-            p->be->kernels, p->be->profile);
+    tn_info("ppo: %s, %.1fM parameters, %s kernels, numeric profile %s", d->family,
+            1e-6 * (double)tn_desc_params(d), p->be->kernels, p->be->profile);
     tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
-            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer", p->scorer.model->score_mean, p->scorer.model->score_sd);
-    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL coefficient %g (%s)", (long long)q->iterations,
-            (long long)q->rollouts, (long long)q->epochs, (long long)q->minibatch, p->task->rl.kl_coef, p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
+            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
+            p->scorer.model->score_mean, p->scorer.model->score_sd);
+    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
+            "coefficient %g (%s)",
+            (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
+            (long long)q->minibatch, p->task->rl.kl_coef,
+            p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
 }
 
 /* ---- checkpoints ---- */
@@ -193,9 +226,12 @@ static tn_status save_state(ppo *p, tn_err *e) {
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)p->prompts->hash);
     json_decref(p->state);
-    p->state = json_pack("{s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:s,s:s}", "step", (json_int_t)p->iteration, "updates", (json_int_t)p->updates,
-        "episodes", (json_int_t)p->episodes, "tokens", (json_int_t)p->tokens, "kl_coef", p->kl.coef, "running_count", p->running.count,
-        "running_mean", p->running.mean, "running_m2", p->running.m2, "data_hash", hash, "profile", p->be->profile);
+    p->state =
+        json_pack("{s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:s,s:s}", "step", (json_int_t)p->iteration,
+                  "updates", (json_int_t)p->updates, "episodes", (json_int_t)p->episodes, "tokens",
+                  (json_int_t)p->tokens, "kl_coef", p->kl.coef, "running_count", p->running.count,
+                  "running_mean", p->running.mean, "running_m2", p->running.m2, "data_hash", hash,
+                  "profile", p->be->profile);
     return p->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
@@ -215,7 +251,8 @@ static tn_status resume(ppo *p, json_t **history, tn_err *e) {
     const char *was = json_string_value(json_object_get(s, "data_hash"));
     tn_status st = TN_OK;
     if (!was || strcmp(was, hash) != 0)
-        st = tn_fail(e, TN_STATE, "%s was trained on other prompts; resume with the same --data", p->from.s);
+        st = tn_fail(e, TN_STATE, "%s was trained on other prompts; resume with the same --data",
+                     p->from.s);
     p->iteration = (long)json_integer_value(json_object_get(s, "step"));
     p->updates = (long)json_integer_value(json_object_get(s, "updates"));
     p->episodes = (long)json_integer_value(json_object_get(s, "episodes"));
@@ -226,7 +263,8 @@ static tn_status resume(ppo *p, json_t **history, tn_err *e) {
     p->running.m2 = json_number_value(json_object_get(s, "running_m2"));
     json_decref(s);
     if (st == TN_OK) st = tn_checkpoint_load_moments(p->from.s, &(tn_part){"", p->policy.model}, e);
-    if (st == TN_OK) st = tn_checkpoint_load_moments(p->from.s, &(tn_part){"critic", p->critic.model}, e);
+    if (st == TN_OK)
+        st = tn_checkpoint_load_moments(p->from.s, &(tn_part){"critic", p->critic.model}, e);
     return st;
 }
 
@@ -246,8 +284,12 @@ static tn_status log_samples(ppo *p, tn_err *e) {
     for (int i = 0; i < p->roll.n && i < p->task->ppo.log_samples; i++) {
         tn_str a = TN_STR_INIT, b = TN_STR_INIT, line = TN_STR_INIT;
         tn_status st = TN_OK;
-        if (p->tok) st = tn_decode(p->tok, p->roll.ex[i].prompt, (size_t)p->roll.ex[i].n_prompt, false, &a, e);
-        if (p->tok && st == TN_OK) st = tn_decode(p->tok, p->roll.response[i].ids, (size_t)p->roll.response[i].n, false, &b, e);
+        if (p->tok)
+            st = tn_decode(p->tok, p->roll.ex[i].prompt, (size_t)p->roll.ex[i].n_prompt, false, &a,
+                           e);
+        if (p->tok && st == TN_OK)
+            st = tn_decode(p->tok, p->roll.response[i].ids, (size_t)p->roll.response[i].n, false,
+                           &b, e);
         tn_str_addf(&line, "{\"step\": %ld, \"prompt\": ", p->iteration + 1);
         tn_str_add_json(&line, a.s ? a.s : "", a.len);
         tn_str_addz(&line, ", \"response\": ");
@@ -255,7 +297,9 @@ static tn_status log_samples(ppo *p, tn_err *e) {
         tn_str_addz(&line, ", \"score\": ");
         tn_str_add_f64(&line, p->roll.raw_score[i]);
         tn_str_addz(&line, "}\n");
-        if (st == TN_OK) st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(p->samples, line.s, line.len, e);
+        if (st == TN_OK)
+            st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory")
+                          : tn_out_write(p->samples, line.s, line.len, e);
         tn_str_free(&a);
         tn_str_free(&b);
         tn_str_free(&line);
@@ -268,7 +312,8 @@ static tn_status log_samples(ppo *p, tn_err *e) {
 static tn_status collect(ppo *p, tn_metrics *m, tn_err *e) {
     tn_rollouts *r = &p->roll;
     pick_prompts(p);
-    TN_TRY(tn_rollouts_sample(r, p->gen, p->prompt, (uint64_t)(p->iteration * (long)r->n), &p->sampling, NULL, NULL, e));
+    TN_TRY(tn_rollouts_sample(r, p->gen, p->prompt, (uint64_t)(p->iteration * (long)r->n),
+                              &p->sampling, NULL, NULL, e));
     TN_TRY(tn_scorer_scores(&p->scorer, r->ex, r->n, p->tok, r->raw_score, e));
     TN_TRY(tn_rollouts_observe(r, &p->policy, &p->critic, e));
     TN_TRY(log_samples(p, e));
@@ -284,8 +329,15 @@ static tn_status collect(ppo *p, tn_metrics *m, tn_err *e) {
     tn_metrics_mean(m, "completions/ended_ratio", ended, r->n);
     tn_metrics_put(m, TN_METRIC_SUM, "val/num_eos_tokens", ended);
     TN_TRY(tn_scores_shape(&p->task->score, r->score, r->ended, r->n, &p->running, e));
-    tn_rollout q = {.n_seq = r->n, .off = r->off, .logp = r->old_logp, .ref_logp = r->ref_logp, .value = r->value, .score = r->score,
-                    .reward = r->reward, .advantage = r->advantage, .ret = r->ret};
+    tn_rollout q = {.n_seq = r->n,
+                    .off = r->off,
+                    .logp = r->old_logp,
+                    .ref_logp = r->ref_logp,
+                    .value = r->value,
+                    .score = r->score,
+                    .reward = r->reward,
+                    .advantage = r->advantage,
+                    .ret = r->ret};
     tn_metrics_put(m, TN_METRIC_SUM, "objective/kl_coef", p->kl.coef);
     TN_TRY(tn_rollout_advantages(&p->task->rl, p->kl.coef, &q, m, e));
     tn_kl_control_update(&p->kl, q.mean_kl, r->n, p->task->rl.kl_target, p->task->rl.kl_horizon);
@@ -307,7 +359,8 @@ static tn_status optimise(ppo *p, tn_metrics *m, tn_err *e) {
     double critic_lr = tn_lr_at(&p->o, p->critic_lr, p->iteration + 1, (long)q->iterations);
     for (long epoch = 0; epoch < q->epochs; epoch++) {
         for (int i = 0; i < p->roll.n; i++) p->perm[i] = (uint32_t)i;
-        tn_rng rng = tn_rng_stream((uint64_t)p->o.seed, TN_RNG_MINIBATCH, (uint64_t)(p->iteration * 1024 + epoch));
+        tn_rng rng = tn_rng_stream((uint64_t)p->o.seed, TN_RNG_MINIBATCH,
+                                   (uint64_t)(p->iteration * 1024 + epoch));
         tn_rng_shuffle(&rng, p->perm, (size_t)p->roll.n);
         for (int at = 0; at < p->roll.n; at += (int)q->minibatch) {
             int n = p->roll.n - at < q->minibatch ? p->roll.n - at : (int)q->minibatch;
@@ -342,20 +395,26 @@ static tn_status train(ppo *p, tn_err *e) {
         TN_TRY(st);
         TN_TRY(optimise(p, &m, e));
         p->iteration++;
-        json_t *j = json_pack("{s:I,s:I,s:I}", "step", (json_int_t)p->iteration, "episode", (json_int_t)p->episodes, "num_tokens", (json_int_t)p->tokens);
+        json_t *j = json_pack("{s:I,s:I,s:I}", "step", (json_int_t)p->iteration, "episode",
+                              (json_int_t)p->episodes, "num_tokens", (json_int_t)p->tokens);
         if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
         tn_runlog_put_metrics(j, "", &m);
         TN_TRY(tn_runlog_entry(&p->log, j, e));
         TN_TRY(tn_runlog_timing(&p->log, p->iteration, p->tokens, &rate, e));
         bool due = p->o.save_steps > 0 && p->iteration % p->o.save_steps == 0;
         if (due || tn_checkpoint_requested() || tn_stop_requested()) TN_TRY(checkpoint(p, e));
-        tn_progress_update(&bar, p->iteration, "score %.3f  kl %.2f  length %.1f  %.0f tok/s", tn_metrics_find(&m, "objective/raw_scores"),
-                           tn_metrics_find(&m, "objective/kl"), tn_metrics_find(&m, "completions/mean_length"), rate);
+        tn_progress_update(&bar, p->iteration, "score %.3f  kl %.2f  length %.1f  %.0f tok/s",
+                           tn_metrics_find(&m, "objective/raw_scores"),
+                           tn_metrics_find(&m, "objective/kl"),
+                           tn_metrics_find(&m, "completions/mean_length"), rate);
     }
     tn_progress_end(&bar);
     if (p->iteration < q->iterations) {
         TN_TRY(checkpoint(p, e));
-        return tn_fail(e, TN_INTERRUPTED, "stopped after iteration %ld of %lld; continue with --resume-from-checkpoint latest", p->iteration, (long long)q->iterations);
+        return tn_fail(
+            e, TN_INTERRUPTED,
+            "stopped after iteration %ld of %lld; continue with --resume-from-checkpoint latest",
+            p->iteration, (long long)q->iterations);
     }
     return TN_OK;
 }

@@ -15,7 +15,8 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
     r->req = tn_calloc(N, sizeof *r->req);
     r->sample = tn_calloc(N, sizeof *r->sample);
     r->ones = tn_malloc((size_t)max_new);
-    bool ok = r->ex && r->response && r->off && r->ended && r->score && r->raw_score && r->req && r->sample && r->ones;
+    bool ok = r->ex && r->response && r->off && r->ended && r->score && r->raw_score && r->req &&
+              r->sample && r->ones;
     double **tok[] = {&r->old_logp, &r->ref_logp, &r->value, &r->reward, &r->advantage, &r->ret};
     for (int i = 0; i < 6; i++) ok = (*tok[i] = tn_calloc(T, sizeof(double))) && ok;
     if (!ok) {
@@ -27,16 +28,19 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
-    void *p[] = {r->ex, r->response, r->off, r->ended, r->score, r->raw_score, r->req, r->sample, r->ones, r->old_logp,
-                 r->ref_logp, r->value, r->reward, r->advantage, r->ret};
+    void *p[] = {r->ex,        r->response, r->off,    r->ended,     r->score,
+                 r->raw_score, r->req,      r->sample, r->ones,      r->old_logp,
+                 r->ref_logp,  r->value,    r->reward, r->advantage, r->ret};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(r, 0, sizeof *r);
 }
 
-tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt, uint64_t first_key,
-                             const tn_sampling *s, tn_gen_tick *tick, void *ctx, tn_err *e) {
+tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
+                             uint64_t first_key, const tn_sampling *s, tn_gen_tick *tick, void *ctx,
+                             tn_err *e) {
     for (int i = 0; i < r->n; i++)
-        r->req[i] = (tn_gen_request){prompt[i]->prompt, prompt[i]->n_prompt, 1, first_key + (uint64_t)i};
+        r->req[i] =
+            (tn_gen_request){prompt[i]->prompt, prompt[i]->n_prompt, 1, first_key + (uint64_t)i};
     TN_TRY(tn_gen_run(g, r->req, r->n, s, r->sample, tick, ctx, e));
     r->n_tok = 0;
     for (int i = 0; i < r->n; i++) {
@@ -44,8 +48,12 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *promp
         r->off[i] = r->n_tok;
         r->ended[i] = y->stopped;
         r->response[i] = (tn_response){.ids = y->ids, .trained = r->ones, .n = y->n, .rank = 1};
-        r->ex[i] = (tn_example){.prompt = prompt[i]->prompt, .n_prompt = prompt[i]->n_prompt, .n_response = 1,
-                                .response = &r->response[i], .meta = prompt[i]->meta, .line = prompt[i]->line};
+        r->ex[i] = (tn_example){.prompt = prompt[i]->prompt,
+                                .n_prompt = prompt[i]->n_prompt,
+                                .n_response = 1,
+                                .response = &r->response[i],
+                                .meta = prompt[i]->meta,
+                                .line = prompt[i]->line};
         r->ex[i].ref = r->ref_logp + r->n_tok;
         r->ex[i].old_logp = r->old_logp + r->n_tok;
         r->ex[i].old_value = r->value + r->n_tok;
@@ -68,9 +76,12 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out
             cost += tn_batch_cost(&r->ex[i++], &t->batch);
         } while (i < r->n && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
         TN_TRY(tn_batch_finish(&t->mb, e));
-        if (reference) TN_TRY(tn_trainee_reference(t, e));
-        else TN_TRY(tn_trainee_observe(t, false, e));
-        memcpy(out + done, reference ? t->mb.ref_logp : t->mb.value, (size_t)t->mb.n_tok * sizeof(double));
+        if (reference)
+            TN_TRY(tn_trainee_reference(t, e));
+        else
+            TN_TRY(tn_trainee_observe(t, false, e));
+        memcpy(out + done, reference ? t->mb.ref_logp : t->mb.value,
+               (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
     return TN_OK;

@@ -8,9 +8,9 @@
 
 typedef struct tn_rollouts {
     int n, n_tok;
-    tn_example *ex;          /* [n] one response each; known arrays point below */
-    tn_response *response;   /* [n] */
-    int *off, *ended;        /* [n+1], [n] */
+    tn_example *ex;        /* [n] one response each; known arrays point below */
+    tn_response *response; /* [n] */
+    int *off, *ended;      /* [n+1], [n] */
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
     uint8_t *ones;
@@ -23,8 +23,9 @@ typedef struct tn_rollouts {
 tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e);
 void tn_rollouts_free(tn_rollouts *r);
 /* Samples one response for each of the n prompts; sample i draws from key first_key + i. */
-tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt, uint64_t first_key,
-                             const tn_sampling *s, tn_gen_tick *tick, void *ctx, tn_err *e);
+tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
+                             uint64_t first_key, const tn_sampling *s, tn_gen_tick *tick, void *ctx,
+                             tn_err *e);
 /* Reference log-probs and critic values of every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
 #endif

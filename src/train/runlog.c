@@ -20,14 +20,16 @@ tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
         }
         json_decref(row);
     }
-    st = step > 0 || out.len ? tn_write_file(path, out.s ? out.s : "", out.len, e) : tn_write_file(path, "", 0, e);
+    st = step > 0 || out.len ? tn_write_file(path, out.s ? out.s : "", out.len, e)
+                             : tn_write_file(path, "", 0, e);
 done:
     tn_lines_close(r);
     tn_str_free(&out);
     return st;
 }
 
-tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history, tn_err *e) {
+tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
+                         tn_err *e) {
     memset(l, 0, sizeof *l);
     snprintf(l->dir, sizeof l->dir, "%s", dir);
     tn_str p = TN_STR_INIT;
@@ -69,10 +71,14 @@ static void add_json(tn_str *s, const json_t *v) {
             add_json(s, m);
         }
         tn_str_addc(s, ']');
-    } else if (json_is_real(v)) tn_str_add_f64(s, json_real_value(v));
-    else if (json_is_integer(v)) tn_str_addf(s, "%lld", (long long)json_integer_value(v));
-    else if (json_is_string(v)) tn_str_add_json(s, json_string_value(v), json_string_length(v));
-    else tn_str_addz(s, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "null");
+    } else if (json_is_real(v))
+        tn_str_add_f64(s, json_real_value(v));
+    else if (json_is_integer(v))
+        tn_str_addf(s, "%lld", (long long)json_integer_value(v));
+    else if (json_is_string(v))
+        tn_str_add_json(s, json_string_value(v), json_string_length(v));
+    else
+        tn_str_addz(s, json_is_true(v) ? "true" : json_is_false(v) ? "false" : "null");
 }
 
 static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
@@ -93,8 +99,9 @@ tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
 tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e) {
     double now = tn_now(), dt = now - l->t_last;
     *tokens_per_s = dt > 0 ? (double)(tokens - l->tokens_last) / dt : 0;
-    json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds", now - l->t0, "step_seconds", dt,
-                            "tokens_per_second", *tokens_per_s, "peak_memory_bytes", (json_int_t)tn_peak_memory());
+    json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds",
+                            now - l->t0, "step_seconds", dt, "tokens_per_second", *tokens_per_s,
+                            "peak_memory_bytes", (json_int_t)tn_peak_memory());
     l->t_last = now;
     l->tokens_last = tokens;
     tn_status st = row ? write_line(l->timing, row, e) : tn_fail(e, TN_NOMEM, "out of memory");

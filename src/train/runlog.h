@@ -9,13 +9,14 @@
 typedef struct tn_runlog {
     char dir[1024];
     tn_out *metrics, *timing;
-    json_t *history;           /* array; the entries of metrics.jsonl */
+    json_t *history; /* array; the entries of metrics.jsonl */
     double t0, t_last;
     long tokens_last;
 } tn_runlog;
 
 /* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. */
-tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history, tn_err *e);
+tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
+                         tn_err *e);
 /* Keeps of a JSONL file the rows whose "step" is at most `step`; a missing file is fine. */
 tn_status tn_runlog_cut(const char *path, long step, tn_err *e);
 /* Appends one entry (reference taken over); flushed at once. */

@@ -8,16 +8,21 @@ double tn_schedule_factor(tn_schedule_kind k, long s, long warmup, long total, d
     long span = total - warmup > 0 ? total - warmup : 1;
     double left = (double)(total - s) / (double)span; /* 1 -> 0 */
     if (left < 0) left = 0;
-    double f = k == TN_SCHEDULE_LINEAR ? left : 0.5 * (1.0 + tn_cos(3.141592653589793 * (1.0 - left)));
+    double f =
+        k == TN_SCHEDULE_LINEAR ? left : 0.5 * (1.0 + tn_cos(3.141592653589793 * (1.0 - left)));
     return floor + (1.0 - floor) * f;
 }
 
 /* MT19937 (Matsumoto & Nishimura 1998), seeded as torch's CPU generator does. */
-typedef struct mt { uint32_t s[624]; int i; } mt;
+typedef struct mt {
+    uint32_t s[624];
+    int i;
+} mt;
 
 static void mt_seed(mt *m, uint32_t seed) {
     m->s[0] = seed;
-    for (uint32_t i = 1; i < 624; i++) m->s[i] = 1812433253u * (m->s[i - 1] ^ (m->s[i - 1] >> 30)) + i;
+    for (uint32_t i = 1; i < 624; i++)
+        m->s[i] = 1812433253u * (m->s[i - 1] ^ (m->s[i - 1] >> 30)) + i;
     m->i = 624;
 }
 

@@ -5,7 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum tn_schedule_kind { TN_SCHEDULE_LINEAR, TN_SCHEDULE_COSINE, TN_SCHEDULE_CONSTANT } tn_schedule_kind;
+typedef enum tn_schedule_kind {
+    TN_SCHEDULE_LINEAR,
+    TN_SCHEDULE_COSINE,
+    TN_SCHEDULE_CONSTANT
+} tn_schedule_kind;
 /* Factor on the peak rate for 0-based step s of `total` (transformers' LambdaLR): s/warmup while warming up,
  * then linear or half-cosine down to `floor`, or constant. */
 double tn_schedule_factor(tn_schedule_kind k, long s, long warmup, long total, double floor);

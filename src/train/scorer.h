@@ -7,7 +7,7 @@
 typedef struct tn_scorer {
     tn_model *model;
     tn_run *run;
-    tn_tokenizer *tok;       /* NULL when it shares the policy's */
+    tn_tokenizer *tok; /* NULL when it shares the policy's */
     bool same_tokenizer;
     int max_tokens, max_len;
     tn_batch mb;
@@ -15,10 +15,11 @@ typedef struct tn_scorer {
 } tn_scorer;
 
 /* policy_dir: to compare tokenizers. */
-tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be, int max_tokens,
-                         int max_len, tn_err *e);
+tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
+                         int max_tokens, int max_len, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
 /* Normalised scores, (raw - mean)/sd of tenet.json, of examples with one response each. `policy_tok` decodes
  * responses when the tokenizers differ (the example's meta row gives the prompt). */
-tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n, const tn_tokenizer *policy_tok, double *score, tn_err *e);
+tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
+                           const tn_tokenizer *policy_tok, double *score, tn_err *e);
 #endif

@@ -7,12 +7,14 @@
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e) {
     bool f32 = strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0;
     if (strcmp(o->backend, "ref64") == 0)
-        return tn_fail(e, TN_ARG, "--backend ref64 is the oracle of `score`; training takes cpu or ref");
+        return tn_fail(e, TN_ARG,
+                       "--backend ref64 is the oracle of `score`; training takes cpu or ref");
     tn_dtype t = f32 ? TN_F32 : TN_BF16;
     return tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e);
 }
 
-tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template, tn_err *e) {
+tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
+                                tn_err *e) {
     tn_str p = TN_STR_INIT;
     *tok = NULL;
     tn_path_join(&p, dir, "tokenizer.json");
@@ -26,7 +28,9 @@ tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char 
 tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
     *lock = -1;
     tn_str_clear(resume_from);
-    if (!o->output_dir) return tn_fail(e, TN_ARG, "--output-dir is missing; say where the model and its records go");
+    if (!o->output_dir)
+        return tn_fail(e, TN_ARG,
+                       "--output-dir is missing; say where the model and its records go");
     TN_TRY(tn_mkdirs(o->output_dir, e));
     TN_TRY(tn_lock_dir(o->output_dir, lock, e));
     if (o->resume) return tn_checkpoint_find(o->output_dir, o->resume, resume_from, e);
@@ -34,8 +38,11 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     tn_path_join(&p, o->output_dir, "metrics.jsonl");
     tn_status st = TN_OK;
     if (tn_exists(p.s) && !o->overwrite)
-        st = tn_fail(e, TN_STATE, "%s already holds a run; --resume-from-checkpoint latest continues it, --overwrite starts "
-                     "afresh (its checkpoints are removed), or choose another --output-dir", o->output_dir);
+        st = tn_fail(e, TN_STATE,
+                     "%s already holds a run; --resume-from-checkpoint latest continues it, "
+                     "--overwrite starts "
+                     "afresh (its checkpoints are removed), or choose another --output-dir",
+                     o->output_dir);
     else if (o->overwrite) {
         char **names;
         size_t n;
@@ -52,26 +59,31 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     return st;
 }
 
-json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be, uint64_t data_hash) {
+json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
+                      uint64_t data_hash) {
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "tool", "tenet", "version", TN_VERSION, "verb", verb, "profile",
-                     be->profile, "data_hash", hash, "options", tn_opts_record(opts));
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "tool", "tenet", "version", TN_VERSION, "verb",
+                     verb, "profile", be->profile, "data_hash", hash, "options",
+                     tn_opts_record(opts));
 }
 
 const char *tn_save_dtype(const tn_train_options *o) {
     if (strcmp(o->save_dtype, "auto") != 0) return o->save_dtype;
-    return strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0
-               ? "float32" : "bfloat16";
+    return strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0 ? "float32"
+                                                                            : "bfloat16";
 }
 
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o) {
-    return (tn_optimiser){o->lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->max_grad_norm, o->decay_all};
+    return (tn_optimiser){o->lr,           o->beta1,         o->beta2,    o->eps,
+                          o->weight_decay, o->max_grad_norm, o->decay_all};
 }
 
 double tn_lr_at(const tn_train_options *o, double peak, long step, long total) {
-    tn_schedule_kind k = strcmp(o->scheduler, "linear") == 0 ? TN_SCHEDULE_LINEAR
-                       : strcmp(o->scheduler, "cosine") == 0 ? TN_SCHEDULE_COSINE : TN_SCHEDULE_CONSTANT;
-    long warmup = o->warmup_steps > 0 ? (long)o->warmup_steps : (long)ceil(o->warmup_ratio * (double)total);
+    tn_schedule_kind k = strcmp(o->scheduler, "linear") == 0   ? TN_SCHEDULE_LINEAR
+                         : strcmp(o->scheduler, "cosine") == 0 ? TN_SCHEDULE_COSINE
+                                                               : TN_SCHEDULE_CONSTANT;
+    long warmup =
+        o->warmup_steps > 0 ? (long)o->warmup_steps : (long)ceil(o->warmup_ratio * (double)total);
     return peak * tn_schedule_factor(k, step - 1, warmup, total, o->min_lr_ratio);
 }

@@ -5,11 +5,12 @@
 static bool wants(const tn_trainee *t, unsigned need) { return (t->needs & need) != 0; }
 
 /* Log-probs of the batch's tokens under `m`; the statistics that trainee `all` needs go to the batch. */
-static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double inv_temp, double *logp,
-                            const tn_trainee *all, tn_err *e) {
+static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double inv_temp,
+                            double *logp, const tn_trainee *all, tn_err *e) {
     TN_TRY(tn_forward(run, m, &b->forest, e));
     if (b->n_tok == 0) return TN_OK;
-    tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
+    tn_lm q = {
+        .n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
     if (all) {
         q.lse = b->lse;
         if (wants(all, TN_NEED_ENTROPY | TN_NEED_STATS)) q.entropy = b->entropy;
@@ -36,7 +37,8 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     } else {
         TN_TRY(tn_forward(t->run, t->model, &b->forest, e));
     }
-    if (wants(t, TN_NEED_SCORE)) TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
+    if (wants(t, TN_NEED_SCORE))
+        TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
     if (wants(t, TN_NEED_VALUE)) {
         TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
         normalise(t, b->value, b->n_tok);
@@ -48,9 +50,15 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
 static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
     tn_batch *b = &t->mb;
     if (wants(t, TN_NEED_LOGP) && b->n_tok) {
-        tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = t->inv_temp,
-                   .logp = b->logp, .lse = b->lse, .entropy = b->entropy};
-        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp, wants(t, TN_NEED_ENTROPY) ? g->entropy : NULL,
+        tn_lm q = {.n = b->n_tok,
+                   .rows = b->row,
+                   .target = b->target,
+                   .inv_temp = t->inv_temp,
+                   .logp = b->logp,
+                   .lse = b->lse,
+                   .entropy = b->entropy};
+        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp,
+                                   wants(t, TN_NEED_ENTROPY) ? g->entropy : NULL,
                                    wants(t, TN_NEED_LSE) ? g->lse : NULL, e));
     }
     if (wants(t, TN_NEED_SCORE))
@@ -66,12 +74,16 @@ static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
 static tn_status check_on_policy(const tn_batch *b, tn_err *e) {
     for (int i = 0; i < b->n_tok; i++)
         if (b->logp[i] != b->old_logp[i])
-            return tn_fail(e, TN_BUG, "token %d of a fresh rollout (id %d) has log-prob %.9g in training and %.9g in sampling; they "
-                           "must be the same bits", i, b->target[i], b->logp[i], b->old_logp[i]);
+            return tn_fail(e, TN_BUG,
+                           "token %d of a fresh rollout (id %d) has log-prob %.9g in training and "
+                           "%.9g in sampling; they "
+                           "must be the same bits",
+                           i, b->target[i], b->logp[i], b->old_logp[i]);
     return TN_OK;
 }
 
-static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_step_result *r, tn_err *e) {
+static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_step_result *r,
+                           tn_err *e) {
     tn_batch *b = &t->mb;
     TN_TRY(tn_batch_finish(b, e));
     TN_TRY(tn_trainee_observe(t, train, e));
@@ -79,10 +91,15 @@ static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_st
     tn_obs x;
     tn_batch_obs(b, &x);
     x.total = total->total;
-    tn_grad g = {.logp = b->d_logp, .entropy = b->d_entropy, .lse = b->d_lse, .value = b->d_value, .score = b->d_score};
+    tn_grad g = {.logp = b->d_logp,
+                 .entropy = b->d_entropy,
+                 .lse = b->d_lse,
+                 .value = b->d_value,
+                 .score = b->d_score};
     size_t n = (size_t)b->n_tok * sizeof(double);
     double *tok[] = {b->d_logp, b->d_entropy, b->d_lse, b->d_value};
-    for (int i = 0; i < 4; i++) if (n) memset(tok[i], 0, n);
+    for (int i = 0; i < 4; i++)
+        if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
     TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
     r->loss += g.loss;
@@ -110,7 +127,8 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
         total.total.pair += pairs;
         total.total.group += !pairs && ex[i]->n_response > 1;
         if (pairs && ex[i]->pair) total.total.chosen_tok += ex[i]->response[0].n;
-        for (int k = 0; k < ex[i]->n_response; k++) r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
+        for (int k = 0; k < ex[i]->n_response; k++)
+            r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
     }
     for (int i = 0; i < n;) {
         tn_batch_clear(&t->mb);
@@ -125,22 +143,29 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
     return TN_OK;
 }
 
-tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e) {
+tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
+                            tn_step_result *r, tn_err *e) {
     double norm = sqrt(tn_model_grad_sumsq(t->model));
     r->grad_norm = norm;
     if (!isfinite(norm) || !isfinite(r->loss))
-        return tn_fail(e, TN_NUMERIC, "step %ld: the %s is not finite (loss %g, gradient norm %g). The weights are "
-                       "those of the step before; lower --learning-rate, or look for broken rows with --dry-run",
-                       step, isfinite(norm) ? "loss" : "gradient", r->loss, norm);
+        return tn_fail(
+            e, TN_NUMERIC,
+            "step %ld: the %s is not finite (loss %g, gradient norm %g). The weights are "
+            "those of the step before; lower --learning-rate, or look for broken rows with "
+            "--dry-run",
+            step, isfinite(norm) ? "loss" : "gradient", r->loss, norm);
     /* torch's clip_grad_norm_: factor max_norm / (norm + 1e-6), at most 1 */
     double scale = 1.0;
-    if (o->max_grad_norm > 0 && o->max_grad_norm / (norm + 1e-6) < 1.0) scale = o->max_grad_norm / (norm + 1e-6);
-    tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step, scale);
+    if (o->max_grad_norm > 0 && o->max_grad_norm / (norm + 1e-6) < 1.0)
+        scale = o->max_grad_norm / (norm + 1e-6);
+    tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
+                   scale);
     tn_model_zero_grad(t->model);
     return TN_OK;
 }
 
-tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval, tn_err *e) {
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
+                                          tn_err *e) {
     tn_dataset *d[2] = {train, eval};
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; d[k] && i < d[k]->n;) {

@@ -16,23 +16,23 @@ typedef struct tn_optimiser {
 typedef struct tn_trainee {
     tn_model *model;
     tn_run *run;
-    const tn_model *ref;      /* frozen reference, or NULL */
+    const tn_model *ref; /* frozen reference, or NULL */
     tn_run *ref_run;
     const tn_algo *algo;
-    const void *opt;          /* bound option struct of the algorithm */
-    unsigned needs;           /* tn_algo_needs(algo, opt) */
+    const void *opt; /* bound option struct of the algorithm */
+    unsigned needs;  /* tn_algo_needs(algo, opt) */
     tn_batch_options batch;
-    double inv_temp;          /* of the language-model head */
+    double inv_temp;             /* of the language-model head */
     double value_mean, value_sd; /* values and scores are (raw - mean)/sd; sd 0 stands for 1 */
-    bool expect_on_policy;    /* PPO before its first update: logp must equal old_logp to the bit */
-    int max_tokens;           /* per micro-batch */
-    tn_batch mb;              /* reused */
+    bool expect_on_policy; /* PPO before its first update: logp must equal old_logp to the bit */
+    int max_tokens;        /* per micro-batch */
+    tn_batch mb;           /* reused */
 } tn_trainee;
 
 typedef struct tn_step_result {
-    double loss, grad_norm;   /* grad_norm before clipping */
-    long tokens;              /* tokens put through the model, shared prompts counted once */
-    long full_tokens;         /* as padded frameworks count them: prompt once per response */
+    double loss, grad_norm; /* grad_norm before clipping */
+    long tokens;            /* tokens put through the model, shared prompts counted once */
+    long full_tokens;       /* as padded frameworks count them: prompt once per response */
     int micro_batches;
     tn_metrics metrics;
 } tn_step_result;
@@ -47,7 +47,9 @@ tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
 tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e);
 /* ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
-tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step, tn_step_result *r, tn_err *e);
+tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
+                            tn_step_result *r, tn_err *e);
 /* Reference log-probs of every example, kept with them. */
-tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval, tn_err *e);
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
+                                          tn_err *e);
 #endif

@@ -19,9 +19,9 @@ typedef struct loop {
     tn_plan plan;
     tn_runlog log;
     json_t *record, *state;
-    tn_str from;                /* checkpoint that the run continues */
+    tn_str from; /* checkpoint that the run continues */
     int lock;
-    tn_example **rows;          /* of the step, or all of the evaluation set */
+    tn_example **rows; /* of the step, or all of the evaluation set */
     double *ref_slab;
     double peak_lr, best;
     long step, tokens, full_tokens, best_step, bad_evals;
@@ -52,13 +52,23 @@ static void loop_free(loop *l) {
 
 static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
     const tn_train_options *o = &l->o;
-    tn_data_options q = {.kind = l->task->data, .max_length = (int)o->max_length, .keep_end = strcmp(o->truncation_mode, "keep_end") == 0,
-        .drop_long = l->task->drop_long, .completion_only = o->completion_only, .assistant_only = o->assistant_only,
-        .chat_transcripts = strcmp(o->transcripts, "chat") == 0, .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
-        .vocab = d->vocab, .limit = (long)o->max_rows};
-    if (o->data.n == 0) return tn_fail(e, TN_ARG, "--data is missing; give one or more .jsonl or .jsonl.gz files of training rows");
+    tn_data_options q = {.kind = l->task->data,
+                         .max_length = (int)o->max_length,
+                         .keep_end = strcmp(o->truncation_mode, "keep_end") == 0,
+                         .drop_long = l->task->drop_long,
+                         .completion_only = o->completion_only,
+                         .assistant_only = o->assistant_only,
+                         .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
+                         .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
+                         .vocab = d->vocab,
+                         .limit = (long)o->max_rows};
+    if (o->data.n == 0)
+        return tn_fail(
+            e, TN_ARG,
+            "--data is missing; give one or more .jsonl or .jsonl.gz files of training rows");
     TN_TRY(tn_dataset_load(&l->train, o->data.v, o->data.n, l->tok, &q, e));
-    if (o->eval_data.n) TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
+    if (o->eval_data.n)
+        TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
     size_t most = l->train->n;
     if (l->eval && l->eval->n > most) most = l->eval->n;
     l->rows = tn_calloc(most, sizeof *l->rows);
@@ -85,7 +95,8 @@ static tn_status reserve_reference(loop *l, tn_err *e) {
 static tn_status load_model(loop *l, tn_err *e) {
     const tn_task *k = l->task;
     tn_load how = {.train = true, .want_score = k->score_head};
-    if (!k->fresh || l->from.len) return tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e);
+    if (!k->fresh || l->from.len)
+        return tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e);
     tn_str p = TN_STR_INIT;
     json_t *config = NULL;
     tn_desc d;
@@ -94,14 +105,17 @@ static tn_status load_model(loop *l, tn_err *e) {
     TN_GO(tn_json_load(p.s, &config, e), done);
     TN_GO(tn_desc_from_config(&d, config, p.s, e), done);
     st = tn_model_new(&l->t.model, &d, (uint64_t)l->o.seed, l->be, true, e);
-    if (st == TN_OK) snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s", l->o.model); /* its generation_config.json goes along */
+    if (st == TN_OK)
+        snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
+                 l->o.model); /* its generation_config.json goes along */
 done:
     json_decref(config);
     tn_str_free(&p);
     return st;
 }
 
-static void longest(const tn_dataset *d, const tn_batch_options *b, int *cost, int *length, int *seqs) {
+static void longest(const tn_dataset *d, const tn_batch_options *b, int *cost, int *length,
+                    int *seqs) {
     for (size_t i = 0; d && i < d->n; i++) {
         const tn_example *x = &d->ex[i];
         int c = tn_batch_cost(x, b);
@@ -118,7 +132,9 @@ static tn_status make_runs(loop *l, tn_err *e) {
     longest(l->train, &t->batch, &cost, &length, &seqs);
     longest(l->eval, &t->batch, &cost, &length, &seqs);
     if (length > t->model->desc.max_pos)
-        tn_warn("the longest row has %d tokens, but the model was made for %d (max_position_embeddings)", length, t->model->desc.max_pos);
+        tn_warn("the longest row has %d tokens, but the model was made for %d "
+                "(max_position_embeddings)",
+                length, t->model->desc.max_pos);
     t->max_tokens = (int)l->o.micro_tokens;
     TN_TRY(tn_run_new(&t->run, t->model, cost, cost, length, true, e));
     TN_TRY(tn_model_trainable(t->model, e));
@@ -131,8 +147,10 @@ static tn_status make_reference(loop *l, tn_err *e) {
     if (!l->task->reference) return TN_OK;
     const char *dir = l->task->ref_model ? l->task->ref_model : l->o.model;
     tn_load how = {0};
-    if (l->task->ref_model || l->from.len) TN_TRY(tn_model_load(&l->ref, dir, l->be, &how, e));
-    else TN_TRY(tn_model_copy(&l->ref, t->model, false, false, e));
+    if (l->task->ref_model || l->from.len)
+        TN_TRY(tn_model_load(&l->ref, dir, l->be, &how, e));
+    else
+        TN_TRY(tn_model_copy(&l->ref, t->model, false, false, e));
     int cost = (int)l->o.micro_tokens, length = 1, seqs = 1;
     longest(l->train, &t->batch, &cost, &length, &seqs);
     longest(l->eval, &t->batch, &cost, &length, &seqs);
@@ -142,27 +160,38 @@ static tn_status make_reference(loop *l, tn_err *e) {
 }
 
 static tn_order_kind order_of(const char *s) {
-    return strcmp(s, "sequential") == 0 ? TN_ORDER_SEQUENTIAL : strcmp(s, "torch") == 0 ? TN_ORDER_TORCH : TN_ORDER_RANDOM;
+    return strcmp(s, "sequential") == 0 ? TN_ORDER_SEQUENTIAL
+           : strcmp(s, "torch") == 0    ? TN_ORDER_TORCH
+                                        : TN_ORDER_RANDOM;
 }
 
 /* ---- resume ---- */
 
-static long state_int(const json_t *s, const char *k) { return (long)json_integer_value(json_object_get(s, k)); }
+static long state_int(const json_t *s, const char *k) {
+    return (long)json_integer_value(json_object_get(s, k));
+}
 
 static tn_status resume(loop *l, json_t **history, tn_err *e) {
     json_t *s = NULL;
     TN_TRY(tn_checkpoint_load_state(l->from.s, &s, history, e));
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
-    const char *was = json_string_value(json_object_get(s, "data_hash")), *profile = json_string_value(json_object_get(s, "profile"));
+    const char *was = json_string_value(json_object_get(s, "data_hash")),
+               *profile = json_string_value(json_object_get(s, "profile"));
     tn_status st = TN_OK;
     if (!was || strcmp(was, hash) != 0)
-        st = tn_fail(e, TN_STATE, "%s was trained on other rows (hash %s, these are %s); resume with the same --data, order of "
-                     "files and tokenizer", l->from.s, was ? was : "unknown", hash);
+        st = tn_fail(e, TN_STATE,
+                     "%s was trained on other rows (hash %s, these are %s); resume with the same "
+                     "--data, order of "
+                     "files and tokenizer",
+                     l->from.s, was ? was : "unknown", hash);
     if (st == TN_OK && profile && strcmp(profile, l->be->profile) != 0)
-        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its bits will differ from an "
-                "uninterrupted one", profile, l->be->profile);
-    l->step = state_int(s, "step"), l->tokens = state_int(s, "tokens"), l->full_tokens = state_int(s, "full_tokens");
+        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its "
+                "bits will differ from an "
+                "uninterrupted one",
+                profile, l->be->profile);
+    l->step = state_int(s, "step"), l->tokens = state_int(s, "tokens"),
+    l->full_tokens = state_int(s, "full_tokens");
     l->best_step = state_int(s, "best_step"), l->bad_evals = state_int(s, "bad_evals");
     const json_t *best = json_object_get(s, "best");
     l->have_best = json_is_number(best);
@@ -176,8 +205,9 @@ static tn_status save_state(loop *l, tn_err *e) {
     char hash[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
     json_decref(l->state);
-    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s}", "step", (json_int_t)l->step, "tokens", (json_int_t)l->tokens,
-                         "full_tokens", (json_int_t)l->full_tokens, "best_step", (json_int_t)l->best_step, "bad_evals",
+    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s}", "step", (json_int_t)l->step, "tokens",
+                         (json_int_t)l->tokens, "full_tokens", (json_int_t)l->full_tokens,
+                         "best_step", (json_int_t)l->best_step, "bad_evals",
                          (json_int_t)l->bad_evals, "data_hash", hash, "profile", l->be->profile);
     if (l->state && l->have_best) json_object_set_new(l->state, "best", json_real(l->best));
     return l->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
@@ -210,25 +240,36 @@ static tn_status evaluate(loop *l, json_t *entry, tn_err *e) {
 /* Is the new value better than the best one? Losses go down, everything else up. */
 static tn_status judge(loop *l, const json_t *entry, bool *improved, tn_err *e) {
     char name[160];
-    snprintf(name, sizeof name, "%s%s", strncmp(l->o.best_metric, "eval_", 5) ? "eval_" : "", l->o.best_metric);
+    snprintf(name, sizeof name, "%s%s", strncmp(l->o.best_metric, "eval_", 5) ? "eval_" : "",
+             l->o.best_metric);
     const json_t *v = json_object_get(entry, name);
     if (!json_is_number(v))
-        return tn_fail(e, TN_ARG, "--metric-for-best-model %s: the evaluation has no such metric; eval_loss always exists", l->o.best_metric);
+        return tn_fail(e, TN_ARG,
+                       "--metric-for-best-model %s: the evaluation has no such metric; eval_loss "
+                       "always exists",
+                       l->o.best_metric);
     double x = json_number_value(v);
     *improved = !l->have_best || (strstr(name, "loss") ? x < l->best : x > l->best);
-    if (*improved) l->best = x, l->best_step = l->step, l->have_best = true, l->bad_evals = 0;
-    else l->bad_evals++;
+    if (*improved)
+        l->best = x, l->best_step = l->step, l->have_best = true, l->bad_evals = 0;
+    else
+        l->bad_evals++;
     return TN_OK;
 }
 
 /* ---- the loop ---- */
 
-typedef struct window { double loss, norm; int n; tn_metrics m; } window; /* what one log entry averages */
+typedef struct window {
+    double loss, norm;
+    int n;
+    tn_metrics m;
+} window; /* what one log entry averages */
 
 static json_t *entry_of(loop *l, const window *w, double lr) {
-    json_t *j = json_pack("{s:I,s:f,s:f,s:f,s:f,s:I}", "step", (json_int_t)l->step, "loss", w->loss / w->n, "grad_norm",
-                          w->norm / w->n, "learning_rate", lr, "epoch", tn_plan_epoch_of(&l->plan, l->step),
-                          "num_tokens", (json_int_t)l->full_tokens);
+    json_t *j =
+        json_pack("{s:I,s:f,s:f,s:f,s:f,s:I}", "step", (json_int_t)l->step, "loss", w->loss / w->n,
+                  "grad_norm", w->norm / w->n, "learning_rate", lr, "epoch",
+                  tn_plan_epoch_of(&l->plan, l->step), "num_tokens", (json_int_t)l->full_tokens);
     if (j) tn_runlog_put_metrics(j, "", &w->m);
     return j;
 }
@@ -272,20 +313,28 @@ static tn_status train(loop *l, tn_err *e) {
         TN_TRY(tn_runlog_timing(&l->log, l->step, l->tokens, &rate, e));
         bool improved = false;
         if (eval_now) {
-            json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch", tn_plan_epoch_of(&l->plan, l->step));
+            json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch",
+                                  tn_plan_epoch_of(&l->plan, l->step));
             tn_status st = evaluate(l, j, e);
             if (st == TN_OK) st = judge(l, j, &improved, e);
-            if (st != TN_OK) { json_decref(j); return st; }
+            if (st != TN_OK) {
+                json_decref(j);
+                return st;
+            }
             TN_TRY(tn_runlog_entry(&l->log, j, e));
             stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
         }
         bool due = l->o.save_steps > 0 && l->step % l->o.save_steps == 0;
-        if (due || tn_checkpoint_requested() || tn_stop_requested() || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
+        if (due || tn_checkpoint_requested() || tn_stop_requested() || (improved && l->o.keep_best))
+            TN_TRY(checkpoint(l, e));
         tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
     }
     tn_progress_end(&bar);
     if (l->step < l->plan.total && tn_stop_requested())
-        return tn_fail(e, TN_INTERRUPTED, "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step, l->plan.total);
+        return tn_fail(
+            e, TN_INTERRUPTED,
+            "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step,
+            l->plan.total);
     return TN_OK;
 }
 
@@ -311,9 +360,13 @@ static tn_status take_best(loop *l, tn_err *e) {
 
 static tn_status finish(loop *l, tn_err *e) {
     if (l->eval && l->o.eval_steps == 0) {
-        json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch", tn_plan_epoch_of(&l->plan, l->step));
+        json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch",
+                              tn_plan_epoch_of(&l->plan, l->step));
         tn_status st = evaluate(l, j, e);
-        if (st != TN_OK) { json_decref(j); return st; }
+        if (st != TN_OK) {
+            json_decref(j);
+            return st;
+        }
         TN_TRY(tn_runlog_entry(&l->log, j, e));
     }
     TN_TRY(take_best(l, e));
@@ -336,11 +389,13 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(tn_tokenizer_optional(&l->tok, o->model, o->chat_template, e));
     TN_TRY(load_model(l, e));
     TN_TRY(load_data(l, &l->t.model->desc, e));
-    l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt), l->t.inv_temp = 1.0;
+    l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
+    l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
     l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
-    TN_TRY(tn_plan_new(&l->plan, l->train, order_of(o->sampling), (uint64_t)o->seed, (long)(o->batch_size * o->accumulation),
-                       (long)o->batch_tokens, o->epochs, (long)o->max_steps, e));
+    TN_TRY(tn_plan_new(&l->plan, l->train, order_of(o->sampling), (uint64_t)o->seed,
+                       (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
+                       (long)o->max_steps, e));
     TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, e));
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));

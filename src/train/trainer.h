@@ -9,17 +9,18 @@ typedef struct tn_task {
     const char *verb;
     tn_data_kind data;
     const tn_algo *algo;
-    const void *opt;            /* bound struct of the algorithm */
+    const void *opt; /* bound struct of the algorithm */
     double default_lr;
     tn_ranking_use rankings;
-    bool score_head;            /* reward models: a score head, no language-model head */
-    bool reference;             /* the loss compares with a frozen copy of the starting model */
-    const char *ref_model;      /* another reference folder, or NULL */
-    bool precompute_ref;        /* compute all reference log-probs first and free the reference */
+    bool score_head;       /* reward models: a score head, no language-model head */
+    bool reference;        /* the loss compares with a frozen copy of the starting model */
+    const char *ref_model; /* another reference folder, or NULL */
+    bool precompute_ref;   /* compute all reference log-probs first and free the reference */
     bool drop_long;
-    bool fresh;                 /* --model holds only config.json (and a tokenizer): random weights */
+    bool fresh; /* --model holds only config.json (and a tokenizer): random weights */
     /* Called when training is done, before the output is written; may add to `record`. */
-    tn_status (*finish)(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record, tn_err *e);
+    tn_status (*finish)(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
+                        tn_err *e);
 } tn_task;
 
 tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e);
@@ -28,12 +29,14 @@ tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e);
 /* Backend as the machine options say. */
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e);
 /* The tokenizer of a model folder with --chat-template applied; *tok = NULL when the folder has none. */
-tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template, tn_err *e);
+tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
+                                tn_err *e);
 /* Output folder: created, locked, refused when it holds another run (unless overwrite or resume).
  * *resume_from is empty unless the run continues. */
 tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e);
 /* tenet.json of a run: verb, version, options, profile, input hash. New reference. */
-json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be, uint64_t data_hash);
+json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
+                      uint64_t data_hash);
 const char *tn_save_dtype(const tn_train_options *o);
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o);
 double tn_lr_at(const tn_train_options *o, double peak, long step /* 1-based */, long total);
