@@ -1,4 +1,5 @@
 /* Expressions of chat templates: evaluation with Python's meaning of the operators. */
+#include "base/mathx.h"
 #include "text/jinja_int.h"
 #include "text/unicode.h"
 #include <math.h>
@@ -180,7 +181,7 @@ static tn_status integer_op(jrun *r, const char *op, int64_t a, int64_t b, jv *o
             v = op[0] == '/' ? q : m;
         }
     } else if (!strcmp(op, "**")) {
-        if (b < 0) { *out = jv_float(pow((double)a, (double)b)); return TN_OK; }
+        if (b < 0) { *out = jv_float(tn_pow((double)a, (double)b)); return TN_OK; }
         v = 1;
         if (b > 64 && (a > 1 || a < -1)) over = true;
         if (b > 64 && !over) b = 64 + b % 2; /* 0, 1, -1 */
@@ -195,7 +196,7 @@ static tn_status integer_op(jrun *r, const char *op, int64_t a, int64_t b, jv *o
 
 static tn_status float_op(jrun *r, const char *op, double a, double b, jv *out) {
     if ((op[0] == '/' || op[0] == '%') && b == 0) return tn_jraise(r, TN_FORMAT, "float division by zero");
-    double v = op[0] == '+' ? a + b : op[0] == '-' ? a - b : !strcmp(op, "**") ? pow(a, b) : !strcmp(op, "//") ? floor(a / b)
+    double v = op[0] == '+' ? a + b : op[0] == '-' ? a - b : !strcmp(op, "**") ? tn_pow(a, b) : !strcmp(op, "//") ? floor(a / b)
              : op[0] == '%' ? a - floor(a / b) * b : op[0] == '*' ? a * b : a / b;
     *out = jv_float(v);
     return TN_OK;

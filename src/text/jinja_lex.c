@@ -180,7 +180,7 @@ static tn_status lex_inside(lex *l, bool block) {
         while (o < count && !at(l, ops[o])) o++;
         if (o == count) return tn_fail(l->p->e, TN_FORMAT, "chat template, line %d: unexpected character '%c'", l->line, c);
         jtoken t = {.kind = JK_OP};
-        strcpy(t.op, ops[o]);
+        memcpy(t.op, ops[o], strlen(ops[o]) + 1);
         if (strchr("([{", c)) open++;
         if (strchr(")]}", c) && open-- == 0) return tn_fail(l->p->e, TN_FORMAT, "chat template, line %d: unexpected '%c'", l->line, c);
         l->i += strlen(ops[o]);

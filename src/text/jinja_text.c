@@ -132,14 +132,14 @@ tn_status tn_jjoin(jrun *r, jv sep, jv list, jv *out) {
 /* ---- printing ---- */
 
 static void float_text(double f, char out[40], bool json) {
-    if (isnan(f)) { strcpy(out, json ? "NaN" : "nan"); return; }
-    if (isinf(f)) { strcpy(out, json ? (f < 0 ? "-Infinity" : "Infinity") : f < 0 ? "-inf" : "inf"); return; }
+    if (isnan(f)) { snprintf(out, 40, "%s", json ? "NaN" : "nan"); return; }
+    if (isinf(f)) { snprintf(out, 40, "%s", json ? (f < 0 ? "-Infinity" : "Infinity") : f < 0 ? "-inf" : "inf"); return; }
     int p = 1;
     do snprintf(out, 40, "%.*e", p - 1, f); while (strtod(out, NULL) != f && ++p <= 17);
     int e10 = (int)strtol(strchr(out, 'e') + 1, NULL, 10);
     if (e10 >= -4 && e10 < 16) { /* Python writes these without exponent */
         snprintf(out, 40, "%.*f", p - 1 - e10 > 0 ? p - 1 - e10 : 0, f);
-        if (!strchr(out, '.')) strcat(out, ".0");
+        if (!strchr(out, '.')) memcpy(out + strlen(out), ".0", 3);
         return;
     }
     /* C and Python write the exponent alike: a sign and at least two digits */
