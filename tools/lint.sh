@@ -4,7 +4,8 @@ set -eu
 cd "$(dirname "$0")/.."
 exec perl - <<'PERL'
 use strict;
-my @files = -d '.git' || -f '.git' ? split(/\n/, `git ls-files -co --exclude-standard`) : split(/\n/, `find . -type f -not -path './build/*' | sed 's,^\\./,,'`);
+my @files = -e '.git' ? split(/\n/, `git ls-files -co --exclude-standard 2>/dev/null`) : ();
+@files = split(/\n/, `find . -type f -not -path './build/*' -not -path './.git/*' | sed 's,^\./,,'`) unless @files;
 my ($bad, $checked) = (0, 0);
 sub say_bad { my ($f, $n, $why) = @_; print "lint: $f:$n: $why\n"; $bad++; }
 
