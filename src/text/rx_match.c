@@ -175,13 +175,13 @@ tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size
                      size_t *b, tn_err *e) {
     run q = {.r = r, .m = m, .s = s, .n = n, .e = e};
     *found = false;
+    q.budget = 10000000 + 64 * (long)(n - from);
     for (size_t at = from; at <= n;) {
         if (!r->any) {
             while (at < n && !has_byte(&r->first, (unsigned char)s[at])) at++;
             if (at == n) return TN_OK;
         }
         q.top = 0;
-        q.budget = 10000000;
         int got = match(&q, 0, at, b, 0);
         if (got < 0) return tn_fail(e, TN_UNSUPPORTED, "%s: the pattern needs too many steps at byte %zu of a text of %zu bytes", r->where, at, n);
         if (got) {
