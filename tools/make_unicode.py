@@ -140,7 +140,8 @@ def main():
             ("tn_uni_punct", by_isolation(P.Punctuation("isolated")), "punctuation for Punctuation"),
             ("tn_uni_mark", {c for c in CPS if N.StripAccents().normalize_str("a" + chr(c) + "b") == "ab"},
              "combining marks for StripAccents"),
-            ("tn_uni_active", normalisation_active(), "not inert under normalisation")]
+            ("tn_uni_active", normalisation_active(), "not inert under normalisation"),
+            ("tn_uni_nfc_changes", {c for c in CPS if N.NFC().normalize_str(chr(c)) != chr(c)}, "not their own NFC")]
     assert sets[4][1] == set(CPS) - {ord(c) for c in "".join(
         p for k in chunks() for p, _ in P.WhitespaceSplit().pre_tokenize_str("".join(map(chr, k))))}
     with open(os.path.join(root, "unicode_tables.h"), "w") as f:

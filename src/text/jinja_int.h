@@ -110,13 +110,10 @@ typedef struct jloop {
     int depth;
     const jnode *node; /* recursive loops: called again */
     jscope *scope;
-    jv changed;
 } jloop;
 typedef struct jmacro {
     const jnode *node;
     jscope *scope;
-    jv caller;
-    bool is_caller;
 } jmacro;
 typedef enum jflow { JF_NEXT, JF_BREAK, JF_CONTINUE } jflow;
 typedef struct jrun {

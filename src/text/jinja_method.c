@@ -16,7 +16,7 @@ static const char *const list_methods[] = {"index", "count", "append", "extend",
 
 bool tn_jhas_method(jv v, const char *name) {
     const char *const *list = v.kind == JV_STR ? str_methods : v.kind == JV_DICT ? dict_methods : v.kind == JV_LIST ? list_methods : NULL;
-    if (v.kind == JV_LOOP) return !strcmp(name, "cycle") || !strcmp(name, "changed");
+    if (v.kind == JV_LOOP) return !strcmp(name, "cycle");
     for (; list && *list; list++) if (!strcmp(*list, name)) return true;
     return false;
 }

@@ -128,7 +128,7 @@ typedef struct tn_work {
     tn_arena *arena;
     bool align;             /* is the origin of bytes wanted? */
     tn_pieces cur, out;
-    tn_nbuf buf[2];
+    tn_nbuf buf;
     tn_cut *cut;
     size_t ncut, cut_cap;
     tn_rx_mem rx;

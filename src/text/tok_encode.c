@@ -19,11 +19,9 @@ void tn_work_free(tn_work *w) {
     tn_arena_free(w->arena);
     tn_free(w->cur.v);
     tn_free(w->out.v);
-    for (int k = 0; k < 2; k++) {
-        tn_free(w->buf[k].s);
-        tn_free(w->buf[k].a);
-        tn_free(w->buf[k].b);
-    }
+    tn_free(w->buf.s);
+    tn_free(w->buf.a);
+    tn_free(w->buf.b);
     tn_free(w->cut);
     tn_rx_mem_free(&w->rx);
     tn_free(w->sym);

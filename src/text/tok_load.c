@@ -208,13 +208,36 @@ fail:
     return st;
 }
 
+/* Copy in which integers of more than 18 digits are reals: "model_max_length" is often 10^30,
+ * which the JSON reader would refuse. */
+static void widen(tn_str *out, const char *s, size_t n) {
+    bool quoted = false, real = false;
+    for (size_t i = 0, digits = 0; i <= n; i++) {
+        char c = i < n ? s[i] : 0;
+        bool digit = !quoted && c >= '0' && c <= '9', point = !quoted && (c == '.' || c == 'e' || c == 'E' || c == '+');
+        if (digits > 18 && !digit && !point && !real) tn_str_addz(out, ".0");
+        real = point || (real && digit);
+        digits = digit ? digits + 1 : 0;
+        if (i == n) break;
+        if (c == '"') quoted = !quoted;
+        tn_str_addc(out, c);
+        if (quoted && c == '\\' && i + 1 < n) tn_str_addc(out, s[++i]);
+    }
+}
+
 static tn_status parse_source(const tn_tokenizer *t, const char *dir, const char *name, json_t **j, tn_err *e) {
     for (size_t k = 0; k < t->nsource; k++) {
         if (strcmp(t->source[k].name, name)) continue;
-        tn_str where = TN_STR_INIT;
+        const tn_str *b = &t->source[k].bytes;
+        tn_str where = TN_STR_INIT, wide = TN_STR_INIT;
         tn_path_join(&where, dir, name);
-        tn_status st = tn_json_parse(t->source[k].bytes.s, t->source[k].bytes.len, where.s, j, e);
+        tn_status st = tn_json_parse(b->s, b->len, where.s, j, e);
+        if (st == TN_FORMAT) { /* once more; the first message stays when this fails too */
+            widen(&wide, b->s, b->len);
+            if (!wide.oom && wide.len != b->len && tn_json_parse(wide.s, wide.len, where.s, j, NULL) == TN_OK) st = TN_OK;
+        }
         tn_str_free(&where);
+        tn_str_free(&wide);
         return st;
     }
     return TN_OK;
@@ -234,8 +257,8 @@ static tn_status read_sources(tn_tokenizer *t, const char *dir, tn_err *e) {
     for (size_t k = 0; k < sizeof kept_files / sizeof *kept_files && st == TN_OK; k++) {
         tn_path_join(&path, dir, kept_files[k]);
         if (!tn_exists(path.s)) {
-            if (k == 0) st = tn_fail(e, TN_IO, "%s: no tokenizer.json in this folder; a tokenizer is needed for text "
-                                     "(rows of ids do without)", dir);
+            if (k == 0) st = tn_fail(e, TN_IO, "%s: no tokenizer.json in this folder; texts need one (other forms, such as "
+                                     "tokenizer.model, are not read; rows of ids do without)", dir);
             continue;
         }
         st = tn_read_file(path.s, &bytes, MAX_FILE, e);

@@ -176,7 +176,7 @@ static bool ascii(const char *s, size_t n) {
 tn_status tn_norm_run(const tn_tokenizer *t, tn_work *w, tn_piece *p) {
     for (size_t k = 0; k < t->norm.n; k++) {
         const tn_stage *g = &t->norm.v[k];
-        tn_nbuf *o = &w->buf[0];
+        tn_nbuf *o = &w->buf;
         o->n = 0;
         switch ((tn_norm_op)g->op) {
         case NORM_PREPEND: TN_TRY(tn_piece_prepend(w, p, g->text, g->n)); continue;

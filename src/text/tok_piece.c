@@ -162,7 +162,7 @@ int tn_char_byte(uint32_t c) {
 }
 
 tn_status tn_bytes_visible(tn_work *w, tn_piece *p) {
-    tn_nbuf *o = &w->buf[0];
+    tn_nbuf *o = &w->buf;
     o->n = 0;
     for (size_t k = 0; k < p->n; k++) {
         char c[4];
@@ -177,7 +177,7 @@ tn_status tn_bytes_visible(tn_work *w, tn_piece *p) {
 tn_status tn_piece_prepend(tn_work *w, tn_piece *p, const char *s, size_t n) {
     uint32_t a = 0, b = 0;
     if (p->n == 0) return TN_OK;
-    tn_nbuf *o = &w->buf[0];
+    tn_nbuf *o = &w->buf;
     o->n = 0;
     if (w->align) tn_piece_origin(p, 0, &a, &b);
     TN_TRY(tn_nbuf_put(w, o, s, n, a, b));

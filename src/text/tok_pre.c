@@ -118,7 +118,7 @@ static tn_status run_whitespace(tn_work *w, const tn_piece *p) {
 }
 
 static tn_status run_metaspace(tn_work *w, const tn_stage *g, tn_piece p) {
-    tn_nbuf *o = &w->buf[0];
+    tn_nbuf *o = &w->buf;
     uint32_t a, b;
     o->n = 0;
     for (size_t i = 0, from = 0; i <= p.n; i++) {

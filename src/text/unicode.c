@@ -116,7 +116,10 @@ bool tn_normalize(tn_str *out, const char *s, size_t n, tn_form f, tn_norm_piece
             if (!tn_in_ranges(tn_uni_active, tn_uni_active_n, c) || (j > i && starts_piece(c))) break;
             j = k;
         }
-        if (j > i) {
+        bool alone = j > i && i + (size_t)tn_utf8_size((unsigned char)s[i]) == j;
+        if (alone && f == TN_NFC && (k = i, !tn_in_ranges(tn_uni_nfc_changes, tn_uni_nfc_changes_n, tn_utf8_next(s, &k)))) {
+            tn_str_add(out, s + i, j - i);
+        } else if (j > i) {
             if (!form_run(out, s + i, j - i, f)) return false;
         } else {
             j = i + (size_t)tn_utf8_size((unsigned char)s[i]);

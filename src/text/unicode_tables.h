@@ -29,6 +29,8 @@ extern const tn_range tn_uni_mark[];
 extern const int tn_uni_mark_n;
 extern const tn_range tn_uni_active[];
 extern const int tn_uni_active_n;
+extern const tn_range tn_uni_nfc_changes[];
+extern const int tn_uni_nfc_changes_n;
 extern const tn_range tn_uni_scripts[];
 extern const tn_script tn_scripts[31];
 enum { TN_SCRIPTS = 31 };
