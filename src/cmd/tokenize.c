@@ -10,13 +10,20 @@ typedef struct tokenize_options {
 
 #define AT(field) offsetof(tokenize_options, field)
 static const tn_opt_row rows[] = {
-    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model_name_or_path tokenizer", "DIR", "Folder with tokenizer.json."},
-    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE", "Rows {\"text\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
-    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE", "Output rows; - for standard output."},
-    {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, NULL, "NAME|FILE", "Chat template instead of the checkpoint's."},
-    {"add-special-tokens", TN_OPT_BOOL, AT(special), "true", NULL, 0, 0, NULL, NULL, "Texts get the special tokens that the tokenizer adds (BOS, EOS)."},
-    {"skip-special-tokens", TN_OPT_BOOL, AT(skip_special), "false", NULL, 0, 0, NULL, NULL, "Leave special tokens out of the decoded text."},
-    {"add-generation-prompt", TN_OPT_BOOL, AT(generation_prompt), "false", NULL, 0, 0, NULL, NULL, "Conversations end in the header of the answer to come."},
+    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model_name_or_path tokenizer", "DIR",
+     "Folder with tokenizer.json."},
+    {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
+     "Rows {\"text\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
+    {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE",
+     "Output rows; - for standard output."},
+    {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, NULL, "NAME|FILE",
+     "Chat template instead of the checkpoint's."},
+    {"add-special-tokens", TN_OPT_BOOL, AT(special), "true", NULL, 0, 0, NULL, NULL,
+     "Texts get the special tokens that the tokenizer adds (BOS, EOS)."},
+    {"skip-special-tokens", TN_OPT_BOOL, AT(skip_special), "false", NULL, 0, 0, NULL, NULL,
+     "Leave special tokens out of the decoded text."},
+    {"add-generation-prompt", TN_OPT_BOOL, AT(generation_prompt), "false", NULL, 0, 0, NULL, NULL,
+     "Conversations end in the header of the answer to come."},
     TN_OPT_LAST};
 
 typedef struct job {
@@ -46,7 +53,8 @@ static tn_status encode_chat(job *j, const json_t *messages, const char *where, 
     size_t n;
     TN_TRY(tn_messages_from_json(messages, &m, &n, where, e));
     tn_status st = tn_chat_render(j->tok, m, n, j->o.generation_prompt, &j->rendered, NULL, e);
-    if (st == TN_OK) st = tn_chat_encode(j->tok, m, n, j->o.generation_prompt, &j->ids, &j->mask, e);
+    if (st == TN_OK)
+        st = tn_chat_encode(j->tok, m, n, j->o.generation_prompt, &j->ids, &j->mask, e);
     tn_free(m);
     return st;
 }
@@ -60,10 +68,15 @@ static tn_status encode_row(job *j, const json_t *row, const char *where, tn_err
     tn_str_clear(&j->decoded);
     j->chat = messages != NULL;
     if (json_is_string(text))
-        TN_TRY(tn_encode(j->tok, json_string_value(text), json_string_length(text), j->o.special, &j->ids, NULL, e));
-    else if (messages) TN_TRY(encode_chat(j, messages, where, e));
-    else if (json_object_get(row, "ids")) TN_TRY(read_ids(j, row, where, e));
-    else return tn_fail(e, TN_FORMAT, "expected a row with \"text\" (a string), \"messages\" or \"ids\"");
+        TN_TRY(tn_encode(j->tok, json_string_value(text), json_string_length(text), j->o.special,
+                         &j->ids, NULL, e));
+    else if (messages)
+        TN_TRY(encode_chat(j, messages, where, e));
+    else if (json_object_get(row, "ids"))
+        TN_TRY(read_ids(j, row, where, e));
+    else
+        return tn_fail(e, TN_FORMAT,
+                       "expected a row with \"text\" (a string), \"messages\" or \"ids\"");
     return tn_decode(j->tok, j->ids.v, j->ids.n, j->o.skip_special, &j->decoded, e);
 }
 
@@ -90,7 +103,8 @@ static void put_row(job *j, const json_t *row) {
         tn_str_addz(s, ", \"rendered\": ");
         tn_str_add_json(s, j->rendered.s ? j->rendered.s : "", j->rendered.len);
         tn_str_addz(s, ", \"assistant_mask\": [");
-        for (size_t k = 0; k < j->ids.n; k++) tn_str_addz(s, j->mask[k] ? (k ? ", 1" : "1") : k ? ", 0" : "0");
+        for (size_t k = 0; k < j->ids.n; k++)
+            tn_str_addz(s, j->mask[k] ? (k ? ", 1" : "1") : k ? ", 0" : "0");
         tn_str_addc(s, ']');
     }
     tn_str_addz(s, "}\n");
@@ -138,8 +152,13 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {rows, NULL};
 const tn_verb tn_verb_tokenize = {
-    .name = "tokenize", .stage = "Use", .summary = "texts or conversations to token ids",
-    .details = "Rows in: {\"text\"}, {\"messages\"} or {\"ids\"}. Rows out: ids, tokens, text (the ids decoded), and for messages\n"
-               "rendered (what the chat template prints) and assistant_mask (1: trained, an answer and its end-of-turn token).\n\n"
+    .name = "tokenize",
+    .stage = "Use",
+    .summary = "texts or conversations to token ids",
+    .details = "Rows in: {\"text\"}, {\"messages\"} or {\"ids\"}. Rows out: ids, tokens, text (the "
+               "ids decoded), and for messages\n"
+               "rendered (what the chat template prints) and assistant_mask (1: trained, an answer "
+               "and its end-of-turn token).\n\n"
                "  echo '{\"text\": \"Hello world\"}' | tenet tokenize --model DIR --input -",
-    .tables = tables, .run = run};
+    .tables = tables,
+    .run = run};

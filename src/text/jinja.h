@@ -12,7 +12,7 @@
 
 enum {
     TN_TAG_GENERATION = 0x8000, /* printed inside {% generation %} */
-    TN_TAG_MESSAGE = 0x7FFF     /* 1 + index of the message whose content this is; 0: the template's */
+    TN_TAG_MESSAGE = 0x7FFF /* 1 + index of the message whose content this is; 0: the template's */
 };
 
 typedef struct tn_jinja tn_jinja;
@@ -24,10 +24,11 @@ typedef struct tn_jinja_args {
     const tn_message *message;
     size_t nmessage;
     bool generation_prompt;
-    const json_t *names;       /* object of strings: bos_token, ... */
+    const json_t *names; /* object of strings: bos_token, ... */
 } tn_jinja_args;
 /* Appends the text to `out`; *tags (may be NULL) gets a new array of one tag for each byte appended, from the heap. */
-tn_status tn_jinja_render(const tn_jinja *t, const tn_jinja_args *a, tn_str *out, uint16_t **tags, tn_err *e);
+tn_status tn_jinja_render(const tn_jinja *t, const tn_jinja_args *a, tn_str *out, uint16_t **tags,
+                          tn_err *e);
 /* The same with any variables: an object of JSON values (tests, tools). */
 tn_status tn_jinja_render_json(const tn_jinja *t, const json_t *vars, tn_str *out, tn_err *e);
 #endif

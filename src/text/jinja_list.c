@@ -12,8 +12,10 @@ static tn_status attribute(jrun *r, jv v, jv name, jv *out) {
         jv key, v1 = *out;
         if (v1.kind == JV_UNDEF) return TN_OK;
         TN_TRY(tn_jstr(r, name.s->s + a, b - a, NULL, &key));
-        if (v1.kind != JV_DICT && v1.kind != JV_NAMESPACE) *out = jv_undef("an attribute");
-        else if (!tn_jget(v1.d, key, out)) *out = jv_undef("an attribute");
+        if (v1.kind != JV_DICT && v1.kind != JV_NAMESPACE)
+            *out = jv_undef("an attribute");
+        else if (!tn_jget(v1.d, key, out))
+            *out = jv_undef("an attribute");
         a = b + 1;
     }
     return TN_OK;
@@ -21,7 +23,8 @@ static tn_status attribute(jrun *r, jv v, jv name, jv *out) {
 
 static tn_status zname(jrun *r, jv v, const char **out) {
     char *z;
-    if (v.kind != JV_STR) return tn_jraise(r, TN_FORMAT, "the name of a filter or test must be a string");
+    if (v.kind != JV_STR)
+        return tn_jraise(r, TN_FORMAT, "the name of a filter or test must be a string");
     if (!(z = tn_jalloc(r, v.s->n + 1))) return r->e->code;
     memcpy(z, v.s->s, v.s->n);
     z[v.s->n] = 0;
@@ -35,7 +38,9 @@ static tn_status select_items(jrun *r, jv list, jargs *a, bool by_attr, bool wan
     const char *test = NULL;
     if (a->n < skip) return tn_jraise(r, TN_FORMAT, "selectattr needs an attribute");
     if (a->n > skip) TN_TRY(zname(r, a->v[skip], &test));
-    jargs rest = {.v = a->v + (a->n > skip ? skip + 1 : a->n), .n = a->n > skip ? a->n - skip - 1 : 0, .kw = a->kw};
+    jargs rest = {.v = a->v + (a->n > skip ? skip + 1 : a->n),
+                  .n = a->n > skip ? a->n - skip - 1 : 0,
+                  .kw = a->kw};
     TN_TRY(tn_jlist(r, list.l->n, out));
     for (size_t k = 0; k < list.l->n; k++) {
         jv v = list.l->v[k];
@@ -49,7 +54,8 @@ static tn_status select_items(jrun *r, jv list, jargs *a, bool by_attr, bool wan
 }
 
 static tn_status map_items(jrun *r, jv list, jargs *a, jv *out) {
-    jv attr = tn_jarg(a, (size_t)-1, "attribute", jv_none()), def = tn_jarg(a, (size_t)-1, "default", jv_undef("an attribute"));
+    jv attr = tn_jarg(a, (size_t)-1, "attribute", jv_none()),
+       def = tn_jarg(a, (size_t)-1, "default", jv_undef("an attribute"));
     const char *filter = NULL;
     if (attr.kind == JV_NONE) {
         if (a->n < 1) return tn_jraise(r, TN_FORMAT, "map needs a filter or attribute=");
@@ -59,8 +65,10 @@ static tn_status map_items(jrun *r, jv list, jargs *a, jv *out) {
     TN_TRY(tn_jlist(r, list.l->n, out));
     for (size_t k = 0; k < list.l->n; k++) {
         jv v;
-        if (filter) TN_TRY(tn_jfilter(r, filter, list.l->v[k], &rest, &v));
-        else TN_TRY(attribute(r, list.l->v[k], attr, &v));
+        if (filter)
+            TN_TRY(tn_jfilter(r, filter, list.l->v[k], &rest, &v));
+        else
+            TN_TRY(attribute(r, list.l->v[k], attr, &v));
         if (!filter && v.kind == JV_UNDEF) v = def;
         TN_TRY(tn_jpush(r, *out, v));
     }
@@ -121,7 +129,8 @@ static tn_status dictsort(jrun *r, jv v, const jargs *a, jv *out) {
 
 static tn_status extreme(jrun *r, jv list, const char *name, const jargs *a, jv *out) {
     jv all, attr = tn_jarg(a, 1, "attribute", jv_none());
-    TN_TRY(sorted(r, list, attr, tn_jtruth(tn_jarg(a, 0, "case_sensitive", jv_bool(false))), name[1] == 'a', &all));
+    TN_TRY(sorted(r, list, attr, tn_jtruth(tn_jarg(a, 0, "case_sensitive", jv_bool(false))),
+                  name[1] == 'a', &all));
     *out = all.l->n ? all.l->v[0] : jv_undef("the extreme of nothing");
     return TN_OK;
 }
@@ -155,7 +164,8 @@ static tn_status sum(jrun *r, jv list, const jargs *a, jv *out) {
 }
 
 static tn_status join(jrun *r, jv list, const jargs *a, jv *out) {
-    jv sep = tn_jarg(a, 0, "d", jv_none()), attr = tn_jarg(a, 1, "attribute", jv_none()), parts = list;
+    jv sep = tn_jarg(a, 0, "d", jv_none()), attr = tn_jarg(a, 1, "attribute", jv_none()),
+       parts = list;
     if (sep.kind == JV_NONE) TN_TRY(tn_jstrz(r, "", &sep));
     if (sep.kind != JV_STR) TN_TRY(tn_jto_str(r, sep, &sep));
     if (attr.kind != JV_NONE) {
@@ -179,8 +189,10 @@ static tn_status reversed(jrun *r, jv v, jv list, jv *out) {
 }
 
 tn_status tn_jfilter_list(jrun *r, const char *name, jv v, jargs *a, jv *out, bool *known) {
-    static const char *const names[] = {"first", "last", "list", "join", "reverse", "sort", "unique", "sum", "min", "max",
-                                        "map", "select", "reject", "selectattr", "rejectattr", "items", "dictsort", NULL};
+    static const char *const names[] = {"first", "last",     "list",   "join",       "reverse",
+                                        "sort",  "unique",   "sum",    "min",        "max",
+                                        "map",   "select",   "reject", "selectattr", "rejectattr",
+                                        "items", "dictsort", NULL};
     jv list;
     int k = 0;
     while (names[k] && strcmp(names[k], name)) k++;
@@ -189,26 +201,43 @@ tn_status tn_jfilter_list(jrun *r, const char *name, jv v, jargs *a, jv *out, bo
     if (!strcmp(name, "dictsort")) return dictsort(r, v, a, out);
     if (!strcmp(name, "items")) {
         if (v.kind == JV_UNDEF) return tn_jlist(r, 0, out);
-        return v.kind == JV_DICT ? pairs(r, v, out) : tn_jraise(r, TN_FORMAT, "Can only get item pairs from a mapping.");
+        return v.kind == JV_DICT
+                   ? pairs(r, v, out)
+                   : tn_jraise(r, TN_FORMAT, "Can only get item pairs from a mapping.");
     }
-    if (k >= 10 && !tn_jtruth(v)) return tn_jlist(r, 0, out); /* map and the selections take none for nothing */
+    if (k >= 10 && !tn_jtruth(v))
+        return tn_jlist(r, 0, out); /* map and the selections take none for nothing */
     TN_TRY(tn_jitems(r, v, &list));
     switch (k) {
-    case 0: *out = list.l->n ? list.l->v[0] : jv_undef("the first item of an empty sequence"); return TN_OK;
-    case 1: *out = list.l->n ? list.l->v[list.l->n - 1] : jv_undef("the last item of an empty sequence"); return TN_OK;
+    case 0:
+        *out = list.l->n ? list.l->v[0] : jv_undef("the first item of an empty sequence");
+        return TN_OK;
+    case 1:
+        *out =
+            list.l->n ? list.l->v[list.l->n - 1] : jv_undef("the last item of an empty sequence");
+        return TN_OK;
     case 2:
         TN_TRY(tn_jlist(r, list.l->n, out));
         for (size_t i = 0; i < list.l->n; i++) TN_TRY(tn_jpush(r, *out, list.l->v[i]));
         return TN_OK;
-    case 3: return join(r, list, a, out);
-    case 4: return reversed(r, v, list, out);
+    case 3:
+        return join(r, list, a, out);
+    case 4:
+        return reversed(r, v, list, out);
     case 5:
-        return sorted(r, list, tn_jarg(a, 2, "attribute", jv_none()), tn_jtruth(tn_jarg(a, 1, "case_sensitive", jv_bool(false))),
+        return sorted(r, list, tn_jarg(a, 2, "attribute", jv_none()),
+                      tn_jtruth(tn_jarg(a, 1, "case_sensitive", jv_bool(false))),
                       tn_jtruth(tn_jarg(a, 0, "reverse", jv_bool(false))), out);
-    case 6: return unique(r, list, a, out);
-    case 7: return sum(r, list, a, out);
-    case 8: case 9: return extreme(r, list, name, a, out);
-    case 10: return map_items(r, list, a, out);
-    default: return select_items(r, list, a, strstr(name, "attr") != NULL, name[0] == 's', out);
+    case 6:
+        return unique(r, list, a, out);
+    case 7:
+        return sum(r, list, a, out);
+    case 8:
+    case 9:
+        return extreme(r, list, name, a, out);
+    case 10:
+        return map_items(r, list, a, out);
+    default:
+        return select_items(r, list, a, strstr(name, "attr") != NULL, name[0] == 's', out);
     }
 }

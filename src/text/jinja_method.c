@@ -4,20 +4,28 @@
 #include <string.h>
 
 static const char *const str_methods[] = {
-    "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "replace", "upper", "lower",
-    "title", "capitalize", "join", "find", "rfind", "index", "count", "isdigit", "isalpha", "isspace", "isupper", "islower",
-    "removeprefix", "removesuffix", "format", "encode", "partition", "rpartition", "zfill", "center", "ljust", "rjust", "casefold",
-    "swapcase", "isalnum", "isnumeric", "isdecimal", "translate", "format_map", "expandtabs", "isidentifier", "isprintable", "istitle",
-    "isascii", "rindex", "maketrans", NULL};
-static const char *const dict_methods[] = {"get", "items", "keys", "values", "update", "pop", "copy", "clear", "setdefault",
-                                           "popitem", "fromkeys", NULL};
-static const char *const list_methods[] = {"index", "count", "append", "extend", "insert", "pop", "remove", "reverse", "sort",
-                                           "copy", "clear", NULL};
+    "strip",        "lstrip",    "rstrip",    "split",      "rsplit",     "splitlines",
+    "startswith",   "endswith",  "replace",   "upper",      "lower",      "title",
+    "capitalize",   "join",      "find",      "rfind",      "index",      "count",
+    "isdigit",      "isalpha",   "isspace",   "isupper",    "islower",    "removeprefix",
+    "removesuffix", "format",    "encode",    "partition",  "rpartition", "zfill",
+    "center",       "ljust",     "rjust",     "casefold",   "swapcase",   "isalnum",
+    "isnumeric",    "isdecimal", "translate", "format_map", "expandtabs", "isidentifier",
+    "isprintable",  "istitle",   "isascii",   "rindex",     "maketrans",  NULL};
+static const char *const dict_methods[] = {"get",        "items",   "keys",     "values",
+                                           "update",     "pop",     "copy",     "clear",
+                                           "setdefault", "popitem", "fromkeys", NULL};
+static const char *const list_methods[] = {"index",  "count",   "append", "extend", "insert", "pop",
+                                           "remove", "reverse", "sort",   "copy",   "clear",  NULL};
 
 bool tn_jhas_method(jv v, const char *name) {
-    const char *const *list = v.kind == JV_STR ? str_methods : v.kind == JV_DICT ? dict_methods : v.kind == JV_LIST ? list_methods : NULL;
+    const char *const *list = v.kind == JV_STR    ? str_methods
+                              : v.kind == JV_DICT ? dict_methods
+                              : v.kind == JV_LIST ? list_methods
+                                                  : NULL;
     if (v.kind == JV_LOOP) return !strcmp(name, "cycle");
-    for (; list && *list; list++) if (!strcmp(*list, name)) return true;
+    for (; list && *list; list++)
+        if (!strcmp(*list, name)) return true;
     return false;
 }
 
@@ -109,7 +117,8 @@ static tn_status splitlines(jrun *r, const jstr *s, jv *out) {
 static tn_status edge(jrun *r, const jstr *s, jv what, bool at_end, bool *out) {
     *out = false;
     if (what.kind == JV_LIST && what.tuple) {
-        for (size_t k = 0; k < what.l->n && !*out; k++) TN_TRY(edge(r, s, what.l->v[k], at_end, out));
+        for (size_t k = 0; k < what.l->n && !*out; k++)
+            TN_TRY(edge(r, s, what.l->v[k], at_end, out));
         return TN_OK;
     }
     TN_TRY(need_str(r, what, at_end ? "endswith" : "startswith"));
@@ -131,7 +140,9 @@ static tn_status find(jrun *r, const jstr *s, const char *name, jv what, jv *out
         *out = jv_int(k);
         return TN_OK;
     }
-    const char *hit = name[0] == 'r' ? last_hit(s, s->n, what.s) : what.s->n ? memmem(s->s, s->n, what.s->s, what.s->n) : s->s;
+    const char *hit = name[0] == 'r' ? last_hit(s, s->n, what.s)
+                      : what.s->n    ? memmem(s->s, s->n, what.s->s, what.s->n)
+                                     : s->s;
     if (!hit && strstr(name, "index")) return tn_jraise(r, TN_FORMAT, "substring not found");
     jstr head = {s->s, hit ? (size_t)(hit - s->s) : 0, NULL};
     *out = jv_int(hit ? (int64_t)tn_jlen(&head) : -1);
@@ -139,9 +150,13 @@ static tn_status find(jrun *r, const jstr *s, const char *name, jv what, jv *out
 }
 
 static bool all_of(const jstr *s, const char *name) {
-    static const struct { const char *name; char how; } kinds[] = {{"isdigit", 'd'}, {"isspace", 's'}};
+    static const struct {
+        const char *name;
+        char how;
+    } kinds[] = {{"isdigit", 'd'}, {"isspace", 's'}};
     char how = 0;
-    for (size_t k = 0; k < 2; k++) if (!strcmp(name, kinds[k].name)) how = kinds[k].how;
+    for (size_t k = 0; k < 2; k++)
+        if (!strcmp(name, kinds[k].name)) how = kinds[k].how;
     for (size_t i = 0; i < s->n;) {
         uint32_t c = tn_utf8_next(s->s, &i);
         if (how == 'd' ? !(c >= '0' && c <= '9') : !tn_jspace(c)) return false;
@@ -190,9 +205,13 @@ static tn_status str_method(jrun *r, jv self, const char *name, const jargs *a, 
         for (size_t k = 0; k < list.l->n; k++) TN_TRY(need_str(r, list.l->v[k], name));
         return tn_jjoin(r, self, list, out);
     }
-    if (!strcmp(name, "find") || !strcmp(name, "rfind") || !strcmp(name, "index") || !strcmp(name, "rindex") || !strcmp(name, "count"))
+    if (!strcmp(name, "find") || !strcmp(name, "rfind") || !strcmp(name, "index") ||
+        !strcmp(name, "rindex") || !strcmp(name, "count"))
         return find(r, s, name, arg, out);
-    if (!strcmp(name, "isdigit") || !strcmp(name, "isspace")) { *out = jv_bool(all_of(s, name)); return TN_OK; }
+    if (!strcmp(name, "isdigit") || !strcmp(name, "isspace")) {
+        *out = jv_bool(all_of(s, name));
+        return TN_OK;
+    }
     return tn_jraise(r, TN_UNSUPPORTED, "str.%.40s() is not supported", name);
 }
 
@@ -209,15 +228,19 @@ static tn_status dict_method(jrun *r, jv self, const char *name, const jargs *a,
     }
     if (keys || !strcmp(name, "values")) {
         TN_TRY(tn_jlist(r, self.d->n, out));
-        for (size_t k = 0; k < self.d->n; k++) TN_TRY(tn_jpush(r, *out, keys ? self.d->k[k] : self.d->v[k]));
+        for (size_t k = 0; k < self.d->n; k++)
+            TN_TRY(tn_jpush(r, *out, keys ? self.d->k[k] : self.d->v[k]));
         return TN_OK;
     }
     if (!strcmp(name, "copy")) {
         TN_TRY(tn_jdict(r, out));
-        for (size_t k = 0; k < self.d->n; k++) TN_TRY(tn_jput(r, out->d, self.d->k[k], self.d->v[k]));
+        for (size_t k = 0; k < self.d->n; k++)
+            TN_TRY(tn_jput(r, out->d, self.d->k[k], self.d->v[k]));
         return TN_OK;
     }
-    return tn_jraise(r, TN_UNSUPPORTED, "dict.%.40s() changes its dictionary, which templates may not, or is not supported", name);
+    return tn_jraise(
+        r, TN_UNSUPPORTED,
+        "dict.%.40s() changes its dictionary, which templates may not, or is not supported", name);
 }
 
 static tn_status list_method(jrun *r, jv self, const char *name, const jargs *a, jv *out) {
@@ -225,11 +248,14 @@ static tn_status list_method(jrun *r, jv self, const char *name, const jargs *a,
         int64_t hits = 0, first = -1;
         for (size_t k = 0; k < self.l->n; k++)
             if (tn_jequal(self.l->v[k], a->v[0]) && hits++ == 0) first = (int64_t)k;
-        if (name[0] == 'i' && first < 0) return tn_jraise(r, TN_FORMAT, "the value is not in the list");
+        if (name[0] == 'i' && first < 0)
+            return tn_jraise(r, TN_FORMAT, "the value is not in the list");
         *out = jv_int(name[0] == 'i' ? first : hits);
         return TN_OK;
     }
-    return tn_jraise(r, TN_UNSUPPORTED, "list.%.40s() changes its list, which templates may not, or is not supported", name);
+    return tn_jraise(r, TN_UNSUPPORTED,
+                     "list.%.40s() changes its list, which templates may not, or is not supported",
+                     name);
 }
 
 static tn_status loop_method(jrun *r, jloop *l, const char *name, const jargs *a, jv *out) {
@@ -243,10 +269,15 @@ static tn_status loop_method(jrun *r, jloop *l, const char *name, const jargs *a
 
 tn_status tn_jmethod(jrun *r, const jmethod *m, jargs *a, jv *out) {
     switch (m->self.kind) {
-    case JV_STR: return str_method(r, m->self, m->name, a, out);
-    case JV_DICT: return dict_method(r, m->self, m->name, a, out);
-    case JV_LIST: return list_method(r, m->self, m->name, a, out);
-    case JV_LOOP: return loop_method(r, m->self.loop, m->name, a, out);
-    default: return tn_jraise(r, TN_BUG, "a method of a %s", tn_jtype(m->self));
+    case JV_STR:
+        return str_method(r, m->self, m->name, a, out);
+    case JV_DICT:
+        return dict_method(r, m->self, m->name, a, out);
+    case JV_LIST:
+        return list_method(r, m->self, m->name, a, out);
+    case JV_LOOP:
+        return loop_method(r, m->self.loop, m->name, a, out);
+    default:
+        return tn_jraise(r, TN_BUG, "a method of a %s", tn_jtype(m->self));
     }
 }

@@ -4,16 +4,24 @@
 
 const jtoken *tn_jpeek(const jparse *p) { return &p->tok[p->i]; }
 
-bool tn_jis_op(const jparse *p, const char *op) { return tn_jpeek(p)->kind == JK_OP && !strcmp(tn_jpeek(p)->op, op); }
+bool tn_jis_op(const jparse *p, const char *op) {
+    return tn_jpeek(p)->kind == JK_OP && !strcmp(tn_jpeek(p)->op, op);
+}
 
-bool tn_jis_name(const jparse *p, const char *name) { return tn_jpeek(p)->kind == JK_NAME && !strcmp(tn_jpeek(p)->s, name); }
+bool tn_jis_name(const jparse *p, const char *name) {
+    return tn_jpeek(p)->kind == JK_NAME && !strcmp(tn_jpeek(p)->s, name);
+}
 
 tn_status tn_jbad(jparse *p, const char *expected) {
     const jtoken *t = tn_jpeek(p);
     static const char *const what[] = {"the end of the template", "text", "{{", "}}", "{%", "%}"};
-    const char *found = t->kind <= JK_BLOCK_END ? what[t->kind] : t->kind == JK_OP ? t->op : t->kind == JK_NAME ? t->s
-                        : t->kind == JK_STRING ? "a string" : "a number";
-    return tn_fail(p->e, TN_FORMAT, "chat template, line %d: expected %s, found %.40s", t->line, expected, found);
+    const char *found = t->kind <= JK_BLOCK_END ? what[t->kind]
+                        : t->kind == JK_OP      ? t->op
+                        : t->kind == JK_NAME    ? t->s
+                        : t->kind == JK_STRING  ? "a string"
+                                                : "a number";
+    return tn_fail(p->e, TN_FORMAT, "chat template, line %d: expected %s, found %.40s", t->line,
+                   expected, found);
 }
 
 tn_status tn_jneed_op(jparse *p, const char *op) {
@@ -24,7 +32,10 @@ tn_status tn_jneed_op(jparse *p, const char *op) {
 
 jnode *tn_jnew(jparse *p, jnode_kind kind) {
     jnode *n = tn_arena_zalloc(p->t->arena, 1, sizeof *n);
-    if (!n) { tn_fail(p->e, TN_NOMEM, "no memory for a chat template"); return NULL; }
+    if (!n) {
+        tn_fail(p->e, TN_NOMEM, "no memory for a chat template");
+        return NULL;
+    }
     n->kind = kind;
     n->line = tn_jpeek(p)->line;
     return n;
@@ -32,11 +43,16 @@ jnode *tn_jnew(jparse *p, jnode_kind kind) {
 
 bool tn_jdeeper(jparse *p) {
     if (++p->depth <= 150) return true;
-    tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: nested deeper than 150", tn_jpeek(p)->line);
+    tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: nested deeper than 150",
+            tn_jpeek(p)->line);
     return false;
 }
 
-#define NEW(var, k) do { (var) = tn_jnew(p, (k)); if (!(var)) return TN_NOMEM; } while (0)
+#define NEW(var, k)                                                                                \
+    do {                                                                                           \
+        (var) = tn_jnew(p, (k));                                                                   \
+        if (!(var)) return TN_NOMEM;                                                               \
+    } while (0)
 
 static tn_status constant(jparse *p, jv v, jnode **out) {
     NEW(*out, JN_CONST);
@@ -93,12 +109,16 @@ static tn_status dict_literal(jparse *p, jnode **out) { /* args: key, value, key
 static tn_status primary(jparse *p, jnode **out) {
     const jtoken *t = tn_jpeek(p);
     switch (t->kind) {
-    case JK_STRING: return string_constant(p, out);
-    case JK_INT: return constant(p, jv_int(t->i), out);
-    case JK_FLOAT: return constant(p, jv_float(t->f), out);
+    case JK_STRING:
+        return string_constant(p, out);
+    case JK_INT:
+        return constant(p, jv_int(t->i), out);
+    case JK_FLOAT:
+        return constant(p, jv_float(t->f), out);
     case JK_NAME:
         if (!strcmp(t->s, "true") || !strcmp(t->s, "True")) return constant(p, jv_bool(true), out);
-        if (!strcmp(t->s, "false") || !strcmp(t->s, "False")) return constant(p, jv_bool(false), out);
+        if (!strcmp(t->s, "false") || !strcmp(t->s, "False"))
+            return constant(p, jv_bool(false), out);
         if (!strcmp(t->s, "none") || !strcmp(t->s, "None")) return constant(p, jv_none(), out);
         NEW(*out, JN_NAME);
         (*out)->name = t->s;
@@ -117,7 +137,8 @@ static tn_status primary(jparse *p, jnode **out) {
             return tn_jneed_op(p, ")");
         }
         break;
-    default: break;
+    default:
+        break;
     }
     return tn_jbad(p, "an expression");
 }
@@ -127,8 +148,10 @@ tn_status tn_jargs(jparse *p, jnode **out) {
     *out = NULL;
     while (!tn_jis_op(p, ")")) {
         const char *key = NULL;
-        if (tn_jis_op(p, "*") || tn_jis_op(p, "**")) return tn_jbad(p, "an argument (* and ** are not supported)");
-        if (tn_jpeek(p)->kind == JK_NAME && p->tok[p->i + 1].kind == JK_OP && !strcmp(p->tok[p->i + 1].op, "=")) {
+        if (tn_jis_op(p, "*") || tn_jis_op(p, "**"))
+            return tn_jbad(p, "an argument (* and ** are not supported)");
+        if (tn_jpeek(p)->kind == JK_NAME && p->tok[p->i + 1].kind == JK_OP &&
+            !strcmp(p->tok[p->i + 1].op, "=")) {
             key = tn_jpeek(p)->s;
             p->i += 2;
         }
@@ -159,7 +182,8 @@ static tn_status subscript(jparse *p, jnode *of, jnode **out) { /* after '[' */
         TN_TRY(tn_jexpr(p, &part[k]));
     }
     p->i++;
-    if (!slice && !part[0]) return tn_fail(p->e, TN_FORMAT, "chat template, line %d: empty []", tn_jpeek(p)->line);
+    if (!slice && !part[0])
+        return tn_fail(p->e, TN_FORMAT, "chat template, line %d: empty []", tn_jpeek(p)->line);
     NEW(*out, slice ? JN_SLICE : JN_ITEM);
     (*out)->body = of;
     (*out)->a = part[0];
@@ -178,7 +202,10 @@ static tn_status call_of(jparse *p, jnode *f, jnode **out) {
 static tn_status postfix(jparse *p, jnode **io) {
     for (int k = 0;; k++) {
         jnode *n = NULL;
-        if (k > 150) return tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: more than 150 accesses in a row", tn_jpeek(p)->line);
+        if (k > 150)
+            return tn_fail(p->e, TN_UNSUPPORTED,
+                           "chat template, line %d: more than 150 accesses in a row",
+                           tn_jpeek(p)->line);
         if (tn_jis_op(p, "[")) {
             p->i++;
             TN_TRY(subscript(p, *io, &n));
@@ -190,8 +217,12 @@ static tn_status postfix(jparse *p, jnode **io) {
             if (!number && tn_jpeek(p)->kind != JK_NAME) return tn_jbad(p, "a name after the dot");
             NEW(n, number ? JN_ITEM : JN_ATTR);
             n->body = *io;
-            if (number) TN_TRY(constant(p, jv_int(tn_jpeek(p)->i), &n->a));
-            else { n->name = tn_jpeek(p)->s; p->i++; }
+            if (number)
+                TN_TRY(constant(p, jv_int(tn_jpeek(p)->i), &n->a));
+            else {
+                n->name = tn_jpeek(p)->s;
+                p->i++;
+            }
         } else {
             return TN_OK;
         }
@@ -212,15 +243,20 @@ static tn_status test_of(jparse *p, jnode **io) { /* after `is` */
     jnode *n;
     NEW(n, JN_TEST);
     n->a = *io;
-    if (tn_jis_name(p, "not")) { n->negate = true; p->i++; }
+    if (tn_jis_name(p, "not")) {
+        n->negate = true;
+        p->i++;
+    }
     TN_TRY(dotted_name(p, &n->name));
     const jtoken *t = tn_jpeek(p);
-    bool word = t->kind == JK_NAME && strcmp(t->s, "else") && strcmp(t->s, "or") && strcmp(t->s, "and") &&
-                strcmp(t->s, "is") && strcmp(t->s, "if") && strcmp(t->s, "not") && strcmp(t->s, "in");
+    bool word = t->kind == JK_NAME && strcmp(t->s, "else") && strcmp(t->s, "or") &&
+                strcmp(t->s, "and") && strcmp(t->s, "is") && strcmp(t->s, "if") &&
+                strcmp(t->s, "not") && strcmp(t->s, "in");
     if (tn_jis_op(p, "(")) {
         p->i++;
         TN_TRY(tn_jargs(p, &n->args));
-    } else if (word || t->kind == JK_STRING || t->kind == JK_INT || t->kind == JK_FLOAT || tn_jis_op(p, "[") || tn_jis_op(p, "{")) {
+    } else if (word || t->kind == JK_STRING || t->kind == JK_INT || t->kind == JK_FLOAT ||
+               tn_jis_op(p, "[") || tn_jis_op(p, "{")) {
         NEW(n->args, JN_CONST);
         TN_TRY(primary(p, &n->args->a));
         TN_TRY(postfix(p, &n->args->a));
@@ -232,7 +268,10 @@ static tn_status test_of(jparse *p, jnode **io) { /* after `is` */
 static tn_status filters(jparse *p, jnode **io) {
     for (int k = 0;; k++) {
         jnode *n;
-        if (k > 150) return tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: more than 150 filters in a row", tn_jpeek(p)->line);
+        if (k > 150)
+            return tn_fail(p->e, TN_UNSUPPORTED,
+                           "chat template, line %d: more than 150 filters in a row",
+                           tn_jpeek(p)->line);
         if (tn_jis_op(p, "|")) {
             p->i++;
             NEW(n, JN_FILTER);
@@ -279,14 +318,18 @@ static tn_status binary_node(jparse *p, const char *op, jnode *a, jnode **out) {
 
 /* Levels from tight to loose: ** | * / // % | ~ | + - */
 static tn_status arithmetic(jparse *p, int level, jnode **out) {
-    static const char *const ops[4][5] = {{"**", 0}, {"*", "/", "//", "%", 0}, {"~", 0}, {"+", "-", 0}};
+    static const char *const ops[4][5] = {
+        {"**", 0}, {"*", "/", "//", "%", 0}, {"~", 0}, {"+", "-", 0}};
     if (level < 0) return unary(p, true, out);
     TN_TRY(arithmetic(p, level - 1, out));
     for (int count = 0;; count++) {
         int k = 0;
         while (ops[level][k] && !tn_jis_op(p, ops[level][k])) k++;
         if (!ops[level][k]) return TN_OK;
-        if (count > 300) return tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: more than 300 operators in a row", tn_jpeek(p)->line);
+        if (count > 300)
+            return tn_fail(p->e, TN_UNSUPPORTED,
+                           "chat template, line %d: more than 300 operators in a row",
+                           tn_jpeek(p)->line);
         jnode *n;
         TN_TRY(binary_node(p, ops[level][k], *out, &n));
         if (level == 2) n->kind = JN_CONCAT;
@@ -302,9 +345,11 @@ static tn_status compare(jparse *p, jnode **out) {
     jnode *n = NULL, **tail = NULL;
     for (;;) {
         const char *op = NULL;
-        for (size_t k = 0; k < sizeof ops / sizeof *ops && !op; k++) if (tn_jis_op(p, ops[k])) op = ops[k];
+        for (size_t k = 0; k < sizeof ops / sizeof *ops && !op; k++)
+            if (tn_jis_op(p, ops[k])) op = ops[k];
         bool in = tn_jis_name(p, "in");
-        bool not_in = tn_jis_name(p, "not") && p->tok[p->i + 1].kind == JK_NAME && !strcmp(p->tok[p->i + 1].s, "in");
+        bool not_in = tn_jis_name(p, "not") && p->tok[p->i + 1].kind == JK_NAME &&
+                      !strcmp(p->tok[p->i + 1].s, "in");
         if (in) op = "in";
         if (not_in) op = "not in";
         if (!op) return TN_OK;
@@ -336,7 +381,10 @@ static tn_status logic(jparse *p, bool is_or, jnode **out) {
     TN_TRY(is_or ? logic(p, false, out) : negation(p, out));
     for (int count = 0; tn_jis_name(p, is_or ? "or" : "and"); count++) {
         jnode *n;
-        if (count > 300) return tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: more than 300 operators in a row", tn_jpeek(p)->line);
+        if (count > 300)
+            return tn_fail(p->e, TN_UNSUPPORTED,
+                           "chat template, line %d: more than 300 operators in a row",
+                           tn_jpeek(p)->line);
         NEW(n, is_or ? JN_OR : JN_AND);
         p->i++;
         n->a = *out;
@@ -357,7 +405,10 @@ tn_status tn_jexpr(jparse *p, jnode **out) {
     TN_TRY(tn_jexpr_plain(p, out));
     for (int count = 0; tn_jis_name(p, "if"); count++) { /* value in b, condition in a, else in c */
         jnode *n;
-        if (count > 150) return tn_fail(p->e, TN_UNSUPPORTED, "chat template, line %d: more than 150 conditions in a row", tn_jpeek(p)->line);
+        if (count > 150)
+            return tn_fail(p->e, TN_UNSUPPORTED,
+                           "chat template, line %d: more than 150 conditions in a row",
+                           tn_jpeek(p)->line);
         NEW(n, JN_COND);
         p->i++;
         n->b = *out;
@@ -375,7 +426,8 @@ tn_status tn_jexpr(jparse *p, jnode **out) {
 
 static bool tuple_ends(const jparse *p) {
     jk k = tn_jpeek(p)->kind;
-    return k == JK_BLOCK_END || k == JK_VAR_END || k == JK_END || tn_jis_op(p, ")") || tn_jis_name(p, "in");
+    return k == JK_BLOCK_END || k == JK_VAR_END || k == JK_END || tn_jis_op(p, ")") ||
+           tn_jis_name(p, "in");
 }
 
 tn_status tn_jtuple(jparse *p, bool cond, jnode **out) {
@@ -423,7 +475,10 @@ tn_status tn_jtarget(jparse *p, jnode **out) {
         count++;
     } while (tn_jis_op(p, ","));
     if (paren) TN_TRY(tn_jneed_op(p, ")"));
-    if (count == 1 && !(first->next)) { *out = first; return TN_OK; }
+    if (count == 1 && !(first->next)) {
+        *out = first;
+        return TN_OK;
+    }
     NEW(*out, JN_TUPLE);
     (*out)->args = first;
     return TN_OK;

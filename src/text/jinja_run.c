@@ -13,7 +13,8 @@ static tn_status assign(jrun *r, const jnode *target, jv v) {
     if (target->kind == JN_ATTR) {
         jv space;
         TN_TRY(tn_jeval(r, target->body, &space));
-        if (space.kind != JV_NAMESPACE) return tn_jraise(r, TN_FORMAT, "cannot assign attribute on non-namespace object");
+        if (space.kind != JV_NAMESPACE)
+            return tn_jraise(r, TN_FORMAT, "cannot assign attribute on non-namespace object");
         TN_TRY(tn_jstrz(r, target->name, &key));
         return tn_jput(r, space.d, key, v);
     }
@@ -21,10 +22,12 @@ static tn_status assign(jrun *r, const jnode *target, jv v) {
     size_t k = 0;
     TN_TRY(tn_jitems(r, v, &list));
     for (const jnode *n = target->args; n; n = n->next, k++) {
-        if (k >= list.l->n) return tn_jraise(r, TN_FORMAT, "not enough values to unpack (%zu)", list.l->n);
+        if (k >= list.l->n)
+            return tn_jraise(r, TN_FORMAT, "not enough values to unpack (%zu)", list.l->n);
         TN_TRY(assign(r, n, list.l->v[k]));
     }
-    return k == list.l->n ? TN_OK : tn_jraise(r, TN_FORMAT, "too many values to unpack (%zu)", list.l->n);
+    return k == list.l->n ? TN_OK
+                          : tn_jraise(r, TN_FORMAT, "too many values to unpack (%zu)", list.l->n);
 }
 
 static void enter(jrun *r, jscope *s, jscope *parent) {
@@ -45,7 +48,8 @@ static tn_status capture(jrun *r, const jnode *body, jscope *parent, jv *out) {
     return tn_jbuf_str(r, &buf, out);
 }
 
-static tn_status keep_items(jrun *r, const jnode *n, jv items, jv *kept) { /* {% for x in xs if c %} */
+static tn_status keep_items(jrun *r, const jnode *n, jv items,
+                            jv *kept) { /* {% for x in xs if c %} */
     jscope *outer = r->scope, *s = tn_jalloc(r, sizeof *s);
     if (!s) return r->e->code;
     TN_TRY(tn_jlist(r, items.l->n, kept));
@@ -122,10 +126,14 @@ tn_status tn_jcall_macro(jrun *r, const jmacro *m, jargs *a, jv *out) {
     if (!s) return r->e->code;
     enter(r, s, m->scope);
     for (const jnode *n = m->node->args; n; n = n->next, k++) {
-        if (k < a->n) v = a->v[k];
-        else if (tn_jgetz(&a->kw, n->name, &v)) used++;
-        else if (n->a) TN_TRY(tn_jeval(r, n->a, &v));
-        else v = jv_undef(n->name);
+        if (k < a->n)
+            v = a->v[k];
+        else if (tn_jgetz(&a->kw, n->name, &v))
+            used++;
+        else if (n->a)
+            TN_TRY(tn_jeval(r, n->a, &v));
+        else
+            v = jv_undef(n->name);
         TN_TRY(tn_jstrz(r, n->name, &key));
         TN_TRY(tn_jput(r, &s->vars, key, v));
     }
@@ -134,7 +142,9 @@ tn_status tn_jcall_macro(jrun *r, const jmacro *m, jargs *a, jv *out) {
         TN_TRY(tn_jstrz(r, "caller", &key));
         TN_TRY(tn_jput(r, &s->vars, key, v));
     }
-    if (used < a->kw.n) return tn_jraise(r, TN_FORMAT, "macro '%.60s' takes no such keyword argument", m->node->name);
+    if (used < a->kw.n)
+        return tn_jraise(r, TN_FORMAT, "macro '%.60s' takes no such keyword argument",
+                         m->node->name);
     TN_TRY(tn_jlist(r, 4, &rest));
     for (; k < a->n; k++) TN_TRY(tn_jpush(r, rest, a->v[k]));
     TN_TRY(tn_jstrz(r, "varargs", &key));
@@ -161,12 +171,23 @@ tn_status tn_jcall(jrun *r, jv f, jargs *a, jv *out) {
     tn_status st;
     if (++r->depth > 500) return tn_jraise(r, TN_UNSUPPORTED, "calls nested too deep");
     switch (f.kind) {
-    case JV_MACRO: st = tn_jcall_macro(r, f.m, a, out); break;
-    case JV_METHOD: st = tn_jmethod(r, f.method, a, out); break;
-    case JV_FUNC: st = tn_jfunc(r, f.name, a, out); break;
-    case JV_LOOP: st = tn_jcall_loop(r, f.loop, tn_jarg(a, 0, NULL, jv_undef(NULL)), out); break;
-    case JV_UNDEF: return tn_jraise(r, TN_FORMAT, "'%.60s' is undefined, so it cannot be called", f.name ? f.name : "a value");
-    default: return tn_jraise(r, TN_FORMAT, "'%s' object is not callable", tn_jtype(f));
+    case JV_MACRO:
+        st = tn_jcall_macro(r, f.m, a, out);
+        break;
+    case JV_METHOD:
+        st = tn_jmethod(r, f.method, a, out);
+        break;
+    case JV_FUNC:
+        st = tn_jfunc(r, f.name, a, out);
+        break;
+    case JV_LOOP:
+        st = tn_jcall_loop(r, f.loop, tn_jarg(a, 0, NULL, jv_undef(NULL)), out);
+        break;
+    case JV_UNDEF:
+        return tn_jraise(r, TN_FORMAT, "'%.60s' is undefined, so it cannot be called",
+                         f.name ? f.name : "a value");
+    default:
+        return tn_jraise(r, TN_FORMAT, "'%s' object is not callable", tn_jtype(f));
     }
     r->depth--;
     return st;
@@ -174,11 +195,16 @@ tn_status tn_jcall(jrun *r, jv f, jargs *a, jv *out) {
 
 /* ---- statements ---- */
 
-static tn_status block_value(jrun *r, const jnode *n, jv *out) { /* captured text through the filters in n->b */
+static tn_status block_value(jrun *r, const jnode *n,
+                             jv *out) { /* captured text through the filters in n->b */
     jv text;
     TN_TRY(capture(r, n->body, r->scope, &text));
-    if (n->b == n->c) { *out = text; return TN_OK; }
-    jnode hole = {.kind = JN_CONST, .value = text, .line = n->line}; /* the tree itself is never written */
+    if (n->b == n->c) {
+        *out = text;
+        return TN_OK;
+    }
+    jnode hole = {
+        .kind = JN_CONST, .value = text, .line = n->line}; /* the tree itself is never written */
     jnode *chain = tn_jalloc(r, 64 * sizeof *chain);
     if (!chain) return r->e->code;
     const jnode *f = n->b;
@@ -223,11 +249,13 @@ static tn_status exec_with(jrun *r, const jnode *n) {
 static tn_status exec_one(jrun *r, const jnode *n) {
     jv v, key;
     switch (n->kind) {
-    case JN_DATA: return tn_jprint(r, r->out, n->value);
+    case JN_DATA:
+        return tn_jprint(r, r->out, n->value);
     case JN_PRINT:
         TN_TRY(tn_jeval(r, n->a, &v));
         return tn_jprint(r, r->out, v);
-    case JN_IF: return exec_if(r, n);
+    case JN_IF:
+        return exec_if(r, n);
     case JN_FOR:
         TN_TRY(tn_jeval(r, n->b, &v));
         return tn_jfor(r, n, v, 0);
@@ -247,7 +275,8 @@ static tn_status exec_one(jrun *r, const jnode *n) {
     case JN_CALL_BLOCK:
         TN_TRY(call_block(r, n, &v));
         return tn_jprint(r, r->out, v);
-    case JN_WITH: return exec_with(r, n);
+    case JN_WITH:
+        return exec_with(r, n);
     case JN_GENERATION: {
         TN_TRY(capture(r, n->body, r->scope, &v));
         size_t from = r->out->n;
@@ -255,9 +284,14 @@ static tn_status exec_one(jrun *r, const jnode *n) {
         for (size_t k = from; k < r->out->n; k++) r->out->tag[k] |= TN_TAG_GENERATION;
         return TN_OK;
     }
-    case JN_BREAK: r->flow = JF_BREAK; return TN_OK;
-    case JN_CONTINUE: r->flow = JF_CONTINUE; return TN_OK;
-    default: return tn_jraise(r, TN_BUG, "an expression where a statement should be");
+    case JN_BREAK:
+        r->flow = JF_BREAK;
+        return TN_OK;
+    case JN_CONTINUE:
+        r->flow = JF_CONTINUE;
+        return TN_OK;
+    default:
+        return tn_jraise(r, TN_BUG, "an expression where a statement should be");
     }
 }
 
@@ -298,7 +332,8 @@ static tn_status content_value(jrun *r, const tn_message *m, size_t index, jv *o
     }
     tn_str fixed = TN_STR_INIT;
     tn_utf8_replace(&fixed, m->content, m->content_len);
-    tn_status st = fixed.oom ? tn_fail(r->e, TN_NOMEM, "no memory for a chat template") : tn_jbuf_add(r, &b, fixed.s, fixed.len, NULL, tag);
+    tn_status st = fixed.oom ? tn_fail(r->e, TN_NOMEM, "no memory for a chat template")
+                             : tn_jbuf_add(r, &b, fixed.s, fixed.len, NULL, tag);
     tn_str_free(&fixed);
     return st == TN_OK ? tn_jbuf_str(r, &b, out) : st;
 }
@@ -338,11 +373,14 @@ static tn_status run(jrun *r, tn_str *out, uint16_t **tags) {
     r->out = &buf;
     TN_TRY(tn_jexec(r, r->t->root));
     tn_str_add(out, buf.n ? buf.s : "", buf.n);
-    if (tags && (*tags = tn_malloc((buf.n + 1) * sizeof **tags)) && buf.n) memcpy(*tags, buf.tag, buf.n * sizeof **tags);
-    return out->oom || (tags && !*tags) ? tn_fail(r->e, TN_NOMEM, "no memory for a chat template") : TN_OK;
+    if (tags && (*tags = tn_malloc((buf.n + 1) * sizeof **tags)) && buf.n)
+        memcpy(*tags, buf.tag, buf.n * sizeof **tags);
+    return out->oom || (tags && !*tags) ? tn_fail(r->e, TN_NOMEM, "no memory for a chat template")
+                                        : TN_OK;
 }
 
-tn_status tn_jinja_render(const tn_jinja *t, const tn_jinja_args *a, tn_str *out, uint16_t **tags, tn_err *e) {
+tn_status tn_jinja_render(const tn_jinja *t, const tn_jinja_args *a, tn_str *out, uint16_t **tags,
+                          tn_err *e) {
     jrun r;
     jscope globals;
     tn_err own = {0};

@@ -2,7 +2,11 @@
 #include "text/jinja_int.h"
 #include <string.h>
 
-#define NEW(var, k) do { (var) = tn_jnew(p, (k)); if (!(var)) return TN_NOMEM; } while (0)
+#define NEW(var, k)                                                                                \
+    do {                                                                                           \
+        (var) = tn_jnew(p, (k));                                                                   \
+        if (!(var)) return TN_NOMEM;                                                               \
+    } while (0)
 
 static tn_status block_end(jparse *p) {
     if (tn_jpeek(p)->kind != JK_BLOCK_END) return tn_jbad(p, "%}");
@@ -43,8 +47,10 @@ static tn_status if_statement(jparse *p, jnode **out) {
             n->elif = true;
             continue;
         }
-        if (!strcmp(end, "else")) TN_TRY(simple_body(p, "endif", &n->other));
-        else TN_TRY(block_end(p));
+        if (!strcmp(end, "else"))
+            TN_TRY(simple_body(p, "endif", &n->other));
+        else
+            TN_TRY(block_end(p));
         return TN_OK;
     }
 }
@@ -61,7 +67,10 @@ static tn_status for_statement(jparse *p, jnode **out) {
         p->i++;
         TN_TRY(tn_jexpr(p, &(*out)->c));
     }
-    if (tn_jis_name(p, "recursive")) { (*out)->recursive = true; p->i++; }
+    if (tn_jis_name(p, "recursive")) {
+        (*out)->recursive = true;
+        p->i++;
+    }
     TN_TRY(block_end(p));
     TN_TRY(body_until(p, ends, &(*out)->body, &end));
     if (!strcmp(end, "else")) return simple_body(p, "endfor", &(*out)->other);
@@ -185,13 +194,16 @@ static tn_status statement(jparse *p, jnode **out) {
         return block_end(p);
     }
     return tn_fail(p->e, TN_UNSUPPORTED,
-                   "chat template, line %d: statement \"%.40s\" is not supported (known: if, for, set, macro, call, filter, with, "
-                   "generation, break, continue)", tn_jpeek(p)->line, name);
+                   "chat template, line %d: statement \"%.40s\" is not supported (known: if, for, "
+                   "set, macro, call, filter, with, "
+                   "generation, break, continue)",
+                   tn_jpeek(p)->line, name);
 }
 
 static bool ends_here(const jparse *p, const char *const *ends) {
     if (tn_jpeek(p)->kind != JK_BLOCK_BEGIN || p->tok[p->i + 1].kind != JK_NAME) return false;
-    for (; *ends; ends++) if (!strcmp(p->tok[p->i + 1].s, *ends)) return true;
+    for (; *ends; ends++)
+        if (!strcmp(p->tok[p->i + 1].s, *ends)) return true;
     return false;
 }
 
@@ -233,15 +245,22 @@ tn_status tn_jstatements(jparse *p, const char *const *ends, jnode **out) {
 tn_status tn_jinja_compile(tn_jinja **out, const char *source, size_t n, tn_err *e) {
     static const char *const none[] = {NULL};
     *out = NULL;
-    if (n > (4 << 20)) return tn_fail(e, TN_UNSUPPORTED, "a chat template of %zu bytes (at most 4 MB)", n);
+    if (n > (4 << 20))
+        return tn_fail(e, TN_UNSUPPORTED, "a chat template of %zu bytes (at most 4 MB)", n);
     tn_jinja *t = tn_calloc(1, sizeof *t);
     if (t) t->arena = tn_arena_new(1 << 14);
-    if (!t || !t->arena) { tn_free(t); return tn_fail(e, TN_NOMEM, "no memory for a chat template"); }
+    if (!t || !t->arena) {
+        tn_free(t);
+        return tn_fail(e, TN_NOMEM, "no memory for a chat template");
+    }
     jparse p = {.t = t, .e = e};
     tn_status st = tn_jlex(&p, source, n);
     if (st == TN_OK) st = tn_jstatements(&p, none, &t->root);
     tn_free(p.tok);
-    if (st != TN_OK) { tn_jinja_free(t); return st; }
+    if (st != TN_OK) {
+        tn_jinja_free(t);
+        return st;
+    }
     *out = t;
     return TN_OK;
 }

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
-tn_status tn_jbuf_add(jrun *r, jbuf *b, const char *s, size_t n, const uint16_t *tag, uint16_t tag_all) {
+tn_status tn_jbuf_add(jrun *r, jbuf *b, const char *s, size_t n, const uint16_t *tag,
+                      uint16_t tag_all) {
     if (b->n + n > b->cap) {
         size_t cap = 2 * b->cap > b->n + n ? 2 * b->cap : b->n + n + 64;
         char *ns = tn_jalloc(r, cap);
@@ -26,9 +27,13 @@ tn_status tn_jbuf_add(jrun *r, jbuf *b, const char *s, size_t n, const uint16_t 
     return TN_OK;
 }
 
-static tn_status addz(jrun *r, jbuf *b, const char *z) { return tn_jbuf_add(r, b, z, strlen(z), NULL, 0); }
+static tn_status addz(jrun *r, jbuf *b, const char *z) {
+    return tn_jbuf_add(r, b, z, strlen(z), NULL, 0);
+}
 
-tn_status tn_jbuf_str(jrun *r, const jbuf *b, jv *out) { return tn_jstr(r, b->n ? b->s : "", b->n, b->n ? b->tag : NULL, out); }
+tn_status tn_jbuf_str(jrun *r, const jbuf *b, jv *out) {
+    return tn_jstr(r, b->n ? b->s : "", b->n, b->n ? b->tag : NULL, out);
+}
 
 size_t tn_jlen(const jstr *s) {
     size_t k = 0;
@@ -57,7 +62,8 @@ tn_status tn_jconcat(jrun *r, jv a, jv b, jv *out) {
 
 static bool in_set(uint32_t c, jv chars) {
     if (chars.kind != JV_STR) return tn_jspace(c);
-    for (size_t i = 0; i < chars.s->n;) if (tn_utf8_next(chars.s->s, &i) == c) return true;
+    for (size_t i = 0; i < chars.s->n;)
+        if (tn_utf8_next(chars.s->s, &i) == c) return true;
     return false;
 }
 
@@ -75,7 +81,8 @@ tn_status tn_jstrip(jrun *r, jv s, jv chars, bool left, bool right, jv *out) {
 }
 
 static uint32_t cased(uint32_t c, bool upper) {
-    return (uint32_t)(upper ? utf8proc_toupper((utf8proc_int32_t)c) : utf8proc_tolower((utf8proc_int32_t)c));
+    return (uint32_t)(upper ? utf8proc_toupper((utf8proc_int32_t)c)
+                            : utf8proc_tolower((utf8proc_int32_t)c));
 }
 
 /* u: upper, l: lower, c: capitalize (first up, rest down), t: title (each word) */
@@ -90,8 +97,11 @@ tn_status tn_jcase(jrun *r, jv s, char how, jv *out) {
         inside = letter;
         char b[8];
         int n;
-        if (up && c == 0xDF) { memcpy(b, how == 'u' ? "SS" : "Ss", 2); n = 2; }
-        else n = tn_utf8_put(b, cased(c, up));
+        if (up && c == 0xDF) {
+            memcpy(b, how == 'u' ? "SS" : "Ss", 2);
+            n = 2;
+        } else
+            n = tn_utf8_put(b, cased(c, up));
         TN_TRY(tn_jbuf_add(r, &o, b, (size_t)n, NULL, s.s->tag ? s.s->tag[from] : 0));
     }
     return tn_jbuf_str(r, &o, out);
@@ -107,10 +117,14 @@ tn_status tn_jreplace(jrun *r, jv s, jv from, jv to, int64_t count, jv *out) {
         size_t at = (size_t)(hit - v->s);
         TN_TRY(tn_jbuf_add(r, &o, v->s + i, at - i, v->tag ? v->tag + i : NULL, 0));
         /* what stands in the place of an assistant's words is still theirs */
-        TN_TRY(tn_jbuf_add(r, &o, to.s->s, to.s->n, to.s->tag, v->tag && from.s->n ? v->tag[at] : 0));
+        TN_TRY(
+            tn_jbuf_add(r, &o, to.s->s, to.s->n, to.s->tag, v->tag && from.s->n ? v->tag[at] : 0));
         i = at + from.s->n;
         if (from.s->n) continue;
-        if (i >= v->n) { i = v->n + 1; break; } /* an empty pattern: between all characters */
+        if (i >= v->n) {
+            i = v->n + 1;
+            break;
+        } /* an empty pattern: between all characters */
         size_t k = i;
         tn_utf8_next(v->s, &k);
         TN_TRY(tn_jbuf_add(r, &o, v->s + i, k - i, v->tag ? v->tag + i : NULL, 0));
@@ -132,10 +146,17 @@ tn_status tn_jjoin(jrun *r, jv sep, jv list, jv *out) {
 /* ---- printing ---- */
 
 static void float_text(double f, char out[40], bool json) {
-    if (isnan(f)) { snprintf(out, 40, "%s", json ? "NaN" : "nan"); return; }
-    if (isinf(f)) { snprintf(out, 40, "%s", json ? (f < 0 ? "-Infinity" : "Infinity") : f < 0 ? "-inf" : "inf"); return; }
+    if (isnan(f)) {
+        snprintf(out, 40, "%s", json ? "NaN" : "nan");
+        return;
+    }
+    if (isinf(f)) {
+        snprintf(out, 40, "%s", json ? (f < 0 ? "-Infinity" : "Infinity") : f < 0 ? "-inf" : "inf");
+        return;
+    }
     int p = 1;
-    do snprintf(out, 40, "%.*e", p - 1, f); while (strtod(out, NULL) != f && ++p <= 17);
+    do snprintf(out, 40, "%.*e", p - 1, f);
+    while (strtod(out, NULL) != f && ++p <= 17);
     int e10 = (int)strtol(strchr(out, 'e') + 1, NULL, 10);
     if (e10 >= -4 && e10 < 16) { /* Python writes these without exponent */
         snprintf(out, 40, "%.*f", p - 1 - e10 > 0 ? p - 1 - e10 : 0, f);
@@ -157,13 +178,23 @@ static tn_status repr_str(jrun *r, jbuf *b, const jstr *s) {
         static const char known[] = "\n\r\t\\", shown[] = "nrt\\";
         const char *k = c && c < 0x80 ? strchr(known, (int)c) : NULL;
         utf8proc_category_t g = utf8proc_category((utf8proc_int32_t)c);
-        bool plain = c == ' ' || (g != UTF8PROC_CATEGORY_CC && g != UTF8PROC_CATEGORY_CF && g != UTF8PROC_CATEGORY_CN &&
-                                  g != UTF8PROC_CATEGORY_CO && g != UTF8PROC_CATEGORY_CS && g != UTF8PROC_CATEGORY_ZS &&
+        bool plain = c == ' ' || (g != UTF8PROC_CATEGORY_CC && g != UTF8PROC_CATEGORY_CF &&
+                                  g != UTF8PROC_CATEGORY_CN && g != UTF8PROC_CATEGORY_CO &&
+                                  g != UTF8PROC_CATEGORY_CS && g != UTF8PROC_CATEGORY_ZS &&
                                   g != UTF8PROC_CATEGORY_ZL && g != UTF8PROC_CATEGORY_ZP);
-        if (k) snprintf(x, sizeof x, "\\%c", shown[k - known]);
-        else if (c == (uint32_t)quote) snprintf(x, sizeof x, "\\%c", quote);
-        else if (plain) { TN_TRY(tn_jbuf_add(r, b, s->s + from, i - from, s->tag ? s->tag + from : NULL, 0)); continue; }
-        else snprintf(x, sizeof x, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", (unsigned)c);
+        if (k)
+            snprintf(x, sizeof x, "\\%c", shown[k - known]);
+        else if (c == (uint32_t)quote)
+            snprintf(x, sizeof x, "\\%c", quote);
+        else if (plain) {
+            TN_TRY(tn_jbuf_add(r, b, s->s + from, i - from, s->tag ? s->tag + from : NULL, 0));
+            continue;
+        } else
+            snprintf(x, sizeof x,
+                     c < 0x100     ? "\\x%02x"
+                     : c < 0x10000 ? "\\u%04x"
+                                   : "\\U%08x",
+                     (unsigned)c);
         TN_TRY(tn_jbuf_add(r, b, x, strlen(x), NULL, s->tag ? s->tag[from] : 0));
     }
     return tn_jbuf_add(r, b, &quote, 1, NULL, 0);
@@ -185,16 +216,28 @@ static tn_status repr_box(jrun *r, jbuf *b, jv v, int depth) {
 
 static tn_status repr(jrun *r, jbuf *b, jv v, int depth) {
     char x[64];
-    if (depth > 100) return tn_jraise(r, TN_UNSUPPORTED, "a value nested deeper than 100 is printed");
+    if (depth > 100)
+        return tn_jraise(r, TN_UNSUPPORTED, "a value nested deeper than 100 is printed");
     switch (v.kind) {
-    case JV_UNDEF: return depth ? addz(r, b, "Undefined") : TN_OK;
-    case JV_NONE: return addz(r, b, "None");
-    case JV_BOOL: return addz(r, b, v.b ? "True" : "False");
-    case JV_INT: snprintf(x, sizeof x, "%lld", (long long)v.i); return addz(r, b, x);
-    case JV_FLOAT: float_text(v.f, x, false); return addz(r, b, x);
-    case JV_STR: return repr_str(r, b, v.s);
-    case JV_LIST: case JV_DICT: return repr_box(r, b, v, depth);
-    default: return tn_jraise(r, TN_UNSUPPORTED, "a %s is printed", tn_jtype(v));
+    case JV_UNDEF:
+        return depth ? addz(r, b, "Undefined") : TN_OK;
+    case JV_NONE:
+        return addz(r, b, "None");
+    case JV_BOOL:
+        return addz(r, b, v.b ? "True" : "False");
+    case JV_INT:
+        snprintf(x, sizeof x, "%lld", (long long)v.i);
+        return addz(r, b, x);
+    case JV_FLOAT:
+        float_text(v.f, x, false);
+        return addz(r, b, x);
+    case JV_STR:
+        return repr_str(r, b, v.s);
+    case JV_LIST:
+    case JV_DICT:
+        return repr_box(r, b, v, depth);
+    default:
+        return tn_jraise(r, TN_UNSUPPORTED, "a %s is printed", tn_jtype(v));
     }
 }
 
@@ -205,7 +248,10 @@ tn_status tn_jprint(jrun *r, jbuf *b, jv v) {
 
 tn_status tn_jto_str(jrun *r, jv v, jv *out) {
     jbuf b = {0};
-    if (v.kind == JV_STR) { *out = v; return TN_OK; }
+    if (v.kind == JV_STR) {
+        *out = v;
+        return TN_OK;
+    }
     TN_TRY(tn_jprint(r, &b, v));
     return tn_jbuf_str(r, &b, out);
 }
@@ -220,11 +266,17 @@ static tn_status dump_str(jrun *r, jbuf *b, const jstr *s, bool ascii) {
         uint32_t c = tn_utf8_next(s->s, &i);
         static const char plain[] = "\"\\\n\r\t\f\b", escaped[] = "\"\\nrtfb";
         const char *k = c && c < 0x80 ? strchr(plain, (int)c) : NULL;
-        if (k) snprintf(x, sizeof x, "\\%c", escaped[k - plain]);
-        else if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000 && c != 0x7F)) snprintf(x, sizeof x, "\\u%04x", (unsigned)c);
+        if (k)
+            snprintf(x, sizeof x, "\\%c", escaped[k - plain]);
+        else if (c < 0x20 || (ascii && c >= 0x7F && c < 0x10000 && c != 0x7F))
+            snprintf(x, sizeof x, "\\u%04x", (unsigned)c);
         else if (ascii && c >= 0x10000)
-            snprintf(x, sizeof x, "\\u%04x\\u%04x", (unsigned)(0xD800 + ((c - 0x10000) >> 10)), (unsigned)(0xDC00 + ((c - 0x10000) & 0x3FF)));
-        else { TN_TRY(tn_jbuf_add(r, b, s->s + from, i - from, s->tag ? s->tag + from : NULL, 0)); continue; }
+            snprintf(x, sizeof x, "\\u%04x\\u%04x", (unsigned)(0xD800 + ((c - 0x10000) >> 10)),
+                     (unsigned)(0xDC00 + ((c - 0x10000) & 0x3FF)));
+        else {
+            TN_TRY(tn_jbuf_add(r, b, s->s + from, i - from, s->tag ? s->tag + from : NULL, 0));
+            continue;
+        }
         TN_TRY(tn_jbuf_add(r, b, x, strlen(x), NULL, s->tag ? s->tag[from] : 0));
     }
     return addz(r, b, "\"");
@@ -239,9 +291,12 @@ static tn_status dump_break(jrun *r, jbuf *b, const jjson *how, int level) {
 
 static tn_status dump_key(jrun *r, jbuf *b, jv k, const jjson *how) {
     jv text = k;
-    if (k.kind == JV_BOOL) TN_TRY(tn_jstrz(r, k.b ? "true" : "false", &text));
-    else if (k.kind == JV_NONE) TN_TRY(tn_jstrz(r, "null", &text));
-    else if (k.kind != JV_STR) TN_TRY(tn_jto_str(r, k, &text));
+    if (k.kind == JV_BOOL)
+        TN_TRY(tn_jstrz(r, k.b ? "true" : "false", &text));
+    else if (k.kind == JV_NONE)
+        TN_TRY(tn_jstrz(r, "null", &text));
+    else if (k.kind != JV_STR)
+        TN_TRY(tn_jto_str(r, k, &text));
     return dump_str(r, b, text.s, how->ascii);
 }
 
@@ -264,15 +319,25 @@ static tn_status sorted_keys(jrun *r, const jdict *d, size_t **order) {
 
 tn_status tn_jdump(jrun *r, jbuf *b, jv v, const jjson *how, int level) {
     char x[64];
-    if (level > 100) return tn_jraise(r, TN_UNSUPPORTED, "tojson of a value nested deeper than 100");
+    if (level > 100)
+        return tn_jraise(r, TN_UNSUPPORTED, "tojson of a value nested deeper than 100");
     switch (v.kind) {
-    case JV_NONE: return addz(r, b, "null");
-    case JV_BOOL: return addz(r, b, v.b ? "true" : "false");
-    case JV_FLOAT: float_text(v.f, x, true); return addz(r, b, x);
-    case JV_INT: return repr(r, b, v, 0);
-    case JV_STR: return dump_str(r, b, v.s, how->ascii);
-    case JV_LIST: case JV_DICT: break;
-    default: return tn_jraise(r, TN_FORMAT, "Object of type %s is not JSON serializable", tn_jtype(v));
+    case JV_NONE:
+        return addz(r, b, "null");
+    case JV_BOOL:
+        return addz(r, b, v.b ? "true" : "false");
+    case JV_FLOAT:
+        float_text(v.f, x, true);
+        return addz(r, b, x);
+    case JV_INT:
+        return repr(r, b, v, 0);
+    case JV_STR:
+        return dump_str(r, b, v.s, how->ascii);
+    case JV_LIST:
+    case JV_DICT:
+        break;
+    default:
+        return tn_jraise(r, TN_FORMAT, "Object of type %s is not JSON serializable", tn_jtype(v));
     }
     bool dict = v.kind == JV_DICT;
     size_t n = dict ? v.d->n : v.l->n, *order = NULL;

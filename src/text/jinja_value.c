@@ -16,8 +16,13 @@ tn_status tn_jraise(jrun *r, tn_status code, const char *fmt, ...) {
 
 void *tn_jalloc(jrun *r, size_t n) {
     void *p = NULL;
-    if (tn_arena_used(r->arena) + n < r->limit) p = tn_arena_alloc(r->arena, n);
-    else { tn_jraise(r, TN_UNSUPPORTED, "the template makes more than %zu MB of values", r->limit >> 20); return NULL; }
+    if (tn_arena_used(r->arena) + n < r->limit)
+        p = tn_arena_alloc(r->arena, n);
+    else {
+        tn_jraise(r, TN_UNSUPPORTED, "the template makes more than %zu MB of values",
+                  r->limit >> 20);
+        return NULL;
+    }
     if (!p) tn_jraise(r, TN_NOMEM, "no memory");
     return p;
 }
@@ -66,7 +71,10 @@ tn_status tn_jdict(jrun *r, jv *out) {
 tn_status tn_jput(jrun *r, jdict *d, jv k, jv v) {
     r->steps -= (long)(d->n / 16);
     for (size_t i = 0; i < d->n; i++)
-        if (tn_jequal(d->k[i], k)) { d->v[i] = v; return TN_OK; }
+        if (tn_jequal(d->k[i], k)) {
+            d->v[i] = v;
+            return TN_OK;
+        }
     if (d->n == d->cap) {
         size_t cap = d->cap ? 2 * d->cap : 4;
         jv *nk = tn_jalloc(r, cap * sizeof *nk), *nv = tn_jalloc(r, cap * sizeof *nv);
@@ -86,21 +94,30 @@ tn_status tn_jput(jrun *r, jdict *d, jv k, jv v) {
 
 bool tn_jget(const jdict *d, jv k, jv *out) {
     for (size_t i = 0; i < d->n; i++)
-        if (tn_jequal(d->k[i], k)) { *out = d->v[i]; return true; }
+        if (tn_jequal(d->k[i], k)) {
+            *out = d->v[i];
+            return true;
+        }
     return false;
 }
 
-bool tn_jname_is(jv v, const char *s) { return v.kind == JV_STR && v.s->n == strlen(s) && !memcmp(v.s->s, s, v.s->n); }
+bool tn_jname_is(jv v, const char *s) {
+    return v.kind == JV_STR && v.s->n == strlen(s) && !memcmp(v.s->s, s, v.s->n);
+}
 
 bool tn_jgetz(const jdict *d, const char *k, jv *out) {
     for (size_t i = 0; i < d->n; i++)
-        if (tn_jname_is(d->k[i], k)) { *out = d->v[i]; return true; }
+        if (tn_jname_is(d->k[i], k)) {
+            *out = d->v[i];
+            return true;
+        }
     return false;
 }
 
 const char *tn_jtype(jv v) {
-    static const char *const names[] = {"Undefined", "NoneType", "bool", "int", "float", "str", "list", "dict",
-                                        "Namespace", "LoopContext", "Macro", "method", "function"};
+    static const char *const names[] = {
+        "Undefined", "NoneType",  "bool",        "int",   "float",  "str",     "list",
+        "dict",      "Namespace", "LoopContext", "Macro", "method", "function"};
     return v.kind == JV_LIST && v.tuple ? "tuple" : names[v.kind];
 }
 
@@ -112,47 +129,69 @@ tn_status tn_jdefined(jrun *r, jv v) {
 
 bool tn_jtruth(jv v) {
     switch (v.kind) {
-    case JV_UNDEF: case JV_NONE: return false;
-    case JV_BOOL: return v.b;
-    case JV_INT: return v.i != 0;
-    case JV_FLOAT: return v.f != 0;
-    case JV_STR: return v.s->n > 0;
-    case JV_LIST: return v.l->n > 0;
-    case JV_DICT: return v.d->n > 0;
-    default: return true;
+    case JV_UNDEF:
+    case JV_NONE:
+        return false;
+    case JV_BOOL:
+        return v.b;
+    case JV_INT:
+        return v.i != 0;
+    case JV_FLOAT:
+        return v.f != 0;
+    case JV_STR:
+        return v.s->n > 0;
+    case JV_LIST:
+        return v.l->n > 0;
+    case JV_DICT:
+        return v.d->n > 0;
+    default:
+        return true;
     }
 }
 
 bool tn_jnumber(jv v, double *f) {
-    if (v.kind == JV_FLOAT) *f = v.f;
-    else if (v.kind == JV_INT) *f = (double)v.i;
-    else if (v.kind == JV_BOOL) *f = v.b;
-    else return false;
+    if (v.kind == JV_FLOAT)
+        *f = v.f;
+    else if (v.kind == JV_INT)
+        *f = (double)v.i;
+    else if (v.kind == JV_BOOL)
+        *f = v.b;
+    else
+        return false;
     return true;
 }
 
 static bool equal(jv a, jv b, int depth) {
     double x, y;
     if (depth > 50) return false;
-    if (tn_jnumber(a, &x) && tn_jnumber(b, &y)) return a.kind == JV_INT && b.kind == JV_INT ? a.i == b.i : x == y;
+    if (tn_jnumber(a, &x) && tn_jnumber(b, &y))
+        return a.kind == JV_INT && b.kind == JV_INT ? a.i == b.i : x == y;
     if (a.kind != b.kind) return false;
     switch (a.kind) {
-    case JV_UNDEF: case JV_NONE: return true;
-    case JV_STR: return a.s->n == b.s->n && (a.s->n == 0 || !memcmp(a.s->s, b.s->s, a.s->n));
+    case JV_UNDEF:
+    case JV_NONE:
+        return true;
+    case JV_STR:
+        return a.s->n == b.s->n && (a.s->n == 0 || !memcmp(a.s->s, b.s->s, a.s->n));
     case JV_LIST:
         if (a.l->n != b.l->n || a.tuple != b.tuple) return false;
-        for (size_t k = 0; k < a.l->n; k++) if (!equal(a.l->v[k], b.l->v[k], depth + 1)) return false;
+        for (size_t k = 0; k < a.l->n; k++)
+            if (!equal(a.l->v[k], b.l->v[k], depth + 1)) return false;
         return true;
     case JV_DICT:
         if (a.d->n != b.d->n) return false;
         for (size_t k = 0; k < a.d->n; k++) {
             jv other;
-            if (!tn_jget(b.d, a.d->k[k], &other) || !equal(a.d->v[k], other, depth + 1)) return false;
+            if (!tn_jget(b.d, a.d->k[k], &other) || !equal(a.d->v[k], other, depth + 1))
+                return false;
         }
         return true;
-    case JV_METHOD: return a.method == b.method;
-    case JV_FUNC: return !strcmp(a.name, b.name);
-    default: return a.d == b.d;
+    case JV_METHOD:
+        return a.method == b.method;
+    case JV_FUNC:
+        return !strcmp(a.name, b.name);
+    default:
+        return a.d == b.d;
     }
 }
 
@@ -162,8 +201,14 @@ tn_status tn_jorder(jrun *r, jv a, jv b, int *cmp) {
     double x, y;
     TN_TRY(tn_jdefined(r, a));
     TN_TRY(tn_jdefined(r, b));
-    if (a.kind == JV_INT && b.kind == JV_INT) { *cmp = a.i < b.i ? -1 : a.i > b.i; return TN_OK; }
-    if (tn_jnumber(a, &x) && tn_jnumber(b, &y)) { *cmp = x < y ? -1 : x > y; return TN_OK; }
+    if (a.kind == JV_INT && b.kind == JV_INT) {
+        *cmp = a.i < b.i ? -1 : a.i > b.i;
+        return TN_OK;
+    }
+    if (tn_jnumber(a, &x) && tn_jnumber(b, &y)) {
+        *cmp = x < y ? -1 : x > y;
+        return TN_OK;
+    }
     if (a.kind == JV_STR && b.kind == JV_STR) { /* UTF-8 keeps the order of code points */
         size_t n = a.s->n < b.s->n ? a.s->n : b.s->n;
         int c = n ? memcmp(a.s->s, b.s->s, n) : 0;
@@ -174,7 +219,10 @@ tn_status tn_jorder(jrun *r, jv a, jv b, int *cmp) {
         if (++r->depth > 500) return tn_jraise(r, TN_UNSUPPORTED, "values nested too deep");
         for (size_t k = 0; k < a.l->n && k < b.l->n; k++) {
             TN_TRY(tn_jorder(r, a.l->v[k], b.l->v[k], cmp));
-            if (*cmp) { r->depth--; return TN_OK; }
+            if (*cmp) {
+                r->depth--;
+                return TN_OK;
+            }
         }
         r->depth--;
         *cmp = a.l->n < b.l->n ? -1 : a.l->n > b.l->n;
@@ -184,10 +232,14 @@ tn_status tn_jorder(jrun *r, jv a, jv b, int *cmp) {
 }
 
 tn_status tn_jitems(jrun *r, jv v, jv *list) {
-    if (v.kind == JV_LIST) { *list = v; return TN_OK; }
+    if (v.kind == JV_LIST) {
+        *list = v;
+        return TN_OK;
+    }
     TN_TRY(tn_jlist(r, v.kind == JV_DICT ? v.d->n : 4, list));
     switch (v.kind) {
-    case JV_UNDEF: return TN_OK;
+    case JV_UNDEF:
+        return TN_OK;
     case JV_DICT:
         for (size_t k = 0; k < v.d->n; k++) TN_TRY(tn_jpush(r, *list, v.d->k[k]));
         return TN_OK;
@@ -201,7 +253,8 @@ tn_status tn_jitems(jrun *r, jv v, jv *list) {
             TN_TRY(tn_jpush(r, *list, one));
         }
         return TN_OK;
-    default: return tn_jraise(r, TN_FORMAT, "'%s' object is not iterable", tn_jtype(v));
+    default:
+        return tn_jraise(r, TN_FORMAT, "'%s' object is not iterable", tn_jtype(v));
     }
 }
 
@@ -209,11 +262,16 @@ tn_status tn_jcontains(jrun *r, jv box, jv v, bool *in) {
     jv skip;
     *in = false;
     if (box.kind == JV_STR) {
-        if (v.kind != JV_STR) return tn_jraise(r, TN_FORMAT, "'in <string>' requires string as left operand, not %s", tn_jtype(v));
+        if (v.kind != JV_STR)
+            return tn_jraise(r, TN_FORMAT, "'in <string>' requires string as left operand, not %s",
+                             tn_jtype(v));
         *in = v.s->n == 0 || memmem(box.s->s, box.s->n, v.s->s, v.s->n) != NULL;
         return TN_OK;
     }
-    if (box.kind == JV_DICT) { *in = tn_jget(box.d, v, &skip); return TN_OK; }
+    if (box.kind == JV_DICT) {
+        *in = tn_jget(box.d, v, &skip);
+        return TN_OK;
+    }
     jv list;
     TN_TRY(tn_jitems(r, box, &list));
     r->steps -= (long)list.l->n / 16;
@@ -224,11 +282,21 @@ tn_status tn_jcontains(jrun *r, jv box, jv v, bool *in) {
 tn_status tn_jfrom_json(jrun *r, const json_t *j, int depth, jv *out) {
     if (depth > 100) return tn_jraise(r, TN_UNSUPPORTED, "a variable nested deeper than 100");
     switch (json_typeof(j)) {
-    case JSON_NULL: *out = jv_none(); return TN_OK;
-    case JSON_TRUE: case JSON_FALSE: *out = jv_bool(json_is_true(j)); return TN_OK;
-    case JSON_INTEGER: *out = jv_int(json_integer_value(j)); return TN_OK;
-    case JSON_REAL: *out = jv_float(json_real_value(j)); return TN_OK;
-    case JSON_STRING: return tn_jstr(r, json_string_value(j), json_string_length(j), NULL, out);
+    case JSON_NULL:
+        *out = jv_none();
+        return TN_OK;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        *out = jv_bool(json_is_true(j));
+        return TN_OK;
+    case JSON_INTEGER:
+        *out = jv_int(json_integer_value(j));
+        return TN_OK;
+    case JSON_REAL:
+        *out = jv_float(json_real_value(j));
+        return TN_OK;
+    case JSON_STRING:
+        return tn_jstr(r, json_string_value(j), json_string_length(j), NULL, out);
     case JSON_ARRAY: {
         size_t k;
         json_t *v;
@@ -240,7 +308,8 @@ tn_status tn_jfrom_json(jrun *r, const json_t *j, int depth, jv *out) {
         }
         return TN_OK;
     }
-    default: break;
+    default:
+        break;
     }
     const char *key;
     size_t len;

@@ -48,29 +48,42 @@ void tn_rx_free(tn_rx *r);
 
 /* Leftmost match that starts at or after `from` in valid UTF-8 text. *found, [*a, *b). `m` is
  * the caller's working memory (one per thread). */
-typedef struct tn_rx_mem { struct tn_rx_frame *stack; size_t cap; } tn_rx_mem;
+typedef struct tn_rx_mem {
+    struct tn_rx_frame *stack;
+    size_t cap;
+} tn_rx_mem;
 void tn_rx_mem_free(tn_rx_mem *m);
-tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size_t from, bool *found, size_t *a,
-                     size_t *b, tn_err *e);
+tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size_t from,
+                     bool *found, size_t *a, size_t *b, tn_err *e);
 
 /* ---- the program (rx_parse.c reads, rx_code.c makes it, rx_match.c runs it) ---- */
 typedef enum tn_rx_op {
-    RX_BYTES,  /* y bytes at lit + x */
-    RX_SET,    /* one code point of map x */
-    RX_LOOP,   /* code points of map x, min..max times (max < 0: no limit), RX_GREEDY.. in kind */
-    RX_SPLIT,  /* try the next instruction (if its first byte may fit), then x */
-    RX_LAZY,   /* try x, then the next */
-    RX_JMP,    /* to x */
-    RX_MARK,   /* atomic or look-around: runs the body at pc + 1 up to its RX_ACCEPT, goes on at x */
-    RX_BACK,   /* x code points back, or fail */
+    RX_BYTES, /* y bytes at lit + x */
+    RX_SET,   /* one code point of map x */
+    RX_LOOP,  /* code points of map x, min..max times (max < 0: no limit), RX_GREEDY.. in kind */
+    RX_SPLIT, /* try the next instruction (if its first byte may fit), then x */
+    RX_LAZY,  /* try x, then the next */
+    RX_JMP,   /* to x */
+    RX_MARK,  /* atomic or look-around: runs the body at pc + 1 up to its RX_ACCEPT, goes on at x */
+    RX_BACK,  /* x code points back, or fail */
     RX_ACCEPT, /* end of a body or of the pattern */
     RX_ASSERT  /* zero-width test `kind` */
 } tn_rx_op;
 enum { RX_GREEDY, RX_LAZILY, RX_POSSESSIVE };
 enum { RX_ATOMIC, RX_AHEAD, RX_NOT_AHEAD, RX_BEHIND, RX_NOT_BEHIND };
-enum { RX_LINE_BEGIN, RX_LINE_END, RX_TEXT_BEGIN, RX_TEXT_END, RX_TEXT_END_NL, RX_WORD_EDGE, RX_NOT_WORD_EDGE };
+enum {
+    RX_LINE_BEGIN,
+    RX_LINE_END,
+    RX_TEXT_BEGIN,
+    RX_TEXT_END,
+    RX_TEXT_END_NL,
+    RX_WORD_EDGE,
+    RX_NOT_WORD_EDGE
+};
 
-typedef struct tn_bytes { uint32_t w[8]; } tn_bytes; /* a set of byte values */
+typedef struct tn_bytes {
+    uint32_t w[8];
+} tn_bytes; /* a set of byte values */
 
 typedef struct tn_rx_inst {
     tn_rx_op op;
@@ -96,7 +109,16 @@ struct tn_rx {
 };
 
 /* The tree between the two halves of the compiler. */
-typedef enum tn_rx_kind { RN_EMPTY, RN_CHAR, RN_SET, RN_CAT, RN_ALT, RN_REPEAT, RN_MARK, RN_ASSERT } tn_rx_kind;
+typedef enum tn_rx_kind {
+    RN_EMPTY,
+    RN_CHAR,
+    RN_SET,
+    RN_CAT,
+    RN_ALT,
+    RN_REPEAT,
+    RN_MARK,
+    RN_ASSERT
+} tn_rx_kind;
 typedef struct tn_rx_node {
     tn_rx_kind kind;
     int child, next;   /* first child; next sibling; -1: none */

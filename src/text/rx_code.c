@@ -7,8 +7,11 @@ enum { MAX_CODE = 50000 };
 static tn_status emit_node(tn_rx *r, const tn_rx_tree *t, int id, tn_err *e);
 
 static tn_status emit(tn_rx *r, tn_rx_op op, int *pc, tn_err *e) {
-    if (r->n >= MAX_CODE) return tn_fail(e, TN_UNSUPPORTED, "%s: pattern expands to more than %d steps", r->where, MAX_CODE);
-    if (!TN_GROW(r->code, r->cap, (size_t)r->n + 1)) return tn_fail(e, TN_NOMEM, "no memory for a pattern");
+    if (r->n >= MAX_CODE)
+        return tn_fail(e, TN_UNSUPPORTED, "%s: pattern expands to more than %d steps", r->where,
+                       MAX_CODE);
+    if (!TN_GROW(r->code, r->cap, (size_t)r->n + 1))
+        return tn_fail(e, TN_NOMEM, "no memory for a pattern");
     memset(&r->code[r->n], 0, sizeof *r->code);
     r->code[r->n].op = op;
     if (pc) *pc = r->n;
@@ -31,7 +34,8 @@ static void set_first(tn_bytes *b, const tn_cpset *s) {
 
 int tn_rx_map(tn_rx *r, const tn_cpset *s) {
     if (!TN_GROW(r->maps, r->maps_cap, (size_t)r->nmaps + 1) ||
-        !TN_GROW(r->map_first, r->first_cap, (size_t)r->nmaps + 1) || !tn_cpmap_build(&r->maps[r->nmaps], s))
+        !TN_GROW(r->map_first, r->first_cap, (size_t)r->nmaps + 1) ||
+        !tn_cpmap_build(&r->maps[r->nmaps], s))
         return -1;
     memset(&r->map_first[r->nmaps], 0, sizeof *r->map_first);
     set_first(&r->map_first[r->nmaps], s);
@@ -52,7 +56,10 @@ static void extent(const tn_rx_tree *t, int id, long *min, long *max) {
     long a, b;
     *min = *max = 0;
     switch (v->kind) {
-    case RN_CHAR: case RN_SET: *min = *max = 1; break;
+    case RN_CHAR:
+    case RN_SET:
+        *min = *max = 1;
+        break;
     case RN_CAT:
         for (int k = v->child; k >= 0; k = t->v[k].next) {
             extent(t, k, &a, &b);
@@ -63,7 +70,11 @@ static void extent(const tn_rx_tree *t, int id, long *min, long *max) {
     case RN_ALT:
         for (int k = v->child; k >= 0; k = t->v[k].next) {
             extent(t, k, &a, &b);
-            if (k == v->child) { *min = a; *max = b; continue; }
+            if (k == v->child) {
+                *min = a;
+                *max = b;
+                continue;
+            }
             if (a < *min) *min = a;
             *max = *max < 0 || b < 0 ? -1 : b > *max ? b : *max;
         }
@@ -76,7 +87,8 @@ static void extent(const tn_rx_tree *t, int id, long *min, long *max) {
     case RN_MARK:
         if (v->how == RX_ATOMIC) extent(t, v->child, min, max);
         break;
-    default: break;
+    default:
+        break;
     }
     if (*min > 1000000) *min = 1000000;
     if (*max > 1000000) *max = -1;
@@ -85,7 +97,8 @@ static void extent(const tn_rx_tree *t, int id, long *min, long *max) {
 static tn_status emit_char(tn_rx *r, uint32_t c, tn_err *e) {
     char b[4];
     int k = tn_utf8_put(b, c), pc;
-    if (!TN_GROW(r->lit, r->lit_cap, r->nlit + 4)) return tn_fail(e, TN_NOMEM, "no memory for a pattern");
+    if (!TN_GROW(r->lit, r->lit_cap, r->nlit + 4))
+        return tn_fail(e, TN_NOMEM, "no memory for a pattern");
     TN_TRY(emit(r, RX_BYTES, &pc, e));
     r->code[pc].x = (int)r->nlit;
     r->code[pc].y = k;
@@ -116,7 +129,9 @@ static tn_status emit_repeat(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v,
     long min, max;
     extent(t, child, &min, &max);
     if (min == 0 && v->max < 0)
-        return tn_fail(e, TN_UNSUPPORTED, "%s: an unlimited repeat of something that may be empty is not supported", r->where);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: an unlimited repeat of something that may be empty is not supported",
+                       r->where);
     if (v->how == RX_POSSESSIVE) {
         TN_TRY(emit(r, RX_MARK, &mark, e));
         r->code[mark].kind = RX_ATOMIC;
@@ -146,7 +161,8 @@ static tn_status emit_repeat(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v,
     return TN_OK;
 }
 
-static tn_status emit_alt(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, bool behind, tn_err *e) {
+static tn_status emit_alt(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, bool behind,
+                          tn_err *e) {
     int jumps = -1, pc; /* chain of forward jumps through x */
     for (int k = v->child; k >= 0; k = t->v[k].next) {
         int split = -1;
@@ -154,7 +170,9 @@ static tn_status emit_alt(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, bo
         if (behind) {
             long min, max;
             extent(t, k, &min, &max);
-            if (min != max) return tn_fail(e, TN_UNSUPPORTED, "%s: look-behind of variable length is not supported", r->where);
+            if (min != max)
+                return tn_fail(e, TN_UNSUPPORTED,
+                               "%s: look-behind of variable length is not supported", r->where);
             TN_TRY(emit(r, RX_BACK, &pc, e));
             r->code[pc].x = (int)min;
         }
@@ -177,8 +195,10 @@ static tn_status emit_mark(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, t
     int pc;
     TN_TRY(emit(r, RX_MARK, &pc, e));
     r->code[pc].kind = v->how;
-    if (v->how == RX_BEHIND || v->how == RX_NOT_BEHIND) TN_TRY(emit_alt(r, t, &t->v[v->child], true, e));
-    else TN_TRY(emit_node(r, t, v->child, e));
+    if (v->how == RX_BEHIND || v->how == RX_NOT_BEHIND)
+        TN_TRY(emit_alt(r, t, &t->v[v->child], true, e));
+    else
+        TN_TRY(emit_node(r, t, v->child, e));
     TN_TRY(emit(r, RX_ACCEPT, NULL, e));
     r->code[pc].x = r->n;
     return TN_OK;
@@ -187,10 +207,13 @@ static tn_status emit_mark(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, t
 static tn_status emit_node(tn_rx *r, const tn_rx_tree *t, int id, tn_err *e) {
     const tn_rx_node *v = &t->v[id];
     int pc;
-    if (++r->work > 1000000) return tn_fail(e, TN_UNSUPPORTED, "%s: pattern repeats too much", r->where);
+    if (++r->work > 1000000)
+        return tn_fail(e, TN_UNSUPPORTED, "%s: pattern repeats too much", r->where);
     switch (v->kind) {
-    case RN_EMPTY: return TN_OK;
-    case RN_CHAR: return emit_char(r, v->c, e);
+    case RN_EMPTY:
+        return TN_OK;
+    case RN_CHAR:
+        return emit_char(r, v->c, e);
     case RN_SET:
         TN_TRY(emit(r, RX_SET, &pc, e));
         r->code[pc].x = v->map;
@@ -198,9 +221,12 @@ static tn_status emit_node(tn_rx *r, const tn_rx_tree *t, int id, tn_err *e) {
     case RN_CAT:
         for (int k = v->child; k >= 0; k = t->v[k].next) TN_TRY(emit_node(r, t, k, e));
         return TN_OK;
-    case RN_ALT: return emit_alt(r, t, v, false, e);
-    case RN_REPEAT: return emit_repeat(r, t, v, e);
-    case RN_MARK: return emit_mark(r, t, v, e);
+    case RN_ALT:
+        return emit_alt(r, t, v, false, e);
+    case RN_REPEAT:
+        return emit_repeat(r, t, v, e);
+    case RN_MARK:
+        return emit_mark(r, t, v, e);
     case RN_ASSERT:
         TN_TRY(emit(r, RX_ASSERT, &pc, e));
         r->code[pc].kind = v->how;
@@ -221,23 +247,34 @@ static void first_of(const tn_rx *r, int pc, int budget, tn_bytes *b, bool *any)
     for (; budget > 0 && !*any; budget--) {
         const tn_rx_inst *i = &r->code[pc];
         switch (i->op) {
-        case RX_BYTES: add_byte(b, (unsigned char)r->lit[i->x]); return;
-        case RX_SET: case RX_LOOP:
+        case RX_BYTES:
+            add_byte(b, (unsigned char)r->lit[i->x]);
+            return;
+        case RX_SET:
+        case RX_LOOP:
             for (int k = 0; k < 8; k++) b->w[k] |= r->map_first[i->x].w[k];
             if (i->op == RX_SET || i->min > 0) return;
             pc++;
             break;
-        case RX_SPLIT: case RX_LAZY:
+        case RX_SPLIT:
+        case RX_LAZY:
             first_of(r, i->x, budget / 2, b, any);
             pc++;
             budget /= 2;
             break;
-        case RX_JMP: pc = i->x; break;
+        case RX_JMP:
+            pc = i->x;
+            break;
         case RX_MARK: /* a look-around only narrows */
             pc = i->kind == RX_ATOMIC ? pc + 1 : i->x;
             break;
-        case RX_ASSERT: pc++; break;
-        case RX_BACK: case RX_ACCEPT: *any = true; return;
+        case RX_ASSERT:
+            pc++;
+            break;
+        case RX_BACK:
+        case RX_ACCEPT:
+            *any = true;
+            return;
         }
     }
     *any = true;
@@ -247,7 +284,8 @@ tn_status tn_rx_emit(tn_rx *r, const tn_rx_tree *t, tn_err *e) {
     TN_TRY(emit_node(r, t, t->root, e));
     TN_TRY(emit(r, RX_ACCEPT, NULL, e));
     for (int k = 0; k < r->n; k++)
-        if (r->code[k].op == RX_JMP && r->code[r->code[k].x].op == RX_ACCEPT) r->code[k].op = RX_ACCEPT;
+        if (r->code[k].op == RX_JMP && r->code[r->code[k].x].op == RX_ACCEPT)
+            r->code[k].op = RX_ACCEPT;
     for (int k = 0; k < r->n; k++)
         if (r->code[k].op == RX_SPLIT) first_of(r, k + 1, 256, &r->code[k].first, &r->code[k].any);
     first_of(r, 0, 4096, &r->first, &r->any);

@@ -31,24 +31,34 @@ static bool grow_stack(run *q) {
     return true;
 }
 
-static inline bool has_byte(const tn_bytes *b, unsigned char c) { return b->w[c >> 5] >> (c & 31) & 1; }
+static inline bool has_byte(const tn_bytes *b, unsigned char c) {
+    return b->w[c >> 5] >> (c & 31) & 1;
+}
 
 static bool edge(const run *q, size_t at) {
     size_t k = at;
-    bool left = at > 0 && (k = tn_utf8_back(q->s, at), tn_cpmap_has(&q->r->word, tn_utf8_next(q->s, &k)));
+    bool left =
+        at > 0 && (k = tn_utf8_back(q->s, at), tn_cpmap_has(&q->r->word, tn_utf8_next(q->s, &k)));
     k = at;
     return left != (at < q->n && tn_cpmap_has(&q->r->word, tn_utf8_next(q->s, &k)));
 }
 
 static bool assert_at(const run *q, int kind, size_t at) {
     switch (kind) {
-    case RX_LINE_BEGIN: return at == 0 || (q->s[at - 1] == '\n' && at < q->n);
-    case RX_LINE_END: return at == q->n || q->s[at] == '\n';
-    case RX_TEXT_BEGIN: return at == 0;
-    case RX_TEXT_END: return at == q->n;
-    case RX_TEXT_END_NL: return at == q->n || (at + 1 == q->n && q->s[at] == '\n');
-    case RX_WORD_EDGE: return edge(q, at);
-    default: return !edge(q, at);
+    case RX_LINE_BEGIN:
+        return at == 0 || (q->s[at - 1] == '\n' && at < q->n);
+    case RX_LINE_END:
+        return at == q->n || q->s[at] == '\n';
+    case RX_TEXT_BEGIN:
+        return at == 0;
+    case RX_TEXT_END:
+        return at == q->n;
+    case RX_TEXT_END_NL:
+        return at == q->n || (at + 1 == q->n && q->s[at] == '\n');
+    case RX_WORD_EDGE:
+        return edge(q, at);
+    default:
+        return !edge(q, at);
     }
 }
 
@@ -77,24 +87,34 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
         switch (i->op) {
         case RX_BYTES:
             ok = q->n - at >= (size_t)i->y && !memcmp(q->s + at, r->lit + i->x, (size_t)i->y);
-            if (ok) { at += (size_t)i->y; pc++; }
+            if (ok) {
+                at += (size_t)i->y;
+                pc++;
+            }
             break;
         case RX_SET: {
             size_t next = at;
             ok = at < q->n && tn_cpmap_has(&r->maps[i->x], tn_utf8_next(q->s, &next));
-            if (ok) { at = next; pc++; }
+            if (ok) {
+                at = next;
+                pc++;
+            }
             break;
         }
         case RX_LOOP: {
             int got = 0;
             size_t floor = at;
             if (i->min > 0) floor = take(q, &r->maps[i->x], at, i->min, &got);
-            if (got < i->min) { ok = false; break; }
+            if (got < i->min) {
+                ok = false;
+                break;
+            }
             at = floor;
             pc++;
             if (i->kind == RX_LAZILY) {
                 if (!grow_stack(q)) return -1;
-                q->m->stack[q->top++] = (tn_rx_frame){.pc = pc, .more = pc, .at = at, .left = i->max < 0 ? -1 : i->max - i->min};
+                q->m->stack[q->top++] = (tn_rx_frame){
+                    .pc = pc, .more = pc, .at = at, .left = i->max < 0 ? -1 : i->max - i->min};
                 break;
             }
             at = take(q, &r->maps[i->x], at, i->max < 0 ? -1 : i->max - i->min, &got);
@@ -106,7 +126,10 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
             break;
         }
         case RX_SPLIT:
-            if (!i->any && (at == q->n || !has_byte(&i->first, (unsigned char)q->s[at]))) { pc = i->x; break; }
+            if (!i->any && (at == q->n || !has_byte(&i->first, (unsigned char)q->s[at]))) {
+                pc = i->x;
+                break;
+            }
             if (!grow_stack(q)) return -1;
             q->m->stack[q->top++] = (tn_rx_frame){.pc = i->x, .at = at, .floor = at};
             pc++;
@@ -116,7 +139,9 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
             q->m->stack[q->top++] = (tn_rx_frame){.pc = pc + 1, .at = at, .floor = at};
             pc = i->x;
             break;
-        case RX_JMP: pc = i->x; break;
+        case RX_JMP:
+            pc = i->x;
+            break;
         case RX_MARK: {
             size_t stop = at;
             int got = match(q, pc + 1, at, &stop, depth + 1);
@@ -128,8 +153,10 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
         }
         case RX_BACK:
             for (int k = 0; k < i->x && ok; k++) {
-                if (at == 0) ok = false;
-                else at = tn_utf8_back(q->s, at);
+                if (at == 0)
+                    ok = false;
+                else
+                    at = tn_utf8_back(q->s, at);
             }
             pc++;
             break;
@@ -147,9 +174,13 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
             tn_rx_frame *f = &q->m->stack[q->top - 1];
             if (f->more) { /* a lazy loop takes one more */
                 size_t next = f->at;
-                bool can = f->left != 0 && f->at < q->n &&
-                           tn_cpmap_has(&r->maps[r->code[f->more - 1].x], tn_utf8_next(q->s, &next));
-                if (!can) { q->top--; continue; }
+                bool can =
+                    f->left != 0 && f->at < q->n &&
+                    tn_cpmap_has(&r->maps[r->code[f->more - 1].x], tn_utf8_next(q->s, &next));
+                if (!can) {
+                    q->top--;
+                    continue;
+                }
                 f->at = next;
                 if (f->left > 0) f->left--;
                 at = next;
@@ -171,8 +202,8 @@ static int match(run *q, int pc, size_t at, size_t *end, int depth) {
     }
 }
 
-tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size_t from, bool *found, size_t *a,
-                     size_t *b, tn_err *e) {
+tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size_t from,
+                     bool *found, size_t *a, size_t *b, tn_err *e) {
     run q = {.r = r, .m = m, .s = s, .n = n, .e = e};
     *found = false;
     q.budget = 10000000 + 64 * (long)(n - from);
@@ -183,7 +214,11 @@ tn_status tn_rx_find(const tn_rx *r, tn_rx_mem *m, const char *s, size_t n, size
         }
         q.top = 0;
         int got = match(&q, 0, at, b, 0);
-        if (got < 0) return tn_fail(e, TN_UNSUPPORTED, "%s: the pattern needs too many steps at byte %zu of a text of %zu bytes", r->where, at, n);
+        if (got < 0)
+            return tn_fail(
+                e, TN_UNSUPPORTED,
+                "%s: the pattern needs too many steps at byte %zu of a text of %zu bytes", r->where,
+                at, n);
         if (got) {
             *a = at;
             *found = true;
@@ -203,7 +238,10 @@ void tn_rx_mem_free(tn_rx_mem *m) {
 
 static tn_rx *empty_rx(const char *where) {
     tn_rx *r = tn_calloc(1, sizeof *r);
-    if (r && !(r->where = tn_strdup(where))) { tn_free(r); r = NULL; }
+    if (r && !(r->where = tn_strdup(where))) {
+        tn_free(r);
+        r = NULL;
+    }
     return r;
 }
 
@@ -215,7 +253,10 @@ tn_status tn_rx_compile(tn_rx **out, const char *pattern, size_t n, const char *
     tn_status st = tn_rx_parse(r, &t, pattern, n, e);
     if (st == TN_OK) st = tn_rx_emit(r, &t, e);
     tn_free(t.v);
-    if (st != TN_OK) { tn_rx_free(r); return st; }
+    if (st != TN_OK) {
+        tn_rx_free(r);
+        return st;
+    }
     *out = r;
     return TN_OK;
 }

@@ -66,15 +66,18 @@ fail:
 /* A and B = not (not A or not B) */
 bool tn_cpset_intersect(tn_cpset *s, const tn_cpset *o) {
     tn_cpset c = {0};
-    bool ok = tn_cpset_union(&c, o) && tn_cpset_invert(&c) && tn_cpset_invert(s) && tn_cpset_union(s, &c) &&
-              tn_cpset_invert(s);
+    bool ok = tn_cpset_union(&c, o) && tn_cpset_invert(&c) && tn_cpset_invert(s) &&
+              tn_cpset_union(s, &c) && tn_cpset_invert(s);
     tn_cpset_free(&c);
     return ok;
 }
 
 bool tn_cpset_has(const tn_cpset *s, uint32_t c) { return tn_in_ranges(s->r, s->n, c); }
 
-typedef struct fold_row { uint64_t fold; uint32_t c; } fold_row;
+typedef struct fold_row {
+    uint64_t fold;
+    uint32_t c;
+} fold_row;
 
 static int by_fold(const void *x, const void *y) {
     const fold_row *a = x, *b = y;
@@ -85,7 +88,8 @@ static int by_fold(const void *x, const void *y) {
 static uint64_t fold_key(uint32_t c) {
     utf8proc_int32_t f[8];
     int bound = 0;
-    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, f, 8, UTF8PROC_CASEFOLD, &bound);
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)c, f, 8, UTF8PROC_CASEFOLD, &bound);
     if (n < 1 || n > 3) return c;
     uint64_t key = 0;
     for (utf8proc_ssize_t k = n; k-- > 0;) key = key << 21 | (uint64_t)f[k];
@@ -98,8 +102,8 @@ static bool fold_ascii(tn_cpset *s) {
     bool ok = true;
     for (uint32_t c = 'a'; c <= 'z' && ok; c++) {
         if (!tn_cpset_has(s, c) && !tn_cpset_has(s, c - 32)) continue;
-        ok = push(&out, c, c) && push(&out, c - 32, c - 32) && (c != 's' || push(&out, 0x17F, 0x17F)) &&
-             (c != 'k' || push(&out, 0x212A, 0x212A));
+        ok = push(&out, c, c) && push(&out, c - 32, c - 32) &&
+             (c != 's' || push(&out, 0x17F, 0x17F)) && (c != 'k' || push(&out, 0x212A, 0x212A));
     }
     ok = ok && tn_cpset_union(s, &out);
     tn_cpset_free(&out);
@@ -113,7 +117,10 @@ bool tn_cpset_fold(tn_cpset *s) {
     for (uint32_t c = 0; c < 0x1F000; c++) { /* every cased code point lies below */
         uint64_t f = fold_key(c);
         if (f == c && (uint32_t)utf8proc_toupper((utf8proc_int32_t)c) == c) continue;
-        if (!TN_GROW(rows, cap, n + 1)) { tn_free(rows); return false; }
+        if (!TN_GROW(rows, cap, n + 1)) {
+            tn_free(rows);
+            return false;
+        }
         rows[n++] = (fold_row){f, c};
     }
     qsort(rows, n, sizeof *rows, by_fold);
@@ -142,7 +149,8 @@ static bool add_table(tn_cpset *s, const tn_range *r, int n) {
 static bool add_categories(tn_cpset *s, uint32_t mask) {
     for (int i = 0; i < tn_gc_runs_n; i++) {
         if (!(mask >> (tn_gc_runs[i] & 255) & 1)) continue;
-        uint32_t a = tn_gc_runs[i] >> 8, b = i + 1 < tn_gc_runs_n ? (tn_gc_runs[i + 1] >> 8) - 1 : 0x10FFFF;
+        uint32_t a = tn_gc_runs[i] >> 8,
+                 b = i + 1 < tn_gc_runs_n ? (tn_gc_runs[i + 1] >> 8) - 1 : 0x10FFFF;
         if (!push(s, a, b)) return false;
     }
     tidy(s);
@@ -160,10 +168,24 @@ static void plain_name(char out[32], const char *s, size_t n) {
     out[k] = 0;
 }
 
-static const struct { const char *name, *same; } long_names[] = {
-    {"letter", "l"}, {"uppercaseletter", "lu"}, {"lowercaseletter", "ll"}, {"titlecaseletter", "lt"},
-    {"modifierletter", "lm"}, {"otherletter", "lo"}, {"mark", "m"}, {"number", "n"}, {"decimalnumber", "nd"},
-    {"punctuation", "p"}, {"symbol", "s"}, {"separator", "z"}, {"other", "c"}, {"digit", "nd"}, {"cntrl", "cc"},
+static const struct {
+    const char *name, *same;
+} long_names[] = {
+    {"letter", "l"},
+    {"uppercaseletter", "lu"},
+    {"lowercaseletter", "ll"},
+    {"titlecaseletter", "lt"},
+    {"modifierletter", "lm"},
+    {"otherletter", "lo"},
+    {"mark", "m"},
+    {"number", "n"},
+    {"decimalnumber", "nd"},
+    {"punctuation", "p"},
+    {"symbol", "s"},
+    {"separator", "z"},
+    {"other", "c"},
+    {"digit", "nd"},
+    {"cntrl", "cc"},
 };
 
 int tn_cpset_property(tn_cpset *s, const char *name, size_t n) {
@@ -171,7 +193,10 @@ int tn_cpset_property(tn_cpset *s, const char *name, size_t n) {
     if (n > 31) return 0;
     plain_name(p, name, n);
     for (size_t i = 0; i < sizeof long_names / sizeof *long_names; i++)
-        if (!strcmp(p, long_names[i].name)) { memcpy(p, long_names[i].same, strlen(long_names[i].same) + 1); break; }
+        if (!strcmp(p, long_names[i].name)) {
+            memcpy(p, long_names[i].same, strlen(long_names[i].same) + 1);
+            break;
+        }
     uint32_t mask = 0;
     for (int g = 0; g <= TN_GC_Cn; g++) {
         char q[32];
@@ -179,13 +204,20 @@ int tn_cpset_property(tn_cpset *s, const char *name, size_t n) {
         if (!strcmp(p, q) || (p[0] == q[0] && p[1] == 0)) mask |= 1u << g;
     }
     bool ok;
-    if (mask) ok = add_categories(s, mask);
-    else if (!strcmp(p, "any")) ok = tn_cpset_add(s, 0, 0x10FFFF);
-    else if (!strcmp(p, "ascii")) ok = tn_cpset_add(s, 0, 0x7F);
-    else if (!strcmp(p, "space") || !strcmp(p, "whitespace")) ok = add_table(s, tn_uni_space, tn_uni_space_n);
-    else if (!strcmp(p, "word")) ok = add_table(s, tn_uni_word, tn_uni_word_n);
-    else if (!strcmp(p, "wordalone")) ok = add_table(s, tn_uni_word_alone, tn_uni_word_alone_n);
-    else if (!strcmp(p, "alpha") || !strcmp(p, "alphabetic")) ok = add_table(s, tn_uni_alpha, tn_uni_alpha_n);
+    if (mask)
+        ok = add_categories(s, mask);
+    else if (!strcmp(p, "any"))
+        ok = tn_cpset_add(s, 0, 0x10FFFF);
+    else if (!strcmp(p, "ascii"))
+        ok = tn_cpset_add(s, 0, 0x7F);
+    else if (!strcmp(p, "space") || !strcmp(p, "whitespace"))
+        ok = add_table(s, tn_uni_space, tn_uni_space_n);
+    else if (!strcmp(p, "word"))
+        ok = add_table(s, tn_uni_word, tn_uni_word_n);
+    else if (!strcmp(p, "wordalone"))
+        ok = add_table(s, tn_uni_word_alone, tn_uni_word_alone_n);
+    else if (!strcmp(p, "alpha") || !strcmp(p, "alphabetic"))
+        ok = add_table(s, tn_uni_alpha, tn_uni_alpha_n);
     else if (!strcmp(p, "alnum"))
         ok = add_table(s, tn_uni_alpha, tn_uni_alpha_n) && add_categories(s, 1u << TN_GC_Nd);
     else if (!strcmp(p, "xdigit"))
@@ -222,7 +254,10 @@ bool tn_cpmap_build(tn_cpmap *m, const tn_cpset *s) {
         if (q < n && memcmp(m->bits + q * 8, w, sizeof w))
             for (q = 0; q < n && memcmp(m->bits + q * 8, w, sizeof w);) q++;
         if (q == n) {
-            if (!TN_GROW(m->bits, cap, (n + 1) * 8)) { tn_cpmap_free(m); return false; }
+            if (!TN_GROW(m->bits, cap, (n + 1) * 8)) {
+                tn_cpmap_free(m);
+                return false;
+            }
             memcpy(m->bits + n++ * 8, w, sizeof w);
         }
         m->page[p] = (uint16_t)q;

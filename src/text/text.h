@@ -20,8 +20,9 @@ int tn_tokenizer_vocab(const tn_tokenizer *t); /* largest id + 1 */
 int tn_tokenizer_bos(const tn_tokenizer *t);   /* -1: none */
 int tn_tokenizer_eos(const tn_tokenizer *t);
 int tn_tokenizer_pad(const tn_tokenizer *t);
-int tn_tokenizer_id(const tn_tokenizer *t, const char *token);  /* -1: none */
-const char *tn_token_text(const tn_tokenizer *t, int id, size_t *len); /* the vocabulary entry, not decoded */
+int tn_tokenizer_id(const tn_tokenizer *t, const char *token); /* -1: none */
+const char *tn_token_text(const tn_tokenizer *t, int id,
+                          size_t *len); /* the vocabulary entry, not decoded */
 bool tn_token_special(const tn_tokenizer *t, int id);
 
 typedef struct tn_ids {
@@ -33,27 +34,35 @@ void tn_ids_free(tn_ids *a);
 /* Appends ids. `special`: run the post-processor (BOS/EOS as the file says). Added tokens inside
  * the text are recognised. offsets (may be NULL) receives for each id the byte range in `s`
  * [2*i], [2*i+1] (growing array owned by the caller, used for role masks). */
-typedef struct tn_spans { uint32_t *v; size_t n, cap; } tn_spans;
+typedef struct tn_spans {
+    uint32_t *v;
+    size_t n, cap;
+} tn_spans;
 void tn_spans_free(tn_spans *a);
 tn_status tn_encode(const tn_tokenizer *t, const char *s, size_t n, bool special, tn_ids *out,
                     tn_spans *offsets, tn_err *e);
 /* Appends text, as the tokenizer's decoder gives it. */
-tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, tn_str *out, tn_err *e);
+tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                    tn_str *out, tn_err *e);
 
 /* ---- chat ---- */
-typedef struct tn_message { const char *role, *content; size_t content_len; } tn_message;
+typedef struct tn_message {
+    const char *role, *content;
+    size_t content_len;
+} tn_message;
 
 /* Parses [{"role","content"}] or [{"from","value"}] (ShareGPT names mapped); views into the json. */
-tn_status tn_messages_from_json(const json_t *a, tn_message **m, size_t *n, const char *where, tn_err *e);
+tn_status tn_messages_from_json(const json_t *a, tn_message **m, size_t *n, const char *where,
+                                tn_err *e);
 
 /* Renders with the checkpoint's template (identified among the known ones; an unknown template is
  * refused with what to do). `spans` (may be NULL) receives byte ranges [2k],[2k+1] of what an
  * assistant turn trains: its content and its end-of-turn token. */
-tn_status tn_chat_render(const tn_tokenizer *t, const tn_message *m, size_t n, bool generation_prompt,
-                         tn_str *out, tn_spans *spans, tn_err *e);
+tn_status tn_chat_render(const tn_tokenizer *t, const tn_message *m, size_t n,
+                         bool generation_prompt, tn_str *out, tn_spans *spans, tn_err *e);
 /* Render + encode once; mask[i] = 1 for tokens that lie in an assistant span. Mask from the heap. */
-tn_status tn_chat_encode(const tn_tokenizer *t, const tn_message *m, size_t n, bool generation_prompt,
-                         tn_ids *ids, uint8_t **mask, tn_err *e);
+tn_status tn_chat_encode(const tn_tokenizer *t, const tn_message *m, size_t n,
+                         bool generation_prompt, tn_ids *ids, uint8_t **mask, tn_err *e);
 /* Name of the template in use: "chatml", "llama2", "llama3", "zephyr", "mistral", "world" or NULL. */
 const char *tn_chat_name(const tn_tokenizer *t);
 /* Overrides the template by name or by file (--chat-template). */

@@ -13,7 +13,10 @@
 /* ---- strings <-> ids ---- */
 typedef struct tn_vocab {
     tn_str blob;
-    struct tn_vocab_row { uint32_t off, len; int32_t id; } *row;
+    struct tn_vocab_row {
+        uint32_t off, len;
+        int32_t id;
+    } * row;
     size_t n, cap;
     uint32_t *slot; /* open addressing: row + 1 */
     size_t slots;
@@ -23,18 +26,45 @@ int32_t tn_vocab_find(const tn_vocab *v, const char *s, size_t n); /* -1: absent
 void tn_vocab_free(tn_vocab *v);
 
 /* ---- components ---- */
-typedef enum tn_norm_op { NORM_PREPEND, NORM_REPLACE, NORM_FORM, NORM_LOWER, NORM_STRIP, NORM_ACCENTS, NORM_BYTES } tn_norm_op;
+typedef enum tn_norm_op {
+    NORM_PREPEND,
+    NORM_REPLACE,
+    NORM_FORM,
+    NORM_LOWER,
+    NORM_STRIP,
+    NORM_ACCENTS,
+    NORM_BYTES
+} tn_norm_op;
 typedef enum tn_pre_op {
-    PRE_BYTES, PRE_SPLIT, PRE_DIGITS, PRE_WHITESPACE, PRE_WHITESPACE_SPLIT, PRE_METASPACE, PRE_PUNCT
+    PRE_BYTES,
+    PRE_SPLIT,
+    PRE_DIGITS,
+    PRE_WHITESPACE,
+    PRE_WHITESPACE_SPLIT,
+    PRE_METASPACE,
+    PRE_PUNCT
 } tn_pre_op;
-typedef enum tn_dec_op { DEC_BYTES, DEC_BYTE_FALLBACK, DEC_FUSE, DEC_REPLACE, DEC_STRIP, DEC_METASPACE } tn_dec_op;
-typedef enum tn_behaviour { SPLIT_REMOVED, SPLIT_ISOLATED, SPLIT_PREVIOUS, SPLIT_NEXT, SPLIT_CONTIGUOUS } tn_behaviour;
+typedef enum tn_dec_op {
+    DEC_BYTES,
+    DEC_BYTE_FALLBACK,
+    DEC_FUSE,
+    DEC_REPLACE,
+    DEC_STRIP,
+    DEC_METASPACE
+} tn_dec_op;
+typedef enum tn_behaviour {
+    SPLIT_REMOVED,
+    SPLIT_ISOLATED,
+    SPLIT_PREVIOUS,
+    SPLIT_NEXT,
+    SPLIT_CONTIGUOUS
+} tn_behaviour;
 typedef enum tn_scheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER } tn_scheme;
 
 typedef struct tn_stage { /* one normaliser, pre-tokenizer or decoder */
     int op;
     tn_form form;
-    char *text;   /* what is prepended, put in place, or stripped */
+    char *text; /* what is prepended, put in place, or stripped */
     size_t n;
     tn_rx *rx;
     tn_behaviour behaviour;
@@ -42,14 +72,18 @@ typedef struct tn_stage { /* one normaliser, pre-tokenizer or decoder */
     bool invert, prefix, regex, split, each, left, right;
     int64_t start, stop;
 } tn_stage;
-typedef struct tn_stages { tn_stage *v; size_t n, cap; } tn_stages;
+typedef struct tn_stages {
+    tn_stage *v;
+    size_t n, cap;
+} tn_stages;
 void tn_stages_free(tn_stages *s);
 tn_status tn_norm_read(tn_stages *s, const json_t *j, const char *where, tn_err *e);
 tn_status tn_pre_read(tn_stages *s, const json_t *j, const char *where, tn_err *e);
 tn_status tn_dec_read(tn_stages *s, const json_t *j, const char *where, tn_err *e);
 /* Shared readers: {"String": s} or {"Regex": s}; a copy of a string member; the "type" member. */
 tn_status tn_stage_pattern(tn_stage *g, const json_t *j, const char *where, tn_err *e);
-tn_status tn_stage_text(tn_stage *g, const json_t *j, const char *key, const char *where, tn_err *e);
+tn_status tn_stage_text(tn_stage *g, const json_t *j, const char *key, const char *where,
+                        tn_err *e);
 tn_status tn_stage_push(tn_stages *s, tn_stage **g, int op, tn_err *e);
 tn_status tn_stage_type(const json_t *j, const char **type, const char *where, tn_err *e);
 
@@ -61,72 +95,100 @@ typedef struct tn_added {
     bool special, single_word, lstrip, rstrip, normalized;
 } tn_added;
 typedef struct tn_trie { /* child and sibling links, children in byte order */
-    struct tn_trie_node { int32_t child, sibling, token; uint8_t byte; } *v;
+    struct tn_trie_node {
+        int32_t child, sibling, token;
+        uint8_t byte;
+    } * v;
     int32_t n, root[256];
     size_t cap;
 } tn_trie;
 
 /* ---- the whole ---- */
-typedef struct tn_source { char *name; tn_str bytes; } tn_source; /* a file as it was read */
+typedef struct tn_source {
+    char *name;
+    tn_str bytes;
+} tn_source; /* a file as it was read */
 
 struct tn_tokenizer {
     char *where;
-    tn_vocab vocab;                  /* of the model */
-    int32_t *row_of;                 /* id -> row of vocab, -1 none */
-    int nid;                         /* largest id + 1 */
+    tn_vocab vocab;  /* of the model */
+    int32_t *row_of; /* id -> row of vocab, -1 none */
+    int nid;         /* largest id + 1 */
     bool word_level, byte_fallback, fuse_unk, ignore_merges;
-    bool bytes_last;                 /* the last pre-tokenizer is ByteLevel and the model is BPE: pieces stay bytes */
-    bool mark_starts;                /* no merge joins anything to a U+2581 on its right: cut there */
-    int32_t unk;                     /* -2: none named; -1: named but not in the vocabulary */
+    bool
+        bytes_last; /* the last pre-tokenizer is ByteLevel and the model is BPE: pieces stay bytes */
+    bool mark_starts; /* no merge joins anything to a U+2581 on its right: cut there */
+    int32_t unk;      /* -2: none named; -1: named but not in the vocabulary */
     char *unk_token;
-    struct tn_merge { uint64_t pair; int32_t rank, id; } *merge; /* open addressing, rank -1 = free */
+    struct tn_merge {
+        uint64_t pair;
+        int32_t rank, id;
+    } * merge; /* open addressing, rank -1 = free */
     size_t merge_slots;
-    int32_t byte_id[256];            /* vocabulary entry of one raw byte under ByteLevel, -1 none */
-    int32_t fallback_id[256];        /* of "<0xNN>" */
-    tn_vocab raw;                    /* ignore_merges + bytes_last: vocabulary as raw bytes */
+    int32_t byte_id[256];     /* vocabulary entry of one raw byte under ByteLevel, -1 none */
+    int32_t fallback_id[256]; /* of "<0xNN>" */
+    tn_vocab raw;             /* ignore_merges + bytes_last: vocabulary as raw bytes */
     tn_stages norm, pre, dec;
-    bool has_dec, first_only;        /* a Metaspace that prepends to the first piece only */
-    int32_t *before, *after;         /* post-processor */
+    bool has_dec, first_only; /* a Metaspace that prepends to the first piece only */
+    int32_t *before, *after;  /* post-processor */
     size_t nbefore, nafter;
     tn_added *added;
     size_t nadded, added_cap;
-    int32_t *added_of;               /* id -> added token, -1 none */
-    tn_vocab added_by_name;          /* content -> id */
+    int32_t *added_of;      /* id -> added token, -1 none */
+    tn_vocab added_by_name; /* content -> id */
     tn_trie raw_trie, norm_trie;
     /* from the other files */
     int bos, eos, pad;
-    json_t *special_names;           /* {"bos_token": "<s>", ...} for templates */
+    json_t *special_names; /* {"bos_token": "<s>", ...} for templates */
     int32_t *stop;
     size_t nstop;
-    char *chat_template;             /* text, NULL: none */
+    char *chat_template; /* text, NULL: none */
     bool chat_changed;
-    struct tn_chat *chat;            /* compiled, see chat.c */
+    struct tn_chat *chat; /* compiled, see chat.c */
     tn_source *source;
     size_t nsource;
     pthread_mutex_t lock;
-    struct tn_work *idle;            /* working memories not in use */
+    struct tn_work *idle; /* working memories not in use */
 };
 
 /* ---- working memory of one encode call ---- */
 typedef struct tn_piece {
     const char *s;
     size_t n;
-    const uint32_t *a, *b; /* per byte: the input bytes it came from; NULL: byte k is s[k] of the input at `at` */
+    const uint32_t *a,
+        *b; /* per byte: the input bytes it came from; NULL: byte k is s[k] of the input at `at` */
     size_t at;
-    int32_t id;            /* an added token, or -1 */
+    int32_t id; /* an added token, or -1 */
 } tn_piece;
-typedef struct tn_pieces { tn_piece *v; size_t n, cap; } tn_pieces;
-typedef struct tn_nbuf { char *s; uint32_t *a, *b; size_t n, cap; } tn_nbuf;
-typedef struct tn_cut { size_t a, b; bool match; } tn_cut;
+typedef struct tn_pieces {
+    tn_piece *v;
+    size_t n, cap;
+} tn_pieces;
+typedef struct tn_nbuf {
+    char *s;
+    uint32_t *a, *b;
+    size_t n, cap;
+} tn_nbuf;
+typedef struct tn_cut {
+    size_t a, b;
+    bool match;
+} tn_cut;
 
-typedef struct tn_symbol { int32_t id, prev, next, len; } tn_symbol;
-typedef struct tn_heap_row { int32_t rank, pos, id; } tn_heap_row;
-typedef struct tn_cache_row { uint64_t hash; uint32_t key, klen, val, nval; } tn_cache_row;
+typedef struct tn_symbol {
+    int32_t id, prev, next, len;
+} tn_symbol;
+typedef struct tn_heap_row {
+    int32_t rank, pos, id;
+} tn_heap_row;
+typedef struct tn_cache_row {
+    uint64_t hash;
+    uint32_t key, klen, val, nval;
+} tn_cache_row;
 
 typedef struct tn_work {
     struct tn_work *next;
     tn_arena *arena;
-    bool align;             /* is the origin of bytes wanted? */
+    bool align; /* is the origin of bytes wanted? */
     tn_pieces cur, out;
     tn_nbuf buf;
     tn_cut *cut;
@@ -140,7 +202,7 @@ typedef struct tn_work {
     size_t ncache;
     char *keys;
     size_t nkeys, keys_cap;
-    int32_t *vals;          /* id, byte length, id, byte length, ... */
+    int32_t *vals; /* id, byte length, id, byte length, ... */
     size_t nvals, vals_cap;
     tn_err *e;
 } tn_work;
@@ -160,8 +222,8 @@ tn_status tn_cut_rx(tn_work *w, const tn_rx *r, const tn_piece *p); /* w->cut co
 tn_status tn_cut_apply(tn_work *w, const tn_piece *p, tn_behaviour how); /* slices to w->out */
 tn_status tn_bytes_visible(tn_work *w, tn_piece *p); /* each byte as its printable character */
 tn_status tn_piece_prepend(tn_work *w, tn_piece *p, const char *s, size_t n);
-uint32_t tn_byte_char(unsigned b);   /* GPT-2's table */
-int tn_char_byte(uint32_t c);        /* its inverse, -1 none */
+uint32_t tn_byte_char(unsigned b); /* GPT-2's table */
+int tn_char_byte(uint32_t c);      /* its inverse, -1 none */
 
 /* stages */
 tn_status tn_norm_run(const tn_tokenizer *t, tn_work *w, tn_piece *p);
@@ -173,7 +235,8 @@ tn_status tn_model_read(tn_tokenizer *t, const json_t *model, tn_err *e);
 tn_status tn_model_bytes(tn_tokenizer *t, tn_err *e); /* tables for bytes_last */
 void tn_tok_model_free(tn_tokenizer *t);
 /* Ids of one piece: *v = id, byte length pairs, valid until the next call. */
-tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t n, const int32_t **v, size_t *nv);
+tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t n,
+                       const int32_t **v, size_t *nv);
 tn_status tn_post_read(tn_tokenizer *t, const json_t *j, tn_err *e);
 void tn_chat_free(struct tn_chat *c);
 #endif

@@ -8,7 +8,8 @@
 
 static tn_status trie_add(tn_trie *t, const char *s, size_t n, int32_t token, tn_err *e) {
     if (n == 0) return TN_OK;
-    if (t->n == 0) for (int k = 0; k < 256; k++) t->root[k] = -1;
+    if (t->n == 0)
+        for (int k = 0; k < 256; k++) t->root[k] = -1;
     int32_t at = -1;
     for (size_t i = 0; i < n; i++) {
         uint8_t b = (uint8_t)s[i];
@@ -19,8 +20,12 @@ static tn_status trie_add(tn_trie *t, const char *s, size_t n, int32_t token, tn
                 return tn_fail(e, TN_NOMEM, "no memory for added tokens");
             k = t->n++;
             t->v[k] = (struct tn_trie_node){.child = -1, .sibling = -1, .token = -1, .byte = b};
-            if (at < 0) t->root[b] = k;
-            else { t->v[k].sibling = t->v[at].child; t->v[at].child = k; }
+            if (at < 0)
+                t->root[b] = k;
+            else {
+                t->v[k].sibling = t->v[at].child;
+                t->v[at].child = k;
+            }
         }
         at = k;
     }
@@ -33,7 +38,10 @@ static int32_t trie_longest(const tn_trie *t, const char *s, size_t n, size_t i,
     int32_t best = -1, at = t->root[(uint8_t)s[i]];
     while (at >= 0) {
         i++;
-        if (t->v[at].token >= 0) { best = t->v[at].token; *end = i; }
+        if (t->v[at].token >= 0) {
+            best = t->v[at].token;
+            *end = i;
+        }
         if (i >= n) break;
         int32_t k = t->v[at].child;
         while (k >= 0 && t->v[k].byte != (uint8_t)s[i]) k = t->v[k].sibling;
@@ -48,7 +56,9 @@ static bool word_before(const char *s, size_t i) {
     return tn_is_rword(tn_utf8_next(s, &k));
 }
 
-static bool word_after(const char *s, size_t n, size_t i) { return i < n && tn_is_rword(tn_utf8_next(s, &i)); }
+static bool word_after(const char *s, size_t n, size_t i) {
+    return i < n && tn_is_rword(tn_utf8_next(s, &i));
+}
 
 /* Appends to w->out the tokens found in p and the stretches between. */
 tn_status tn_added_cut(const tn_tokenizer *t, tn_work *w, const tn_trie *trie, const tn_piece *p) {
@@ -56,14 +66,18 @@ tn_status tn_added_cut(const tn_tokenizer *t, tn_work *w, const tn_trie *trie, c
     for (size_t i = 0; trie->n && i < n;) {
         size_t end = 0;
         int32_t k = trie_longest(trie, p->s, n, i, &end);
-        if (k < 0) { i++; continue; }
+        if (k < 0) {
+            i++;
+            continue;
+        }
         const tn_added *d = &t->added[k];
         size_t a = i, b = end;
         i = end;
         if (d->single_word && (word_before(p->s, a) || word_after(p->s, n, b))) continue;
         if (d->lstrip) {
             size_t x = a, q;
-            while (x > 0 && (q = tn_utf8_back(p->s, x), tn_is_space(tn_utf8_next(p->s, &q)))) x = tn_utf8_back(p->s, x);
+            while (x > 0 && (q = tn_utf8_back(p->s, x), tn_is_space(tn_utf8_next(p->s, &q))))
+                x = tn_utf8_back(p->s, x);
             a = x > done ? x : done; /* blanks may be taken by the token before */
         }
         if (d->rstrip) {
@@ -88,16 +102,23 @@ static tn_status normal_form(tn_tokenizer *t, tn_added *d, tn_err *e) {
     tn_status st = tn_norm_run(t, w, &p);
     if (st == TN_OK && (p.n != d->n || memcmp(p.s, d->content, p.n))) {
         d->form = tn_malloc(p.n + 1);
-        if (!d->form) st = tn_fail(e, TN_NOMEM, "no memory for added tokens");
-        else { memcpy(d->form, p.s, p.n); d->form[p.n] = 0; d->form_n = p.n; }
+        if (!d->form)
+            st = tn_fail(e, TN_NOMEM, "no memory for added tokens");
+        else {
+            memcpy(d->form, p.s, p.n);
+            d->form[p.n] = 0;
+            d->form_n = p.n;
+        }
     }
     tn_work_put(t, w);
     return st;
 }
 
-static tn_status read_one(tn_tokenizer *t, const json_t *j, tn_added *d, int64_t *file_id, tn_err *e) {
+static tn_status read_one(tn_tokenizer *t, const json_t *j, tn_added *d, int64_t *file_id,
+                          tn_err *e) {
     json_t *v;
-    if (!json_is_object(j)) return tn_fail(e, TN_FORMAT, "%s: an added token is not an object", t->where);
+    if (!json_is_object(j))
+        return tn_fail(e, TN_FORMAT, "%s: an added token is not an object", t->where);
     TN_TRY(tn_json_need(j, "content", JSON_STRING, &v, t->where, e));
     TN_TRY(tn_json_need_int(j, "id", file_id, t->where, e));
     TN_TRY(tn_json_bool(j, "special", false, &d->special, t->where, e));
@@ -123,7 +144,8 @@ static tn_status add_one(tn_tokenizer *t, tn_added *d, int64_t file_id, int32_t 
     if (id < 0) id = tn_vocab_find(&t->vocab, d->content, d->n);
     if (id < 0) id = (*next)++;
     if (id != file_id)
-        tn_warn("%s: added token %s has id %lld in the file, but the tokenizers library gives it %d; %d is used",
+        tn_warn("%s: added token %s has id %lld in the file, but the tokenizers library gives it "
+                "%d; %d is used",
                 t->where, d->content, (long long)file_id, id, id);
     d->id = id;
     TN_TRY(normal_form(t, d, e));
@@ -135,7 +157,8 @@ static tn_status add_one(tn_tokenizer *t, tn_added *d, int64_t file_id, int32_t 
         memset(d, 0, sizeof *d);
         return TN_OK;
     }
-    if (!TN_GROW(t->added, t->added_cap, t->nadded + 1)) return tn_fail(e, TN_NOMEM, "no memory for added tokens");
+    if (!TN_GROW(t->added, t->added_cap, t->nadded + 1))
+        return tn_fail(e, TN_NOMEM, "no memory for added tokens");
     t->added[t->nadded++] = *d;
     memset(d, 0, sizeof *d);
     return TN_OK;
@@ -146,8 +169,10 @@ tn_status tn_added_read(tn_tokenizer *t, const json_t *list, tn_err *e) {
     size_t i;
     int32_t next = (int32_t)t->vocab.n;
     if (!list || json_is_null(list)) return TN_OK;
-    if (!json_is_array(list)) return tn_fail(e, TN_FORMAT, "%s: \"added_tokens\" is not a list", t->where);
-    if (json_array_size(list) > 100000) return tn_fail(e, TN_UNSUPPORTED, "%s: more than 100000 added tokens", t->where);
+    if (!json_is_array(list))
+        return tn_fail(e, TN_FORMAT, "%s: \"added_tokens\" is not a list", t->where);
+    if (json_array_size(list) > 100000)
+        return tn_fail(e, TN_UNSUPPORTED, "%s: more than 100000 added tokens", t->where);
     json_array_foreach(list, i, j) {
         tn_added d = {0};
         int64_t file_id = -1;
@@ -158,8 +183,11 @@ tn_status tn_added_read(tn_tokenizer *t, const json_t *list, tn_err *e) {
     }
     for (size_t k = 0; k < t->nadded; k++) {
         const tn_added *d = &t->added[k];
-        if (d->normalized) TN_TRY(trie_add(&t->norm_trie, d->form ? d->form : d->content, d->form ? d->form_n : d->n, (int32_t)k, e));
-        else TN_TRY(trie_add(&t->raw_trie, d->content, d->n, (int32_t)k, e));
+        if (d->normalized)
+            TN_TRY(trie_add(&t->norm_trie, d->form ? d->form : d->content,
+                            d->form ? d->form_n : d->n, (int32_t)k, e));
+        else
+            TN_TRY(trie_add(&t->raw_trie, d->content, d->n, (int32_t)k, e));
     }
     return TN_OK;
 }

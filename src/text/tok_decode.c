@@ -42,11 +42,15 @@ tn_status tn_dec_read(tn_stages *s, const json_t *j, const char *where, tn_err *
         TN_TRY(tn_json_str(j, "prepend_scheme", "always", &scheme, where, e));
         TN_TRY(tn_json_bool(j, "add_prefix_space", true, &prefix, where, e));
         g->scheme = !strcmp(scheme, "never") || !prefix ? PREPEND_NEVER : PREPEND_ALWAYS;
-        return g->n ? TN_OK : tn_fail(e, TN_FORMAT, "%s: Metaspace's \"replacement\" must be one character", where);
+        return g->n ? TN_OK
+                    : tn_fail(e, TN_FORMAT, "%s: Metaspace's \"replacement\" must be one character",
+                              where);
     }
     return tn_fail(e, TN_UNSUPPORTED,
-                   "%s: decoder \"%s\" is not supported (known: ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace, "
-                   "Sequence)", where, type);
+                   "%s: decoder \"%s\" is not supported (known: ByteLevel, ByteFallback, Fuse, "
+                   "Replace, Strip, Metaspace, "
+                   "Sequence)",
+                   where, type);
 }
 
 /* ---- running: a list of strings in one buffer ---- */
@@ -58,7 +62,8 @@ typedef struct strings { /* string k is buf[end[k-1], end[k]) */
 } strings;
 
 static tn_status close_string(strings *l, tn_err *e) {
-    if (l->buf.oom || !TN_GROW(l->end, l->cap, l->n + 1)) return tn_fail(e, TN_NOMEM, "no memory while decoding");
+    if (l->buf.oom || !TN_GROW(l->end, l->cap, l->n + 1))
+        return tn_fail(e, TN_NOMEM, "no memory while decoding");
     l->end[l->n++] = l->buf.len;
     return TN_OK;
 }
@@ -102,10 +107,14 @@ static tn_status run_bytes(const strings *in, strings *out, tn_err *e) {
 }
 
 static int hex(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
-static int byte_code(const char *s, size_t n) { /* "<0x0A>"; like Rust's parser, "+A" counts as a number */
+static int byte_code(const char *s,
+                     size_t n) { /* "<0x0A>"; like Rust's parser, "+A" counts as a number */
     if (n != 6 || memcmp(s, "<0x", 3) || s[5] != '>') return -1;
     int a = s[3] == '+' ? 0 : hex(s[3]), b = hex(s[4]);
     return a < 0 || b < 0 ? -1 : a * 16 + b;
@@ -134,7 +143,10 @@ static tn_status run_fallback(const strings *in, strings *out, tn_err *e) {
         size_t n;
         const char *s = string_at(in, k, &n);
         int b = byte_code(s, n);
-        if (b >= 0) { tn_str_addc(&raw, (char)b); continue; }
+        if (b >= 0) {
+            tn_str_addc(&raw, (char)b);
+            continue;
+        }
         st = flush_codes(out, &raw, e);
         if (st != TN_OK) break;
         tn_str_add(&out->buf, s, n);
@@ -145,7 +157,8 @@ static tn_status run_fallback(const strings *in, strings *out, tn_err *e) {
     return st;
 }
 
-static tn_status run_replace(const tn_stage *g, tn_rx_mem *m, const char *s, size_t n, tn_str *out, tn_err *e) {
+static tn_status run_replace(const tn_stage *g, tn_rx_mem *m, const char *s, size_t n, tn_str *out,
+                             tn_err *e) {
     size_t prev = 0, from = 0, a = 0, b = 0, last = SIZE_MAX;
     bool found = false;
     while (from <= n && n > 0) {
@@ -166,8 +179,11 @@ static tn_status run_replace(const tn_stage *g, tn_rx_mem *m, const char *s, siz
 
 static void run_strip(const tn_stage *g, const char *s, size_t n, tn_str *out) {
     size_t a = 0, b = n;
-    for (int64_t k = 0; k < g->start && a + g->n <= n && g->n && !memcmp(s + a, g->text, g->n); k++) a += g->n;
-    for (int64_t k = 0; k < g->stop && b >= g->n && g->n && !memcmp(s + b - g->n, g->text, g->n); k++) b -= g->n;
+    for (int64_t k = 0; k < g->start && a + g->n <= n && g->n && !memcmp(s + a, g->text, g->n); k++)
+        a += g->n;
+    for (int64_t k = 0; k < g->stop && b >= g->n && g->n && !memcmp(s + b - g->n, g->text, g->n);
+         k++)
+        b -= g->n;
     if (a < b) tn_str_add(out, s + a, b - a);
 }
 
@@ -184,7 +200,8 @@ static void run_metaspace(const tn_stage *g, bool first, const char *s, size_t n
     }
 }
 
-static tn_status run_stage(const tn_stage *g, tn_rx_mem *m, const strings *in, strings *out, tn_err *e) {
+static tn_status run_stage(const tn_stage *g, tn_rx_mem *m, const strings *in, strings *out,
+                           tn_err *e) {
     if (g->op == DEC_BYTES) return run_bytes(in, out, e);
     if (g->op == DEC_BYTE_FALLBACK) return run_fallback(in, out, e);
     if (g->op == DEC_FUSE) {
@@ -194,9 +211,12 @@ static tn_status run_stage(const tn_stage *g, tn_rx_mem *m, const strings *in, s
     for (size_t k = 0; k < in->n; k++) {
         size_t n;
         const char *s = string_at(in, k, &n);
-        if (g->op == DEC_REPLACE) TN_TRY(run_replace(g, m, s, n, &out->buf, e));
-        else if (g->op == DEC_STRIP) run_strip(g, s, n, &out->buf);
-        else run_metaspace(g, k == 0, s, n, &out->buf);
+        if (g->op == DEC_REPLACE)
+            TN_TRY(run_replace(g, m, s, n, &out->buf, e));
+        else if (g->op == DEC_STRIP)
+            run_strip(g, s, n, &out->buf);
+        else
+            run_metaspace(g, k == 0, s, n, &out->buf);
         TN_TRY(close_string(out, e));
     }
     return TN_OK;
@@ -218,7 +238,8 @@ static bool special_text(const tn_tokenizer *t, const char *s, size_t n) {
     return id >= 0 && t->added[t->added_of[id]].special;
 }
 
-tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special, tn_str *out, tn_err *e) {
+tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                    tn_str *out, tn_err *e) {
     strings a = {0}, b = {0};
     tn_rx_mem m = {0};
     tn_status st = TN_OK;

@@ -6,11 +6,17 @@
 
 enum { MAX_FILE = 1 << 30 };
 
-static const char *const kept_files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                         "chat_template.jinja", "chat_template.json", "added_tokens.json",
-                                         "vocab.json", "merges.txt", "tokenizer.model"};
-static const char *const token_names[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token",
-                                          "mask_token"};
+static const char *const kept_files[] = {"tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "chat_template.jinja",
+                                         "chat_template.json",
+                                         "added_tokens.json",
+                                         "vocab.json",
+                                         "merges.txt",
+                                         "tokenizer.model"};
+static const char *const token_names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                          "pad_token", "cls_token", "mask_token"};
 
 static tn_status no_memory(tn_err *e) { return tn_fail(e, TN_NOMEM, "no memory for a tokenizer"); }
 
@@ -18,8 +24,10 @@ static tn_status no_memory(tn_err *e) { return tn_fail(e, TN_NOMEM, "no memory f
 
 static tn_status index_ids(tn_tokenizer *t, tn_err *e) {
     int top = -1;
-    for (size_t r = 0; r < t->vocab.n; r++) if (t->vocab.row[r].id > top) top = t->vocab.row[r].id;
-    for (size_t k = 0; k < t->nadded; k++) if (t->added[k].id > top) top = t->added[k].id;
+    for (size_t r = 0; r < t->vocab.n; r++)
+        if (t->vocab.row[r].id > top) top = t->vocab.row[r].id;
+    for (size_t k = 0; k < t->nadded; k++)
+        if (t->added[k].id > top) top = t->added[k].id;
     t->nid = top + 1;
     t->row_of = tn_malloc((size_t)t->nid * sizeof *t->row_of);
     t->added_of = tn_malloc((size_t)t->nid * sizeof *t->added_of);
@@ -40,7 +48,9 @@ static int find_token(const tn_tokenizer *t, const char *s, size_t n) {
     return id >= 0 ? id : tn_vocab_find(&t->vocab, s, n);
 }
 
-int tn_tokenizer_id(const tn_tokenizer *t, const char *token) { return find_token(t, token, strlen(token)); }
+int tn_tokenizer_id(const tn_tokenizer *t, const char *token) {
+    return find_token(t, token, strlen(token));
+}
 
 const char *tn_token_text(const tn_tokenizer *t, int id, size_t *len) {
     if (id < 0 || id >= t->nid) return NULL;
@@ -67,7 +77,8 @@ const int32_t *tn_stop_ids(const tn_tokenizer *t, size_t *n) {
 static tn_status add_stop(tn_tokenizer *t, int64_t id, tn_err *e) {
     size_t cap = t->nstop;
     if (id < 0 || id >= t->nid) return TN_OK;
-    for (size_t k = 0; k < t->nstop; k++) if (t->stop[k] == id) return TN_OK;
+    for (size_t k = 0; k < t->nstop; k++)
+        if (t->stop[k] == id) return TN_OK;
     if (!TN_GROW(t->stop, cap, t->nstop + 1)) return no_memory(e);
     t->stop[t->nstop++] = (int32_t)id;
     return TN_OK;
@@ -78,16 +89,21 @@ tn_status tn_stop_add(tn_tokenizer *t, int id, tn_err *e) { return add_stop(t, i
 /* ---- the parts of tokenizer.json ---- */
 
 static tn_status read_tokenizer(tn_tokenizer *t, const json_t *j, tn_err *e) {
-    if (!json_is_object(j)) return tn_fail(e, TN_FORMAT, "%s: not a tokenizer (expected a JSON object)", t->where);
+    if (!json_is_object(j))
+        return tn_fail(e, TN_FORMAT, "%s: not a tokenizer (expected a JSON object)", t->where);
     const char *version;
     TN_TRY(tn_json_str(j, "version", "1.0", &version, t->where, e));
-    if (strcmp(version, "1.0")) return tn_fail(e, TN_UNSUPPORTED, "%s: tokenizer version %s (known: 1.0)", t->where, version);
+    if (strcmp(version, "1.0"))
+        return tn_fail(e, TN_UNSUPPORTED, "%s: tokenizer version %s (known: 1.0)", t->where,
+                       version);
     TN_TRY(tn_model_read(t, json_object_get(j, "model"), e));
     TN_TRY(tn_norm_read(&t->norm, json_object_get(j, "normalizer"), t->where, e));
     TN_TRY(tn_pre_read(&t->pre, json_object_get(j, "pre_tokenizer"), t->where, e));
     for (size_t k = 0; k < t->pre.n; k++)
-        if (t->pre.v[k].op == PRE_METASPACE && t->pre.v[k].scheme == PREPEND_FIRST) t->first_only = true;
-    t->bytes_last = t->pre.n && t->pre.v[t->pre.n - 1].op == PRE_BYTES && !t->word_level && !t->byte_fallback;
+        if (t->pre.v[k].op == PRE_METASPACE && t->pre.v[k].scheme == PREPEND_FIRST)
+            t->first_only = true;
+    t->bytes_last =
+        t->pre.n && t->pre.v[t->pre.n - 1].op == PRE_BYTES && !t->word_level && !t->byte_fallback;
     if (t->bytes_last) TN_TRY(tn_model_bytes(t, e));
     json_t *dec = json_object_get(j, "decoder");
     t->has_dec = dec && !json_is_null(dec);
@@ -97,7 +113,9 @@ static tn_status read_tokenizer(tn_tokenizer *t, const json_t *j, tn_err *e) {
     TN_TRY(tn_post_read(t, json_object_get(j, "post_processor"), e));
     for (size_t k = 0; k < t->nbefore + t->nafter; k++) {
         int32_t id = k < t->nbefore ? t->before[k] : t->after[k - t->nbefore];
-        if (id >= t->nid) return tn_fail(e, TN_FORMAT, "%s: the post-processor adds id %d, which is no token", t->where, id);
+        if (id >= t->nid)
+            return tn_fail(e, TN_FORMAT, "%s: the post-processor adds id %d, which is no token",
+                           t->where, id);
     }
     return TN_OK;
 }
@@ -118,7 +136,9 @@ static int named_id(const tn_tokenizer *t, const char *name) {
     const json_t *v = json_object_get(t->special_names, name);
     if (!v) return -1;
     int id = find_token(t, json_string_value(v), json_string_length(v));
-    if (id < 0) tn_warn("%s: %s is \"%s\", which is not in the vocabulary", t->where, name, json_string_value(v));
+    if (id < 0)
+        tn_warn("%s: %s is \"%s\", which is not in the vocabulary", t->where, name,
+                json_string_value(v));
     return id;
 }
 
@@ -130,7 +150,8 @@ static tn_status read_stops(tn_tokenizer *t, const json_t *j, tn_err *e) {
         if (t->eos < 0 && json_integer_value(v) < t->nid) t->eos = (int)json_integer_value(v);
         return add_stop(t, json_integer_value(v), e);
     }
-    json_array_foreach(v, i, one) if (json_is_integer(one)) TN_TRY(add_stop(t, json_integer_value(one), e));
+    json_array_foreach(v, i, one) if (json_is_integer(one))
+        TN_TRY(add_stop(t, json_integer_value(one), e));
     return TN_OK;
 }
 
@@ -141,7 +162,8 @@ static const char *template_text(const json_t *v) {
     if (json_is_string(v)) return json_string_value(v);
     json_array_foreach(v, i, one) {
         const char *name = json_string_value(json_object_get(one, "name"));
-        if (name && !strcmp(name, "default")) return json_string_value(json_object_get(one, "template"));
+        if (name && !strcmp(name, "default"))
+            return json_string_value(json_object_get(one, "template"));
     }
     return NULL;
 }
@@ -154,7 +176,10 @@ static tn_status new_tokenizer(tn_tokenizer **out, const char *where, tn_err *e)
     t->where = tn_strdup(where);
     t->special_names = json_object();
     t->bos = t->eos = t->pad = -1;
-    if (!t->where || !t->special_names) { tn_tokenizer_free(t); return no_memory(e); }
+    if (!t->where || !t->special_names) {
+        tn_tokenizer_free(t);
+        return no_memory(e);
+    }
     *out = t;
     return TN_OK;
 }
@@ -169,7 +194,8 @@ static tn_status finish(tn_tokenizer *t, const json_t *gen, const json_t *model_
     return t->chat_template ? tn_chat_prepare(t, e) : TN_OK;
 }
 
-static tn_status keep_source(tn_tokenizer *t, const char *name, const char *bytes, size_t n, tn_err *e) {
+static tn_status keep_source(tn_tokenizer *t, const char *name, const char *bytes, size_t n,
+                             tn_err *e) {
     tn_source *v = tn_realloc(t->source, t->nsource + 1, sizeof *v);
     if (!v) return no_memory(e);
     t->source = v;
@@ -187,19 +213,24 @@ static tn_status keep_json(tn_tokenizer *t, const char *name, const json_t *j, t
     return st;
 }
 
-tn_status tn_tokenizer_from_json(tn_tokenizer **out, const json_t *tokenizer, const json_t *config, const char *chat_template,
-                                 const char *where, tn_err *e) {
+tn_status tn_tokenizer_from_json(tn_tokenizer **out, const json_t *tokenizer, const json_t *config,
+                                 const char *chat_template, const char *where, tn_err *e) {
     tn_tokenizer *t;
     TN_TRY(new_tokenizer(&t, where, e));
     tn_status st = TN_OK;
     TN_GO(read_tokenizer(t, tokenizer, e), fail);
     TN_GO(read_names(t, config, e), fail);
-    const char *text = chat_template ? chat_template : template_text(json_object_get(config, "chat_template"));
-    if (text && !(t->chat_template = tn_strdup(text))) { st = no_memory(e); goto fail; }
+    const char *text =
+        chat_template ? chat_template : template_text(json_object_get(config, "chat_template"));
+    if (text && !(t->chat_template = tn_strdup(text))) {
+        st = no_memory(e);
+        goto fail;
+    }
     TN_GO(finish(t, NULL, NULL, e), fail);
     TN_GO(keep_json(t, "tokenizer.json", tokenizer, e), fail);
     if (config) TN_GO(keep_json(t, "tokenizer_config.json", config, e), fail);
-    if (chat_template) TN_GO(keep_source(t, "chat_template.jinja", chat_template, strlen(chat_template), e), fail);
+    if (chat_template)
+        TN_GO(keep_source(t, "chat_template.jinja", chat_template, strlen(chat_template), e), fail);
     *out = t;
     return TN_OK;
 fail:
@@ -214,7 +245,8 @@ static void widen(tn_str *out, const char *s, size_t n) {
     bool quoted = false, real = false;
     for (size_t i = 0, digits = 0; i <= n; i++) {
         char c = i < n ? s[i] : 0;
-        bool digit = !quoted && c >= '0' && c <= '9', point = !quoted && (c == '.' || c == 'e' || c == 'E' || c == '+');
+        bool digit = !quoted && c >= '0' && c <= '9',
+             point = !quoted && (c == '.' || c == 'e' || c == 'E' || c == '+');
         if (digits > 18 && !digit && !point && !real) tn_str_addz(out, ".0");
         real = point || (real && digit);
         digits = digit ? digits + 1 : 0;
@@ -225,7 +257,8 @@ static void widen(tn_str *out, const char *s, size_t n) {
     }
 }
 
-static tn_status parse_source(const tn_tokenizer *t, const char *dir, const char *name, json_t **j, tn_err *e) {
+static tn_status parse_source(const tn_tokenizer *t, const char *dir, const char *name, json_t **j,
+                              tn_err *e) {
     for (size_t k = 0; k < t->nsource; k++) {
         if (strcmp(t->source[k].name, name)) continue;
         const tn_str *b = &t->source[k].bytes;
@@ -234,7 +267,9 @@ static tn_status parse_source(const tn_tokenizer *t, const char *dir, const char
         tn_status st = tn_json_parse(b->s, b->len, where.s, j, e);
         if (st == TN_FORMAT) { /* once more; the first message stays when this fails too */
             widen(&wide, b->s, b->len);
-            if (!wide.oom && wide.len != b->len && tn_json_parse(wide.s, wide.len, where.s, j, NULL) == TN_OK) st = TN_OK;
+            if (!wide.oom && wide.len != b->len &&
+                tn_json_parse(wide.s, wide.len, where.s, j, NULL) == TN_OK)
+                st = TN_OK;
         }
         tn_str_free(&where);
         tn_str_free(&wide);
@@ -257,8 +292,12 @@ static tn_status read_sources(tn_tokenizer *t, const char *dir, tn_err *e) {
     for (size_t k = 0; k < sizeof kept_files / sizeof *kept_files && st == TN_OK; k++) {
         tn_path_join(&path, dir, kept_files[k]);
         if (!tn_exists(path.s)) {
-            if (k == 0) st = tn_fail(e, TN_IO, "%s: no tokenizer.json in this folder; texts need one (other forms, such as "
-                                     "tokenizer.model, are not read; rows of ids do without)", dir);
+            if (k == 0)
+                st = tn_fail(
+                    e, TN_IO,
+                    "%s: no tokenizer.json in this folder; texts need one (other forms, such as "
+                    "tokenizer.model, are not read; rows of ids do without)",
+                    dir);
             continue;
         }
         st = tn_read_file(path.s, &bytes, MAX_FILE, e);
@@ -303,8 +342,10 @@ done:
     json_decref(map);
     json_decref(gen);
     json_decref(model);
-    if (st != TN_OK) tn_tokenizer_free(t);
-    else *out = t;
+    if (st != TN_OK)
+        tn_tokenizer_free(t);
+    else
+        *out = t;
     return st;
 }
 

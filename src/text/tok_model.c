@@ -17,7 +17,8 @@ static uint64_t mix(uint64_t z) {
 static const struct tn_merge *find_merge(const tn_tokenizer *t, int32_t a, int32_t b) {
     uint64_t pair = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
     if (!t->merge_slots) return NULL;
-    for (size_t k = mix(pair) & (t->merge_slots - 1); t->merge[k].rank >= 0; k = (k + 1) & (t->merge_slots - 1))
+    for (size_t k = mix(pair) & (t->merge_slots - 1); t->merge[k].rank >= 0;
+         k = (k + 1) & (t->merge_slots - 1))
         if (t->merge[k].pair == pair) return &t->merge[k];
     return NULL;
 }
@@ -32,13 +33,15 @@ static tn_status read_vocab(tn_tokenizer *t, const json_t *model, tn_err *e) {
     json_object_keylen_foreach(vocab, key, len, v) {
         json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
         if (id < 0 || id >= MAX_ID)
-            return tn_fail(e, TN_FORMAT, "%s: the id of \"%s\" must be an integer from 0 to %d", t->where, key, MAX_ID - 1);
+            return tn_fail(e, TN_FORMAT, "%s: the id of \"%s\" must be an integer from 0 to %d",
+                           t->where, key, MAX_ID - 1);
         TN_TRY(tn_vocab_add(&t->vocab, key, len, (int32_t)id, e));
     }
     return TN_OK;
 }
 
-static tn_status split_merge(const tn_tokenizer *t, const json_t *v, size_t rank, const char *s[2], size_t n[2], tn_err *e) {
+static tn_status split_merge(const tn_tokenizer *t, const json_t *v, size_t rank, const char *s[2],
+                             size_t n[2], tn_err *e) {
     if (json_is_array(v) && json_array_size(v) == 2 && json_is_string(json_array_get(v, 0)) &&
         json_is_string(json_array_get(v, 1))) {
         for (int k = 0; k < 2; k++) {
@@ -59,7 +62,8 @@ static tn_status split_merge(const tn_tokenizer *t, const json_t *v, size_t rank
             return TN_OK;
         }
     }
-    return tn_fail(e, TN_FORMAT, "%s: merge %zu is neither \"left right\" nor [left, right]", t->where, rank);
+    return tn_fail(e, TN_FORMAT, "%s: merge %zu is neither \"left right\" nor [left, right]",
+                   t->where, rank);
 }
 
 /* Has the token a U+2581 behind another character? */
@@ -73,7 +77,8 @@ static bool mark_inside(const char *s, size_t n) {
     return false;
 }
 
-static tn_status add_merge(tn_tokenizer *t, const json_t *v, int32_t rank, tn_str *joined, tn_err *e) {
+static tn_status add_merge(tn_tokenizer *t, const json_t *v, int32_t rank, tn_str *joined,
+                           tn_err *e) {
     const char *s[2];
     size_t n[2];
     int32_t id[3];
@@ -82,12 +87,16 @@ static tn_status add_merge(tn_tokenizer *t, const json_t *v, int32_t rank, tn_st
     for (int k = 0; k < 2; k++) {
         id[k] = tn_vocab_find(&t->vocab, s[k], n[k]);
         if (id[k] < 0)
-            return tn_fail(e, TN_FORMAT, "%s: merge %d needs \"%.*s\", which is not in the vocabulary", t->where, rank, (int)n[k], s[k]);
+            return tn_fail(e, TN_FORMAT,
+                           "%s: merge %d needs \"%.*s\", which is not in the vocabulary", t->where,
+                           rank, (int)n[k], s[k]);
         tn_str_add(joined, s[k], n[k]);
     }
     if (joined->oom) return tn_fail(e, TN_NOMEM, "no memory for merges");
     id[2] = tn_vocab_find(&t->vocab, joined->s, joined->len);
-    if (id[2] < 0) return tn_fail(e, TN_FORMAT, "%s: merge %d gives \"%s\", which is not in the vocabulary", t->where, rank, joined->s);
+    if (id[2] < 0)
+        return tn_fail(e, TN_FORMAT, "%s: merge %d gives \"%s\", which is not in the vocabulary",
+                       t->where, rank, joined->s);
     if (t->mark_starts && mark_inside(joined->s, joined->len)) t->mark_starts = false;
     uint64_t pair = (uint64_t)(uint32_t)id[0] << 32 | (uint32_t)id[1];
     size_t k = mix(pair) & (t->merge_slots - 1);
@@ -123,11 +132,15 @@ static tn_status read_bpe(tn_tokenizer *t, const json_t *model, tn_err *e) {
     const char *text;
     for (int k = 0; k < 2; k++) {
         TN_TRY(tn_json_str(model, affixes[k], NULL, &text, t->where, e));
-        if (text && *text) return tn_fail(e, TN_UNSUPPORTED, "%s: BPE with \"%s\": \"%s\" is not supported", t->where, affixes[k], text);
+        if (text && *text)
+            return tn_fail(e, TN_UNSUPPORTED, "%s: BPE with \"%s\": \"%s\" is not supported",
+                           t->where, affixes[k], text);
     }
     json_t *dropout = json_object_get(model, "dropout");
-    if (dropout && !json_is_null(dropout) && !(json_is_number(dropout) && json_number_value(dropout) == 0))
-        return tn_fail(e, TN_UNSUPPORTED, "%s: BPE with \"dropout\" gives random ids; set it to null", t->where);
+    if (dropout && !json_is_null(dropout) &&
+        !(json_is_number(dropout) && json_number_value(dropout) == 0))
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: BPE with \"dropout\" gives random ids; set it to null", t->where);
     TN_TRY(tn_json_bool(model, "fuse_unk", false, &t->fuse_unk, t->where, e));
     TN_TRY(tn_json_bool(model, "byte_fallback", false, &t->byte_fallback, t->where, e));
     TN_TRY(tn_json_bool(model, "ignore_merges", false, &t->ignore_merges, t->where, e));
@@ -148,11 +161,13 @@ tn_status tn_model_read(tn_tokenizer *t, const json_t *model, tn_err *e) {
     if (!type) type = json_object_get(model, "merges") ? "BPE" : "missing";
     t->word_level = !strcmp(type, "WordLevel");
     if (!t->word_level && strcmp(type, "BPE"))
-        return tn_fail(e, TN_UNSUPPORTED, "%s: model \"%s\" is not supported (known: BPE, WordLevel)", t->where, type);
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: model \"%s\" is not supported (known: BPE, WordLevel)", t->where, type);
     TN_TRY(read_vocab(t, model, e));
     TN_TRY(tn_json_str(model, "unk_token", t->word_level ? "<unk>" : NULL, &unk, t->where, e));
     t->unk = unk ? tn_vocab_find(&t->vocab, unk, strlen(unk)) : -2;
-    if (unk && !(t->unk_token = tn_strdup(unk))) return tn_fail(e, TN_NOMEM, "no memory for a tokenizer");
+    if (unk && !(t->unk_token = tn_strdup(unk)))
+        return tn_fail(e, TN_NOMEM, "no memory for a tokenizer");
     return t->word_level ? TN_OK : read_bpe(t, model, e);
 }
 
@@ -171,11 +186,15 @@ tn_status tn_model_bytes(tn_tokenizer *t, tn_err *e) {
         tn_str_clear(&raw);
         for (size_t i = 0; i < t->vocab.row[r].len && all;) {
             int b = tn_char_byte(tn_utf8_next(s, &i));
-            if (b < 0) all = false;
-            else tn_str_addc(&raw, (char)b);
+            if (b < 0)
+                all = false;
+            else
+                tn_str_addc(&raw, (char)b);
         }
-        if (raw.oom) st = tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
-        else if (all) st = tn_vocab_add(&t->raw, raw.s, raw.len, t->vocab.row[r].id, e);
+        if (raw.oom)
+            st = tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
+        else if (all)
+            st = tn_vocab_add(&t->raw, raw.s, raw.len, t->vocab.row[r].id, e);
     }
     tn_str_free(&raw);
     return st;
@@ -196,9 +215,11 @@ static bool above(const tn_heap_row *a, const tn_heap_row *b) {
 }
 
 static tn_status heap_push(tn_work *w, tn_heap_row r) {
-    if (!TN_GROW(w->heap, w->heap_cap, w->nheap + 1)) return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+    if (!TN_GROW(w->heap, w->heap_cap, w->nheap + 1))
+        return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
     size_t k = w->nheap++;
-    for (; k > 0 && above(&r, &w->heap[(k - 1) / 2]); k = (k - 1) / 2) w->heap[k] = w->heap[(k - 1) / 2];
+    for (; k > 0 && above(&r, &w->heap[(k - 1) / 2]); k = (k - 1) / 2)
+        w->heap[k] = w->heap[(k - 1) / 2];
     w->heap[k] = r;
     return TN_OK;
 }
@@ -242,7 +263,8 @@ static tn_status merge_all(const tn_tokenizer *t, tn_work *w) {
 }
 
 static tn_status add_symbol(tn_work *w, int32_t id, size_t len) {
-    if (!TN_GROW(w->sym, w->sym_cap, w->nsym + 1)) return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+    if (!TN_GROW(w->sym, w->sym_cap, w->nsym + 1))
+        return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
     int32_t k = (int32_t)w->nsym++;
     w->sym[k] = (tn_symbol){id, k - 1, -1, (int32_t)len};
     if (k > 0) w->sym[k - 1].next = k;
@@ -256,21 +278,32 @@ static tn_status start_symbols(const tn_tokenizer *t, tn_work *w, const char *s,
     w->nsym = 0;
     for (size_t i = 0; i < n;) {
         size_t size = t->bytes_last ? 1 : (size_t)tn_utf8_size((unsigned char)s[i]);
-        int32_t id = t->bytes_last ? t->byte_id[(unsigned char)s[i]] : tn_vocab_find(&t->vocab, s + i, size);
+        int32_t id =
+            t->bytes_last ? t->byte_id[(unsigned char)s[i]] : tn_vocab_find(&t->vocab, s + i, size);
         if (id >= 0) {
-            if (unk) { TN_TRY(add_symbol(w, t->unk, unk)); unk = 0; }
+            if (unk) {
+                TN_TRY(add_symbol(w, t->unk, unk));
+                unk = 0;
+            }
             TN_TRY(add_symbol(w, id, size));
             i += size;
             continue;
         }
         bool codes = t->byte_fallback; /* never together with bytes_last */
-        for (size_t k = i; k < i + size && codes; k++) codes = t->fallback_id[(unsigned char)s[k]] >= 0;
+        for (size_t k = i; k < i + size && codes; k++)
+            codes = t->fallback_id[(unsigned char)s[k]] >= 0;
         if (codes) {
-            for (size_t k = i; k < i + size; k++) TN_TRY(add_symbol(w, t->fallback_id[(unsigned char)s[k]], 1));
+            for (size_t k = i; k < i + size; k++)
+                TN_TRY(add_symbol(w, t->fallback_id[(unsigned char)s[k]], 1));
         } else if (t->unk != -2) {
             if (t->unk == -1)
-                return tn_fail(w->e, TN_FORMAT, "%s: unk_token \"%s\" is needed but not in the vocabulary", t->where, t->unk_token);
-            if (unk && !t->fuse_unk) { TN_TRY(add_symbol(w, t->unk, unk)); unk = 0; }
+                return tn_fail(w->e, TN_FORMAT,
+                               "%s: unk_token \"%s\" is needed but not in the vocabulary", t->where,
+                               t->unk_token);
+            if (unk && !t->fuse_unk) {
+                TN_TRY(add_symbol(w, t->unk, unk));
+                unk = 0;
+            }
             unk += size;
         }
         i += size;
@@ -303,16 +336,19 @@ static tn_cache_row *cache_slot(tn_work *w, const char *s, size_t n, uint64_t ha
     return &w->cache[k];
 }
 
-static tn_status word(const tn_tokenizer *t, tn_work *w, const char *s, size_t n) { /* appends to w->vals */
+static tn_status word(const tn_tokenizer *t, tn_work *w, const char *s,
+                      size_t n) { /* appends to w->vals */
     int32_t id = -1;
     if (t->ignore_merges) id = tn_vocab_find(t->bytes_last ? &t->raw : &t->vocab, s, n);
     w->nsym = 0;
-    if (id >= 0) TN_TRY(add_symbol(w, id, n));
+    if (id >= 0)
+        TN_TRY(add_symbol(w, id, n));
     else {
         TN_TRY(start_symbols(t, w, s, n));
         TN_TRY(merge_all(t, w));
     }
-    if (!TN_GROW(w->vals, w->vals_cap, w->nvals + 2 * w->nsym)) return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+    if (!TN_GROW(w->vals, w->vals_cap, w->nvals + 2 * w->nsym))
+        return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
     for (size_t k = 0; k < w->nsym; k++) {
         if (w->sym[k].len == 0) continue; /* merged away */
         w->vals[w->nvals++] = w->sym[k].id;
@@ -325,15 +361,18 @@ static tn_status word_level(const tn_tokenizer *t, tn_work *w, const char *s, si
     int32_t id = tn_vocab_find(&t->vocab, s, n);
     if (id < 0) id = t->unk;
     if (id < 0)
-        return tn_fail(w->e, TN_FORMAT, "%s: \"%.*s\" is not in the vocabulary and neither is unk_token \"%s\"", t->where,
-                       n < 40 ? (int)n : 40, s, t->unk_token);
-    if (!TN_GROW(w->vals, w->vals_cap, w->nvals + 2)) return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+        return tn_fail(w->e, TN_FORMAT,
+                       "%s: \"%.*s\" is not in the vocabulary and neither is unk_token \"%s\"",
+                       t->where, n < 40 ? (int)n : 40, s, t->unk_token);
+    if (!TN_GROW(w->vals, w->vals_cap, w->nvals + 2))
+        return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
     w->vals[w->nvals++] = id;
     w->vals[w->nvals++] = (int32_t)n;
     return TN_OK;
 }
 
-tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t n, const int32_t **v, size_t *nv) {
+tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t n,
+                       const int32_t **v, size_t *nv) {
     size_t from = w->nvals;
     if (t->word_level || n > CACHE_WORD) {
         TN_TRY(t->word_level ? word_level(t, w, s, n) : word(t, w, s, n));
@@ -347,16 +386,19 @@ tn_status tn_model_run(const tn_tokenizer *t, tn_work *w, const char *s, size_t 
     uint64_t hash = word_hash(s, n);
     tn_cache_row *c = cache_slot(w, s, n, hash);
     if (!c->klen) {
-        if (w->ncache >= CACHE_ROWS * 3 / 4 || w->nkeys > CACHE_BYTES || w->nvals > CACHE_BYTES / 4) {
+        if (w->ncache >= CACHE_ROWS * 3 / 4 || w->nkeys > CACHE_BYTES ||
+            w->nvals > CACHE_BYTES / 4) {
             memset(w->cache, 0, CACHE_ROWS * sizeof *w->cache);
             w->ncache = w->nkeys = w->nvals = 0;
             c = cache_slot(w, s, n, hash);
         }
         from = w->nvals;
         TN_TRY(word(t, w, s, n));
-        if (!TN_GROW(w->keys, w->keys_cap, w->nkeys + n)) return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+        if (!TN_GROW(w->keys, w->keys_cap, w->nkeys + n))
+            return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
         memcpy(w->keys + w->nkeys, s, n);
-        *c = (tn_cache_row){hash, (uint32_t)w->nkeys, (uint32_t)n, (uint32_t)from, (uint32_t)(w->nvals - from)};
+        *c = (tn_cache_row){hash, (uint32_t)w->nkeys, (uint32_t)n, (uint32_t)from,
+                            (uint32_t)(w->nvals - from)};
         w->nkeys += n;
         w->ncache++;
     }

@@ -13,7 +13,8 @@ void tn_stages_free(tn_stages *s) {
 }
 
 tn_status tn_stage_push(tn_stages *s, tn_stage **g, int op, tn_err *e) {
-    if (s->n >= 1000) return tn_fail(e, TN_UNSUPPORTED, "a tokenizer with more than 1000 steps in a Sequence");
+    if (s->n >= 1000)
+        return tn_fail(e, TN_UNSUPPORTED, "a tokenizer with more than 1000 steps in a Sequence");
     if (!TN_GROW(s->v, s->cap, s->n + 1)) return tn_fail(e, TN_NOMEM, "no memory for a tokenizer");
     *g = &s->v[s->n++];
     memset(*g, 0, sizeof **g);
@@ -22,11 +23,13 @@ tn_status tn_stage_push(tn_stages *s, tn_stage **g, int op, tn_err *e) {
 }
 
 tn_status tn_stage_type(const json_t *j, const char **type, const char *where, tn_err *e) {
-    if (!json_is_object(j)) return tn_fail(e, TN_FORMAT, "%s: expected an object with a \"type\"", where);
+    if (!json_is_object(j))
+        return tn_fail(e, TN_FORMAT, "%s: expected an object with a \"type\"", where);
     return tn_json_need_str(j, "type", type, where, e);
 }
 
-tn_status tn_stage_text(tn_stage *g, const json_t *j, const char *key, const char *where, tn_err *e) {
+tn_status tn_stage_text(tn_stage *g, const json_t *j, const char *key, const char *where,
+                        tn_err *e) {
     json_t *v;
     TN_TRY(tn_json_need(j, key, JSON_STRING, &v, where, e));
     g->n = json_string_length(v);
@@ -44,7 +47,8 @@ tn_status tn_stage_pattern(tn_stage *g, const json_t *j, const char *where, tn_e
         return tn_rx_compile(&g->rx, json_string_value(v), json_string_length(v), where, e);
     if (json_is_string(v = json_object_get(p, "String")))
         return tn_rx_literal(&g->rx, json_string_value(v), json_string_length(v), e);
-    return tn_fail(e, TN_FORMAT, "%s: \"pattern\" must be {\"Regex\": ...} or {\"String\": ...}", where);
+    return tn_fail(e, TN_FORMAT, "%s: \"pattern\" must be {\"Regex\": ...} or {\"String\": ...}",
+                   where);
 }
 
 static tn_status read_sequence(tn_stages *s, const json_t *j, const char *where, tn_err *e) {
@@ -64,9 +68,13 @@ tn_status tn_norm_read(tn_stages *s, const json_t *j, const char *where, tn_err 
     tn_stage *g;
     if (!j || json_is_null(j)) return TN_OK;
     TN_TRY(tn_stage_type(j, &type, where, e));
-    static const struct { const char *name; int op, form; } plain[] = {
-        {"NFC", NORM_FORM, TN_NFC}, {"NFD", NORM_FORM, TN_NFD}, {"NFKC", NORM_FORM, TN_NFKC},
-        {"NFKD", NORM_FORM, TN_NFKD}, {"Lowercase", NORM_LOWER, 0}, {"StripAccents", NORM_ACCENTS, 0},
+    static const struct {
+        const char *name;
+        int op, form;
+    } plain[] = {
+        {"NFC", NORM_FORM, TN_NFC},   {"NFD", NORM_FORM, TN_NFD},
+        {"NFKC", NORM_FORM, TN_NFKC}, {"NFKD", NORM_FORM, TN_NFKD},
+        {"Lowercase", NORM_LOWER, 0}, {"StripAccents", NORM_ACCENTS, 0},
         {"ByteLevel", NORM_BYTES, 0},
     };
     for (size_t k = 0; k < sizeof plain / sizeof *plain; k++) {
@@ -91,8 +99,10 @@ tn_status tn_norm_read(tn_stages *s, const json_t *j, const char *where, tn_err 
         return tn_json_bool(j, "strip_right", true, &g->right, where, e);
     }
     return tn_fail(e, TN_UNSUPPORTED,
-                   "%s: normaliser \"%s\" is not supported (known: Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, "
-                   "Strip, StripAccents, ByteLevel, Sequence)", where, type);
+                   "%s: normaliser \"%s\" is not supported (known: Prepend, Replace, NFC, NFD, "
+                   "NFKC, NFKD, Lowercase, "
+                   "Strip, StripAccents, ByteLevel, Sequence)",
+                   where, type);
 }
 
 /* ---- running ---- */
@@ -121,7 +131,8 @@ static tn_status run_form(tn_work *w, const tn_stage *g, const tn_piece *p, tn_n
     form_ctx c = {w, p, o, &text, TN_OK};
     bool ok = tn_normalize(&text, p->s, p->n, g->form, form_piece, &c);
     tn_str_free(&text);
-    if (!ok) return tn_fail(w->e, TN_NOMEM, "no memory while normalising a text of %zu bytes", p->n);
+    if (!ok)
+        return tn_fail(w->e, TN_NOMEM, "no memory while normalising a text of %zu bytes", p->n);
     return c.st;
 }
 
@@ -130,7 +141,10 @@ static tn_status run_replace(tn_work *w, const tn_stage *g, const tn_piece *p, t
     for (size_t k = 0; k < w->ncut; k++) {
         tn_cut c = w->cut[k];
         uint32_t a = 0, b = 0;
-        if (!c.match) { TN_TRY(tn_nbuf_copy(w, o, p, c.a, c.b)); continue; }
+        if (!c.match) {
+            TN_TRY(tn_nbuf_copy(w, o, p, c.a, c.b));
+            continue;
+        }
         if (w->align && c.b > 0) tn_piece_origin(p, c.b - 1, &a, &b);
         TN_TRY(tn_nbuf_put(w, o, g->text, g->n, a, b));
     }
@@ -179,15 +193,26 @@ tn_status tn_norm_run(const tn_tokenizer *t, tn_work *w, tn_piece *p) {
         tn_nbuf *o = &w->buf;
         o->n = 0;
         switch ((tn_norm_op)g->op) {
-        case NORM_PREPEND: TN_TRY(tn_piece_prepend(w, p, g->text, g->n)); continue;
-        case NORM_BYTES: TN_TRY(tn_bytes_visible(w, p)); continue;
-        case NORM_STRIP: run_strip(g, p); continue;
+        case NORM_PREPEND:
+            TN_TRY(tn_piece_prepend(w, p, g->text, g->n));
+            continue;
+        case NORM_BYTES:
+            TN_TRY(tn_bytes_visible(w, p));
+            continue;
+        case NORM_STRIP:
+            run_strip(g, p);
+            continue;
         case NORM_FORM:
             if (ascii(p->s, p->n)) continue;
             TN_TRY(run_form(w, g, p, o));
             break;
-        case NORM_REPLACE: TN_TRY(run_replace(w, g, p, o)); break;
-        case NORM_LOWER: case NORM_ACCENTS: TN_TRY(run_chars(w, g, p, o)); break;
+        case NORM_REPLACE:
+            TN_TRY(run_replace(w, g, p, o));
+            break;
+        case NORM_LOWER:
+        case NORM_ACCENTS:
+            TN_TRY(run_chars(w, g, p, o));
+            break;
         }
         TN_TRY(tn_nbuf_keep(w, o, p));
     }

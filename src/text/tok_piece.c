@@ -2,7 +2,9 @@
 #include "text/tok.h"
 #include <string.h>
 
-static tn_status no_memory(tn_work *w) { return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing"); }
+static tn_status no_memory(tn_work *w) {
+    return tn_fail(w->e, TN_NOMEM, "no memory while tokenizing");
+}
 
 /* Input bytes that byte k of the piece came from: of the whole code point, as the library counts. */
 void tn_piece_origin(const tn_piece *p, size_t k, uint32_t *a, uint32_t *b) {
@@ -24,14 +26,19 @@ tn_status tn_pieces_push(tn_work *w, tn_pieces *l, tn_piece p) {
 }
 
 tn_piece tn_piece_slice(const tn_piece *p, size_t a, size_t b) {
-    return (tn_piece){.s = p->s + a, .n = b - a, .a = p->a ? p->a + a : NULL, .b = p->b ? p->b + a : NULL,
-                      .at = p->at + a, .id = -1};
+    return (tn_piece){.s = p->s + a,
+                      .n = b - a,
+                      .a = p->a ? p->a + a : NULL,
+                      .b = p->b ? p->b + a : NULL,
+                      .at = p->at + a,
+                      .id = -1};
 }
 
 static tn_status room(tn_work *w, tn_nbuf *o, size_t more) {
     if (o->n + more <= o->cap) return TN_OK;
     size_t cap = o->cap * 2 > o->n + more ? o->cap * 2 : o->n + more + 64;
-    if (cap > UINT32_MAX) return tn_fail(w->e, TN_UNSUPPORTED, "a text grows past 4 GB in the normaliser");
+    if (cap > UINT32_MAX)
+        return tn_fail(w->e, TN_UNSUPPORTED, "a text grows past 4 GB in the normaliser");
     char *s = tn_realloc(o->s, cap, 1);
     if (!s) return no_memory(w);
     o->s = s;
@@ -49,7 +56,10 @@ tn_status tn_nbuf_put(tn_work *w, tn_nbuf *o, const char *s, size_t n, uint32_t 
     TN_TRY(room(w, o, n));
     if (n) memcpy(o->s + o->n, s, n);
     if (w->align)
-        for (size_t k = 0; k < n; k++) { o->a[o->n + k] = a; o->b[o->n + k] = b; }
+        for (size_t k = 0; k < n; k++) {
+            o->a[o->n + k] = a;
+            o->b[o->n + k] = b;
+        }
     o->n += n;
     return TN_OK;
 }
@@ -58,7 +68,8 @@ tn_status tn_nbuf_copy(tn_work *w, tn_nbuf *o, const tn_piece *p, size_t from, s
     TN_TRY(room(w, o, to - from));
     if (to > from) memcpy(o->s + o->n, p->s + from, to - from);
     if (w->align)
-        for (size_t k = from; k < to; k++) tn_piece_origin(p, k, &o->a[o->n + k - from], &o->b[o->n + k - from]);
+        for (size_t k = from; k < to; k++)
+            tn_piece_origin(p, k, &o->a[o->n + k - from], &o->b[o->n + k - from]);
     o->n += to - from;
     return TN_OK;
 }
@@ -124,8 +135,10 @@ static void join(tn_work *w, bool backwards, bool contiguous) {
         before = c.match;
         if (joins && k > 0) {
             tn_cut *o = backwards ? &w->cut[n - k] : &w->cut[k - 1];
-            if (backwards) o->a = c.a;
-            else o->b = c.b;
+            if (backwards)
+                o->a = c.a;
+            else
+                o->b = c.b;
             continue;
         }
         k++;
@@ -141,7 +154,8 @@ tn_status tn_cut_apply(tn_work *w, const tn_piece *p, tn_behaviour how) {
     if (how == SPLIT_NEXT) join(w, true, false);
     if (how == SPLIT_CONTIGUOUS) join(w, false, true);
     for (size_t i = 0; i < w->ncut; i++)
-        if (how != SPLIT_REMOVED || !w->cut[i].match) TN_TRY(push_slice(w, p, w->cut[i].a, w->cut[i].b));
+        if (how != SPLIT_REMOVED || !w->cut[i].match)
+            TN_TRY(push_slice(w, p, w->cut[i].a, w->cut[i].b));
     return TN_OK;
 }
 
@@ -155,7 +169,8 @@ uint32_t tn_byte_char(unsigned b) {
 }
 
 int tn_char_byte(uint32_t c) {
-    if ((c >= '!' && c <= '~') || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF)) return (int)c;
+    if ((c >= '!' && c <= '~') || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF))
+        return (int)c;
     if (c < 0x100 || c > 0x143) return -1;
     unsigned k = c - 0x100;
     return k < 33 ? (int)k : k < 67 ? (int)(0x7F + k - 33) : 0xAD;

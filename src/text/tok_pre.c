@@ -3,16 +3,23 @@
 #include "text/tok.h"
 #include <string.h>
 
-static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char gpt2[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-static tn_status read_behaviour(tn_stage *g, const json_t *j, const char *def, const char *where, tn_err *e) {
-    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
+static tn_status read_behaviour(tn_stage *g, const json_t *j, const char *def, const char *where,
+                                tn_err *e) {
+    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                        "MergedWithNext", "Contiguous"};
     const char *name;
     TN_TRY(tn_json_str(j, "behavior", def, &name, where, e));
     for (int k = 0; name && k < 5; k++)
-        if (!strcmp(name, names[k])) { g->behaviour = (tn_behaviour)k; return TN_OK; }
+        if (!strcmp(name, names[k])) {
+            g->behaviour = (tn_behaviour)k;
+            return TN_OK;
+        }
     return tn_fail(e, TN_UNSUPPORTED,
-                   "%s: \"behavior\" is \"%s\"; known: Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous",
+                   "%s: \"behavior\" is \"%s\"; known: Removed, Isolated, MergedWithPrevious, "
+                   "MergedWithNext, Contiguous",
                    where, name ? name : "missing");
 }
 
@@ -25,15 +32,25 @@ static tn_status read_metaspace(tn_stages *s, const json_t *j, const char *where
     TN_TRY(tn_json_str(j, "prepend_scheme", "always", &scheme, where, e));
     TN_TRY(tn_json_bool(j, "add_prefix_space", true, &prefix, where, e));
     TN_TRY(tn_json_bool(j, "split", true, &g->split, where, e));
-    if (g->n == 0 || !tn_utf8_valid(g->text, g->n) || (size_t)tn_utf8_size((unsigned char)g->text[0]) != g->n)
-        return tn_fail(e, TN_FORMAT, "%s: Metaspace's \"replacement\" must be one character", where);
+    if (g->n == 0 || !tn_utf8_valid(g->text, g->n) ||
+        (size_t)tn_utf8_size((unsigned char)g->text[0]) != g->n)
+        return tn_fail(e, TN_FORMAT, "%s: Metaspace's \"replacement\" must be one character",
+                       where);
     if (!prefix && !json_object_get(j, "prepend_scheme")) scheme = "never";
-    if (!strcmp(scheme, "always")) g->scheme = PREPEND_ALWAYS;
-    else if (!strcmp(scheme, "first")) g->scheme = PREPEND_FIRST;
-    else if (!strcmp(scheme, "never")) g->scheme = PREPEND_NEVER;
-    else return tn_fail(e, TN_UNSUPPORTED, "%s: \"prepend_scheme\" is \"%s\"; known: always, first, never", where, scheme);
+    if (!strcmp(scheme, "always"))
+        g->scheme = PREPEND_ALWAYS;
+    else if (!strcmp(scheme, "first"))
+        g->scheme = PREPEND_FIRST;
+    else if (!strcmp(scheme, "never"))
+        g->scheme = PREPEND_NEVER;
+    else
+        return tn_fail(e, TN_UNSUPPORTED,
+                       "%s: \"prepend_scheme\" is \"%s\"; known: always, first, never", where,
+                       scheme);
     if (!prefix && g->scheme != PREPEND_NEVER)
-        return tn_fail(e, TN_FORMAT, "%s: \"add_prefix_space\" false contradicts \"prepend_scheme\" \"%s\"", where, scheme);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: \"add_prefix_space\" false contradicts \"prepend_scheme\" \"%s\"",
+                       where, scheme);
     return TN_OK;
 }
 
@@ -78,9 +95,11 @@ tn_status tn_pre_read(tn_stages *s, const json_t *j, const char *where, tn_err *
     }
     if (!strcmp(type, "Whitespace")) return tn_stage_push(s, &g, PRE_WHITESPACE, e);
     if (!strcmp(type, "WhitespaceSplit")) return tn_stage_push(s, &g, PRE_WHITESPACE_SPLIT, e);
-    return tn_fail(e, TN_UNSUPPORTED,
-                   "%s: pre-tokenizer \"%s\" is not supported (known: ByteLevel, Split, Digits, Whitespace, "
-                   "WhitespaceSplit, Metaspace, Punctuation, Sequence)", where, type);
+    return tn_fail(
+        e, TN_UNSUPPORTED,
+        "%s: pre-tokenizer \"%s\" is not supported (known: ByteLevel, Split, Digits, Whitespace, "
+        "WhitespaceSplit, Metaspace, Punctuation, Sequence)",
+        where, type);
 }
 
 /* ---- running ---- */
@@ -149,7 +168,8 @@ static tn_status run_metaspace(tn_work *w, const tn_stage *g, tn_piece p) {
     return tn_cut_apply(w, &p, SPLIT_NEXT);
 }
 
-static tn_status run_bytes(const tn_tokenizer *t, tn_work *w, const tn_stage *g, bool last, tn_piece p) {
+static tn_status run_bytes(const tn_tokenizer *t, tn_work *w, const tn_stage *g, bool last,
+                           tn_piece p) {
     size_t first = w->out.n;
     if (g->prefix && p.s[0] != ' ') TN_TRY(tn_piece_prepend(w, &p, " ", 1));
     if (g->regex) {
@@ -158,15 +178,20 @@ static tn_status run_bytes(const tn_tokenizer *t, tn_work *w, const tn_stage *g,
     } else {
         TN_TRY(tn_pieces_push(w, &w->out, p));
     }
-    for (size_t k = first; k < w->out.n && !(last && t->bytes_last); k++) TN_TRY(tn_bytes_visible(w, &w->out.v[k]));
+    for (size_t k = first; k < w->out.n && !(last && t->bytes_last); k++)
+        TN_TRY(tn_bytes_visible(w, &w->out.v[k]));
     return TN_OK;
 }
 
-static tn_status run_one(const tn_tokenizer *t, tn_work *w, const tn_stage *g, bool last, const tn_piece *p) {
+static tn_status run_one(const tn_tokenizer *t, tn_work *w, const tn_stage *g, bool last,
+                         const tn_piece *p) {
     switch ((tn_pre_op)g->op) {
-    case PRE_BYTES: return run_bytes(t, w, g, last, *p);
-    case PRE_METASPACE: return run_metaspace(w, g, *p);
-    case PRE_WHITESPACE: return run_whitespace(w, p);
+    case PRE_BYTES:
+        return run_bytes(t, w, g, last, *p);
+    case PRE_METASPACE:
+        return run_metaspace(w, g, *p);
+    case PRE_WHITESPACE:
+        return run_whitespace(w, p);
     case PRE_WHITESPACE_SPLIT:
         TN_TRY(cut_chars(w, p, tn_is_space));
         return tn_cut_apply(w, p, SPLIT_REMOVED);
@@ -189,8 +214,10 @@ tn_status tn_pre_run(const tn_tokenizer *t, tn_work *w) {
         w->out.n = 0;
         for (size_t i = 0; i < w->cur.n; i++) {
             tn_piece p = w->cur.v[i];
-            if (p.id >= 0) TN_TRY(tn_pieces_push(w, &w->out, p));
-            else if (p.n > 0) TN_TRY(run_one(t, w, &t->pre.v[k], k + 1 == t->pre.n, &p));
+            if (p.id >= 0)
+                TN_TRY(tn_pieces_push(w, &w->out, p));
+            else if (p.n > 0)
+                TN_TRY(run_one(t, w, &t->pre.v[k], k + 1 == t->pre.n, &p));
         }
         tn_pieces swap = w->cur;
         w->cur = w->out;

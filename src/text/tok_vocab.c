@@ -46,16 +46,22 @@ int32_t tn_vocab_find(const tn_vocab *v, const char *s, size_t n) {
 
 tn_status tn_vocab_add(tn_vocab *v, const char *s, size_t n, int32_t id, tn_err *e) {
     struct tn_vocab_row *r = find(v, s, n);
-    if (r) { r->id = id; return TN_OK; }
-    if (v->blob.len + n > 0x7FFFFFFF) return tn_fail(e, TN_UNSUPPORTED, "a vocabulary of more than 2 GB");
-    if (!TN_GROW(v->row, v->cap, v->n + 1)) return tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
+    if (r) {
+        r->id = id;
+        return TN_OK;
+    }
+    if (v->blob.len + n > 0x7FFFFFFF)
+        return tn_fail(e, TN_UNSUPPORTED, "a vocabulary of more than 2 GB");
+    if (!TN_GROW(v->row, v->cap, v->n + 1))
+        return tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
     v->row[v->n] = (struct tn_vocab_row){(uint32_t)v->blob.len, (uint32_t)n, id};
     tn_str_add(&v->blob, s, n);
     tn_str_addc(&v->blob, 0); /* so that a row is also a C string */
     if (v->blob.oom) return tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
     v->n++;
     if (v->n * 2 > v->slots) {
-        if (!rehash(v, v->slots ? v->slots * 2 : 64)) return tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
+        if (!rehash(v, v->slots ? v->slots * 2 : 64))
+            return tn_fail(e, TN_NOMEM, "no memory for a vocabulary");
         return TN_OK;
     }
     size_t k = hash_bytes(s, n) & (v->slots - 1);

@@ -10,15 +10,26 @@
 /* Decodes one code point of valid UTF-8 at s[*i], advances *i. */
 static inline uint32_t tn_utf8_next(const char *s, size_t *i) {
     const unsigned char *p = (const unsigned char *)s + *i;
-    if (p[0] < 0x80) { *i += 1; return p[0]; }
-    if (p[0] < 0xE0) { *i += 2; return (uint32_t)(p[0] & 31) << 6 | (p[1] & 63); }
-    if (p[0] < 0xF0) { *i += 3; return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63); }
+    if (p[0] < 0x80) {
+        *i += 1;
+        return p[0];
+    }
+    if (p[0] < 0xE0) {
+        *i += 2;
+        return (uint32_t)(p[0] & 31) << 6 | (p[1] & 63);
+    }
+    if (p[0] < 0xF0) {
+        *i += 3;
+        return (uint32_t)(p[0] & 15) << 12 | (uint32_t)(p[1] & 63) << 6 | (p[2] & 63);
+    }
     *i += 4;
-    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 | (p[3] & 63);
+    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 63) << 12 | (uint32_t)(p[2] & 63) << 6 |
+           (p[3] & 63);
 }
 /* Start of the code point that ends before i > 0. */
 static inline size_t tn_utf8_back(const char *s, size_t i) {
-    do i--; while (((unsigned char)s[i] & 0xC0) == 0x80);
+    do i--;
+    while (((unsigned char)s[i] & 0xC0) == 0x80);
     return i;
 }
 static inline int tn_utf8_size(unsigned char first) {

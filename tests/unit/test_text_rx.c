@@ -26,34 +26,70 @@ static void matches(const char *pattern, const char *text, tn_str *out) {
 }
 
 TEST(text_rx_matches) {
-    static const struct { const char *pattern, *text, *want; } rows[] = {
-        {"a|ab|abc", "abc", "[a]"}, {"(a|ab)(c|bcd)(d*)", "abcd", "[abcd]"}, {"a{2,3}", "aaaaaaa", "[aaa][aaa]"},
-        {"a{2,3}?", "aaaaa", "[aa][aa]"}, {"a{,2}b", "aaab", "[aab]"}, {"a{x}", "a{x}", "[a{x}]"}, {"(?>a+)ab", "aaab", ""},
-        {"a++b", "aaab", "[aaab]"}, {"(?:ab)+?c", "ababc", "[ababc]"}, {"x(?=y)", "xyxz", "[x]"}, {"x(?!y)", "xyxz", "[x]"},
-        {"(?<=a)b", "ab b", "[b]"}, {"(?<!a|bc)d", "ad bcd xd", "[d]"}, {"^a", "a\na", "[a][a]"}, {"a$", "a\na", "[a][a]"},
-        {"\\Aa", "a\na", "[a]"}, {"a\\z", "a\na", "[a]"}, {".+", "ab\ncd", "[ab][cd]"}, {"(?m).+", "ab\ncd", "[ab\ncd]"},
-        {"(?i)straSSe", "STRASSE", "[STRASSE]"}, {"(?i:'s)", "'S '\xC5\xBF", "['S]['\xC5\xBF]"}, {"a(?i)b|c", "aB aC", "[aB][aC]"},
-        {"[a-z&&[^aeiou]]+", "hello", "[h][ll]"}, {"[^\\s\\p{L}]+", "a1 2!b", "[1][2!]"}, {"[]a]+", "a]b", "[a]]"},
-        {"[\\-a]+", "-a", "[-a]"}, {"\\x41\\x{3b1}\\u00e9", "A\xCE\xB1\xC3\xA9", "[A\xCE\xB1\xC3\xA9]"}, {"\\h+", "xfFg9", "[fF][9]"},
-        {"\\p{Han}+", "a\xE6\xBC\xA2\xE5\xAD\x97""b", "[\xE6\xBC\xA2\xE5\xAD\x97]"}, {"\\p{^L}", "a1", "[1]"}, {"\\bb", "ab b", "[b]"},
-        {"\\s+(?!\\S)", "a  b  ", "[ ][  ]"}, {"\\s", "\xE1\xA0\x8E \xC2\xA0", "[ ][\xC2\xA0]"}, /* U+180E is no space */
-        {"\\p{L}", "\xF0\x9E\x93\x90", "[\xF0\x9E\x93\x90]"}, /* U+1E4D0, a letter since Unicode 15 */
-        {"a{2}+", "aaaaa", "[aaaa]"}, {"[[:alpha:]]+", "ab1", "[ab]"}, {"(?<n>a)b", "ab", "[ab]"}, {"(?#x)a", "a", "[a]"}};
+    static const struct {
+        const char *pattern, *text, *want;
+    } rows[] = {{"a|ab|abc", "abc", "[a]"},
+                {"(a|ab)(c|bcd)(d*)", "abcd", "[abcd]"},
+                {"a{2,3}", "aaaaaaa", "[aaa][aaa]"},
+                {"a{2,3}?", "aaaaa", "[aa][aa]"},
+                {"a{,2}b", "aaab", "[aab]"},
+                {"a{x}", "a{x}", "[a{x}]"},
+                {"(?>a+)ab", "aaab", ""},
+                {"a++b", "aaab", "[aaab]"},
+                {"(?:ab)+?c", "ababc", "[ababc]"},
+                {"x(?=y)", "xyxz", "[x]"},
+                {"x(?!y)", "xyxz", "[x]"},
+                {"(?<=a)b", "ab b", "[b]"},
+                {"(?<!a|bc)d", "ad bcd xd", "[d]"},
+                {"^a", "a\na", "[a][a]"},
+                {"a$", "a\na", "[a][a]"},
+                {"\\Aa", "a\na", "[a]"},
+                {"a\\z", "a\na", "[a]"},
+                {".+", "ab\ncd", "[ab][cd]"},
+                {"(?m).+", "ab\ncd", "[ab\ncd]"},
+                {"(?i)straSSe", "STRASSE", "[STRASSE]"},
+                {"(?i:'s)", "'S '\xC5\xBF", "['S]['\xC5\xBF]"},
+                {"a(?i)b|c", "aB aC", "[aB][aC]"},
+                {"[a-z&&[^aeiou]]+", "hello", "[h][ll]"},
+                {"[^\\s\\p{L}]+", "a1 2!b", "[1][2!]"},
+                {"[]a]+", "a]b", "[a]]"},
+                {"[\\-a]+", "-a", "[-a]"},
+                {"\\x41\\x{3b1}\\u00e9", "A\xCE\xB1\xC3\xA9", "[A\xCE\xB1\xC3\xA9]"},
+                {"\\h+", "xfFg9", "[fF][9]"},
+                {"\\p{Han}+",
+                 "a\xE6\xBC\xA2\xE5\xAD\x97"
+                 "b",
+                 "[\xE6\xBC\xA2\xE5\xAD\x97]"},
+                {"\\p{^L}", "a1", "[1]"},
+                {"\\bb", "ab b", "[b]"},
+                {"\\s+(?!\\S)", "a  b  ", "[ ][  ]"},
+                {"\\s", "\xE1\xA0\x8E \xC2\xA0", "[ ][\xC2\xA0]"}, /* U+180E is no space */
+                {"\\p{L}", "\xF0\x9E\x93\x90",
+                 "[\xF0\x9E\x93\x90]"}, /* U+1E4D0, a letter since Unicode 15 */
+                {"a{2}+", "aaaaa", "[aaaa]"},
+                {"[[:alpha:]]+", "ab1", "[ab]"},
+                {"(?<n>a)b", "ab", "[ab]"},
+                {"(?#x)a", "a", "[a]"}};
     tn_str out = TN_STR_INIT;
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
         matches(rows[k].pattern, rows[k].text, &out);
-        CHECK_MSG(!strcmp(out.s ? out.s : "", rows[k].want), "%s on %s: %s, expected %s", rows[k].pattern, rows[k].text, out.s, rows[k].want);
+        CHECK_MSG(!strcmp(out.s ? out.s : "", rows[k].want), "%s on %s: %s, expected %s",
+                  rows[k].pattern, rows[k].text, out.s, rows[k].want);
     }
     tn_str_free(&out);
 }
 
 TEST(text_rx_refuses) {
-    static const char *const bad[] = {"(", ")", "[a", "a**?+(", "*a", "a{3,2}", "a{2000}", "\\k<a>", "\\1", "\\R", "(?x)a", "\\p{Nope}",
-                                      "\\p{L", "[b-a]", "\\x{110000}", "\\x{D800}", "\\u12", "(?:)*", "(?<=a*)b", "[[:nope:]]", "a\\", "(?<a", "[a-\\d]", "(?i:\xC3"};
+    static const char *const bad[] = {
+        "(",     ")",     "[a",       "a**?+(",     "*a",    "a{3,2}", "a{2000}",     "\\k<a>",
+        "\\1",   "\\R",   "(?x)a",    "\\p{Nope}",  "\\p{L", "[b-a]",  "\\x{110000}", "\\x{D800}",
+        "\\u12", "(?:)*", "(?<=a*)b", "[[:nope:]]", "a\\",   "(?<a",   "[a-\\d]",     "(?i:\xC3"};
     tn_rx *r;
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         tn_err err = {0};
-        CHECK_MSG(tn_rx_compile(&r, bad[k], strlen(bad[k]), "test", &err) != TN_OK && err.msg[0] && !r, "%s", bad[k]);
+        CHECK_MSG(tn_rx_compile(&r, bad[k], strlen(bad[k]), "test", &err) != TN_OK && err.msg[0] &&
+                      !r,
+                  "%s", bad[k]);
     }
 }
 
@@ -65,13 +101,16 @@ TEST(text_rx_work_is_bounded) {
     char text[64];
     memset(text, 'a', sizeof text);
     CHECK_OK(tn_rx_compile(&r, LIT("(?:a|aa)+$b|(?:(?:a?){20}){20}c"), "test", e));
-    CHECK_FAIL(tn_rx_find(r, &m, text, sizeof text, 0, &found, &a, &b, e), TN_UNSUPPORTED, "too many steps");
+    CHECK_FAIL(tn_rx_find(r, &m, text, sizeof text, 0, &found, &a, &b, e), TN_UNSUPPORTED,
+               "too many steps");
     tn_rx_free(r);
     char deep[400];
     memset(deep, '(', sizeof deep);
     CHECK_FAIL(tn_rx_compile(&r, deep, sizeof deep, "test", e), TN_UNSUPPORTED, "nested");
-    CHECK_FAIL(tn_rx_compile(&r, LIT("(?:(?:(?:a{1000}){1000}){1000}){1000}"), "test", e), TN_UNSUPPORTED, "");
-    CHECK_FAIL(tn_rx_compile(&r, LIT("(?:(?:(?:(?:){1000}){1000}){1000}){1000}"), "test", e), TN_UNSUPPORTED, "");
+    CHECK_FAIL(tn_rx_compile(&r, LIT("(?:(?:(?:a{1000}){1000}){1000}){1000}"), "test", e),
+               TN_UNSUPPORTED, "");
+    CHECK_FAIL(tn_rx_compile(&r, LIT("(?:(?:(?:(?:){1000}){1000}){1000}){1000}"), "test", e),
+               TN_UNSUPPORTED, "");
     char *wide = tn_malloc(100000); /* a long loop gives back one character at a time */
     memset(wide, ' ', 100000);
     CHECK_OK(tn_rx_compile(&r, LIT("\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"), "test", e));

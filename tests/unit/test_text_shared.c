@@ -34,7 +34,8 @@ static void check_family(const tn_tokenizer *t, const char *family) {
         CHECK_MSG(same && k == ids.n, "%s: string %d", family, n);
         tn_str_clear(&text);
         CHECK_OK(tn_decode(t, ids.v, ids.n, false, &text, e));
-        CHECK_MSG(text.len == len && !memcmp(text.s ? text.s : "", s, len), "%s: text of string %d: %s", family, n, text.s);
+        CHECK_MSG(text.len == len && !memcmp(text.s ? text.s : "", s, len),
+                  "%s: text of string %d: %s", family, n, text.s);
         tn_ids_free(&ids);
         s = end ? end + sizeof sep - 1 : NULL;
     }
@@ -59,7 +60,8 @@ TEST(text_shared_llama2) { check_file("llama2", "tokenizer.json"); }
 TEST(text_shared_gpt_neox) { check_file("gpt_neox_pythia", "20B_tokenizer.json"); }
 
 TEST(text_shared_gpt2) { /* from vocabulary and merges */
-    json_t *vocab = load_json(tn_shared("data/tokenizers/gpt2/encoder.json")), *merges = json_array();
+    json_t *vocab = load_json(tn_shared("data/tokenizers/gpt2/encoder.json")),
+           *merges = json_array();
     tn_lines *lines = NULL;
     const char *line;
     size_t n;
@@ -67,8 +69,9 @@ TEST(text_shared_gpt2) { /* from vocabulary and merges */
     while (tn_lines_next(lines, &line, &n, NULL) == TN_OK && line)
         if (n && strncmp(line, "#version", 8)) json_array_append_new(merges, json_stringn(line, n));
     tn_lines_close(lines);
-    json_t *j = json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:b}, s:{s:s}}", "model", "type", "BPE", "vocab", vocab, "merges", merges,
-                          "pre_tokenizer", "type", "ByteLevel", "add_prefix_space", 0, "decoder", "type", "ByteLevel");
+    json_t *j = json_pack("{s:{s:s, s:o, s:o}, s:{s:s, s:b}, s:{s:s}}", "model", "type", "BPE",
+                          "vocab", vocab, "merges", merges, "pre_tokenizer", "type", "ByteLevel",
+                          "add_prefix_space", 0, "decoder", "type", "ByteLevel");
     tn_tokenizer *t = NULL;
     CHECK_OK(tn_tokenizer_from_json(&t, j, NULL, NULL, "gpt2", e));
     if (t) check_family(t, "gpt2");
@@ -89,7 +92,8 @@ TEST(text_shared_tinystories) { /* a whole folder: BOS, prompts, generated text 
         tn_ids ids = {0};
         CHECK_OK(tn_encode(t, s, strlen(s), true, &ids, NULL, e));
         bool same = ids.n == json_array_size(want);
-        for (size_t i = 0; i < ids.n && same; i++) same = ids.v[i] == json_integer_value(json_array_get(want, i));
+        for (size_t i = 0; i < ids.n && same; i++)
+            same = ids.v[i] == json_integer_value(json_array_get(want, i));
         CHECK_MSG(same, "%s", s);
         tn_ids_free(&ids);
     }
@@ -100,8 +104,10 @@ TEST(text_shared_tinystories) { /* a whole folder: BOS, prompts, generated text 
 
 TEST(text_shared_smollm2) { /* chat with its own template: default system message, mask, stop */
     static const tn_message m[] = {{"user", "Hi", 2}, {"assistant", "Hello there", 11}};
-    static const char want[] = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-                               "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello there<|im_end|>\n";
+    static const char want[] =
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+        "Face<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello there<|im_end|>\n";
     tn_tokenizer *t = NULL;
     tn_str s = TN_STR_INIT;
     tn_ids ids = {0};
@@ -113,9 +119,11 @@ TEST(text_shared_smollm2) { /* chat with its own template: default system messag
     CHECK_OK(tn_chat_encode(t, m, 2, false, &ids, &mask, e));
     size_t n = 0, on = 0;
     for (size_t k = 0; k < ids.n; k++) on += mask[k];
-    CHECK(on == 3 && mask[ids.n - 2] && !mask[ids.n - 1] && ids.v[ids.n - 2] == tn_tokenizer_eos(t));
+    CHECK(on == 3 && mask[ids.n - 2] && !mask[ids.n - 1] &&
+          ids.v[ids.n - 2] == tn_tokenizer_eos(t));
     const int32_t *stop = tn_stop_ids(t, &n);
-    CHECK(n >= 1 && stop[0] == tn_tokenizer_id(t, "<|im_end|>") && !strcmp(tn_chat_name(t), "chatml"));
+    CHECK(n >= 1 && stop[0] == tn_tokenizer_id(t, "<|im_end|>") &&
+          !strcmp(tn_chat_name(t), "chatml"));
     tn_free(mask);
     tn_ids_free(&ids);
     tn_str_free(&s);

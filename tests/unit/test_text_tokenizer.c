@@ -3,12 +3,41 @@
 #include "text/text.h"
 #include <pthread.h>
 
-static const char *const names[] = {
-    "bytenorm", "byte_gap", "deepseek", "falcon", "gpt2", "llama2", "llama2_norm", "llama3", "metaspace_always",
-    "metaspace_first", "metaspace_never", "norm_nfd", "norm_nfkc", "norm_nfkd", "norm_regex", "o200k", "pre_digits",
-    "pre_empty_match", "pre_punct_isolated", "pre_punct_next", "pre_punct_previous", "pre_punct_removed",
-    "pre_regex_contiguous", "pre_regex_invert", "pre_sequence", "pre_string_next", "pre_string_previous", "qwen2",
-    "roberta", "smollm", "unk_each", "unk_fused", "unk_none", "words", "world"};
+static const char *const names[] = {"bytenorm",
+                                    "byte_gap",
+                                    "deepseek",
+                                    "falcon",
+                                    "gpt2",
+                                    "llama2",
+                                    "llama2_norm",
+                                    "llama3",
+                                    "metaspace_always",
+                                    "metaspace_first",
+                                    "metaspace_never",
+                                    "norm_nfd",
+                                    "norm_nfkc",
+                                    "norm_nfkd",
+                                    "norm_regex",
+                                    "o200k",
+                                    "pre_digits",
+                                    "pre_empty_match",
+                                    "pre_punct_isolated",
+                                    "pre_punct_next",
+                                    "pre_punct_previous",
+                                    "pre_punct_removed",
+                                    "pre_regex_contiguous",
+                                    "pre_regex_invert",
+                                    "pre_sequence",
+                                    "pre_string_next",
+                                    "pre_string_previous",
+                                    "qwen2",
+                                    "roberta",
+                                    "smollm",
+                                    "unk_each",
+                                    "unk_fused",
+                                    "unk_none",
+                                    "words",
+                                    "world"};
 enum { N_NAMES = sizeof names / sizeof *names };
 
 /* The golden file of a tokenizer; one that names a base holds only what differs from it. */
@@ -33,16 +62,20 @@ static tn_tokenizer *load(const json_t *g, const char *name) {
 
 static bool same_ids(const tn_ids *got, const json_t *want) {
     bool same = got->n == json_array_size(want);
-    for (size_t k = 0; k < got->n && same; k++) same = got->v[k] == json_integer_value(json_array_get(want, k));
+    for (size_t k = 0; k < got->n && same; k++)
+        same = got->v[k] == json_integer_value(json_array_get(want, k));
     return same;
 }
 
-static void check_text(const tn_tokenizer *t, const tn_ids *ids, bool skip, const json_t *want, const char *name, size_t k) {
+static void check_text(const tn_tokenizer *t, const tn_ids *ids, bool skip, const json_t *want,
+                       const char *name, size_t k) {
     tn_str s = TN_STR_INIT;
     if (!json_is_string(want)) return; /* the library gives none */
     CHECK_OK(tn_decode(t, ids->v, ids->n, skip, &s, e));
-    CHECK_MSG(s.len == json_string_length(want) && !memcmp(s.s ? s.s : "", json_string_value(want), s.len),
-              "%s: text of string %zu (skip %d) is \"%s\", expected \"%s\"", name, k, skip, s.s ? s.s : "", json_string_value(want));
+    CHECK_MSG(s.len == json_string_length(want) &&
+                  !memcmp(s.s ? s.s : "", json_string_value(want), s.len),
+              "%s: text of string %zu (skip %d) is \"%s\", expected \"%s\"", name, k, skip,
+              s.s ? s.s : "", json_string_value(want));
     tn_str_free(&s);
 }
 
@@ -57,10 +90,14 @@ static void check_tokenizer(const char *name, const json_t *corpus) {
         tn_spans at = {0};
         size_t n = json_string_length(s);
         CHECK_OK(tn_encode(t, json_string_value(s), n, true, &ids, NULL, e));
-        CHECK_OK(tn_encode(t, json_string_value(s), n, true, &again, &at, e)); /* cached, with places */
-        CHECK_MSG(same_ids(&ids, json_array_get(one, 0)), "%s: ids of string %zu: %s", name, k, json_string_value(s));
-        CHECK(again.n == ids.n && at.n == ids.n && (ids.n == 0 || !memcmp(ids.v, again.v, ids.n * sizeof *ids.v)));
-        for (size_t i = 0; i < at.n; i++) CHECK(at.v[2 * i] <= at.v[2 * i + 1] && at.v[2 * i + 1] <= n);
+        CHECK_OK(
+            tn_encode(t, json_string_value(s), n, true, &again, &at, e)); /* cached, with places */
+        CHECK_MSG(same_ids(&ids, json_array_get(one, 0)), "%s: ids of string %zu: %s", name, k,
+                  json_string_value(s));
+        CHECK(again.n == ids.n && at.n == ids.n &&
+              (ids.n == 0 || !memcmp(ids.v, again.v, ids.n * sizeof *ids.v)));
+        for (size_t i = 0; i < at.n; i++)
+            CHECK(at.v[2 * i] <= at.v[2 * i + 1] && at.v[2 * i + 1] <= n);
         check_text(t, &ids, false, json_array_get(one, 1), name, k);
         check_text(t, &ids, true, json_array_get(one, 2), name, k);
         tn_ids_free(&ids);
@@ -80,10 +117,18 @@ TEST(text_tokenizers_equal_library) {
 }
 
 TEST(text_invalid_utf8_is_replaced) { /* as Python's errors="replace" */
-    static const struct { const char *bad, *good; } rows[] = {
-        {"a\xFF""b", "a\xEF\xBF\xBD""b"}, {"\xE6\x97", "\xEF\xBF\xBD"}, {"\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
-        {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"}, {"\xF0\x9F\x98x", "\xEF\xBF\xBDx"},
-        {"\xF5\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"}, {"\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"}};
+    static const struct {
+        const char *bad, *good;
+    } rows[] = {{"a\xFF"
+                 "b",
+                 "a\xEF\xBF\xBD"
+                 "b"},
+                {"\xE6\x97", "\xEF\xBF\xBD"},
+                {"\xC0\xAF", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+                {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+                {"\xF0\x9F\x98x", "\xEF\xBF\xBDx"},
+                {"\xF5\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+                {"\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"}};
     json_t *g = golden("gpt2");
     tn_tokenizer *t = load(g, "gpt2");
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -109,7 +154,8 @@ TEST(text_token_places) { /* byte ranges of tokens in the input */
     CHECK_OK(tn_encode(t, s, sizeof s - 1, true, &ids, &at, e));
     CHECK(at.n == ids.n && at.v[0] == 0 && at.v[1] == 0); /* BOS stands nowhere */
     for (size_t k = 1; k < at.n; k++) {
-        CHECK(at.v[2 * k] <= end && at.v[2 * k + 1] >= end); /* no gaps; parts of one character overlap */
+        CHECK(at.v[2 * k] <= end &&
+              at.v[2 * k + 1] >= end); /* no gaps; parts of one character overlap */
         end = at.v[2 * k + 1];
         if (ids.v[k] == ids.v[0]) marker = at.v[2 * k] == 11 && end == 14;
     }
@@ -122,9 +168,12 @@ TEST(text_token_places) { /* byte ranges of tokens in the input */
 
 TEST(text_names_and_files) {
     json_t *g = golden("world");
-    json_t *config = json_pack("{s:s, s:{s:s}, s:s}", "bos_token", "<s>", "eos_token", "content", "<|end|>", "pad_token", "<pad>");
+    json_t *config = json_pack("{s:s, s:{s:s}, s:s}", "bos_token", "<s>", "eos_token", "content",
+                               "<|end|>", "pad_token", "<pad>");
     tn_tokenizer *t = NULL, *back = NULL;
-    CHECK_OK(tn_tokenizer_from_json(&t, json_object_get(g, "tokenizer"), config, "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}", "world", e));
+    CHECK_OK(tn_tokenizer_from_json(
+        &t, json_object_get(g, "tokenizer"), config,
+        "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}", "world", e));
     CHECK(tn_tokenizer_bos(t) == 1 && tn_tokenizer_eos(t) == 2 && tn_tokenizer_pad(t) == 0);
     CHECK(tn_tokenizer_id(t, "User:") == 4 && tn_tokenizer_id(t, "no such word") == -1);
     size_t n = 0;
@@ -137,7 +186,8 @@ TEST(text_names_and_files) {
     const char *dir = tn_test_dir();
     CHECK_OK(tn_tokenizer_save(t, dir, e));
     CHECK_OK(tn_tokenizer_load(&back, dir, e));
-    CHECK(tn_tokenizer_vocab(back) == tn_tokenizer_vocab(t) && tn_tokenizer_eos(back) == 2 && tn_chat_name(back) != NULL);
+    CHECK(tn_tokenizer_vocab(back) == tn_tokenizer_vocab(t) && tn_tokenizer_eos(back) == 2 &&
+          tn_chat_name(back) != NULL);
     tn_tokenizer_free(back);
     tn_tokenizer_free(t);
     json_decref(config);
@@ -145,7 +195,11 @@ TEST(text_names_and_files) {
     CHECK_FAIL(tn_tokenizer_load(&t, tn_test_dir(), e), TN_IO, "tokenizer.json");
 }
 
-typedef struct worker { const tn_tokenizer *t; const json_t *corpus, *cases; bool ok; } worker;
+typedef struct worker {
+    const tn_tokenizer *t;
+    const json_t *corpus, *cases;
+    bool ok;
+} worker;
 
 static void *encode_all(void *arg) {
     worker *w = arg;
@@ -154,7 +208,8 @@ static void *encode_all(void *arg) {
         for (size_t k = 0; k < json_array_size(w->corpus); k++) {
             const json_t *s = json_array_get(w->corpus, k);
             tn_ids ids = {0};
-            if (tn_encode(w->t, json_string_value(s), json_string_length(s), true, &ids, NULL, NULL) != TN_OK ||
+            if (tn_encode(w->t, json_string_value(s), json_string_length(s), true, &ids, NULL,
+                          NULL) != TN_OK ||
                 !same_ids(&ids, json_array_get(json_array_get(w->cases, k), 0)))
                 w->ok = false;
             tn_ids_free(&ids);
@@ -181,11 +236,14 @@ TEST(text_encode_from_many_threads) {
 }
 
 static void refuse(const char *key, const char *value, tn_status want, const char *text) {
-    json_t *g = golden("gpt2"), *t = json_object_get(g, "tokenizer"), *v = json_loads(value, JSON_DECODE_ANY, NULL);
+    json_t *g = golden("gpt2"), *t = json_object_get(g, "tokenizer"),
+           *v = json_loads(value, JSON_DECODE_ANY, NULL);
     tn_tokenizer *tok = NULL;
     CHECK_MSG(v != NULL, "%s", value);
-    if (!strncmp(key, "model.", 6)) json_object_set_new(json_object_get(t, "model"), key + 6, v);
-    else json_object_set_new(t, key, v);
+    if (!strncmp(key, "model.", 6))
+        json_object_set_new(json_object_get(t, "model"), key + 6, v);
+    else
+        json_object_set_new(t, key, v);
     CHECK_FAIL(tn_tokenizer_from_json(&tok, t, NULL, NULL, "refused", e), want, text);
     CHECK(tok == NULL);
     json_decref(g);
@@ -205,10 +263,20 @@ TEST(text_unknown_components_refused_by_name) {
     refuse("model.vocab", "{\"a\":4000000000}", TN_FORMAT, "id");
     refuse("version", "\"2.0\"", TN_UNSUPPORTED, "2.0");
     refuse("added_tokens", "[{\"content\":\"x\"}]", TN_FORMAT, "id");
-    refuse("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\",\"invert\":false}", TN_UNSUPPORTED, "( without )");
-    refuse("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Nope}\"},\"behavior\":\"Isolated\"}", TN_UNSUPPORTED, "Nope");
-    refuse("pre_tokenizer", "{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Sideways\"}", TN_UNSUPPORTED, "Sideways");
-    refuse("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<x>\"}}],\"special_tokens\":{}}", TN_FORMAT, "<x>");
+    refuse("pre_tokenizer",
+           "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a\"},\"behavior\":\"Isolated\","
+           "\"invert\":false}",
+           TN_UNSUPPORTED, "( without )");
+    refuse("pre_tokenizer",
+           "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Nope}\"},\"behavior\":\"Isolated\"}",
+           TN_UNSUPPORTED, "Nope");
+    refuse("pre_tokenizer",
+           "{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Sideways\"}",
+           TN_UNSUPPORTED, "Sideways");
+    refuse("post_processor",
+           "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<x>\"}}],"
+           "\"special_tokens\":{}}",
+           TN_FORMAT, "<x>");
 }
 
 /* Any damage to a tokenizer file gives an error or a tokenizer, never a crash. */
@@ -229,7 +297,8 @@ TEST(text_damaged_files) {
                 size_t at = (size_t)(seed >> 33) % n;
                 bad[at] = "0123456789\"{}[],:ax\\ -"[(seed >> 20) % 22];
             }
-            if (tn_json_parse(bad, n, "damaged", &j, &e) == TN_OK && tn_tokenizer_from_json(&t, j, NULL, NULL, "damaged", &e) == TN_OK) {
+            if (tn_json_parse(bad, n, "damaged", &j, &e) == TN_OK &&
+                tn_tokenizer_from_json(&t, j, NULL, NULL, "damaged", &e) == TN_OK) {
                 tn_ids ids = {0};
                 tn_str out = TN_STR_INIT;
                 if (tn_encode(t, "The kettle <s> is 漢字 blue.", 31, true, &ids, NULL, &e) == TN_OK)

@@ -33,7 +33,8 @@ TEST(text_sets_and_maps_agree) {
 static void form(tn_form f, const char *in, const char *want) {
     tn_str out = TN_STR_INIT;
     CHECK(tn_normalize(&out, in, strlen(in), f, NULL, NULL));
-    CHECK_MSG(!strcmp(out.s ? out.s : "", want), "form %d of %s: %s, expected %s", (int)f, in, out.s, want);
+    CHECK_MSG(!strcmp(out.s ? out.s : "", want), "form %d of %s: %s, expected %s", (int)f, in,
+              out.s, want);
     tn_str_free(&out);
 }
 
@@ -43,10 +44,12 @@ TEST(text_normal_forms) {
     form(TN_NFC, "a\xCC\xA3\xCC\x87 x", "\xE1\xBA\xA1\xCC\x87 x");
     form(TN_NFKC, "\xEF\xAC\x81 \xE2\x91\xA0", "fi 1");
     form(TN_NFC, "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", "\xED\x95\x9C");
-    form(TN_NFC, "\xEB\xA8\xB8\xE1\x86\xA7", "\xEB\xA8\xB8\xE1\x86\xA7"); /* U+11A7 composes with nothing */
-    form(TN_NFKC, "\xEF\xBD\xB6\xEF\xBE\x9E", "\xE3\x82\xAC");            /* halfwidth ka and voice mark */
-    form(TN_NFD, "\xF0\x91\xA4\xB8", "\xF0\x91\xA4\xB8"); /* U+11938 came after the library's tables: inert */
-    form(TN_NFKC, "\xE3\x8B\xBF", "\xE3\x8B\xBF");        /* so did U+32FF */
+    form(TN_NFC, "\xEB\xA8\xB8\xE1\x86\xA7",
+         "\xEB\xA8\xB8\xE1\x86\xA7");                          /* U+11A7 composes with nothing */
+    form(TN_NFKC, "\xEF\xBD\xB6\xEF\xBE\x9E", "\xE3\x82\xAC"); /* halfwidth ka and voice mark */
+    form(TN_NFD, "\xF0\x91\xA4\xB8",
+         "\xF0\x91\xA4\xB8"); /* U+11938 came after the library's tables: inert */
+    form(TN_NFKC, "\xE3\x8B\xBF", "\xE3\x8B\xBF"); /* so did U+32FF */
     form(TN_NFC, "plain ASCII", "plain ASCII");
 }
 
@@ -72,5 +75,6 @@ TEST(text_lower_case) {
     CHECK(tn_lower(0x130, out) == 2 && out[0] == 'i' && out[1] == 0x307);
     CHECK(tn_lower(0x10D50, out) == 1 && out[0] == 0x10D70);
     CHECK(tn_lower(0x1E9E, out) == 1 && out[0] == 0xDF);
-    CHECK(tn_lower(0x100, out) == 1 && out[0] == 0x101 && tn_lower(0x101, out) == 1 && out[0] == 0x101);
+    CHECK(tn_lower(0x100, out) == 1 && out[0] == 0x101 && tn_lower(0x101, out) == 1 &&
+          out[0] == 0x101);
 }
