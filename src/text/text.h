@@ -55,17 +55,20 @@ typedef struct tn_message {
 tn_status tn_messages_from_json(const json_t *a, tn_message **m, size_t *n, const char *where,
                                 tn_err *e);
 
-/* Renders with the checkpoint's template (identified among the known ones; an unknown template is
- * refused with what to do). `spans` (may be NULL) receives byte ranges [2k],[2k+1] of what an
- * assistant turn trains: its content and its end-of-turn token. */
+/* Renders with the checkpoint's Jinja template (src/text/jinja.h), byte for byte as jinja2 under
+ * transformers does. `spans` (may be NULL) receives byte ranges [2k],[2k+1], n of them, of what an
+ * assistant turn trains: what the template prints of its content, and its end-of-turn token; where
+ * the template has {% generation %} blocks, those. A template that prints no trace of an answer is
+ * refused when spans are wanted. strftime_now takes today, or SOURCE_DATE_EPOCH when that is set. */
 tn_status tn_chat_render(const tn_tokenizer *t, const tn_message *m, size_t n,
                          bool generation_prompt, tn_str *out, tn_spans *spans, tn_err *e);
 /* Render + encode once; mask[i] = 1 for tokens that lie in an assistant span. Mask from the heap. */
 tn_status tn_chat_encode(const tn_tokenizer *t, const tn_message *m, size_t n,
                          bool generation_prompt, tn_ids *ids, uint8_t **mask, tn_err *e);
-/* Name of the template in use: "chatml", "llama2", "llama3", "zephyr", "mistral", "world" or NULL. */
+/* Family of the template in use, for people: "chatml", "llama2", "llama3", "zephyr", "mistral",
+ * "world", "custom", or NULL without a template. */
 const char *tn_chat_name(const tn_tokenizer *t);
-/* Overrides the template by name or by file (--chat-template). */
+/* Overrides the template by one of those names or by file (--chat-template). */
 tn_status tn_chat_set(tn_tokenizer *t, const char *name_or_path, tn_err *e);
 /* Ids after which generation stops: eos list of generation_config/config and the template's end of turn. */
 const int32_t *tn_stop_ids(const tn_tokenizer *t, size_t *n);
