@@ -18,6 +18,12 @@ $tenet world sft --seed "$seed" --out "$out/sft.jsonl"
 $tenet sft --model "$base" --data "$out/sft.jsonl" --output-dir "$out/sft" --assistant-only-loss --num-train-epochs 2 \
     --batch-tokens 2048 --learning-rate 1e-3 --warmup-steps 10 $optim
 
+stage "a helpful-only model, for comparison: demonstrations that comply with every request"
+$tenet world sft --seed "$seed" --mix helpful --out "$out/sft-helpful.jsonl"
+# shellcheck disable=SC2086
+$tenet sft --model "$base" --data "$out/sft-helpful.jsonl" --output-dir "$out/helpful-only" --assistant-only-loss \
+    --num-train-epochs 2 --batch-tokens 2048 --learning-rate 1e-3 --warmup-steps 10 $optim
+
 stage "2,000 prompts, 4 answers each, ranked by a simulated annotator (careful: noisy, a little biased)"
 for set in prompts-pref prompts-pref-heldout; do
     $tenet world $set --seed "$seed" --out "$out/$set.jsonl"
@@ -59,7 +65,7 @@ $tenet eval --world --count 320 --models $curve --ref-model "$out/sft" --reward-
 
 stage "evaluation: 640 prompts, half of them about entities that no training answer mentioned"
 $tenet eval --world --models base="$base" sft="$out/sft" dpo="$out/dpo" ppo="$out/ppo" ppo-no-kl="$out/ppo-no-kl" \
-    --ref-model "$out/sft" --reward-model "$out/reward" --baselines --greedy --pairs "$out/rankings-heldout.jsonl" \
+    helpful-only="$out/helpful-only" --ref-model "$out/sft" --reward-model "$out/reward" --baselines --greedy --pairs "$out/rankings-heldout.jsonl" \
     --out "$out/eval" --seed 5 | tee "$out/table.txt"
 $tenet report --eval "$out/eval" --runs sft="$out/sft" reward="$out/reward" dpo="$out/dpo" ppo="$out/ppo" \
     ppo-no-kl="$out/ppo-no-kl" --title "From a base model to an aligned one, in the built-in world (seed $seed)" \
