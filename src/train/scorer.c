@@ -13,6 +13,33 @@ static uint64_t file_hash(const char *dir, const char *name) {
     return h;
 }
 
+static bool is_stop(const int32_t *stop, int n, int32_t id) {
+    for (int i = 0; i < n; i++)
+        if (stop[i] == id) return true;
+    return false;
+}
+
+/* A reward model was trained on rendered conversations, where the template may put more after the
+ * end of turn (ChatML: a line break); a sampled response stops right at it. */
+static tn_status learn_suffix(tn_scorer *s, const tn_tokenizer *tok, tn_err *e) {
+    size_t n = 0;
+    const int32_t *stop = tn_stop_ids(tok, &n);
+    for (size_t i = 0; i < n && i < 16; i++) s->stop[s->n_stop++] = stop[i];
+    if (!tn_chat_name(tok)) return TN_OK;
+    json_t *m = json_pack("[{s:s,s:s},{s:s,s:s}]", "role", "user", "content", "a", "role",
+                          "assistant", "content", "b");
+    tn_ids ids = {0};
+    tn_status st = m ? tn_encode_messages(tok, m, &ids, NULL, "reward model", e)
+                     : tn_fail(e, TN_NOMEM, "out of memory");
+    size_t k = ids.n;
+    while (k > 0 && !is_stop(s->stop, s->n_stop, ids.v[k - 1])) k--;
+    if (st == TN_OK && k > 0 && ids.n - k <= 16)
+        for (size_t i = k; i < ids.n; i++) s->suffix[s->n_suffix++] = ids.v[i];
+    tn_ids_free(&ids);
+    json_decref(m);
+    return st;
+}
+
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e) {
     memset(s, 0, sizeof *s);
@@ -25,7 +52,8 @@ tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, 
         return tn_fail(e, TN_STATE,
                        "%s is no reward model: it has no score head; train one with `tenet reward`",
                        dir);
-    if (!s->same_tokenizer) TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
+    TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
+    if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
     TN_TRY(tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e));
     return tn_batch_reserve(&s->mb, s->max_tokens, s->max_tokens, e);
 }
@@ -38,7 +66,21 @@ void tn_scorer_close(tn_scorer *s) {
     memset(s, 0, sizeof *s);
 }
 
-/* Prompt and response as the reward model's own ids: one sequence, arena-free scratch in `ids`. */
+static const json_t *prompt_of(const tn_example *x) {
+    const json_t *p = json_object_get(x->meta, "prompt");
+    return p ? p : json_object_get(x->meta, "messages");
+}
+
+/* Did the policy end this response itself? */
+static bool ended(const tn_scorer *s, const tn_example *x, const tn_tokenizer *policy_tok) {
+    const tn_response *r = &x->response[0];
+    size_t n = 0;
+    const int32_t *stop = policy_tok && !s->same_tokenizer ? tn_stop_ids(policy_tok, &n) : s->stop;
+    if (stop == s->stop) n = (size_t)s->n_stop;
+    return r->n > 0 && is_stop(stop, (int)n, r->ids[r->n - 1]);
+}
+
+/* Prompt and response as the reward model's own ids: one sequence in `ids`. */
 static tn_status translate(const tn_scorer *s, const tn_example *x, const tn_tokenizer *policy_tok,
                            tn_ids *ids, size_t *split, tn_err *e) {
     if (!s->tok || !policy_tok)
@@ -46,8 +88,7 @@ static tn_status translate(const tn_scorer *s, const tn_example *x, const tn_tok
             e, TN_STATE,
             "policy and reward model have different tokenizers, and one of the folders has none; "
             "both need tokenizer.json");
-    const json_t *prompt = json_object_get(x->meta, "prompt");
-    if (!prompt) prompt = json_object_get(x->meta, "messages");
+    const json_t *prompt = prompt_of(x);
     if (!prompt)
         return tn_fail(e, TN_STATE,
                        "the reward model has its own tokenizer, so prompts must be text or "
@@ -66,10 +107,27 @@ static tn_status translate(const tn_scorer *s, const tn_example *x, const tn_tok
     }
     ids->n = 0;
     st = tn_encode_completion(s->tok, prompt, answer, TN_SEAM_FORCE, ids, split, "reward model", e);
+    if (st == TN_OK && !ended(s, x, policy_tok)) { /* cut off: no end of turn for the reward model */
+        size_t k = ids->n;
+        while (k > *split + 1 && !is_stop(s->stop, s->n_stop, ids->v[k - 1])) k--;
+        if (k > *split + 1) ids->n = k - 1;
+    }
 done:
     json_decref(answer);
     tn_str_free(&text);
     return st;
+}
+
+/* The same ids, and what the template puts after an end of turn. */
+static tn_status complete(const tn_scorer *s, const tn_example *x, tn_ids *ids, tn_err *e) {
+    const tn_response *r = &x->response[0];
+    size_t n = (size_t)r->n + (size_t)s->n_suffix;
+    if (!TN_GROW(ids->v, ids->cap, x->n_prompt + n)) return tn_fail(e, TN_NOMEM, "out of memory");
+    memcpy(ids->v, x->prompt, (size_t)x->n_prompt * sizeof *ids->v);
+    memcpy(ids->v + x->n_prompt, r->ids, (size_t)r->n * sizeof *ids->v);
+    memcpy(ids->v + x->n_prompt + r->n, s->suffix, (size_t)s->n_suffix * sizeof *ids->v);
+    ids->n = (size_t)x->n_prompt + n;
+    return TN_OK;
 }
 
 static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
@@ -94,11 +152,14 @@ tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
     for (int i = 0; i < n && st == TN_OK; i++) {
         tn_example x = ex[i];
         tn_response r = ex[i].response[0];
-        if (!s->same_tokenizer) {
-            size_t split = 0;
-            TN_GO(translate(s, &ex[i], policy_tok, &ids, &split, e), out);
+        bool append = s->same_tokenizer && s->n_suffix && json_is_array(prompt_of(&ex[i])) &&
+                      ended(s, &ex[i], policy_tok);
+        if (!s->same_tokenizer || append) {
+            size_t split = (size_t)x.n_prompt;
+            if (append) TN_GO(complete(s, &ex[i], &ids, e), out);
+            else TN_GO(translate(s, &ex[i], policy_tok, &ids, &split, e), out);
             tn_str_clear(&trained);
-            for (size_t k = 0; k < ids.n; k++) tn_str_addc(&trained, 1);
+            for (size_t k = split; k < ids.n; k++) tn_str_addc(&trained, 1);
             x.prompt = ids.v, x.n_prompt = (int)split;
             r.ids = ids.v + split, r.n = (int)(ids.n - split), r.trained = (uint8_t *)trained.s;
         }

@@ -9,6 +9,8 @@ typedef struct tn_scorer {
     tn_run *run;
     tn_tokenizer *tok; /* NULL when it shares the policy's */
     bool same_tokenizer;
+    int32_t stop[16], suffix[16]; /* end-of-turn ids of its tokenizer; what its template puts after one */
+    int n_stop, n_suffix;
     int max_tokens, max_len;
     tn_batch mb;
     tn_batch_options batch;

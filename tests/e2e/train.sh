@@ -83,3 +83,25 @@ quiet tenet $sft --output-dir "$T/dry" --dry-run && [ ! -e "$T/dry" ] && grep -q
 quiet tenet eval --world --count 16 --models base="$T/base" sft="$T/sft-whole" --ref-model "$T/base" --reward-model "$T/rm" --baselines \
     --pairs "$T/pairs.jsonl" --out "$T/eval" && [ -s "$T/eval/eval.json" ] && [ "$(wc -l <"$T/eval/samples.jsonl")" = 16 ] &&
     grep -q "true reward" "$T/log" && ok train_eval || fail "train_eval: $(tail -1 "$T/log")"
+
+# a reward model with its own tokenizer (the same one, differently written) gives the same run
+cp -r "$T/rm" "$T/rm-own" && printf '\n' >>"$T/rm-own/tokenizer.json"
+for r in rm rm-own; do
+    quiet tenet ppo --model "$T/base" --reward-model "$T/$r" --critic policy --data "$T/rl.jsonl" --iterations 2 --rollouts 8 \
+        --minibatch-size 4 --response-length 12 --temperature 1 --save-steps 0 --output-dir "$T/ppo-$r"
+done
+if grep -q "its own tokenizer" "$T/log" && cmp -s "$T/ppo-rm/metrics.jsonl" "$T/ppo-rm-own/metrics.jsonl"; then
+    ok train_reward_model_own_tokenizer
+else
+    fail "train_reward_model_own_tokenizer: $(tail -1 "$T/log")"
+fi
+
+# evaluation while training: entries, early stopping, the best weights stay
+quiet tenet sft --model "$T/base" --data "$T/sft.jsonl" --eval-data "$T/sft.jsonl" --eval-steps 1 --max-steps 40 --learning-rate 0.5 \
+    --max-grad-norm 0 --early-stopping-patience 3 --load-best-model-at-end --save-steps 0 --output-dir "$T/best"
+steps=$(grep -c '"grad_norm"' "$T/best/metrics.jsonl")
+if [ "$steps" -lt 40 ] && grep -q eval_loss "$T/best/metrics.jsonl" && grep -q "kept the weights of step" "$T/log"; then
+    ok train_early_stopping_keeps_best
+else
+    fail "train_early_stopping_keeps_best: $steps steps; $(tail -1 "$T/log")"
+fi
