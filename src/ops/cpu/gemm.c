@@ -19,10 +19,6 @@
 #define STRIP_UNITS 8
 #define STRIP_PANELS 32
 
-int tn_plan_tile_row(const tn_plan *l, int tile) { return tn_tile_row(l->p->kern, l->p->m, l->tiles, tile); }
-
-int tn_plan_block_tile(const tn_plan *l, int block) { return (int)((long)l->tiles * block / l->blocks); }
-
 /* Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
 static bool usable_in_place(const tn_product *p) {
     return p->packed_a || (p->kern->form == TN_FORM_F32 && (p->m < 8 || p->lda % 512 != 0));
@@ -33,37 +29,39 @@ void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows)
     *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n), .direct = usable_in_place(p)};
     l->lda = l->direct ? p->lda : tn_row_units(l->units);
     l->tiles = tn_tiles(g, p->m);
+    int tiles = l->tiles.to;
     size_t tile = p->a_tile ? p->a_tile : tn_row_units(l->units) * (size_t)g->mr; /* units */
     size_t fit = A_BLOCK_BYTES / (tile * 4), most = (size_t)(max_rows / g->mr);
     if (fit > most) fit = most;
     if (fit < 1) fit = 1;
-    l->blocks = (int)(((size_t)l->tiles + fit - 1) / fit);
-    if (l->blocks < min_blocks) l->blocks = min_blocks < l->tiles ? min_blocks : l->tiles;
-    l->a_thread = l->direct ? 0 : (size_t)((l->tiles + l->blocks - 1) / l->blocks) * tile;
+    int blocks = (int)(((size_t)tiles + fit - 1) / fit);
+    if (blocks < min_blocks) blocks = min_blocks < tiles ? min_blocks : tiles;
+    l->blocks = tn_deal_out(tiles, blocks);
+    l->a_thread = l->direct ? 0 : (size_t)(l->blocks.each + (l->blocks.more > 0)) * tile;
 }
 
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
-    int t0 = tn_plan_block_tile(l, block), r0 = tn_plan_tile_row(l, t0);
+    int t0 = tn_plan_tile_of(l, block), r0 = tn_plan_row(l, t0);
     if (p->a_tile) return p->packed_a + (size_t)t0 * p->a_tile;
     if (l->direct) return (p->packed_a ? p->packed_a : (const uint32_t *)p->a) + (size_t)r0 * l->lda;
     uint32_t *a = l->a + (size_t)thread * l->a_thread;
     if (loaded) return a;
-    int rows = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1)) - r0;
+    int rows = tn_plan_row(l, tn_plan_tile_of(l, block + 1)) - r0;
     g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, rows, p->k, l->units);
     for (int r = rows; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
     return a;
 }
 
 /* The first two tiles fetch the two halves of the next panel; the others what they use anyway. */
-int tn_plan_tile(const tn_plan *l, int block, int i, const uint32_t *a, const uint32_t *b, const uint32_t *next,
+int tn_plan_tile(const tn_plan *l, int block, int tile, const uint32_t *a, const uint32_t *b, const uint32_t *next,
                  tn_tile *t) {
-    int t0 = tn_plan_block_tile(l, block), first = tn_plan_tile_row(l, t0), row = tn_plan_tile_row(l, t0 + i);
+    int t0 = tn_plan_tile_of(l, block), i = tile - t0, row = tn_plan_row(l, tile);
     size_t panel = l->p->a_tile;
-    bool fetch = next && i < 2 && tn_plan_block_tiles(l, block) > 1;
-    *t = (tn_tile){.m = tn_plan_tile_row(l, t0 + i + 1) - row, .units = l->units, .b = b,
-                   .a = a + (panel ? (size_t)i * panel : (size_t)(row - first) * l->lda),
+    bool fetch = next && i < 2 && tn_plan_tile_of(l, block + 1) - t0 > 1;
+    *t = (tn_tile){.m = tn_plan_row(l, tile + 1) - row, .units = l->units, .b = b,
+                   .a = a + (panel ? (size_t)i * panel : (size_t)(row - tn_plan_row(l, t0)) * l->lda),
                    .lda = panel ? 1 : l->lda, .step = panel ? TN_AW : 1,
                    .next = fetch ? next + (size_t)i * (size_t)l->units * TN_TILE_AHEAD : b};
     return row;
@@ -99,7 +97,7 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
         const uint32_t *a = tn_plan_block_a(l, block, thread, block == loaded);
         loaded = block;
         const uint32_t *b = p->b + (size_t)panel * p->panel, *next = panel + 1 < l->panels ? b + p->panel : p->b;
-        for (int i = 0, n = tn_plan_block_tiles(l, block); i < n; i++) {
+        for (int i = tn_plan_tile_of(l, block), end_tile = tn_plan_tile_of(l, block + 1); i < end_tile; i++) {
             tn_tile t;
             int row = tn_plan_tile(l, block, i, a, b, next, &t);
             one_tile(l, &t, row, panel);
@@ -117,7 +115,7 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
     tn_plan l;
     tn_plan_make(&l, p, 1, INT_MAX);
     l.a = scratch;
-    size_t n = (size_t)l.blocks * (size_t)l.panels;
+    size_t n = (size_t)l.blocks.to * (size_t)l.panels;
     if (2.0 * p->m * p->n * p->k < INLINE_FLOP) work(&l, 0, n, 0);
     else tn_pool_run(pool, n, 1, work, &l);
 }

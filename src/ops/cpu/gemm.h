@@ -80,13 +80,19 @@ static inline int tn_units(const tn_kernel *g, int k) {
     int per = tn_unit_k(g->form), u = (k + per - 1) / per;
     return (u + g->pad - 1) / g->pad * g->pad;
 }
-/* Rows are dealt out in steps of the kernel's grain, as evenly as whole steps allow. */
-static inline int tn_tiles(const tn_kernel *g, int m) {
+
+/* n things dealt out to `to` takers, as evenly as whole things allow; taker i has those from first(i). */
+typedef struct tn_deal { int to, each, more; } tn_deal;
+static inline tn_deal tn_deal_out(int n, int to) { return to > 0 ? (tn_deal){to, n / to, n % to} : (tn_deal){0, 0, 0}; }
+static inline int tn_deal_first(const tn_deal *d, int i) { return i * d->each + (i < d->more ? i : d->more); }
+
+/* Rows in steps of the kernel's grain, dealt out to as many tiles as m rows need. */
+static inline tn_deal tn_tiles(const tn_kernel *g, int m) {
     int steps = (m + g->grain - 1) / g->grain, per = g->mr / g->grain;
-    return (steps + per - 1) / per;
+    return tn_deal_out(steps, (steps + per - 1) / per);
 }
-static inline int tn_tile_row(const tn_kernel *g, int m, int tiles, int tile) {
-    int steps = (m + g->grain - 1) / g->grain, row = g->grain * (int)((long)steps * tile / tiles);
+static inline int tn_tile_row(const tn_kernel *g, const tn_deal *tiles, int m, int tile) {
+    int row = g->grain * tn_deal_first(tiles, tile);
     return row < m ? row : m;
 }
 static inline size_t tn_row_units(int units) { return (size_t)((units + 15) / 16 | 1) * 16; }
@@ -118,7 +124,8 @@ typedef struct tn_product {
 /* How a product is cut: M into tiles, tiles into blocks of rows, N into panels. */
 typedef struct tn_plan {
     const tn_product *p;
-    int units, tiles, blocks, panels;
+    int units, panels;
+    tn_deal tiles, blocks; /* rows to tiles, tiles to blocks */
     bool direct;        /* A is used where it is */
     size_t lda;         /* of row-major A */
     uint32_t *a;        /* one block for each thread */
@@ -126,17 +133,14 @@ typedef struct tn_plan {
 } tn_plan;
 /* At least min_blocks blocks (if there are as many tiles), each of at most max_rows rows. */
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows);
-int tn_plan_tile_row(const tn_plan *l, int tile);    /* first row of a tile; p->m for tile = tiles */
-int tn_plan_block_tile(const tn_plan *l, int block); /* first tile of a block */
+static inline int tn_plan_row(const tn_plan *l, int tile) { return tn_tile_row(l->p->kern, &l->tiles, l->p->m, tile); }
+static inline int tn_plan_tile_of(const tn_plan *l, int block) { return tn_deal_first(&l->blocks, block); }
 /* A of a block, as an operand: in place, or converted into the thread's scratch unless `loaded`. */
 const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool loaded);
-/* Tile i of the block whose A is `a`, with panel `b`; `next` (or NULL) is the panel to come. Returns its
+/* Tile `tile` of a block whose A is `a`, with panel `b`; `next` (or NULL) is the panel to come. Returns its
  * first row; c, ldc and more are the caller's. */
-int tn_plan_tile(const tn_plan *l, int block, int i, const uint32_t *a, const uint32_t *b, const uint32_t *next,
+int tn_plan_tile(const tn_plan *l, int block, int tile, const uint32_t *a, const uint32_t *b, const uint32_t *next,
                  tn_tile *t);
-static inline int tn_plan_block_tiles(const tn_plan *l, int block) {
-    return tn_plan_block_tile(l, block + 1) - tn_plan_block_tile(l, block);
-}
 
 /* Bytes of scratch a product needs at most (growing with k, whatever m and n), and the product. */
 size_t tn_product_scratch(const tn_product *p, int threads);

@@ -14,7 +14,7 @@
 
 size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k) {
     size_t units = (size_t)tn_units(g, k), rows = (size_t)(m + g->grain - 1) / (size_t)g->grain * (size_t)g->grain;
-    return (g->a_panels ? (size_t)tn_tiles(g, m) * units * TN_AW : rows * tn_row_units((int)units)) * 4;
+    return (g->a_panels ? (size_t)tn_tiles(g, m).to * units * TN_AW : rows * tn_row_units((int)units)) * 4;
 }
 size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k) {
     return (size_t)tn_panels(n) * (size_t)tn_units(g, k) * TN_NR * 4;
@@ -23,15 +23,16 @@ size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k) {
 static void strip_a(const tn_outer *o, int u, int units, int k0, int k) {
     const tn_kernel *g = o->kern;
     const float *src = o->a + (size_t)k0 * o->lda;
-    int all = tn_units(g, o->k), tiles = tn_tiles(g, o->m);
+    int all = tn_units(g, o->k);
+    tn_deal tiles = tn_tiles(g, o->m);
     if (!g->a_panels) {
         size_t lda = tn_row_units(all);
         g->pack->a_cols(g->form, o->pa + u, lda, src, o->lda, o->m, k, units);
         for (int r = o->m; r % g->grain; r++) memset(o->pa + (size_t)r * lda + u, 0, (size_t)units * 4);
         return;
     }
-    for (int t = 0; t < tiles; t++) {
-        int row = tn_tile_row(g, o->m, tiles, t), n = o->m - row < TN_AW ? o->m - row : TN_AW;
+    for (int t = 0; t < tiles.to; t++) {
+        int row = tn_tile_row(g, &tiles, o->m, t), n = o->m - row < TN_AW ? o->m - row : TN_AW;
         uint32_t *to = o->pa + ((size_t)t * (size_t)all + (size_t)u) * TN_AW;
         g->pack->cols(g->form, to, TN_AW, src + row, o->lda, n, k, units);
     }

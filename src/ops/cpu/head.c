@@ -54,11 +54,12 @@ static void row_done(const forward *f, const tn_stats *st, int tile, int row, co
 static void forward_unit(const forward *f, int block, int tile, const uint32_t *a, float *logits) {
     const tn_plan *l = &f->plan;
     const tn_product *p = l->p;
-    int first = tn_plan_tile_row(l, tn_plan_block_tile(l, block)), end = tn_plan_tile_row(l, tn_plan_block_tile(l, block + 1));
+    int t0 = tn_plan_tile_of(l, block), t1 = tn_plan_tile_of(l, block + 1);
+    int first = tn_plan_row(l, t0), end = tn_plan_row(l, t1);
     int panels = tn_panels(tile_width(f->h->w->out, tile));
     for (int j = 0; j < panels; j++) {
         const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
-        for (int i = 0, n = tn_plan_block_tiles(l, block); i < n; i++) {
+        for (int i = t0; i < t1; i++) {
             tn_tile t;
             int row = tn_plan_tile(l, block, i, a, b, j + 1 < panels ? b + p->panel : NULL, &t);
             t.c = logits + (size_t)(row - first) * LD + j * TN_NR;
@@ -121,8 +122,8 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
                     .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR};
     forward f = {.h = h, .ops = g->head, .tiles = tiles_of(w->out), .pad = ((size_t)h->rows + 15) / 16 * 16};
     tn_plan_make(&f.plan, &p, 1, BLOCK_ROWS);
-    if (f.plan.blocks * f.tiles < 8 * threads) /* few units: as many for each thread */
-        tn_plan_make(&f.plan, &p, (f.plan.blocks + threads - 1) / threads * threads, BLOCK_ROWS);
+    if (f.plan.blocks.to * f.tiles < 8 * threads) /* few units: as many for each thread */
+        tn_plan_make(&f.plan, &p, (f.plan.blocks.to + threads - 1) / threads * threads, BLOCK_ROWS);
     f.logits_thread = (size_t)(BLOCK_ROWS + g->mr) * LD;
     size_t stats = align64((size_t)f.tiles * 4 * f.pad * 4), best = h->top1 ? align64((size_t)f.tiles * f.pad * 4) : 0;
     size_t at = align64(f.pad * 4), logits = f.logits_thread * 4 * (size_t)threads;
@@ -137,7 +138,7 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
     for (int i = 0; i < 4 * f.tiles; i++) memset((char *)(f.stats + (size_t)i * f.pad) + last, 0, 64);
     if (f.best)
         for (int i = 0; i < f.tiles; i++) memset((char *)(f.best + (size_t)i * f.pad) + last, 0, 64);
-    tn_pool_run(b->pool, (size_t)f.plan.blocks * (size_t)f.tiles, 1, forward_work, &f);
+    tn_pool_run(b->pool, (size_t)f.plan.blocks.to * (size_t)f.tiles, 1, forward_work, &f);
     tn_pool_run(b->pool, f.pad / 16, 1, merge_work, &f);
 }
 
