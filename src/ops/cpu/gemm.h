@@ -53,6 +53,12 @@ typedef struct tn_tile {
     size_t ldc;
     bool more;
 } tn_tile;
+/* Before a loop over a constant number of rows: the accumulators must become registers. */
+#ifdef __clang__
+#define TN_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TN_UNROLL _Pragma("GCC unroll 16")
+#endif
 #define TN_TILE_AHEAD 16 /* of `next` for each unit, in units of 4 bytes */
 
 typedef struct tn_cpu_mm {

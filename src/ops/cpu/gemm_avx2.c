@@ -15,7 +15,7 @@ static inline __attribute__((always_inline)) void half_rows(const int m, const t
     const size_t lda = t->lda, ldc = t->ldc;
     float *c = t->c + half;
     __m256 acc[MR][2];
-#pragma GCC unroll 6
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         acc[i][0] = t->more ? _mm256_loadu_ps(c + i * ldc) : _mm256_setzero_ps();
         acc[i][1] = t->more ? _mm256_loadu_ps(c + i * ldc + 8) : _mm256_setzero_ps();
@@ -23,14 +23,14 @@ static inline __attribute__((always_inline)) void half_rows(const int m, const t
     for (int k = 0; k < t->units; k++, b += TN_NR, next += TN_TILE_AHEAD) {
         _mm_prefetch((const char *)next, _MM_HINT_T1);
         __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
-#pragma GCC unroll 6
+        TN_UNROLL
         for (int i = 0; i < m; i++) {
             __m256 x = _mm256_broadcast_ss(a + i * lda + k);
             acc[i][0] = _mm256_fmadd_ps(x, b0, acc[i][0]);
             acc[i][1] = _mm256_fmadd_ps(x, b1, acc[i][1]);
         }
     }
-#pragma GCC unroll 6
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         _mm256_storeu_ps(c + i * ldc, acc[i][0]);
         _mm256_storeu_ps(c + i * ldc + 8, acc[i][1]);

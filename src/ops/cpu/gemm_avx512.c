@@ -18,14 +18,14 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
     const size_t lda = t->lda, step = t->step, ldc = t->ldc;
     float *c = t->c;
     __m512 acc[MR][2];
-#pragma GCC unroll 14
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         acc[i][0] = acc[i][1] = _mm512_setzero_ps();
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + 16, 1);
     }
     if (t->more) {
-#pragma GCC unroll 14
+        TN_UNROLL
         for (int i = 0; i < m; i++) {
             acc[i][0] = _mm512_loadu_ps(c + i * ldc);
             acc[i][1] = _mm512_loadu_ps(c + i * ldc + 16);
@@ -34,14 +34,14 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
     for (int k = 0; k < t->units; k++, a += step, b += TN_NR, next += TN_TILE_AHEAD) {
         FETCH(next);
         __m512 b0 = _mm512_loadu_ps(b), b1 = _mm512_loadu_ps(b + 16);
-#pragma GCC unroll 14
+        TN_UNROLL
         for (int i = 0; i < m; i++) {
             __m512 x = _mm512_set1_ps(a[i * lda]);
             acc[i][0] = _mm512_fmadd_ps(x, b0, acc[i][0]);
             acc[i][1] = _mm512_fmadd_ps(x, b1, acc[i][1]);
         }
     }
-#pragma GCC unroll 14
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         _mm512_storeu_ps(c + i * ldc, acc[i][0]);
         _mm512_storeu_ps(c + i * ldc + 16, acc[i][1]);

@@ -35,14 +35,14 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
     const size_t lda = t->lda, step = t->step, ldc = t->ldc;
     float *c = t->c;
     acc16 acc[MR][2];
-#pragma GCC unroll 14
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         acc[i][0] = acc[i][1] = ZERO();
         __builtin_prefetch(c + i * ldc, 1);
         __builtin_prefetch(c + i * ldc + 16, 1);
     }
     if (t->more) {
-#pragma GCC unroll 14
+        TN_UNROLL
         for (int i = 0; i < m; i++) {
             acc[i][0] = LOAD_ACC(c + i * ldc);
             acc[i][1] = LOAD_ACC(c + i * ldc + 16);
@@ -51,14 +51,14 @@ static inline __attribute__((always_inline)) void tile_rows(const int m, const t
     for (int k = 0; k < t->units; k++, a += step, b += TN_NR, next += TN_TILE_AHEAD) {
         FETCH(next);
         pairs16 b0 = LOAD(b), b1 = LOAD(b + 16);
-#pragma GCC unroll 14
+        TN_UNROLL
         for (int i = 0; i < m; i++) {
             pairs16 x = SPREAD(a[i * lda]);
             acc[i][0] = DOT(acc[i][0], x, b0);
             acc[i][1] = DOT(acc[i][1], x, b1);
         }
     }
-#pragma GCC unroll 14
+    TN_UNROLL
     for (int i = 0; i < m; i++) {
         STORE(c + i * ldc, acc[i][0]);
         STORE(c + i * ldc + 16, acc[i][1]);
