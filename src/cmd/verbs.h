@@ -16,6 +16,7 @@
     X(convert)                                                                       \
     X(inspect)                                                                       \
     X(eval)                                                                          \
+    X(report)                                                                        \
     X(world)
 
 #define X(name) extern const tn_verb tn_verb_##name;
