@@ -85,12 +85,13 @@ quiet tenet eval --world --count 16 --models base="$T/base" sft="$T/sft-whole" -
     grep -q "true reward" "$T/log" && ok train_eval || fail "train_eval: $(tail -1 "$T/log")"
 
 # a reward model with its own tokenizer (the same one, differently written) gives the same run
-cp -r "$T/rm" "$T/rm-own" && printf '\n' >>"$T/rm-own/tokenizer.json"
-for r in rm rm-own; do
-    quiet tenet ppo --model "$T/base" --reward-model "$T/$r" --critic policy --data "$T/rl.jsonl" --iterations 2 --rollouts 8 \
+quiet tenet reward --model models/world --data "$T/rank.jsonl" --output-dir "$T/rm-world" --max-steps 3 --save-steps 0 --save-dtype float32
+cp -r "$T/rm-world" "$T/rm-own" && printf '\n' >>"$T/rm-own/tokenizer.json"
+for r in rm-world rm-own; do
+    quiet tenet ppo --model models/world --reward-model "$T/$r" --critic policy --data "$T/rl.jsonl" --iterations 2 --rollouts 8 \
         --minibatch-size 4 --response-length 12 --temperature 1 --save-steps 0 --output-dir "$T/ppo-$r"
 done
-if grep -q "its own tokenizer" "$T/log" && cmp -s "$T/ppo-rm/metrics.jsonl" "$T/ppo-rm-own/metrics.jsonl"; then
+if grep -q "its own tokenizer" "$T/log" && cmp -s "$T/ppo-rm-world/metrics.jsonl" "$T/ppo-rm-own/metrics.jsonl"; then
     ok train_reward_model_own_tokenizer
 else
     fail "train_reward_model_own_tokenizer: $(tail -1 "$T/log")"
