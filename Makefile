@@ -2,6 +2,7 @@
 #   make CC=clang        another compiler          make asan / make tsan   sanitizers
 #   make BUILD=dir       another build folder      make install PREFIX=/usr/local DESTDIR=
 #   make test FILTER=dpo only tests whose name contains it
+#   make fuzz            mutated files into every parser, under AddressSanitizer
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
 CC      ?= cc
@@ -64,6 +65,11 @@ asan:
 tsan:
 	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SAN="-fsanitize=thread" $(BUILD)/tsan/tests/run $(BUILD)/tsan/tenet
 
+# Every parser against many mutations of good files, under AddressSanitizer: make fuzz ROUNDS=100000
+ROUNDS ?= 50000
+fuzz: asan
+	TENET_FUZZ=$(ROUNDS) TENET_LOG=error $(BUILD)/asan/tests/run -v mutat truncat hostile lines_gzip
+
 # Benchmarks, one program a file: make build/bench/gemm_bench
 $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
@@ -100,4 +106,4 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(patsubst %.o,%.d,$(call OBJ,$(SRC) $(TEST)))
-.PHONY: all test asan tsan install uninstall clean FORCE
+.PHONY: all test asan tsan fuzz install uninstall clean FORCE
