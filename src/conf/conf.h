@@ -51,5 +51,6 @@ void tn_help_all(const tn_verb *const *verbs, FILE *f);
 extern const char *const tn_ignored_options[];
 
 /* YAML (libyaml; scalars, sequences, maps; anchors refused) to JSON values. */
+tn_status tn_yaml_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e);
 tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e);
 #endif

@@ -178,22 +178,25 @@ static tn_status document(reader *r, json_t **root, tn_err *e) {
     }
 }
 
-tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e) {
-    tn_str text = TN_STR_INIT;
-    reader r = {.path = path};
+tn_status tn_yaml_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e) {
+    reader r = {.path = where};
     *root = NULL;
-    tn_status st = tn_read_file(path, &text, 16 << 20, e);
-    if (st == TN_OK && !yaml_parser_initialize(&r.parser))
-        st = tn_fail(e, TN_NOMEM, "%s: no memory", path);
-    if (st == TN_OK) {
-        yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.s, text.len);
-        st = document(&r, root, e);
-        yaml_parser_delete(&r.parser);
-    }
+    if (!yaml_parser_initialize(&r.parser)) return tn_fail(e, TN_NOMEM, "%s: no memory", where);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
+    tn_status st = document(&r, root, e);
+    yaml_parser_delete(&r.parser);
     if (st != TN_OK) {
         json_decref(*root);
         *root = NULL;
     }
+    return st;
+}
+
+tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e) {
+    tn_str text = TN_STR_INIT;
+    *root = NULL;
+    tn_status st = tn_read_file(path, &text, 16 << 20, e);
+    if (st == TN_OK) st = tn_yaml_parse(text.s, text.len, path, root, e);
     tn_str_free(&text);
     return st;
 }
