@@ -23,7 +23,7 @@ SRC  := $(filter-out %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c,$(SRC))
 endif
 MAIN := src/cmd/main.c
 LIB  := $(filter-out $(MAIN),$(SRC))
-TEST := $(sort $(shell find tests -name '*.c' -not -path 'tests/fuzz/*'))
+TEST := $(sort $(shell find tests -name '*.c' -not -path 'tests/fuzz/*' -not -path 'tests/e2e/*'))
 OBJ   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 all: $(BUILD)/tenet
@@ -59,6 +59,12 @@ $(BUILD)/tests/run: $(call OBJ,$(TEST)) $(BUILD)/libtenet.a
 
 test: $(BUILD)/tests/run $(BUILD)/tenet
 	TENET_BIN=$(BUILD)/tenet $(BUILD)/tests/run $(FILTER)
+
+# tenet with its allocations inside training steps counted (tests/e2e/alloc.sh)
+comma := ,
+WRAP := malloc calloc realloc mmap tn_trainee_accumulate tn_trainee_update tn_rollouts_observe tn_scorer_scores tn_gen_run
+$(BUILD)/tests/alloc: $(BUILD)/tests/e2e/alloc.o $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(WRAP)) $(LDFLAGS) $(LIBS) $(LDLIBS)
 
 asan:
 	$(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" $(BUILD)/asan/tests/run $(BUILD)/asan/tenet

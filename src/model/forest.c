@@ -58,6 +58,13 @@ static bool grow_desc(tn_forest *f, size_t need) {
     return grow(p, size, 1, &f->cap_desc, need);
 }
 
+tn_status tn_forest_reserve(tn_forest *f, size_t tokens, size_t segs, size_t chain, size_t desc,
+                            tn_err *e) {
+    if (grow_tokens(f, tokens) && grow_segs(f, segs) && grow_chain(f, chain) && grow_desc(f, desc))
+        return TN_OK;
+    return tn_fail(e, TN_NOMEM, "out of memory for forests of %zu tokens", tokens);
+}
+
 tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int seq, int *index,
                         tn_err *e) {
     if (n < 1) return tn_fail(e, TN_ARG, "a segment needs at least one token");

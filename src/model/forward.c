@@ -86,20 +86,18 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
     r->dx_ready = false;
 }
 
-/* Room for the forest's blocks; grows to the largest forest seen. */
-static tn_status reserve_blocks(tn_run *r, const tn_model *m, int n, tn_err *e) {
+tn_status tn_run_reserve(tn_run *r, const tn_model *m, int n, tn_err *e) {
     if (n <= r->cap_block) return TN_OK;
-    int cap = n + n / 4;
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
-    size_t bytes = one * (size_t)cap * (size_t)(r->keep ? r->layers : 1);
+    size_t bytes = one * (size_t)n * (size_t)(r->keep ? r->layers : 1);
     char *p = tn_big_alloc(bytes);
     if (!p)
-        return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", cap,
+        return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", n,
                        bytes >> 20);
     tn_big_free(r->pool, r->pool_bytes);
     r->pool = p;
     r->pool_bytes = bytes;
-    r->cap_block = cap;
+    r->cap_block = n;
     return TN_OK;
 }
 
@@ -118,7 +116,7 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
             return tn_fail(e, TN_ARG, "position %d is beyond the %d positions of this run",
                            f->pos[i], r->max_pos);
     }
-    TN_TRY(reserve_blocks(r, m, f->n_block, e));
+    if (f->n_block > r->cap_block) TN_TRY(tn_run_reserve(r, m, f->n_block + f->n_block / 4, e));
     tn_attn a = tn_attn_of(f, &m->desc);
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     tn_trunk_forward(r, m, f->ids, f->pos, &a, r->pool, r->keep ? one * (size_t)r->cap_block : 0,

@@ -268,8 +268,11 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
     int rows;
     size_t most;
     TN_TRY(plan_call(r, m, kv, items, n, &rows, &most, e));
-    size_t T = (size_t)rows;
-    if (!TN_GROW(kv->seg, kv->cap_seg, (size_t)n) || !TN_GROW(kv->chain, kv->cap_chain, most) ||
+    /* the first call makes room for all that follow: any batch of single tokens, any run */
+    size_t T = (size_t)(kv->cap_ids ? rows : r->max_tok), S = (size_t)kv->max_seqs;
+    if (!kv->cap_chain) most += S * ((size_t)tn_kv_pages_for(kv->max_pos) + 4);
+    if ((size_t)n > S) S = (size_t)n;
+    if (!TN_GROW(kv->seg, kv->cap_seg, S) || !TN_GROW(kv->chain, kv->cap_chain, most) ||
         !TN_GROW(kv->ids, kv->cap_ids, T) || !TN_GROW(kv->pos, kv->cap_pos, T) ||
         !TN_GROW(kv->row_block, kv->cap_block, T) || !TN_GROW(kv->row_slot, kv->cap_slot, T))
         return tn_fail(e, TN_NOMEM, "no memory for a step of %d tokens", rows);

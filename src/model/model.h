@@ -97,6 +97,8 @@ typedef struct tn_forest {
 void tn_forest_clear(tn_forest *f);
 /* Appends a segment of n >= 1 tokens under `parent` (-1: a root, position 0); *index gets its number. */
 tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int seq, int *index, tn_err *e);
+/* Room for forests of that size: what fits them allocates nothing. */
+tn_status tn_forest_reserve(tn_forest *f, size_t tokens, size_t segs, size_t chain, size_t desc, tn_err *e);
 tn_status tn_forest_finish(tn_forest *f, tn_err *e); /* fills chains, blocks, descendants */
 void tn_forest_free(tn_forest *f);
 
@@ -107,6 +109,8 @@ typedef struct tn_run tn_run;
 size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
 tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
 void tn_run_free(tn_run *r);
+/* Room for forests of that many 32-key blocks (a run starts with max_tok / 16 + 16 and grows). */
+tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 
 /* Forward of a finished forest: fills the run's final residual rows. */
 tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e);

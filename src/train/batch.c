@@ -62,10 +62,11 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_batch_reserve(tn_batch *b, int tokens, int seqs, tn_err *e) {
-    TN_TRY(grow_tok(b, (size_t)tokens, e));
-    TN_TRY(grow_seq(b, (size_t)seqs, e));
-    return grow_pair(b, (size_t)seqs * 4, e);
+tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e) {
+    TN_TRY(grow_tok(b, (size_t)q->tokens, e));
+    TN_TRY(grow_seq(b, (size_t)q->seqs, e));
+    TN_TRY(grow_pair(b, (size_t)q->pairs, e));
+    return tn_forest_reserve(&b->forest, (size_t)q->tokens, (size_t)q->segs, q->chain, q->desc, e);
 }
 
 void tn_batch_clear(tn_batch *b) {

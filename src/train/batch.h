@@ -33,8 +33,19 @@ typedef struct tn_batch_options {
     tn_ranking_use rankings;
 } tn_batch_options;
 
+/* Upper bounds of what one micro-batch may hold. */
+typedef struct tn_batch_need {
+    int tokens, seqs, pairs, segs, blocks; /* blocks: of 32 keys, for tn_run_reserve */
+    size_t chain, desc;
+} tn_batch_need;
+/* Over the micro-batches of at most `tokens` forest tokens (or one example) and at most `rows`
+ * different examples (0: any number) that can be cut from `d`. *q is raised, never lowered. */
+tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
+                           int tokens, long rows, tn_err *e);
+/* The same for at most `n` rollouts of prompt | response, each prompt of at least `min_prompt`. */
+tn_batch_need tn_batch_rollouts(int tokens, int n, int min_prompt);
 /* Room for that much; later growth still works but allocates. */
-tn_status tn_batch_reserve(tn_batch *b, int tokens, int seqs, tn_err *e);
+tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e);
 void tn_batch_clear(tn_batch *b);
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
 tn_status tn_batch_finish(tn_batch *b, tn_err *e);

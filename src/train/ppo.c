@@ -103,6 +103,13 @@ static int longest_prompt(const tn_dataset *d) {
     return n;
 }
 
+static int shortest_prompt(const tn_dataset *d) {
+    int n = d->ex[0].n_prompt;
+    for (size_t i = 1; i < d->n; i++)
+        if (d->ex[i].n_prompt < n) n = d->ex[i].n_prompt;
+    return n;
+}
+
 /* The critic: a copy of the reward model with its normalisation, or the policy's trunk with a zero head. */
 static tn_status make_critic(ppo *p, tn_err *e) {
     const char *how = p->task->ppo.critic;
@@ -142,6 +149,8 @@ static void stop_ids(ppo *p) {
 static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
     const tn_ppo_task *k = p->task;
     int max_tokens = (int)p->o.micro_tokens > max_len ? (int)p->o.micro_tokens : max_len;
+    tn_batch_need need =
+        tn_batch_rollouts(max_tokens, (int)k->ppo.rollouts, shortest_prompt(p->prompts));
     tn_trainee *a = &p->policy, *c = &p->critic;
     a->algo = &tn_algo_ppo_policy, a->opt = &k->policy, a->inv_temp = 1.0 / k->ppo.temperature;
     c->algo = &tn_algo_ppo_value, c->opt = &k->value, c->inv_temp = 1.0;
@@ -151,10 +160,16 @@ static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
         t[i]->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
         t[i]->max_tokens = (int)p->o.micro_tokens;
         TN_TRY(tn_run_new(&t[i]->run, t[i]->model, max_tokens, max_tokens, max_len, true, e));
-        TN_TRY(tn_batch_reserve(&t[i]->mb, max_tokens, max_tokens, e));
+        TN_TRY(tn_run_reserve(t[i]->run, t[i]->model, need.blocks, e));
+        TN_TRY(tn_batch_reserve(&t[i]->mb, &need, e));
     }
+    tn_scorer *s = &p->scorer;
+    tn_batch_need scored = tn_batch_rollouts(s->max_tokens, (int)k->ppo.rollouts,
+                                             s->same_tokenizer ? shortest_prompt(p->prompts) : 0);
+    TN_TRY(tn_run_reserve(s->run, s->model, scored.blocks, e));
     a->ref = p->ref;
-    return tn_run_new(&a->ref_run, p->ref, max_tokens, max_tokens, max_len, false, e);
+    TN_TRY(tn_run_new(&a->ref_run, p->ref, max_tokens, max_tokens, max_len, false, e));
+    return tn_run_reserve(a->ref_run, p->ref, need.blocks, e);
 }
 
 static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {

@@ -55,7 +55,8 @@ tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, 
     TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
     TN_TRY(tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e));
-    return tn_batch_reserve(&s->mb, s->max_tokens, s->max_tokens, e);
+    tn_batch_need need = tn_batch_rollouts(s->max_tokens, s->max_tokens, 1);
+    return tn_batch_reserve(&s->mb, &need, e);
 }
 
 void tn_scorer_close(tn_scorer *s) {

@@ -23,6 +23,8 @@ typedef struct loop {
     int lock;
     tn_example **rows; /* of the step, or all of the evaluation set */
     double *ref_slab;
+    tn_batch_need need; /* of the largest micro-batch */
+    int length;         /* longest sequence */
     double peak_lr, best;
     long step, tokens, full_tokens, best_step, bad_evals;
     bool have_best;
@@ -114,32 +116,37 @@ done:
     return st;
 }
 
-static void longest(const tn_dataset *d, const tn_batch_options *b, int *cost, int *length,
-                    int *seqs) {
-    for (size_t i = 0; d && i < d->n; i++) {
-        const tn_example *x = &d->ex[i];
-        int c = tn_batch_cost(x, b);
-        if (c > *cost) *cost = c;
-        if (x->n_response > *seqs) *seqs = x->n_response;
-        for (int k = 0; k < x->n_response; k++)
-            if (x->n_prompt + x->response[k].n > *length) *length = x->n_prompt + x->response[k].n;
-    }
+static int longest(const tn_dataset *d) {
+    int n = 1;
+    for (size_t i = 0; d && i < d->n; i++)
+        for (int k = 0; k < d->ex[i].n_response; k++)
+            if (d->ex[i].n_prompt + d->ex[i].response[k].n > n)
+                n = d->ex[i].n_prompt + d->ex[i].response[k].n;
+    return n;
+}
+
+/* Sizes of the largest micro-batch and the longest sequence of training and evaluation. */
+static tn_status measure(loop *l, tn_err *e) {
+    const tn_train_options *o = &l->o;
+    long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
+    int a = longest(l->train), b = longest(l->eval), tokens = (int)o->micro_tokens;
+    l->length = a > b ? a : b;
+    if (l->length > l->t.model->desc.max_pos)
+        tn_warn("the longest row has %d tokens, but the model was made for %d "
+                "(max_position_embeddings)",
+                l->length, l->t.model->desc.max_pos);
+    TN_TRY(tn_batch_measure(&l->need, l->train, &l->t.batch, tokens, rows, e));
+    return l->eval ? tn_batch_measure(&l->need, l->eval, &l->t.batch, tokens, 0, e) : TN_OK;
 }
 
 static tn_status make_runs(loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
-    int cost = (int)l->o.micro_tokens, length = 1, seqs = 1;
-    longest(l->train, &t->batch, &cost, &length, &seqs);
-    longest(l->eval, &t->batch, &cost, &length, &seqs);
-    if (length > t->model->desc.max_pos)
-        tn_warn("the longest row has %d tokens, but the model was made for %d "
-                "(max_position_embeddings)",
-                length, t->model->desc.max_pos);
+    int n = l->need.tokens;
     t->max_tokens = (int)l->o.micro_tokens;
-    TN_TRY(tn_run_new(&t->run, t->model, cost, cost, length, true, e));
+    TN_TRY(tn_run_new(&t->run, t->model, n, n, l->length, true, e));
+    TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     TN_TRY(tn_model_trainable(t->model, e));
-    TN_TRY(tn_batch_reserve(&t->mb, cost, cost, e));
-    return TN_OK;
+    return tn_batch_reserve(&t->mb, &l->need, e);
 }
 
 static tn_status make_reference(loop *l, tn_err *e) {
@@ -151,11 +158,10 @@ static tn_status make_reference(loop *l, tn_err *e) {
         TN_TRY(tn_model_load(&l->ref, dir, l->be, &how, e));
     else
         TN_TRY(tn_model_copy(&l->ref, t->model, false, false, e));
-    int cost = (int)l->o.micro_tokens, length = 1, seqs = 1;
-    longest(l->train, &t->batch, &cost, &length, &seqs);
-    longest(l->eval, &t->batch, &cost, &length, &seqs);
+    int n = l->need.tokens;
     t->ref = l->ref;
-    TN_TRY(tn_run_new(&t->ref_run, l->ref, cost, cost, length, false, e));
+    TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
+    TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
 }
 
@@ -396,6 +402,7 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(tn_plan_new(&l->plan, l->train, order_of(o->sampling), (uint64_t)o->seed,
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
+    TN_TRY(measure(l, e));
     TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, e));
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));

@@ -1,0 +1,97 @@
+/* How large a micro-batch can get, so that everything is reserved before the first step.
+ *
+ * A micro-batch is one example of any size, or several of at most `tokens` together. What several
+ * take is at most `tokens` times the largest share per token of any example. Key/value blocks are
+ * the expensive part, so for them the worst choice of different examples is found: the densest
+ * first until the tokens are used up (a fractional knapsack bounds every whole one). */
+#include "train/batch.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct part {
+    int cost, blocks;
+} part;
+
+/* More blocks per token first. */
+static int denser(const void *a, const void *b) {
+    const part *x = a, *y = b;
+    int64_t l = (int64_t)x->blocks * y->cost, r = (int64_t)y->blocks * x->cost;
+    return (l < r) - (l > r);
+}
+static int more(const void *a, const void *b) {
+    return ((const part *)b)->blocks - ((const part *)a)->blocks;
+}
+
+static int densest(part *p, size_t n, int tokens) {
+    double left = tokens, sum = 0;
+    qsort(p, n, sizeof *p, denser);
+    for (size_t i = 0; i < n && left > 0; i++) {
+        double share = p[i].cost <= left ? 1 : left / p[i].cost;
+        sum += share * p[i].blocks;
+        left -= p[i].cost;
+    }
+    return (int)ceil(sum);
+}
+
+static int largest(part *p, size_t n, long rows) {
+    double sum = 0;
+    qsort(p, n, sizeof *p, more);
+    for (size_t i = 0; i < n && (long)i < rows; i++) sum += p[i].blocks;
+    return sum < INT32_MAX ? (int)sum : INT32_MAX;
+}
+
+static void raise_int(int *to, double v) {
+    if (v > *to) *to = v < INT32_MAX ? (int)ceil(v) : INT32_MAX;
+}
+static void raise_size(size_t *to, double v) {
+    if (v > (double)*to) *to = (size_t)ceil(v);
+}
+
+tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
+                           int tokens, long rows, tn_err *e) {
+    tn_batch b;
+    memset(&b, 0, sizeof b);
+    tn_status st = TN_OK;
+    part *p = tn_calloc(d->n, sizeof *p);
+    if (!p) return tn_fail(e, TN_NOMEM, "out of memory");
+    int blocks = 0;
+    raise_int(&q->tokens, tokens);
+    for (size_t i = 0; i < d->n; i++) {
+        tn_batch_clear(&b);
+        TN_GO(tn_batch_add(&b, &d->ex[i], o, e), done);
+        TN_GO(tn_batch_finish(&b, e), done);
+        const tn_forest *f = &b.forest;
+        double times = f->n_tok < tokens ? (double)tokens / f->n_tok : 1;
+        raise_int(&q->tokens, f->n_tok);
+        raise_int(&q->seqs, times * b.n_seq);
+        raise_int(&q->pairs, times * b.n_pair);
+        raise_int(&q->segs, times * f->n_seg);
+        raise_size(&q->chain, times * f->n_chain);
+        raise_size(&q->desc, times * f->desc_off[f->n_seg]);
+        raise_int(&q->blocks, f->n_block);
+        p[i] = (part){f->n_tok, f->n_block};
+    }
+    blocks = densest(p, d->n, tokens);
+    if (rows > 0) {
+        int few = largest(p, d->n, rows);
+        if (few < blocks) blocks = few;
+    }
+    raise_int(&q->blocks, blocks);
+done:
+    tn_batch_free(&b);
+    tn_free(p);
+    return st;
+}
+
+tn_batch_need tn_batch_rollouts(int tokens, int n, int min_prompt) {
+    int most = tokens / (min_prompt + 1) + 1; /* a response has at least one token */
+    if (n > most) n = most;
+    int full = tokens / 32 + 1; /* whole blocks; every segment may end in one that is not full */
+    return (tn_batch_need){.tokens = tokens,
+                           .seqs = n,
+                           .segs = 2 * n,
+                           .blocks = full + 2 * n,
+                           .chain = 2 * (size_t)full + 3 * (size_t)n,
+                           .desc = 3 * (size_t)n};
+}

@@ -1,0 +1,58 @@
+# The steady state allocates nothing: sft, reward, dpo and ppo run eight steps in the tiny world with
+# malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
+. tests/e2e/lib.sh
+A=$E2E_TMP/alloc
+mkdir -p "$A"
+if ! make -s build/tests/alloc >"$A/log" 2>&1; then
+    fail "alloc_build: $(tail -n 3 "$A/log")"
+    exit 1
+fi
+tenet world config --out "$A/tiny" --hidden-size 32 --layers 2 --heads 2 --intermediate-size 48 2>/dev/null
+tenet world text --count 200 --out "$A/text.jsonl"
+tenet world sft --count 300 --out "$A/sft.jsonl"
+tenet world prompts-pref --count 40 --out "$A/pref.jsonl"
+tenet world prompts-rl --count 200 --out "$A/rl.jsonl"
+{
+    tenet pretrain --model "$A/tiny" --data "$A/text.jsonl" --output-dir "$A/base" --batch-tokens 2048 --max-steps 4 \
+        --learning-rate 3e-3 --save-steps 0
+    tenet generate --model "$A/base" --input "$A/pref.jsonl" --n 4 --max-new-tokens 24 --out "$A/samples.jsonl"
+    tenet world rank --input "$A/samples.jsonl" --annotator careful --out "$A/rank.jsonl" --pairs-out "$A/pairs.jsonl"
+    tenet reward --model "$A/base" --data "$A/rank.jsonl" --kwise --output-dir "$A/rm" --max-steps 1 --save-steps 0
+} >"$A/log" 2>&1 || fail "alloc_set_up: $(tail -n 1 "$A/log")"
+# rows of very different lengths: one token of answer, then hundreds, then one again
+awk 'BEGIN {
+    for (i = 0; i < 96; i++) {
+        n = i < 40 ? 1 + i % 3 : i < 60 ? 150 : i % 7 == 0 ? 200 : 2
+        printf "{\"prompt_ids\":[%d", 5 + i
+        for (k = 0; k < (i * 13) % 40; k++) printf ",%d", 9 + (i + k * k) % 60
+        printf "],\"ids\":[7"
+        for (k = 1; k < n; k++) printf ",%d", 9 + (i * k) % 60
+        print "]}"
+    }
+}' >"$A/uneven.jsonl"
+
+# steady NAME ARGUMENTS...: eight steps of a verb; nothing may be allocated after the second.
+steady() {
+    local name=$1
+    shift
+    rm -f "$A/count"
+    if ! TENET_ALLOC_OUT=$A/count build/tests/alloc "$@" --output-dir "$A/$name" --save-steps 0 --logging-steps 1 \
+        >"$A/log" 2>&1; then
+        fail "alloc_$name: $(tail -n 2 "$A/log")"
+    elif grep -q '^steps 8 calls [1-9][0-9]* .* steady 0 ' "$A/count"; then
+        ok "alloc_$name"
+    else
+        fail "alloc_$name: $(cat "$A/count")"
+    fi
+}
+steady sft sft --model "$A/base" --data "$A/sft.jsonl" --assistant-only-loss --per-device-train-batch-size 16 --max-steps 8
+steady sft_uneven sft --model "$A/base" --data "$A/uneven.jsonl" --train-sampling-strategy sequential \
+    --per-device-train-batch-size 12 --max-steps 8 --micro-batch-tokens 256 --threads 2
+steady sft_conversations sft --model "$A/base" --data "$A/sft.jsonl" --assistant-only-loss --train-sampling-strategy sequential \
+    --per-device-train-batch-size 4 --gradient-accumulation-steps 8 --micro-batch-tokens 300 --max-steps 8
+steady reward reward --model "$A/base" --data "$A/rank.jsonl" --kwise --per-device-train-batch-size 4 --max-steps 8
+steady dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
+steady dpo_rankings dpo --model "$A/base" --data "$A/rank.jsonl" --per-device-train-batch-size 6 --max-steps 8 --no-share-prompts
+steady ppo ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \
+    --num-ppo-epochs 2 --response-length 24 --micro-batch-tokens 256
+[ -z "${e2e_failed:-}" ]
