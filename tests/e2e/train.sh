@@ -106,3 +106,25 @@ if [ "$steps" -lt 40 ] && grep -q eval_loss "$T/best/metrics.jsonl" && grep -q "
 else
     fail "train_early_stopping_keeps_best: $steps steps; $(tail -1 "$T/log")"
 fi
+
+# Ctrl-C: the first one ends the step, checkpoints and leaves with 130
+"$TENET_BIN" sft --model "$T/base" --data "$T/sft.jsonl" --max-steps 100000 --save-steps 0 --output-dir "$T/int" >"$T/log" 2>&1 &
+pid=$!
+n=0
+while [ "$(wc -l 2>/dev/null <"$T/int/metrics.jsonl" || echo 0)" -lt 3 ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n + 1)); done
+kill -INT $pid
+status=0
+wait $pid || status=$?
+step=$(tail -1 "$T/int/metrics.jsonl" | sed 's/.*"step": \([0-9]*\).*/\1/')
+if [ $status = 130 ] && [ -s "$T/int/checkpoint-$step/model.safetensors" ] && grep -q "resume-from-checkpoint latest" "$T/log"; then
+    ok train_ctrl_c
+else
+    fail "train_ctrl_c: status $status; $(tail -1 "$T/log")"
+fi
+
+# numbers that are not finite stop the run with where and what to try; nothing is written
+cp -r "$T/base" "$T/nan-base"
+size=$(wc -c <"$T/nan-base/model.safetensors")
+printf '\377\377\377\177' | dd of="$T/nan-base/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+fails train_not_finite 1 "expected a finite number" tenet sft --model "$T/nan-base" --data "$T/sft.jsonl" --max-steps 3 --save-steps 0 --output-dir "$T/nan"
+if [ ! -e "$T/nan/model.safetensors" ]; then ok train_not_finite_writes_nothing; else fail train_not_finite_writes_nothing; fi
