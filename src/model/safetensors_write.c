@@ -35,7 +35,7 @@ static void add_header(tn_str *h, const tn_st_out *t, size_t n, tn_st_save dtype
         at = end;
     }
     tn_str_addc(h, '}');
-    while (h->len % 8) tn_str_addc(h, ' '); /* data begin on a multiple of 8 */
+    while (!h->oom && h->len % 8) tn_str_addc(h, ' '); /* data begin on a multiple of 8 */
 }
 
 typedef struct tn_chunk {

@@ -4,6 +4,7 @@
 #include "model/model.h"
 #include "model/safetensors.h"
 #include "test.h"
+#include <errno.h>
 #include <unistd.h>
 
 static tn_status run(const char *verb, char **argv, tn_err *e) {
@@ -156,4 +157,26 @@ TEST(inspect_describes) {
     CHECK_FAIL(RUN("inspect", at("none")), TN_IO, "none");
     CHECK_FAIL(RUN("inspect", golden("desc.json")), TN_FORMAT, "safetensors");
     CHECK_FAIL(RUN("inspect", root), TN_IO, "config.json");
+}
+
+/* Whatever fails, the folder is either absent or complete. */
+TEST(convert_faults_leave_nothing_half) {
+    begin();
+    bool fired = true;
+    long n = 1;
+    for (; fired && n < 4000; n += 1 + n / 16) {
+        tn_err err = {0};
+        CHECK_OK(tn_remove_tree(at("f"), e));
+        tn_fault_arm(n, ENOSPC);
+        tn_status st = run("convert", (char *[]){golden("tiny.gguf"), at("f"), NULL}, &err);
+        fired = tn_fault_fired();
+        tn_fault_arm(0, 0);
+        CHECK_MSG(st == TN_OK || err.msg[0], "call %ld: an error without a message", n);
+        CHECK_MSG(fired || st == TN_OK, "call %ld: %s", n, err.msg);
+        bool whole = tn_exists(at("f/config.json")) && tn_exists(at("f/model.safetensors")) &&
+                     tn_exists(at("f/tokenizer.json")) && tn_exists(at("f/chat_template.jinja"));
+        CHECK_MSG(tn_exists(at("f")) == whole, "call %ld: half a folder", n);
+        CHECK_MSG(st != TN_OK || whole, "call %ld: done, but not there", n);
+    }
+    CHECK_MSG(n > 20 && !fired, "%ld calls", n);
 }
