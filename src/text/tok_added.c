@@ -138,15 +138,11 @@ static void free_one(tn_added *d) {
     tn_free(d->form);
 }
 
-/* The library gives a new token the next free number, whatever the file says: so do we, and say so. */
-static tn_status add_one(tn_tokenizer *t, tn_added *d, int64_t file_id, int32_t *next, tn_err *e) {
+/* The library gives a new token the next free number, whatever the file says; so do we. */
+static tn_status add_one(tn_tokenizer *t, tn_added *d, int32_t *next, tn_err *e) {
     int32_t id = tn_vocab_find(&t->added_by_name, d->content, d->n);
     if (id < 0) id = tn_vocab_find(&t->vocab, d->content, d->n);
     if (id < 0) id = (*next)++;
-    if (id != file_id)
-        tn_warn("%s: added token %s has id %lld in the file, but the tokenizers library gives it "
-                "%d; %d is used",
-                t->where, d->content, (long long)file_id, id, id);
     d->id = id;
     TN_TRY(normal_form(t, d, e));
     TN_TRY(tn_vocab_add(&t->added_by_name, d->content, d->n, id, e));
@@ -168,6 +164,7 @@ tn_status tn_added_read(tn_tokenizer *t, const json_t *list, tn_err *e) {
     json_t *j;
     size_t i;
     int32_t next = (int32_t)t->vocab.n;
+    int moved = 0;
     if (!list || json_is_null(list)) return TN_OK;
     if (!json_is_array(list))
         return tn_fail(e, TN_FORMAT, "%s: \"added_tokens\" is not a list", t->where);
@@ -177,9 +174,16 @@ tn_status tn_added_read(tn_tokenizer *t, const json_t *list, tn_err *e) {
         tn_added d = {0};
         int64_t file_id = -1;
         tn_status st = read_one(t, j, &d, &file_id, e);
-        if (st == TN_OK && d.n > 0) st = add_one(t, &d, file_id, &next, e);
+        if (st == TN_OK && d.n > 0) st = add_one(t, &d, &next, e);
         free_one(&d);
         TN_TRY(st);
+        const char *name = json_string_value(json_object_get(j, "content"));
+        int32_t id = tn_vocab_find(&t->added_by_name, name,
+                                   json_string_length(json_object_get(j, "content")));
+        if (id >= 0 && id != file_id && moved++ == 0)
+            tn_warn("%s: added token %s has id %lld in the file, but the tokenizers library counts "
+                    "to %d; %d is used, also for any others",
+                    t->where, name, (long long)file_id, id, id);
     }
     for (size_t k = 0; k < t->nadded; k++) {
         const tn_added *d = &t->added[k];

@@ -1,6 +1,6 @@
 /* Chat templates: text equal to jinja2's, spans of what an answer trains, masks, hostile templates. */
 #include "test.h"
-#include "base/rng.h"
+#include "fuzz/mutate.h"
 #include "text/jinja.h"
 
 static void check_case(const json_t *one, const json_t *vars, const char *what, size_t k) {
@@ -295,25 +295,21 @@ TEST(text_hostile_templates) {
         for (int i = 0; i < 2000; i++) tn_str_addz(&deep, k == 1 ? openers[k] : openers[k] + 3);
         render_anything(deep.s, deep.len);
     }
-    tn_str_free(&deep);
-    tn_rng g = tn_rng_stream(11, 78, 0);
-    json_t *golden = tn_golden("text/chat.json");
-    for (int k = 0; k < 1500; k++) {
-        const json_t *s = json_object_get(
-            json_array_get(golden, tn_rng_below(&g, (uint32_t)json_array_size(golden))),
-            "template");
-        size_t n = json_string_length(s);
-        char *copy = tn_malloc(n);
-        memcpy(copy, json_string_value(s), n);
-        for (uint32_t hits = 1 + tn_rng_below(&g, 4); hits > 0; hits--) {
-            uint32_t at = tn_rng_below(&g, (uint32_t)n);
-            if (tn_rng_below(&g, 4) == 0)
-                n = n > 1 ? at + 1 : n; /* cut */
-            else
-                copy[at] = "{}%-#|()[]'\"\\n.+0a _\xFF"[tn_rng_below(&g, 21)];
-        }
-        render_anything(copy, n);
-        tn_free(copy);
+    json_t *golden = tn_golden("text/chat.json"), *snippets = tn_golden("text/jinja.json");
+    const json_t *cases = json_object_get(snippets, "cases");
+    for (uint64_t i = 0; i < tn_fuzz_rounds(1500); i++) {
+        const json_t *s =
+            json_object_get(json_array_get(golden, i % json_array_size(golden)), "template");
+        const json_t *o =
+            json_object_get(json_array_get(cases, i % json_array_size(cases)), "template");
+        tn_mutate(&deep, json_string_value(s), json_string_length(s), json_string_value(o),
+                  json_string_length(o), i);
+        render_anything(deep.s, deep.len);
+        tn_mutate(&deep, json_string_value(o), json_string_length(o), json_string_value(s),
+                  json_string_length(s), i);
+        render_anything(deep.s, deep.len);
     }
+    tn_str_free(&deep);
     json_decref(golden);
+    json_decref(snippets);
 }
