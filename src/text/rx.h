@@ -132,6 +132,6 @@ typedef struct tn_rx_tree {
     size_t cap;
 } tn_rx_tree;
 tn_status tn_rx_parse(tn_rx *r, tn_rx_tree *t, const char *p, size_t n, tn_err *e);
-tn_status tn_rx_emit(tn_rx *r, const tn_rx_tree *t, tn_err *e);
+tn_status tn_rx_emit(tn_rx *r, tn_rx_tree *t, tn_err *e);
 int tn_rx_map(tn_rx *r, const tn_cpset *s); /* index of a new map, -1: out of memory */
 #endif

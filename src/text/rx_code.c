@@ -4,7 +4,7 @@
 
 enum { MAX_CODE = 50000 };
 
-static tn_status emit_node(tn_rx *r, const tn_rx_tree *t, int id, tn_err *e);
+static tn_status emit_node(tn_rx *r, tn_rx_tree *t, int id, tn_err *e);
 
 static tn_status emit(tn_rx *r, tn_rx_op op, int *pc, tn_err *e) {
     if (r->n >= MAX_CODE)
@@ -43,7 +43,7 @@ int tn_rx_map(tn_rx *r, const tn_cpset *s) {
 }
 
 /* Skips holders: an RN_CAT or RN_ALT with one child stands for that child. */
-static int bare(const tn_rx_tree *t, int id) {
+static int bare(tn_rx_tree *t, int id) {
     while ((t->v[id].kind == RN_CAT || t->v[id].kind == RN_ALT) && t->v[id].child >= 0 &&
            t->v[t->v[id].child].next < 0)
         id = t->v[id].child;
@@ -51,8 +51,8 @@ static int bare(const tn_rx_tree *t, int id) {
 }
 
 /* Least and greatest number of code points that a node matches (max -1: no limit). */
-static void extent(const tn_rx_tree *t, int id, long *min, long *max) {
-    const tn_rx_node *v = &t->v[id];
+static void extent(tn_rx_tree *t, int id, long *min, long *max) {
+    tn_rx_node *v = &t->v[id];
     long a, b;
     *min = *max = 0;
     switch (v->kind) {
@@ -107,16 +107,17 @@ static tn_status emit_char(tn_rx *r, uint32_t c, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status emit_repeat(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, tn_err *e) {
+static tn_status emit_repeat(tn_rx *r, tn_rx_tree *t, const tn_rx_node *v, tn_err *e) {
     int child = bare(t, v->child), pc, mark = -1;
     if (t->v[child].kind == RN_SET || t->v[child].kind == RN_CHAR) {
         int map = t->v[child].map;
-        if (t->v[child].kind == RN_CHAR) {
+        if (t->v[child].kind == RN_CHAR && map < 0) {
             tn_cpset s = {0};
             bool ok = tn_cpset_add(&s, t->v[child].c, t->v[child].c);
             map = ok ? tn_rx_map(r, &s) : -1;
             tn_cpset_free(&s);
             if (map < 0) return tn_fail(e, TN_NOMEM, "no memory for a pattern");
+            t->v[child].map = map; /* copies of the loop share it */
         }
         TN_TRY(emit(r, RX_LOOP, &pc, e));
         tn_rx_inst *i = &r->code[pc];
@@ -161,8 +162,7 @@ static tn_status emit_repeat(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v,
     return TN_OK;
 }
 
-static tn_status emit_alt(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, bool behind,
-                          tn_err *e) {
+static tn_status emit_alt(tn_rx *r, tn_rx_tree *t, const tn_rx_node *v, bool behind, tn_err *e) {
     int jumps = -1, pc; /* chain of forward jumps through x */
     for (int k = v->child; k >= 0; k = t->v[k].next) {
         int split = -1;
@@ -191,7 +191,7 @@ static tn_status emit_alt(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, bo
     return TN_OK;
 }
 
-static tn_status emit_mark(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, tn_err *e) {
+static tn_status emit_mark(tn_rx *r, tn_rx_tree *t, const tn_rx_node *v, tn_err *e) {
     int pc;
     TN_TRY(emit(r, RX_MARK, &pc, e));
     r->code[pc].kind = v->how;
@@ -204,8 +204,8 @@ static tn_status emit_mark(tn_rx *r, const tn_rx_tree *t, const tn_rx_node *v, t
     return TN_OK;
 }
 
-static tn_status emit_node(tn_rx *r, const tn_rx_tree *t, int id, tn_err *e) {
-    const tn_rx_node *v = &t->v[id];
+static tn_status emit_node(tn_rx *r, tn_rx_tree *t, int id, tn_err *e) {
+    tn_rx_node *v = &t->v[id];
     int pc;
     if (++r->work > 1000000)
         return tn_fail(e, TN_UNSUPPORTED, "%s: pattern repeats too much", r->where);
@@ -280,7 +280,7 @@ static void first_of(const tn_rx *r, int pc, int budget, tn_bytes *b, bool *any)
     *any = true;
 }
 
-tn_status tn_rx_emit(tn_rx *r, const tn_rx_tree *t, tn_err *e) {
+tn_status tn_rx_emit(tn_rx *r, tn_rx_tree *t, tn_err *e) {
     TN_TRY(emit_node(r, t, t->root, e));
     TN_TRY(emit(r, RX_ACCEPT, NULL, e));
     for (int k = 0; k < r->n; k++)
