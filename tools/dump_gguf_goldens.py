@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Goldens of GGUF import: tests/golden/gguf.json (blocks of every format with gguf-py's floats) and
 tests/golden/tiny.gguf (also deflated in tiny.whl) with tests/golden/tiny_gguf.json: what transformers
-makes of it.
+makes of it; {qwen2,qwen3}.gguf likewise.
 
 Needs numpy, gguf, torch and transformers. Run from the source root."""
 import json
@@ -70,6 +70,68 @@ def permute(w, heads):
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
+def imported(file):
+    """Shapes, sums and some elements of every tensor as transformers imports the file."""
+    model = AutoModelForCausalLM.from_pretrained(OUT, gguf_file=file, dtype=torch.float32)
+    cases = []
+    for name, p in model.state_dict().items():
+        flat = p.flatten()
+        pick = [int(i) for i in torch.linspace(0, flat.numel() - 1, 12)]
+        cases.append(dict(name=name, shape=list(p.shape), at=pick, value=[float(flat[i]).hex() for i in pick],
+                          sum=float(flat.double().sum()), moment=float((flat.double() * torch.arange(flat.numel())).sum())))
+    return cases
+
+
+def dump_qwen(arch):
+    """Biases (qwen2) or norms of q and k (qwen3), an untied head, bfloat16 matrices, no tokenizer."""
+    w = gguf.GGUFWriter(OUT / f"{arch}.gguf", arch)
+    vocab, hidden, ffn, kv = 24, 20, 12, 1
+    heads = 2 if arch == "qwen2" else 1
+    dim = 10 if arch == "qwen2" else 128  # transformers knows no other for qwen3
+    w.add_context_length(64)
+    w.add_embedding_length(hidden)
+    w.add_block_count(1)
+    w.add_feed_forward_length(ffn)
+    w.add_head_count(heads)
+    w.add_head_count_kv(kv)
+    w.add_layer_norm_rms_eps(1e-6)
+    w.add_rope_freq_base(1000000.0)
+    w.add_vocab_size(vocab)
+    if arch == "qwen3":
+        w.add_key_length(dim)
+        w.add_value_length(dim)
+
+    def tensor(name, *shape):
+        x = rng.normal(0, 0.3, shape).astype(np.float32)
+        x = (x.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+        if len(shape) == 1:
+            w.add_tensor(name, x)
+        else:
+            w.add_tensor(name, gguf.quantize(x, Q.BF16), raw_dtype=Q.BF16)
+
+    tensor("token_embd.weight", vocab, hidden)
+    tensor("output.weight", vocab, hidden)
+    tensor("output_norm.weight", hidden)
+    for name in ["attn_norm", "ffn_norm"]:
+        tensor(f"blk.0.{name}.weight", hidden)
+    for name, rows in [("attn_q", heads * dim), ("attn_k", kv * dim), ("attn_v", kv * dim)]:
+        tensor(f"blk.0.{name}.weight", rows, hidden)
+        if arch == "qwen2":
+            tensor(f"blk.0.{name}.bias", rows)
+    if arch == "qwen3":
+        tensor("blk.0.attn_q_norm.weight", dim)
+        tensor("blk.0.attn_k_norm.weight", dim)
+    tensor("blk.0.attn_output.weight", hidden, heads * dim)
+    tensor("blk.0.ffn_gate.weight", ffn, hidden)
+    tensor("blk.0.ffn_up.weight", ffn, hidden)
+    tensor("blk.0.ffn_down.weight", hidden, ffn)
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    write(f"{arch}_gguf.json", imported(f"{arch}.gguf"))
+
+
 def dump_tiny():
     path = OUT / "tiny.gguf"
     w = gguf.GGUFWriter(path, "llama")
@@ -124,14 +186,7 @@ def dump_tiny():
     w.write_tensors_to_file()
     w.close()
 
-    model = AutoModelForCausalLM.from_pretrained(OUT, gguf_file="tiny.gguf", dtype=torch.float32)
-    cases = []
-    for name, p in model.state_dict().items():
-        flat = p.flatten()
-        pick = [int(i) for i in torch.linspace(0, flat.numel() - 1, 12)]
-        cases.append(dict(name=name, shape=list(p.shape), at=pick, value=[float(flat[i]).hex() for i in pick],
-                          sum=float(flat.double().sum()), moment=float((flat.double() * torch.arange(flat.numel())).sum())))
-    write("tiny_gguf.json", cases)
+    write("tiny_gguf.json", imported("tiny.gguf"))
     with zipfile.ZipFile(OUT / "tiny.whl", "w", zipfile.ZIP_DEFLATED) as z:
         for name, data in [("tiny/__init__.py", b"x = 1\n"), ("tiny/tiny.gguf", path.read_bytes())]:
             z.writestr(zipfile.ZipInfo(name, (2025, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
@@ -140,3 +195,5 @@ def dump_tiny():
 if __name__ == "__main__":
     dump_blocks()
     dump_tiny()
+    dump_qwen("qwen2")
+    dump_qwen("qwen3")

@@ -51,20 +51,25 @@ static const char *sub(const char *name) {
     return dir;
 }
 
-TEST(gguf_import_equals_transformers) {
-    const char *dir = sub("tiny");
-    json_t *cases = tn_golden("tiny_gguf.json"), *c, *config = NULL;
+/* Imports golden/NAME.gguf into `dir` and compares every tensor with transformers' import. */
+static void check_import(const char *name, const char *dir, tn_st_dtype dtype) {
+    char file[96];
+    snprintf(file, sizeof file, "golden/%s.gguf", name);
+    CHECK_OK(import(tn_test_file(file), dir, "auto", 4000, e));
+    snprintf(file, sizeof file, "%s_gguf.json", name);
+    json_t *cases = tn_golden(file), *c;
     tn_st *s = NULL;
-    size_t i;
-    CHECK_OK(import(tn_test_file("golden/tiny.gguf"), dir, "auto", 4000, e));
+    size_t i, tied = 0;
     CHECK_OK(tn_st_open(&s, dir, e));
     if (!s) return;
-    CHECK(tn_st_count(s) + 1 == json_array_size(cases)); /* torch lists the tied head */
     json_array_foreach(cases, i, c) {
-        const char *name = json_string_value(json_object_get(c, "name"));
-        const tn_st_entry *t =
-            tn_st_find(s, strcmp(name, "lm_head.weight") ? name : "model.embed_tokens.weight");
-        CHECK_MSG(t && t->dtype == TN_ST_F32, "%s", name);
+        const char *id = json_string_value(json_object_get(c, "name"));
+        const tn_st_entry *t = tn_st_find(s, id);
+        if (!t && !strcmp(id, "lm_head.weight")) { /* torch lists the tied head */
+            t = tn_st_find(s, "model.embed_tokens.weight");
+            tied = 1;
+        }
+        CHECK_MSG(t && t->dtype == dtype, "%s: %s", name, id);
         if (!t) continue;
         double *v = malloc(t->count * sizeof *v), sum = 0, moment = 0;
         tn_st_read(t, 0, t->count, v, 8);
@@ -78,11 +83,29 @@ TEST(gguf_import_equals_transformers) {
         for (size_t k = 0; k < json_array_size(at); k++)
             CHECK_MSG(v[json_integer_value(json_array_get(at, k))] ==
                           strtod(json_string_value(json_array_get(want, k)), NULL),
-                      "%s: element differs", name);
+                      "%s: an element of %s differs", name, id);
         free(v);
     }
+    CHECK(tn_st_count(s) + tied == json_array_size(cases));
     tn_st_close(s);
     json_decref(cases);
+}
+
+/* The folder loads, for a model of these families. */
+static void check_loads(const char *dir) {
+    tn_backend *b = NULL;
+    tn_model *m = NULL;
+    CHECK_OK(tn_backend_open(&b, "ref", TN_F32, NULL, 1, e));
+    CHECK_OK(tn_model_load(&m, dir, b, &(tn_load){0}, e));
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+TEST(gguf_import_equals_transformers) {
+    const char *dir = sub("tiny");
+    json_t *config = NULL;
+    check_import("tiny", dir, TN_ST_F32); /* quantised: float32 */
+    check_loads(dir);
     char path[700];
     snprintf(path, sizeof path, "%s/config.json", dir);
     CHECK_OK(tn_json_load(path, &config, e));
@@ -91,12 +114,12 @@ TEST(gguf_import_equals_transformers) {
     CHECK(json_is_true(json_object_get(config, "tie_word_embeddings")));
     CHECK(!strcmp(json_string_value(json_object_get(config, "dtype")), "float32"));
     json_decref(config);
-    tn_backend *b = NULL;
-    tn_model *m = NULL;
-    CHECK_OK(tn_backend_open(&b, "ref", TN_F32, NULL, 1, e));
-    CHECK_OK(tn_model_load(&m, dir, b, &(tn_load){0}, e));
-    tn_model_free(m);
-    tn_backend_free(b);
+    dir = sub("qwen2");
+    check_import("qwen2", dir, TN_ST_BF16); /* bfloat16 already: kept */
+    check_loads(dir);
+    dir = sub("qwen3");
+    check_import("qwen3", dir, TN_ST_BF16);
+    check_loads(dir);
 }
 
 TEST(gguf_import_tokenizer_works) {
