@@ -13,6 +13,7 @@
     X(generate)                                                                      \
     X(tokenize)                                                                      \
     X(score)                                                                         \
+    X(split)                                                                         \
     X(convert)                                                                       \
     X(inspect)                                                                       \
     X(eval)                                                                          \

@@ -253,6 +253,18 @@ static tn_status sft_completion(reader *r, const json_t *prompt, const json_t *c
     return TN_OK;
 }
 
+/* {"text": [transcripts], "score": [...]}: the first one with the highest score; NULL for other rows. */
+static const json_t *best_transcript(const json_t *row) {
+    const json_t *text = json_object_get(row, "text"), *score = json_object_get(row, "score");
+    size_t best = 0;
+    if (!json_is_array(text) || json_array_size(text) != json_array_size(score)) return NULL;
+    for (size_t i = 1; i < json_array_size(text); i++)
+        if (json_number_value(json_array_get(score, i)) >
+            json_number_value(json_array_get(score, best)))
+            best = i;
+    return json_array_get(text, best);
+}
+
 static tn_status read_sft(reader *r, const json_t *row, tn_err *e) {
     const json_t *v;
     if (json_object_get(row, "input_ids") || json_object_get(row, "ids")) return sft_ids(r, row, e);
@@ -269,7 +281,8 @@ static tn_status read_sft(reader *r, const json_t *row, tn_err *e) {
                            r->where);
         return sft_completion(r, v, c, e);
     }
-    if ((v = json_object_get(row, "chosen")) && json_is_string(v) && r->o->chat_transcripts) {
+    if (!(v = json_object_get(row, "chosen"))) v = best_transcript(row);
+    if (v && json_is_string(v) && r->o->chat_transcripts) {
         json_t *m = tn_transcript_messages(json_string_value(v));
         if (m) {
             tn_status st = sft_messages(r, m, e);
@@ -479,6 +492,7 @@ static tn_status read_prompt(reader *r, json_t *row, tn_err *e) {
         json_t *made = NULL;
         if (!(v = json_object_get(row, "prompt")) && !(v = json_object_get(row, "messages"))) {
             const json_t *c = json_object_get(row, "chosen"), *j = json_object_get(row, "rejected");
+            if (!c) c = best_transcript(row);
             if (json_is_string(c) && r->o->chat_transcripts &&
                 (made = tn_transcript_messages(json_string_value(c)))) {
                 json_array_remove(made, json_array_size(made) - 1);

@@ -2,7 +2,7 @@
  *
  * Formats (JSONL or .jsonl.gz, TRL's field names), told apart row by row:
  *   SFT        {"text"} · {"messages"} or {"conversations"} · {"prompt","completion"} · {"input_ids"[,"labels"]}
- *              · {"prompt_ids","ids"}
+ *              · {"prompt_ids","ids"} · the chosen or best-scored answers of the preference formats below
  *   pairs      {"prompt","chosen","rejected"} · {"chosen","rejected"} (common prefix = prompt; HH-RLHF
  *              transcripts) · {"prompt_ids","chosen_ids","rejected_ids"} · {"chosen_ids","rejected_ids"};
  *              optional "margin"
