@@ -36,7 +36,7 @@ $tenet world rank --input "$out/prompts-pref-heldout-answers.jsonl" --annotator 
 
 stage "reward model from the rankings"
 # shellcheck disable=SC2086
-$tenet reward --model "$out/sft" --data "$out/rankings.jsonl" --eval-data "$out/rankings-heldout.jsonl" --reward-l2 0.001 \
+$tenet reward --model "$out/sft" --data "$out/rankings.jsonl" --eval-data "$out/rankings-heldout.jsonl" --reward-l2 0.001 --head-init 0 \
     --output-dir "$out/reward" --per-device-train-batch-size 32 --num-train-epochs 2 --learning-rate 5e-4 --weight-decay 0.01 $optim
 
 stage "DPO from the same rankings"

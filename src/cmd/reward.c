@@ -47,6 +47,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                     .rankings =
                         algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
                     .score_head = true,
+                    .head_init = tn_opts_real(o, "head-init"),
                     .drop_long = true,
                     .finish = normalise};
     return tn_task_run(&task, o, e);
@@ -56,6 +57,9 @@ static const tn_opt_row rows[] = {
     {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
      "(InstructGPT); else the mean over all pairs (TRL)."},
+    {"head-init", TN_OPT_REAL, TN_OPT_NOFIELD, NULL, NULL, 0, 1e3, NULL, "SD",
+     "Standard deviation of a new score head's weights; default: the model's initializer_range, as "
+     "transformers does. 0: zeros."},
     TN_OPT_LAST};
 static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows,
                                            tn_reward_rows, NULL};

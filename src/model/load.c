@@ -224,6 +224,7 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
     m->config = json_incref(config);
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     fill(m, s);
+    m->fresh_score = fresh;
     if (d.num_labels && !fresh) TN_GO(read_score_norm(m, dir, e), done);
     TN_GO(tn_model_pack_new(m, how->train, e), done);
 done:

@@ -50,6 +50,7 @@ typedef struct tn_model {
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model */
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
+    bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
     double score_mean, score_sd;
 } tn_model;
@@ -71,6 +72,9 @@ tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend
 tn_status tn_model_copy(tn_model **m, const tn_model *from, bool train, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
 void tn_model_free(tn_model *m);
+/* score.weight from N(0, sd^2), counter-based as in tn_model_new. Zero weights are a saddle: neither the head nor,
+ * through it, the trunk has a direction; a random head gives the trunk one from the first step. */
+void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
 tn_status tn_model_trainable(tn_model *m, tn_err *e); /* allocates gradients and AdamW moments, zeroed */
 void tn_model_pack(tn_model *m);  /* after any change of weights */
 /* Writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past

@@ -255,6 +255,20 @@ static double init_sd(const tn_model *m, const tn_tensor *t) {
     return residual ? sd / sqrt(2.0 * m->desc.layers) : sd;
 }
 
+static void init_normal(const tn_model *m, int i, uint64_t seed, double sd) {
+    const tn_tensor *t = &m->tensor[i];
+    tn_init c = {m->be, tn_tensor_data(t, m->be),
+                 tn_rng_stream(seed, TN_RNG_INIT, (uint64_t)i).key, sd};
+    tn_pool_run(m->be->pool, (size_t)t->rows * (size_t)t->cols, 1024, init_part, &c);
+}
+
+void tn_model_init_score(tn_model *m, double sd, uint64_t seed) {
+    for (int i = 0; i < m->n_tensor; i++)
+        if (m->tensor[i].store == m->head && m->tensor[i].off == m->score)
+            init_normal(m, i, seed, sd);
+    m->fresh_score = false;
+}
+
 tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, bool train,
                        tn_err *e) {
     tn_model *m;
@@ -264,9 +278,7 @@ tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backe
         size_t n = (size_t)t->rows * (size_t)t->cols;
         if (t->store == m->head) continue;
         if (!tn_tensor_is_vector(t)) {
-            tn_init c = {be, tn_tensor_data(t, be),
-                         tn_rng_stream(seed, TN_RNG_INIT, (uint64_t)i).key, init_sd(m, t)};
-            tn_pool_run(be->pool, n, 1024, init_part, &c);
+            init_normal(m, i, seed, init_sd(m, t));
         } else if (strstr(t->name, "norm")) {
             for (size_t k = 0; k < n; k++) {
                 if (be->elem == 4) ((float *)tn_tensor_data(t, be))[k] = 1;

@@ -97,8 +97,14 @@ static tn_status reserve_reference(loop *l, tn_err *e) {
 static tn_status load_model(loop *l, tn_err *e) {
     const tn_task *k = l->task;
     tn_load how = {.train = true, .want_score = k->score_head};
-    if (!k->fresh || l->from.len)
-        return tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e);
+    if (!k->fresh || l->from.len) {
+        TN_TRY(tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e));
+        tn_model *m = l->t.model;
+        if (m->fresh_score)
+            tn_model_init_score(m, isnan(k->head_init) ? m->desc.init_range : k->head_init,
+                                (uint64_t)l->o.seed);
+        return TN_OK;
+    }
     tn_str p = TN_STR_INIT;
     json_t *config = NULL;
     tn_desc d;

@@ -13,6 +13,7 @@ typedef struct tn_task {
     double default_lr;
     tn_ranking_use rankings;
     bool score_head;       /* reward models: a score head, no language-model head */
+    double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
     bool precompute_ref;   /* compute all reference log-probs first and free the reference */
