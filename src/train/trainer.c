@@ -165,12 +165,6 @@ static tn_status make_reference(loop *l, tn_err *e) {
     return reserve_reference(l, e);
 }
 
-static tn_order_kind order_of(const char *s) {
-    return strcmp(s, "sequential") == 0 ? TN_ORDER_SEQUENTIAL
-           : strcmp(s, "torch") == 0    ? TN_ORDER_TORCH
-                                        : TN_ORDER_RANDOM;
-}
-
 /* ---- resume ---- */
 
 static long state_int(const json_t *s, const char *k) {
@@ -399,7 +393,7 @@ static tn_status run(loop *l, tn_err *e) {
     l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
     l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
-    TN_TRY(tn_plan_new(&l->plan, l->train, order_of(o->sampling), (uint64_t)o->seed,
+    TN_TRY(tn_plan_new(&l->plan, l->train, tn_order_of(o), (uint64_t)o->seed,
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
