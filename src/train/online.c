@@ -63,7 +63,7 @@ static tn_status check_options(const tn_online *on, tn_err *e) {
 
 tn_status tn_online_open(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e) {
     memset(on, 0, sizeof *on);
-    on->verb = verb, on->lock = -1;
+    on->verb = verb, on->lock = -1, on->saved = -1;
     tn_opts_bind(opts, tn_train_option_rows, &on->o);
     tn_opts_bind(opts, tn_machine_option_rows, &on->o);
     tn_opts_bind(opts, tn_online_rows, &on->q);
@@ -151,8 +151,8 @@ tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_op
     stop_ids(on);
     int batch = on->q.gen_batch < n ? (int)on->q.gen_batch : n;
     TN_TRY(tn_gen_new(&on->gen, on->policy.model, batch, length, e));
-    TN_TRY(
-        tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, s->max_new, (int)o->micro_tokens, e));
+    TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, n, s->max_new, (int)o->micro_tokens,
+                           e));
     TN_TRY(tn_plan_new(&on->plan, on->prompts, tn_order_of(o), (uint64_t)o->seed, 1, 0, 1, 1, e));
     on->record = tn_run_record(on->verb, opts, on->be, on->prompts->hash);
     return on->record ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
@@ -186,12 +186,17 @@ static json_t *whole_state(const tn_online *on, json_t *state) {
 }
 
 tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e) {
+    if (on->saved == on->step) {
+        json_decref(state);
+        return TN_OK;
+    }
     json_t *s = whole_state(on, state);
     if (!s) return tn_fail(e, TN_NOMEM, "out of memory for a checkpoint's state");
     tn_ckpt c = {on->o.output_dir, on->part, on->n_part, on->tok, on->record, s, &on->log};
     tn_status st = tn_checkpoint_save(&c, on->step, e);
     json_decref(s);
     TN_TRY(st);
+    on->saved = on->step;
     return tn_checkpoint_prune(on->o.output_dir, (long)on->o.save_limit, 0, e);
 }
 

@@ -51,6 +51,7 @@ typedef struct tn_online {
     tn_str from; /* checkpoint that the run continues; empty: none */
     int lock;
     long step, tokens; /* loop's steps done; tokens sampled, each with its prompt */
+    long saved;        /* step of the last checkpoint of this process; -1: none */
 } tn_online;
 
 /* Options bound and checked; folder opened, policy and prompts loaded. close also after failure. */
@@ -81,7 +82,7 @@ tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column
                                 tn_err *e);
 /* Is a checkpoint due after this step: by --save-steps, by signal, by Ctrl-C? */
 bool tn_online_due(const tn_online *on);
-/* `state` (taken over) is what the loop needs to go on. */
+/* `state` (taken over) is what the loop needs to go on. A step is saved once. */
 tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e);
 /* Ctrl-C: the error that says how to go on, after a checkpoint. */
 tn_status tn_online_interrupted(const tn_online *on, const char *unit, long total, tn_err *e);

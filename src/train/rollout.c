@@ -1,10 +1,10 @@
 #include "train/rollout.h"
 #include <string.h>
 
-tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int max_new, int max_tokens,
-                          tn_err *e) {
+tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
+                          int max_tokens, tn_err *e) {
     memset(r, 0, sizeof *r);
-    size_t P = (size_t)n_prompt, N = P * (size_t)n_sample, T = N * (size_t)max_new;
+    size_t P = (size_t)n_prompt, N = (size_t)n, T = N * (size_t)max_new;
     r->n_prompt = n_prompt, r->n_sample = n_sample;
     r->max_new = max_new, r->max_tokens = max_tokens;
     struct {
@@ -111,8 +111,10 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     return TN_OK;
 }
 
-/* Runs `t`'s model over all rollouts in micro-batches; copies what it saw of each token to `out`. */
-static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out, tn_err *e) {
+/* Runs `t`'s model (its reference) over all rollouts in micro-batches; copies what it saw of each
+ * token, an array of t->mb, to `out`. */
+static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *const *seen,
+                      double *out, tn_err *e) {
     for (int i = 0, done = 0; i < r->n_ex;) {
         int cost = 0;
         tn_batch_clear(&t->mb);
@@ -125,8 +127,7 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out
             TN_TRY(tn_trainee_reference(t, e));
         else
             TN_TRY(tn_trainee_observe(t, false, e));
-        memcpy(out + done, reference ? t->mb.ref_logp : t->mb.value,
-               (size_t)t->mb.n_tok * sizeof(double));
+        memcpy(out + done, *seen, (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
     return TN_OK;
@@ -134,11 +135,28 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out
 
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {
     if (policy->ref) {
-        TN_TRY(pass(r, policy, true, r->ref_logp, e));
+        TN_TRY(pass(r, policy, true, &policy->mb.ref_logp, r->ref_logp, e));
         r->has_ref = true;
         for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
     }
-    return critic ? pass(r, critic, false, r->value, e) : TN_OK;
+    return critic ? pass(r, critic, false, &critic->mb.value, r->value, e) : TN_OK;
+}
+
+tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e) {
+    return pass(r, policy, false, &policy->mb.entropy, entropy, e);
+}
+
+void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, double *sum,
+                    double *tokens) {
+    *sum = *tokens = 0;
+    for (int i = 0; i < r->n; i++) {
+        kl[i] = 0;
+        if (mask_truncated && !r->ended[i]) continue;
+        for (int t = r->off[i]; t < r->off[i + 1]; t++)
+            kl[i] += tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]);
+        *sum += kl[i];
+        *tokens += r->response[i].n;
+    }
 }
 
 void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n) {

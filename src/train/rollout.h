@@ -8,7 +8,7 @@
 #include "train/step.h"
 
 typedef struct tn_rollouts {
-    int n_prompt, n_sample, max_new; /* as set up; n_prompt x n_sample responses at most */
+    int n_prompt, n_sample, max_new; /* as set up */
     int n, n_tok, n_ex;
     tn_example **prompt;   /* [n_prompt] of the dataset; the caller fills them before sampling */
     tn_example *ex;        /* [n_ex]; the arrays that they know point below */
@@ -26,8 +26,9 @@ typedef struct tn_rollouts {
     tn_gen_sample *sample;
 } tn_rollouts;
 
-tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int max_new, int max_tokens,
-                          tn_err *e);
+/* Room for n responses of up to max_new tokens; n_prompt x n_sample where the batch is sampled. */
+tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
+                          int max_tokens, tn_err *e);
 void tn_rollouts_free(tn_rollouts *r);
 /* n_sample responses to each prompt, in their order; response i draws from key first_key + i. */
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
@@ -35,6 +36,12 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
 /* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
  * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
+/* Entropies of every response token under the policy, [n_tok]. */
+tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e);
+/* kl[n] = sum of k1 over each response; masked ones (mask_truncated: those that did not end) have 0.
+ * *sum, *tokens: of the others. Needs reference log-probs. */
+void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, double *sum,
+                    double *tokens);
 /* `to` becomes responses order[0..n-1] of `from` with their log-probs and advantages; neighbours
  * from one prompt share it. Set up for at least n responses of the same prompts. */
 void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n);
