@@ -198,6 +198,11 @@ static tn_status clip_range(const tn_opt_list *l, double *low, double *high, tn_
                               "--reward-clip-range -5 5");
 }
 
+tn_status tn_rloo_advantage_check(const tn_rloo_advantage_opt *o, tn_err *e) {
+    double low, high;
+    return clip_range(&o->clip, &low, &high, e);
+}
+
 tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewards *r,
                              const double *kl, tn_metrics *m, tn_err *e) {
     int n = count(r);

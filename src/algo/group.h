@@ -47,7 +47,9 @@ extern const tn_opt_row tn_grpo_advantage_rows[], tn_rloo_advantage_rows[];
  *   rloo                 clip(total) - beta kl, less the mean of the group's others */
 tn_status tn_grpo_advantages(const tn_grpo_advantage_opt *o, const tn_group_rewards *r,
                              tn_metrics *m, tn_err *e);
-/* kl[n]: sum of k1 of each response; read when beta is not 0. */
+/* kl[n]: sum of k1 of each response; read when beta is not 0. TN_ARG for a bad clip range, which
+ * tn_rloo_advantage_check finds before anything is sampled. */
+tn_status tn_rloo_advantage_check(const tn_rloo_advantage_opt *o, tn_err *e);
 tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewards *r,
                              const double *kl, tn_metrics *m, tn_err *e);
 

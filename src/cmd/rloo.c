@@ -28,6 +28,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_opts_bind(o, tn_reward_source_rows, &t.rewards);
     tn_opts_bind(o, tn_rloo_rows, &loss);
     tn_opts_bind(o, tn_rloo_advantage_rows, &adv);
+    TN_TRY(tn_rloo_advantage_check(&adv, e));
     t.max_completion = tn_opts_int(o, "max-completion-length"), t.beta = adv.beta;
     return tn_critic_free_run(&t, o, e);
 }

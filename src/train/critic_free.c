@@ -131,8 +131,10 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     const tn_critic_free_task *k = l->task;
     tn_online *on = &l->on;
     long batch = 0;
-    TN_TRY(tn_online_open(on, k->verb, opts, e));
+    TN_TRY(tn_online_bind(on, k->verb, opts, e));
     TN_TRY(sizes(l, &batch, e));
+    TN_TRY(tn_rewards_check(&k->rewards, e));
+    TN_TRY(tn_online_open(on, e));
     TN_TRY(plan(l, batch, e));
     TN_TRY(tn_online_prepare(on,
                              &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
@@ -165,8 +167,8 @@ static tn_status introduce(const loop *l, tn_err *e) {
             tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i], s->fn->help);
     }
     tn_info(
-        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; every sampling %d prompts "
-        "x %d responses of up to %d tokens for %ld steps; KL coefficient %g",
+        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; a sampling: %d prompts x "
+        "%d responses of up to %d tokens, for %ld step(s); KL coefficient %g",
         l->total_steps, l->each, l->per_epoch, r->n_prompt, r->n_sample, r->max_new,
         l->per_sampling, k->beta);
     return TN_OK;

@@ -61,14 +61,17 @@ static tn_status check_options(const tn_online *on, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_online_open(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e) {
+tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e) {
     memset(on, 0, sizeof *on);
     on->verb = verb, on->lock = -1, on->saved = -1;
     tn_opts_bind(opts, tn_train_option_rows, &on->o);
     tn_opts_bind(opts, tn_machine_option_rows, &on->o);
     tn_opts_bind(opts, tn_online_rows, &on->q);
+    return check_options(on, e);
+}
+
+tn_status tn_online_open(tn_online *on, tn_err *e) {
     const tn_train_options *o = &on->o;
-    TN_TRY(check_options(on, e));
     if (!o->dry_run) TN_TRY(tn_output_open(o, &on->lock, &on->from, e));
     TN_TRY(tn_backend_from_options(&on->be, o, e));
     TN_TRY(tn_tokenizer_optional(&on->tok, o->model, o->chat_template, e));

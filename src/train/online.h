@@ -54,8 +54,10 @@ typedef struct tn_online {
     long saved;        /* step of the last checkpoint of this process; -1: none */
 } tn_online;
 
-/* Options bound and checked; folder opened, policy and prompts loaded. close also after failure. */
-tn_status tn_online_open(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e);
+/* Binds and checks the options. close also after failure of this and what follows. */
+tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e);
+/* The run's folder opened, policy and prompts loaded. */
+tn_status tn_online_open(tn_online *on, tn_err *e);
 /* Reference, workspaces, sampler and rollouts; record of the run. */
 tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
                             tn_err *e);

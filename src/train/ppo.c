@@ -125,7 +125,9 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     tn_online *on = &p->on;
     int n = (int)q->rollouts;
-    TN_TRY(tn_online_open(on, "ppo", opts, e));
+    TN_TRY(tn_online_bind(on, "ppo", opts, e));
+    TN_TRY(check_options(q, e));
+    TN_TRY(tn_online_open(on, e));
     tn_online_shape shape = {.n_prompt = n,
                              .n_sample = 1,
                              .max_new = (int)q->response_length,
@@ -324,7 +326,6 @@ static tn_status train(ppo *p, tn_err *e) {
 
 static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     json_t *state;
-    TN_TRY(check_options(&p->task->ppo, e));
     TN_TRY(set_up(p, opts, e));
     TN_TRY(introduce(p, e));
     if (p->on.o.dry_run) return TN_OK;

@@ -115,8 +115,9 @@ static void close_pattern(void *state) {
 static tn_status open_pattern(void **state, const char *argument, tn_err *e) {
     pattern *p = *state = tn_calloc(1, sizeof *p);
     if (!p) return tn_fail(e, TN_NOMEM, "out of memory");
-    tn_status st = tn_rx_compile(&p->rx, argument, strlen(argument), "--reward-funcs regex", e);
-    return st == TN_OK ? TN_OK : tn_err_context(e, TN_ARG, "--reward-funcs regex:%s", argument);
+    tn_err why = {0};
+    if (tn_rx_compile(&p->rx, argument, strlen(argument), "the pattern", &why) == TN_OK) return TN_OK;
+    return tn_fail(e, TN_ARG, "--reward-funcs regex:%s: %s", argument, why.msg);
 }
 
 /* 1 when the pattern is found anywhere in the completion. */

@@ -98,17 +98,20 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
     return f->open ? f->open(&s->state, argument, e) : TN_OK;
 }
 
-static tn_status read_weights(tn_rewards *r, const tn_opt_list *w, tn_err *e) {
-    for (int i = 0; i < r->n; i++) r->weight[i] = 1;
-    if (w->n == 0) return TN_OK;
-    if (w->n != r->n)
+tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
+    int n = o->models.n + o->funcs.n;
+    if (n == 0)
+        return tn_fail(e, TN_ARG,
+                       "no reward: give --reward-model DIR (made by `tenet reward`) or "
+                       "--reward-funcs NAME, or several");
+    if (o->weights.n && o->weights.n != n)
         return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (models first)",
-                       w->n, r->n);
-    for (int i = 0; i < r->n; i++) {
+                       o->weights.n, n);
+    for (int i = 0; i < o->weights.n; i++) {
         char *end;
-        r->weight[i] = strtod(w->v[i], &end);
-        if (end == w->v[i] || *end || !isfinite(r->weight[i]))
-            return tn_fail(e, TN_ARG, "--reward-weights: '%s' is not a number", w->v[i]);
+        double w = strtod(o->weights.v[i], &end);
+        if (end == o->weights.v[i] || *end || !isfinite(w))
+            return tn_fail(e, TN_ARG, "--reward-weights: '%s' is not a number", o->weights.v[i]);
     }
     return TN_OK;
 }
@@ -118,21 +121,20 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     size_t n = (size_t)(o->models.n + o->funcs.n),
            N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
     memset(r, 0, sizeof *r);
-    if (n == 0)
-        return tn_fail(e, TN_ARG,
-                       "no reward: give --reward-model DIR (made by `tenet reward`) or "
-                       "--reward-funcs NAME, or several");
+    TN_TRY(tn_rewards_check(o, e));
     r->source = tn_calloc(n, sizeof *r->source);
     r->weight = tn_calloc(n, sizeof *r->weight);
     r->value = tn_calloc(N, n * sizeof *r->value);
     r->column = tn_calloc(N, sizeof *r->column);
-    if (!r->source || !r->weight || !r->value || !r->column)
+    r->decode = tn_decode_mem_new();
+    if (!r->source || !r->weight || !r->value || !r->column || !r->decode)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < o->models.n; i++)
         TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, on, e));
-    return read_weights(r, &o->weights, e);
+    for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
+    return TN_OK;
 }
 
 void tn_rewards_close(tn_rewards *r) {
@@ -147,6 +149,7 @@ void tn_rewards_close(tn_rewards *r) {
     tn_free(r->value);
     tn_free(r->column);
     tn_str_free(&r->text);
+    tn_decode_mem_free(r->decode);
     memset(r, 0, sizeof *r);
 }
 
@@ -175,7 +178,8 @@ static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) 
     for (int i = 0; any && i < roll->n; i++) {
         const tn_response *y = &roll->response[i];
         tn_str_clear(&r->text);
-        if (text) TN_TRY(tn_decode(on->tok, y->ids, (size_t)y->n, true, &r->text, e));
+        if (text)
+            TN_TRY(tn_decode_with(on->tok, r->decode, y->ids, (size_t)y->n, true, &r->text, e));
         tn_completion x = {.row = roll->prompt[roll->group[i]]->meta,
                            .text = r->text.s,
                            .len = r->text.len,

@@ -26,9 +26,12 @@ typedef struct tn_rewards {
     double *value;            /* [responses][n]; NaN: no answer */
     double *column;           /* [responses] */
     tn_str text;
+    tn_decode_mem *decode;
     bool warned;
 } tn_rewards;
 
+/* Is there a reward at all, and a weight for each? */
+tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e);
 /* For the rollouts of a prepared run. `more`: functions beside the built-in ones, ending with a
  * NULL name; NULL: none. close also after failure. */
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,

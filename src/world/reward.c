@@ -47,6 +47,8 @@ static tn_status true_reward(void *state, const tn_completion *x, double *reward
         TN_TRY(tn_world_row_item(&j->w, x->row, "a prompt of --reward-funcs world", j->seed, &id,
                                  &j->prompt, &j->scratch, e));
     j->row = x->row;
+    if (!TN_GROW(j->id, j->cap, (size_t)x->max_new + 1))
+        return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_world_parse_into(&j->w, x->text, x->len, &j->id, &j->cap, &n, &end_word, e));
     tn_world_verdict v;
     tn_world_judge(&j->w, &j->prompt, j->id, n, x->ended || end_word, &v);
