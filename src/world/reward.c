@@ -32,8 +32,9 @@ static tn_status open_judge(void **state, const char *argument, tn_err *e) {
                        argument);
     j->seed = (uint64_t)seed;
     j->scratch = (tn_str)TN_STR_INIT;
+    for (int i = 0; i < 24 * TN_WORLD_TEXT_MAX; i++) tn_str_addc(&j->scratch, ' '); /* any prompt */
     tn_world_init(&j->w, 1);
-    return TN_OK;
+    return j->scratch.oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
 }
 
 static tn_status true_reward(void *state, const tn_completion *x, double *reward, tn_err *e) {

@@ -97,9 +97,11 @@ static tn_status check_prompt(const tn_world *w, const tn_world_prompt *p, const
         same = role && content && !strcmp(role, i % 2 ? "assistant" : "user") &&
                !strcmp(content, scratch->s);
     }
-    if (same && !scratch->oom) return TN_OK;
-    tn_str_clear(scratch);
-    tn_world_print(w, p->turn[0].id, p->turn[0].n, scratch);
+    if (!scratch->oom) {
+        if (same) return TN_OK;
+        tn_str_clear(scratch);
+        tn_world_print(w, p->turn[0].id, p->turn[0].n, scratch);
+    }
     if (scratch->oom) return tn_fail(e, TN_NOMEM, "%s: out of memory for a prompt", where);
     return tn_fail(e, TN_ARG,
                    "%s: the prompt is not the one of '%s', which begins '%s' for this seed; "
