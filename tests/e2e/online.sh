@@ -95,6 +95,24 @@ else
     fail online_first_step_on_policy
 fi
 
+# the pretraining mix is learnt
+losses=$(sed 's/.*"loss\/ptx_avg": \([0-9.]*\).*/\1/' "$O/ppo_ptx-whole/metrics.jsonl" | tr '\n' ' ')
+if echo "$losses" | awk '{ exit !($1 > $2 && $2 > $3 && $3 > $4) }'; then
+    ok online_ptx_is_learnt
+else
+    fail "online_ptx_is_learnt: $losses"
+fi
+
+# a reward model with its own tokenizer (the same one, differently written) scores groups to the same bits
+quiet tenet reward --model models/world --data "$O/rank.jsonl" --output-dir "$O/one/rm" --max-steps 3 --save-steps 0 --save-dtype float32
+mkdir "$O/own" && cp -r "$O/one/rm" "$O/own/rm" && printf '\n' >>"$O/own/rm/tokenizer.json"
+for d in "$O/one" "$O/own"; do
+    quiet tenet grpo --model models/world --data "$O/rl.jsonl" --reward-model "$d/rm" --per-device-train-batch-size 12 --num-generations 4 \
+        --max-completion-length 12 --max-steps 2 --micro-batch-tokens 90 --save-steps 0 --output-dir "$d/tokenizer" ||
+        fail "online_own_tokenizer: $(tail -1 "$O/log")"
+done
+if grep -q "its own tokenizer" "$O/log" && equal "$O/one/tokenizer" "$O/own/tokenizer"; then ok online_own_tokenizer; else fail online_own_tokenizer; fi
+
 # rewards: several with weights, a field of the row, a row without an answer
 awk '{ printf "{\"prompt\": \"what is %d plus %d ?\"", NR, NR; if (NR % 3) printf ", \"answer\": \"#### %d\"", 2 * NR; print "}" }' "$O/rl.jsonl" >"$O/sums.jsonl"
 quiet tenet grpo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:answer regex:e exact_match:answer think_format_reward \

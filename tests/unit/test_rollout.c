@@ -207,3 +207,33 @@ TEST(rollout_slices) {
         }
     tear_down(&w, &r);
 }
+
+/* The loss that a trainee weighs adds exactly that share of its gradient to what is there (a power of
+ * two, so that no rounding hides a mistake). */
+TEST(rollout_trainee_weight) {
+    double loss[3];
+    float *grad[3];
+    size_t n = 0;
+    for (int k = 0; k < 3; k++) {
+        world w;
+        tn_rollouts r;
+        tn_step_result res = {0};
+        set_up(&w, 1, 15, 256, &r);
+        n = w.m->trunk->n;
+        w.t.weight = k == 0 ? 0 : k == 1 ? 1 : 0.25;
+        w.opt.beta = 0.1;
+        w.t.needs = tn_algo_needs(w.t.algo, w.t.opt);
+        CHECK_OK(tn_trainee_accumulate(&w.t, r.at, r.n_ex, true, &res, e));
+        loss[k] = res.loss;
+        grad[k] = tn_calloc(n, sizeof *grad[k]);
+        memcpy(grad[k], w.m->trunk->grad, n * sizeof *grad[k]);
+        tear_down(&w, &r);
+    }
+    double size = 0;
+    for (size_t i = 0; i < n; i++) size += fabs((double)grad[0][i]);
+    CHECK(size > 0 && loss[0] == loss[1] && loss[2] == 0.25 * loss[0]);
+    CHECK_BYTES(grad[1], grad[0], n * sizeof *grad[0]);
+    for (size_t i = 0; i < n; i++) grad[0][i] *= 0.25f;
+    CHECK_BYTES(grad[2], grad[0], n * sizeof *grad[0]);
+    for (int k = 0; k < 3; k++) tn_free(grad[k]);
+}
