@@ -104,14 +104,14 @@ else
 fi
 
 # a reward model with its own tokenizer (the same one, differently written) scores groups to the same bits
-quiet tenet reward --model models/world --data "$O/rank.jsonl" --output-dir "$O/one/rm" --max-steps 3 --save-steps 0 --save-dtype float32
-mkdir "$O/own" && cp -r "$O/one/rm" "$O/own/rm" && printf '\n' >>"$O/own/rm/tokenizer.json"
-for d in "$O/one" "$O/own"; do
+quiet tenet reward --model models/world --data "$O/rank.jsonl" --output-dir "$O/same/rm" --max-steps 3 --save-steps 0 --save-dtype float32
+mkdir "$O/own" && cp -r "$O/same/rm" "$O/own/rm" && printf '\n' >>"$O/own/rm/tokenizer.json"
+for d in "$O/same" "$O/own"; do
     quiet tenet grpo --model models/world --data "$O/rl.jsonl" --reward-model "$d/rm" --per-device-train-batch-size 12 --num-generations 4 \
         --max-completion-length 12 --max-steps 2 --micro-batch-tokens 90 --save-steps 0 --output-dir "$d/tokenizer" ||
         fail "online_own_tokenizer: $(tail -1 "$O/log")"
 done
-if grep -q "its own tokenizer" "$O/log" && equal "$O/one/tokenizer" "$O/own/tokenizer"; then ok online_own_tokenizer; else fail online_own_tokenizer; fi
+if grep -q "its own tokenizer" "$O/log" && equal "$O/same/tokenizer" "$O/own/tokenizer"; then ok online_own_tokenizer; else fail online_own_tokenizer; fi
 
 # rewards: several with weights, a field of the row, a row without an answer
 awk '{ printf "{\"prompt\": \"what is %d plus %d ?\"", NR, NR; if (NR % 3) printf ", \"answer\": \"#### %d\"", 2 * NR; print "}" }' "$O/rl.jsonl" >"$O/sums.jsonl"

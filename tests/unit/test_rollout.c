@@ -18,6 +18,10 @@ typedef struct world {
     int32_t ids[PROMPTS][40];
 } world;
 
+static const int32_t stop[] = {1, 2, 3};
+static const tn_sampling how_sampled = {
+    .temperature = 0.9, .top_p = 1, .max_new = NEW, .seed = 3, .stop = stop, .n_stop = 3};
+
 static void set_up(world *w, int threads, int gen_batch, int micro_tokens, tn_rollouts *r) {
     memset(w, 0, sizeof *w);
     w->be = tiny_backend("cpu", TN_F32, NULL, threads);
@@ -102,6 +106,22 @@ TEST(rollout_same_bits) {
     w0.t.expect_on_policy = true;
     CHECK_FAIL(tn_trainee_accumulate(&w0.t, r0.at, r0.n_ex, true, &res, e), TN_BUG, "same bits");
     tear_down(&w0, &r0);
+}
+
+/* Response i is what its key 100 + i draws alone. */
+TEST(rollout_keys) {
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    for (int i = 0; i < ALL; i++) {
+        const tn_example *x = r.prompt[i / SAMPLES];
+        tn_gen_request q = {x->prompt, x->n_prompt, 1, 100 + (uint64_t)i};
+        tn_gen_sample y;
+        CHECK_OK(tn_gen_run(w.gen, &q, 1, &how_sampled, &y, NULL, NULL, e));
+        CHECK(y.n == r.response[i].n && r.group[i] == i / SAMPLES && r.ended[i] == y.stopped);
+        CHECK_BYTES(r.response[i].ids, y.ids, sizeof *y.ids * (size_t)y.n);
+    }
+    tear_down(&w, &r);
 }
 
 /* Examples hold neighbours of one prompt, at most a micro-batch of them. */
