@@ -51,10 +51,7 @@ static void set_up(world *w, int threads, int gen_batch, int micro_tokens, tn_ro
         w->prompt[i] = (tn_example){.prompt = w->ids[i], .n_prompt = i == 1 ? 35 : 6 + i};
         r->prompt[i] = &w->prompt[i];
     }
-    static const int32_t stop[] = {1, 2, 3};
-    tn_sampling s = {
-        .temperature = 0.9, .top_p = 1, .max_new = NEW, .seed = 3, .stop = stop, .n_stop = 3};
-    CHECK_OK(tn_rollouts_sample(r, w->gen, 100, &s, e));
+    CHECK_OK(tn_rollouts_sample(r, w->gen, 100, &how_sampled, e));
     CHECK_OK(tn_rollouts_observe(r, &w->t, NULL, e));
     for (int t = 0; t < r->n_tok; t++) r->advantage[t] = tiny_unit(9, (uint64_t)t);
 }
