@@ -62,5 +62,5 @@ critic_free="--model $A/base --reward-model $A/rm --reward-funcs world regex:the
 # shellcheck disable=SC2086
 steady grpo grpo $critic_free --per-device-train-batch-size 32 --beta 0.1 --top-entropy-quantile 0.3
 # shellcheck disable=SC2086
-steady rloo rloo $critic_free --per-device-train-batch-size 24 --num-generations 4 --mask-truncated-completions
+steady rloo rloo $critic_free --model models/world --per-device-train-batch-size 24 --num-generations 4 --mask-truncated-completions
 [ -z "${e2e_failed:-}" ]

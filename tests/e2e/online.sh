@@ -21,8 +21,9 @@ common="--model $O/base --data $O/rl.jsonl --learning-rate 1e-3 --seed 3 --max-c
 grpo="grpo $common --reward-model $O/rm --reward-funcs world --reward-weights 1 0.5 --per-device-train-batch-size 12
       --num-generations 4 --max-steps 6 --beta 0.04"
 # 24 responses a sampling, two steps of 12 each, every one of them taken twice: 4 steps to a sampling
-grpo_cut="grpo $common --reward-model $O/rm --per-device-train-batch-size 12 --steps-per-generation 2 --num-iterations 2
-      --num-generations 4 --max-steps 7 --logging-steps 2 --beta 0.04 --mask-truncated-completions --top-entropy-quantile 0.5"
+grpo_cut="grpo $common --model models/world --reward-model $O/rm --per-device-train-batch-size 12 --steps-per-generation 2
+      --num-iterations 2 --num-generations 4 --max-steps 7 --logging-steps 2 --beta 0.04 --mask-truncated-completions
+      --top-entropy-quantile 0.5"
 rloo="rloo $common --reward-model $O/rm --per-device-train-batch-size 6 --gradient-accumulation-steps 2 --max-steps 6"
 rloo_cut="rloo $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --normalize-advantages"
 ppo_ptx="ppo --model $O/base --reward-model $O/rm --data $O/rl.jsonl --iterations 4 --rollouts 12 --minibatch-size 6 --response-length 12
@@ -41,7 +42,7 @@ survives() {
     while [ ! -d "$O/$name-cut/checkpoint-$step" ] && kill -0 $pid 2>/dev/null && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
     kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
-    for later in "$O/$name-cut"/checkpoint-*[0-9]; do [ "${later##*-}" -gt "$step" ] && rm -rf "$later"; done
+    for later in "$O/$name-cut"/checkpoint-*[0-9]; do [ -d "$later" ] && [ "${later##*-}" -gt "$step" ] && rm -rf "$later"; done
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$O/$name-cut" --save-steps 3 --resume-from-checkpoint latest --threads 3 ||
         fail "online_${name}_resume: $(tail -1 "$O/log")"
@@ -56,6 +57,8 @@ survives rloo 3
 survives grpo_cut 3 # three of a sampling's four steps
 survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
+clipped=$(sed -n 's/.*"completions\/clipped_ratio": \([0-9.]*\).*/\1/p' "$O/grpo_cut-whole/metrics.jsonl" | head -n 1)
+if awk "BEGIN { exit !($clipped > 0 && $clipped < 1) }"; then ok online_some_are_masked; else fail "online_some_are_masked: $clipped"; fi
 if grep -q '"rollouts"' "$O/grpo_cut-whole/checkpoint-3/trainer_state.json" && ! grep -q '"rollouts"' "$O/grpo-whole/checkpoint-3/trainer_state.json" \
     "$O/grpo_cut-whole/trainer_state.json"; then
     ok online_checkpoint_holds_the_batch
