@@ -102,9 +102,10 @@ double tn_kl_shaped_reward(double reward, double beta, double sum_k1) {
 
 #define AT(f) offsetof(tn_grpo_advantage_opt, f)
 const tn_opt_row tn_grpo_advantage_rows[] = {
-    {"scale-rewards", TN_OPT_CHOICE, AT(scale), "group", "group|batch|none", 0, 0, NULL, NULL,
+    {"scale-rewards", TN_OPT_CHOICE, AT(scale), "group", "group|batch|none|true|false", 0, 0, NULL,
+     NULL,
      "Divide advantages by the standard deviation of the rewards of the group, of the batch, or "
-     "not at all (Dr. GRPO)."},
+     "not at all (Dr. GRPO); true is group, false is none."},
     {"multi-objective-aggregation", TN_OPT_CHOICE, AT(aggregation), "sum_then_normalize",
      "sum_then_normalize|normalize_then_sum", 0, 0, NULL, NULL,
      "Several rewards: sum them before the comparison in the group, or compare each alone (GDPO)."},
@@ -177,7 +178,8 @@ static tn_status normalise_then_sum(const tn_group_rewards *r, tn_metrics *m, tn
 
 tn_status tn_grpo_advantages(const tn_grpo_advantage_opt *o, const tn_group_rewards *r,
                              tn_metrics *m, tn_err *e) {
-    tn_baseline kind = strcmp(o->scale, "group") == 0   ? TN_BASE_GROUP_ZSCORE
+    bool group = strcmp(o->scale, "group") == 0 || strcmp(o->scale, "true") == 0;
+    tn_baseline kind = group                            ? TN_BASE_GROUP_ZSCORE
                        : strcmp(o->scale, "batch") == 0 ? TN_BASE_BATCH_SCALE
                                                         : TN_BASE_GROUP_MEAN;
     weigh(r);

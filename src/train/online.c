@@ -165,6 +165,8 @@ tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
     const tn_desc *d = &on->policy.model->desc;
     tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s", on->verb, d->family,
             1e-6 * (double)tn_desc_params(d), on->be->kernels, on->be->profile);
+    tn_info("memory: %.0f MB in weights, moments, caches and workspaces",
+            1e-6 * (double)tn_mem_live());
     TN_TRY(tn_intro_rows("prompts", on->prompts, e));
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }

@@ -304,7 +304,10 @@ static tn_status train(loop *l, tn_err *e) {
         bool last = l->step == l->plan.total;
         bool eval_now = l->eval && l->o.eval_steps > 0 && (l->step % l->o.eval_steps == 0 || last);
         stop = tn_stop_requested();
-        if (l->step % l->o.logging_steps == 0 || eval_now || last || stop) {
+        bool due =
+            (l->o.save_steps > 0 && l->step % l->o.save_steps == 0) || tn_checkpoint_requested();
+        /* entries end where checkpoints are, so that a resumed run averages the same steps */
+        if (l->step % l->o.logging_steps == 0 || eval_now || last || stop || due) {
             json_t *j = entry_of(l, &w, lr);
             if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
             memset(&w, 0, sizeof w);
@@ -324,9 +327,7 @@ static tn_status train(loop *l, tn_err *e) {
             TN_TRY(tn_runlog_entry(&l->log, j, e));
             stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
         }
-        bool due = l->o.save_steps > 0 && l->step % l->o.save_steps == 0;
-        if (due || tn_checkpoint_requested() || tn_stop_requested() || (improved && l->o.keep_best))
-            TN_TRY(checkpoint(l, e));
+        if (due || tn_stop_requested() || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
         tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
     }
     tn_progress_end(&bar);
