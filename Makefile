@@ -62,7 +62,8 @@ test: $(BUILD)/tests/run $(BUILD)/tenet
 
 # tenet with its allocations inside training steps counted (tests/e2e/alloc.sh)
 comma := ,
-WRAP := malloc calloc realloc mmap tn_trainee_accumulate tn_trainee_update tn_rollouts_observe tn_scorer_scores tn_gen_run
+WRAP := malloc calloc realloc mmap tn_trainee_accumulate tn_trainee_update tn_rollouts_observe tn_scorer_scores tn_gen_run \
+        tn_rewards_score tn_rollouts_entropy
 $(BUILD)/tests/alloc: $(BUILD)/tests/e2e/alloc.o $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(WRAP)) $(LDFLAGS) $(LIBS) $(LDLIBS)
 

@@ -56,6 +56,9 @@ class Accelerator:
     def reduce(self, x, reduction="sum"):
         return x
 
+    def pad_across_processes(self, x, dim=0, pad_index=0):
+        return x
+
 
 class Model(torch.nn.Module):
     """Returns given numbers whatever it is asked."""
@@ -210,19 +213,24 @@ kto("kto", beta=0.3, desirable_weight=1.3, undesirable_weight=0.9)
 kto("apo_zero_unpaired", beta=0.3, desirable_weight=1.0, undesirable_weight=1.0)
 
 
-def grpo(loss_type, level="token", beta=0.0, eps_high=0.2, delta=None, entropy_coef=0.0):
+def grpo(loss_type, level="token", beta=0.0, eps_high=0.2, delta=None, entropy_coef=0.0, bias_correction=False,
+         off_policy=None, top=1.0):
     logp, out, _ = batch(torch.float64)
     mask = out.label_mask.long()
     t = trainer(
         Model(out), loss_type=loss_type, beta=beta, epsilon_low=0.2, epsilon_high=eps_high, use_vllm=False,
-        importance_sampling_level=level, top_entropy_quantile=1.0, off_policy_mask_threshold=None,
+        importance_sampling_level=level, top_entropy_quantile=top, off_policy_mask_threshold=off_policy,
         max_completion_length=9, _entropy_bonus_enabled=entropy_coef != 0, use_adaptive_entropy=False,
-        entropy_coef=entropy_coef, args_delta=delta, args_use_bias_correction_kl=False,
+        entropy_coef=entropy_coef, args_delta=delta, args_use_bias_correction_kl=bias_correction,
+        args_vespo_k_pos=2.0, args_vespo_lambda_pos=3.0, args_vespo_k_neg=3.0, args_vespo_lambda_neg=2.0,
         args_sapo_temperature_pos=1.0, args_sapo_temperature_neg=1.05, args_steps_per_generation=1,
         tools=None, mask_truncated_completions=False,
     )
     t.accelerator.sync_gradients = True
     t._get_per_token_logps_and_entropies = lambda *a, **k: (logp, out.entropy, None)
+    t.get_high_entropy_mask = lambda *a: GRPOTrainer.get_high_entropy_mask(t, *a)
+    t.get_off_policy_mask = GRPOTrainer.get_off_policy_mask
+    t.get_gamma_weights = GRPOTrainer.get_gamma_weights
     inputs = {
         "prompt_ids": torch.ones(N, 1, dtype=torch.long), "prompt_mask": torch.ones(N, 1, dtype=torch.long),
         "completion_ids": torch.ones(N, T - 1, dtype=torch.long), "completion_mask": mask,
@@ -234,8 +242,10 @@ def grpo(loss_type, level="token", beta=0.0, eps_high=0.2, delta=None, entropy_c
     loss = GRPOTrainer._compute_loss(t, t.model, inputs)
     options = {"loss_type": loss_type, "importance_sampling_level": level, "beta": beta, "epsilon_high": eps_high,
                "max_completion_length": 9, "entropy_coef": entropy_coef}
-    if delta:
-        options["delta"] = delta
+    options["use_bias_correction_kl"] = bias_correction
+    options.update({k: v for k, v in [("delta", delta), ("off_policy_mask_threshold", off_policy)] if v})
+    if top < 1:
+        options["top_entropy_quantile"] = top
     # the temperatures of sapo are float32 there
     add("grpo", options, loss, metrics_of(t), logp=logp, rel=1e-6 if loss_type == "sapo" else 1e-12)
 
@@ -248,6 +258,13 @@ grpo("grpo", beta=0.04)
 grpo("dapo", eps_high=0.28, delta=1.35, entropy_coef=0.1)
 grpo("dapo", eps_high=0.28, delta=1.15, beta=0.1, entropy_coef=0.02)
 grpo("grpo", level="sequence", beta=0.04)
+grpo("dapo", beta=0.1, bias_correction=True)
+grpo("grpo", level="sequence", beta=0.1, bias_correction=True)
+grpo("vespo")
+grpo("vespo", level="sequence", beta=0.1, bias_correction=True)
+grpo("dapo", off_policy=0.05, beta=0.1)
+grpo("dapo", top=0.3, entropy_coef=0.1, beta=0.1, bias_correction=True)
+grpo("grpo", level="sequence", top=0.5, off_policy=0.02)
 
 
 def rloo():

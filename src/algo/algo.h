@@ -35,6 +35,15 @@ enum { /* needs, bit set */
     TN_NEED_SUM_SQ = 512
 };
 
+/* Sizes of the whole optimisation batch, the denominators of every mean. */
+typedef struct tn_total {
+    double tok, seq, pair, group;
+    double chosen_tok;          /* scored tokens of the chosen sides of all pairs */
+    /* Rollouts. gen_tok: tokens of the generation batch over the steps that share it (DAPO's
+     * denominator); kept_tok: those at or above an entropy floor. 0: the same as tok. */
+    double gen_tok, kept_tok;
+} tn_total;
+
 typedef struct tn_obs {
     /* Sequences own consecutive scored tokens: sequence s has tokens off[s] .. off[s+1]-1. */
     int n_seq;
@@ -61,12 +70,7 @@ typedef struct tn_obs {
     int n_group;
     const int *group_off;         /* [n_group+1] */
     const int *rank;              /* [n_seq] */
-    /* Sizes of the whole optimisation batch, the denominators of every mean. */
-    struct {
-        double tok, seq, pair, group;
-        double
-            chosen_tok; /* scored tokens of the chosen sides of all pairs */
-    } total;
+    tn_total total;
 } tn_obs;
 
 typedef struct tn_grad {

@@ -12,12 +12,46 @@ typedef enum tn_baseline {
 } tn_baseline;
 /* Rewards that are NaN (a response that could not be scored) stay out of every mean and std and get
  * advantage 0, as does a lone scored response under LEAVE_ONE_OUT. ddof 1 and eps 1e-4 are TRL's.
- * Emits reward, reward_std (ddof 1, of the batch) and frac_reward_zero_std (share of groups). */
+ * Emits frac_reward_zero_std: share of scored groups whose rewards are all equal. */
 tn_status tn_group_advantages(tn_baseline kind, const double *reward, int n_group,
                               const int *group_off, int ddof, double eps, double *advantage,
                               tn_metrics *m, tn_err *e);
-/* (A - mean)/(std + eps) over the batch (RLOO's normalize_advantages). */
+/* (A - mean)/(std + eps) over the batch (RLOO's normalize_advantages); NaN is left out and stays. */
 tn_status tn_advantages_normalise(double *advantage, int n, int ddof, double eps, tn_err *e);
+
+/* What several sources (reward models, functions) said of every response, and what comes of it. */
+typedef struct tn_group_rewards {
+    int n_source, n_group;
+    const int *group_off;         /* [n_group+1]; n = group_off[n_group] responses */
+    const double *reward;         /* [n][n_source]; NaN: the source has no answer */
+    const double *weight;         /* [n_source] */
+    double *total;     /* [n] out: sum of weight x reward; NaN where no source has an answer */
+    double *advantage; /* [n] out */
+    double *scratch;   /* [n] */
+} tn_group_rewards;
+
+typedef struct tn_grpo_advantage_opt {
+    const char *scale;       /* group | batch | none */
+    const char *aggregation; /* sum_then_normalize | normalize_then_sum */
+} tn_grpo_advantage_opt;
+typedef struct tn_rloo_advantage_opt {
+    double beta; /* of sum_t (l_t - ref_t), inside the reward */
+    bool normalise;
+    tn_opt_list clip; /* none, or two numbers: of the total, before the KL */
+} tn_rloo_advantage_opt;
+extern const tn_opt_row tn_grpo_advantage_rows[], tn_rloo_advantage_rows[];
+/* TRL's advantages. Emit reward and reward_std (ddof 1; of the totals) and frac_reward_zero_std.
+ *   sum_then_normalize   the total, less its group's mean, over the std of the group or the batch
+ *   normalize_then_sum   every source's z-score in its group; their weighted sum's z-score in the
+ *                        batch (GDPO, 2601.05242)
+ *   rloo                 clip(total) - beta kl, less the mean of the group's others */
+tn_status tn_grpo_advantages(const tn_grpo_advantage_opt *o, const tn_group_rewards *r,
+                             tn_metrics *m, tn_err *e);
+/* kl[n]: sum of k1 of each response; read when beta is not 0. TN_ARG for a bad clip range, which
+ * tn_rloo_advantage_check finds before anything is sampled. */
+tn_status tn_rloo_advantage_check(const tn_rloo_advantage_opt *o, tn_err *e);
+tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewards *r,
+                             const double *kl, tn_metrics *m, tn_err *e);
 
 /* Sequence reward with the KL inside: R - beta sum_t (l_t - ref_t). */
 double tn_kl_shaped_reward(double reward, double beta, double sum_k1);

@@ -2,14 +2,20 @@
  * A_t is given; rho_t = exp(l_t - old_t); at sequence level (GSPO, 2507.18071) every token of a
  * response has rho = exp(mean_t (l_t - old_t)). n_i tokens of response i, N and B of the batch.
  *
- *   L = sum_i w_i sum_t [ p_t + beta k3(l_t, ref_t) ] - c_H (1/N) sum H_t
+ *   L = sum_i w_i sum_t [ m_t p_t + beta k_t ] - c_H (1/N) sum H_t
  *   p_t   clipped   -min(min(rho, delta) A, clip(rho, 1-eps, 1+eps_high) A)
  *         cispo     -sg[min(rho, eps_high)] A l_t                        (2506.13585, TRL's cap)
  *         sapo      -(4/tau) s(tau (rho - 1)) A, tau by the sign of A          (2511.20347)
- *   w_i   grpo, sapo 1/(B n_i)   dapo, bnpo, cispo 1/N (2503.14476)   dr_grpo 1/(B max_completion)
- *         (2503.20783)   luspo 1/B
+ *         vespo     -sg[e^(lambda (1 - W)) W^k] A l_t, W = prod_t rho_t, k and lambda by the sign of A
+ *                                                                              (2602.10693)
+ *   w_i   grpo, sapo 1/(B n_i)   bnpo 1/N   dapo, cispo, vespo 1/N_gen (2503.14476)
+ *         dr_grpo 1/(B max_completion) (2503.20783)   luspo 1/B (2602.05261)
+ *   k_t   k3(l_t, ref_t), times rho_t with the bias correction of DeepSeek-V3.2 (2512.02556)
+ *   m_t   0 for tokens below the entropy floor (2506.01939, then also in the mean of H) and for
+ *         responses with A < 0 and mean (old - l) above the off-policy bound (2512.02556); else 1
  *   dp/dl = -A rho where active (as in PPO), -sg[.] A, -4 s(1-s) A rho; at sequence level the
- *   sum over the response's tokens is spread evenly over them.                                 */
+ *   sum over the response's tokens is spread evenly over them.
+ * N_gen: tokens of the generation batch over the steps it is cut into.                        */
 #include "algo/losses.h"
 #include "algo/obs.h"
 #include "algo/rl.h"
@@ -18,8 +24,8 @@
 
 #define AT(f) offsetof(tn_grpo_opt, f)
 const tn_opt_row tn_grpo_rows[] = {
-    {"loss-type", TN_OPT_CHOICE, AT(loss_type), "dapo", "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo",
-     0, 0, NULL, NULL,
+    {"loss-type", TN_OPT_CHOICE, AT(loss_type), "dapo",
+     "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo|vespo", 0, 0, NULL, NULL,
      "Token term and what it is averaged over: all tokens (dapo, bnpo), responses (grpo), a "
      "constant length (dr_grpo)."},
     {"importance-sampling-level", TN_OPT_CHOICE, AT(level), "token", "token|sequence", 0, 0, NULL,
@@ -34,12 +40,27 @@ const tn_opt_row tn_grpo_rows[] = {
      "Weight of the KL to the reference in the loss (0.04 in the paper)."},
     {"entropy-coef", TN_OPT_REAL, AT(entropy_coef), "0", NULL, -1e9, 1e9, NULL, "X",
      "Bonus per nat of entropy."},
-    {"max-completion-length", TN_OPT_REAL, AT(max_completion), "512", NULL, 1, 1e9, NULL, "N",
-     "Constant length of dr_grpo."},
+    {"use-bias-correction-kl", TN_OPT_BOOL, AT(bias_correction), "true", NULL, 0, 0, NULL, NULL,
+     "Multiply that KL by the probability ratio, which makes its gradient the reverse KL's."},
+    {"max-completion-length", TN_OPT_INT, AT(max_completion), "512", NULL, 1, 1 << 20,
+     "max-new-tokens", "N", "Longest response in tokens; also the constant length of dr_grpo."},
     {"sapo-temperature-pos", TN_OPT_REAL, AT(sapo_pos), "1", NULL, 1e-9, 1e9, NULL, "X",
      "Temperature of sapo for positive advantages."},
     {"sapo-temperature-neg", TN_OPT_REAL, AT(sapo_neg), "1.05", NULL, 1e-9, 1e9, NULL, "X",
      "And for the others."},
+    {"vespo-k-pos", TN_OPT_REAL, AT(vespo_k_pos), "2", NULL, 0, 1e9, NULL, "X",
+     "Power of vespo's weight for advantages of at least 0."},
+    {"vespo-lambda-pos", TN_OPT_REAL, AT(vespo_lambda_pos), "3", NULL, 0, 1e9, NULL, "X",
+     "Its decay."},
+    {"vespo-k-neg", TN_OPT_REAL, AT(vespo_k_neg), "3", NULL, 0, 1e9, NULL, "X",
+     "Power for the others."},
+    {"vespo-lambda-neg", TN_OPT_REAL, AT(vespo_lambda_neg), "2", NULL, 0, 1e9, NULL, "X",
+     "Its decay."},
+    {"off-policy-mask-threshold", TN_OPT_REAL, AT(off_policy), NULL, NULL, 1e-9, 1e9, NULL, "X",
+     "Leave out responses of negative advantage whose mean log ratio to the sampler exceeds X."},
+    {"top-entropy-quantile", TN_OPT_REAL, AT(top_entropy), "1", NULL, 0, 1, NULL, "X",
+     "Train only on this share of a step's tokens, those of the highest entropy (0.2 in the "
+     "paper)."},
     {"log-ratio-clamp", TN_OPT_REAL, AT(log_ratio_clamp), "20", NULL, 1e-3, 700, NULL, "X",
      "Bound of |log ratio| before the exponential."},
     TN_OPT_LAST,
@@ -62,7 +83,7 @@ static term clipped(const tn_grpo_opt *o, double rho, bool flat, double adv) {
     double capped = over ? o->delta : rho, cut = rho < lo ? lo : rho > hi ? hi : rho;
     bool first = capped * adv <= cut * adv, still = first ? over : cut != rho;
     return (term){-(first ? capped : cut) * adv, still || flat ? 0 : -rho * adv,
-                  adv < 0 && capped < lo, adv > 0 && capped > hi};
+                  adv < 0 && capped<lo, adv> 0 && capped > hi};
 }
 
 static term token_term(const tn_grpo_opt *o, double rho, bool flat, double adv, double l) {
@@ -78,10 +99,13 @@ static term token_term(const tn_grpo_opt *o, double rho, bool flat, double adv, 
     return clipped(o, rho, flat, adv);
 }
 
+static double or_tok(double n, const tn_obs *x) { return n > 0 ? n : x->total.tok; }
+
 static double weight_of(const tn_grpo_opt *o, const tn_obs *x, int s) {
     if (is(o, "grpo") || is(o, "sapo")) return 1 / (x->total.seq * tn_obs_len(x, s));
-    if (is(o, "dr_grpo")) return 1 / (x->total.seq * o->max_completion);
-    return is(o, "luspo") ? 1 / x->total.seq : 1 / x->total.tok;
+    if (is(o, "dr_grpo")) return 1 / (x->total.seq * (double)o->max_completion);
+    if (is(o, "luspo")) return 1 / x->total.seq;
+    return 1 / (is(o, "bnpo") ? x->total.tok : or_tok(x->total.gen_tok, x));
 }
 
 static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
@@ -89,14 +113,15 @@ static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
     if (!isnan(o->epsilon_high))
         TN_TRY(tn_opt_between(o->epsilon_high, 0, HUGE_VAL, "grpo", "epsilon-high", e));
     TN_TRY(tn_opt_between(o->beta, 0, HUGE_VAL, "grpo", "beta", e));
-    TN_TRY(tn_opt_between(o->max_completion, 1, HUGE_VAL, "grpo", "max-completion-length", e));
+    TN_TRY(
+        tn_opt_between((double)o->max_completion, 1, HUGE_VAL, "grpo", "max-completion-length", e));
     TN_TRY(tn_opt_between(o->log_ratio_clamp, 1e-3, 700, "grpo", "log-ratio-clamp", e));
     if (is(o, "cispo") && strcmp(o->level, "sequence") == 0)
         return tn_fail(e, TN_ARG,
                        "grpo: cispo is a token loss; importance-sampling-level must be token");
     unsigned reads = TN_READ_TOKENS | TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE;
     if (o->beta != 0) reads |= TN_NEED_REF_LOGP;
-    if (o->entropy_coef != 0) reads |= TN_NEED_ENTROPY;
+    if (o->entropy_coef != 0 || o->entropy_floor > 0) reads |= TN_NEED_ENTROPY;
     TN_TRY(tn_obs_check(x, reads, "grpo", e));
     TN_TRY(tn_total_check(x->total.seq, x->n_seq, "sequences", "grpo", e));
     return tn_total_check(x->total.tok, x->off[x->n_seq], "tokens", "grpo", e);
@@ -110,53 +135,151 @@ void tn_clip_metrics(double low, double high, double n, tn_metrics *m) {
     tn_metrics_put(m, TN_METRIC_MAX, "clip_ratio/high_max", high / n);
 }
 
+static bool kept(const tn_grpo_opt *o, const tn_obs *x, int t) {
+    return !(o->entropy_floor > 0) || x->entropy[t] >= o->entropy_floor;
+}
+
+/* The sampler drifted away from a response that is to become less likely. */
+static bool off_policy(const tn_grpo_opt *o, const tn_obs *x, int s) {
+    if (!(o->off_policy > 0) || !(x->advantage[x->off[s]] < 0)) return false;
+    double drift = tn_obs_sum(x, x->old_logp, s) - tn_obs_sum(x, x->logp, s);
+    return drift / tn_obs_len(x, s) > o->off_policy;
+}
+
+/* log W is held to [log 1e-8, 20], as in TRL. */
+static double vespo_weight(const tn_grpo_opt *o, const tn_obs *x, int s) {
+    bool up = x->advantage[x->off[s]] >= 0;
+    double k = up ? o->vespo_k_pos : o->vespo_k_neg,
+           lambda = up ? o->vespo_lambda_pos : o->vespo_lambda_neg, log_w = 0;
+    if (lambda < 1e-4) lambda = 1e-4;
+    for (int t = x->off[s]; t < x->off[s + 1]; t++) {
+        double d = x->logp[t] - x->old_logp[t], clamp = o->log_ratio_clamp;
+        log_w += d > clamp ? clamp : d < -clamp ? -clamp : d;
+    }
+    log_w = log_w > 20 ? 20 : log_w < tn_log(1e-8) ? tn_log(1e-8) : log_w;
+    return tn_exp(lambda + k * log_w - lambda * tn_exp(log_w));
+}
+
+/* Log-prob and its old value whose difference is the log ratio of token t. */
+typedef struct ratio_of {
+    bool whole;
+    double mean; /* of the response's log ratios */
+} ratio_of;
+static ratio_of response_ratio(const tn_grpo_opt *o, const tn_obs *x, int s) {
+    ratio_of r = {strcmp(o->level, "sequence") == 0, 0};
+    if (r.whole)
+        r.mean = (tn_obs_sum(x, x->logp, s) - tn_obs_sum(x, x->old_logp, s)) / tn_obs_len(x, s);
+    return r;
+}
+static double rho_at(const tn_grpo_opt *o, const tn_obs *x, ratio_of r, int t, bool *flat) {
+    return tn_ratio(r.whole ? r.mean : x->logp[t], r.whole ? 0 : x->old_logp[t], o->log_ratio_clamp,
+                    flat);
+}
+
 /* Policy term of one response; at sequence level all its tokens share one ratio and the advantage
  * of its first token. */
 static double response(const tn_grpo_opt *o, const tn_obs *x, int s, double w, double *grad,
                        tn_metrics *m) {
-    bool whole = strcmp(o->level, "sequence") == 0, flat = false;
-    int t0 = x->off[s], n = tn_obs_len(x, s);
-    double sum = 0, low = 0, high = 0,
-           mean = whole ? (tn_obs_sum(x, x->logp, s) - tn_obs_sum(x, x->old_logp, s)) / n : 0;
+    ratio_of r = response_ratio(o, x, s);
+    bool vespo = is(o, "vespo"), drop = off_policy(o, x, s), flat = false;
+    bool spread = r.whole && !vespo;
+    int t0 = x->off[s], n = tn_obs_len(x, s), in = 0;
+    double sum = 0, low = 0, high = 0, dp = 0, phi = vespo ? vespo_weight(o, x, s) : 0;
     for (int t = t0; t < t0 + n; t++) {
-        double rho = tn_ratio(whole ? mean : x->logp[t], whole ? 0 : x->old_logp[t],
-                              o->log_ratio_clamp, &flat);
-        term v = token_term(o, rho, flat, x->advantage[whole ? t0 : t], x->logp[t]);
-        sum += v.p;
+        double adv = x->advantage[r.whole ? t0 : t], rho = rho_at(o, x, r, t, &flat);
+        term v = vespo ? (term){-phi * adv * x->logp[t], -phi * adv, false, false}
+                       : token_term(o, rho, flat, adv, x->logp[t]);
         low += v.low, high += v.high;
-        /* sequence level: n equal terms, each with d log rho / d l = 1/n */
-        if (grad) grad[t] += w * v.dp;
+        if (drop || !kept(o, x, t)) continue;
+        sum += v.p, dp = v.dp, in++;
+        if (grad && !spread) grad[t] += w * v.dp;
     }
-    if (is(o, "cispo")) tn_metrics_mean(m, "cispo_clip_ratio", high, n);
+    /* sequence level: `in` equal terms, each with d log rho / d l = 1/n */
+    double share = in == n ? 1 : (double)in / n;
+    for (int t = t0; grad && spread && t < t0 + n; t++) grad[t] += w * dp * share;
+    if (is(o, "cispo"))
+        tn_metrics_mean(m, "cispo_clip_ratio", high, n);
+    else if (vespo)
+        tn_metrics_mean(m, "vespo/phi_seq_mean", phi, 1);
     else if (!is(o, "sapo"))
-        tn_clip_metrics(whole ? low / n : low, whole ? high / n : high, whole ? 1 : n, m);
+        tn_clip_metrics(r.whole ? low / n : low, r.whole ? high / n : high, r.whole ? 1 : n, m);
     return w * sum;
+}
+
+/* sum_t k_t of one response; its gradient, times `scale`, is added. */
+static double kl_term(const tn_grpo_opt *o, const tn_obs *x, int s, double scale, double *grad) {
+    ratio_of r = response_ratio(o, x, s);
+    double sum = 0, plain = 0, rho = 1;
+    bool flat = true;
+    for (int t = x->off[s]; t < x->off[s + 1]; t++) {
+        double kl = tn_kl_value(TN_KL_K3, x->logp[t], x->ref_logp[t]);
+        if (o->bias_correction) rho = rho_at(o, x, r, t, &flat);
+        plain += kl;
+        sum += rho * kl;
+        if (!grad) continue;
+        grad[t] += scale * rho * tn_kl_grad(TN_KL_K3, x->logp[t], x->ref_logp[t]);
+        if (!flat && !r.whole) grad[t] += scale * rho * kl;
+    }
+    for (int t = x->off[s]; grad && !flat && r.whole && t < x->off[s + 1]; t++)
+        grad[t] += scale * rho * plain / tn_obs_len(x, s);
+    return sum;
 }
 
 static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
     const tn_grpo_opt *o = opt;
     TN_TRY(check(o, x, e));
-    double loss = 0, entropy = 0, kl_sum = 0;
+    double loss = 0, entropy = 0, kl_sum = 0, n_entropy = or_tok(x->total.kept_tok, x);
     int tokens = x->off[x->n_seq];
     for (int s = 0; s < x->n_seq; s++) {
         double w = weight_of(o, x, s);
         loss += response(o, x, s, w, g->logp, m);
-        for (int t = x->off[s]; o->beta != 0 && t < x->off[s + 1]; t++) {
-            double kl = tn_kl_value(TN_KL_K3, x->logp[t], x->ref_logp[t]);
-            loss += w * o->beta * kl;
-            kl_sum += kl;
-            if (g->logp)
-                g->logp[t] += w * o->beta * tn_kl_grad(TN_KL_K3, x->logp[t], x->ref_logp[t]);
-        }
+        if (o->beta == 0) continue;
+        double kl = kl_term(o, x, s, w * o->beta, g->logp);
+        loss += w * o->beta * kl;
+        kl_sum += kl;
     }
     if (o->beta != 0) tn_metrics_mean(m, "kl", kl_sum, tokens);
     for (int t = 0; o->entropy_coef != 0 && t < tokens; t++) {
+        if (!kept(o, x, t)) continue;
         entropy += x->entropy[t];
-        if (g->entropy) g->entropy[t] -= o->entropy_coef / x->total.tok;
+        if (g->entropy) g->entropy[t] -= o->entropy_coef / n_entropy;
     }
-    g->loss = loss - o->entropy_coef * entropy / x->total.tok;
+    g->loss = loss - o->entropy_coef * entropy / n_entropy;
     tn_obs_token_metric(x, x->entropy, "entropy", m);
     return TN_OK;
+}
+
+/* Puts the k-th smallest at x[k], none larger before it, none smaller behind (Hoare's select). */
+static double nth(double *x, int n, int k) {
+    for (int lo = 0, hi = n - 1; lo < hi;) {
+        double pivot = x[lo + (hi - lo) / 2];
+        int i = lo, j = hi;
+        while (i <= j) {
+            while (x[i] < pivot) i++;
+            while (x[j] > pivot) j--;
+            if (i > j) break;
+            double swap = x[i];
+            x[i++] = x[j];
+            x[j--] = swap;
+        }
+        if (k <= j)
+            hi = j;
+        else if (k >= i)
+            lo = i;
+        else
+            break;
+    }
+    return x[k];
+}
+
+double tn_entropy_floor(double *entropy, int n, double top) {
+    if (n < 1) return 0;
+    double at = (1 - top) * (n - 1), low, high;
+    int k = (int)at;
+    low = high = nth(entropy, n, k);
+    for (int i = k + 1; i < n; i++)
+        if (i == k + 1 || entropy[i] < high) high = entropy[i];
+    return low + (at - k) * (high - low);
 }
 
 static unsigned more_needs(const void *opt) {
@@ -166,9 +289,9 @@ static unsigned more_needs(const void *opt) {
 
 const tn_algo tn_algo_grpo = {
     .name = "grpo",
-    .summary = "critic-free clipped policy losses (GRPO, DAPO, Dr. GRPO, GSPO, CISPO, SAPO)",
+    .summary = "critic-free policy losses (GRPO, DAPO, Dr. GRPO, GSPO, CISPO, SAPO, VESPO)",
     .coupling = TN_COUPLE_SEQUENCE,
-    .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
+    .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE | TN_NEED_STATS,
     .options = tn_grpo_rows,
     .opt_size = sizeof(tn_grpo_opt),
     .step = step,

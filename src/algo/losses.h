@@ -57,15 +57,24 @@ typedef struct tn_orpo_opt { double beta; } tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
 
 typedef struct tn_grpo_opt {
-    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo */
+    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo */
     const char *level;      /* token | sequence */
     double epsilon, epsilon_high, delta; /* NaN: epsilon; NaN: off */
     double beta;            /* of k3 to the reference, in the loss */
     double entropy_coef;
-    double max_completion;  /* dr_grpo's constant length */
+    int64_t max_completion; /* dr_grpo's constant length */
     double sapo_pos, sapo_neg;
     double log_ratio_clamp;
+    bool bias_correction;   /* k3 times the ratio, differentiated too */
+    double off_policy;      /* bound of mean (old - l) where A < 0; not > 0: off */
+    double vespo_k_pos, vespo_lambda_pos, vespo_k_neg, vespo_lambda_neg;
+    double top_entropy;     /* share of tokens kept; who calls turns it into the floor */
+    double entropy_floor;   /* no option: tokens of less entropy stay out of p_t; 0: none do */
 } tn_grpo_opt;
+
+/* The entropy that a share `top` of the n tokens reaches: the (1 - top) quantile, interpolated
+ * (2506.01939). Reorders its input. */
+double tn_entropy_floor(double *entropy, int n, double top);
 
 typedef struct tn_rloo_opt { double epsilon, epsilon_high; } tn_rloo_opt;
 

@@ -130,7 +130,8 @@ static unsigned policy_more_needs(const void *opt) {
 
 const tn_algo tn_algo_ppo_policy = {
     .name = "ppo-policy", .summary = "clipped policy loss of PPO",
-    .coupling = TN_COUPLE_TOKEN, .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
+    .coupling = TN_COUPLE_TOKEN,
+    .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE | TN_NEED_STATS,
     .options = tn_ppo_policy_rows, .opt_size = sizeof(tn_ppo_policy_opt), .step = policy_step,
     .more_needs = policy_more_needs,
 };

@@ -68,6 +68,7 @@ const tn_algo tn_algo_reinforce = {
 };
 const tn_algo tn_algo_rloo = {
     .name = "rloo", .summary = "clipped policy gradient on whole responses (RLOO)",
-    .coupling = TN_COUPLE_SEQUENCE, .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE,
+    .coupling = TN_COUPLE_SEQUENCE,
+    .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE | TN_NEED_STATS,
     .options = tn_rloo_rows, .opt_size = sizeof(tn_rloo_opt), .step = rloo_step,
 };

@@ -11,9 +11,15 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     return tn_ppo_run(&t, o, e);
 }
 
-static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_ppo_rows,       tn_rl_rows,
-    tn_score_rows,        tn_ppo_policy_rows,     tn_ppo_value_rows, NULL};
+static const tn_opt_row *const tables[] = {tn_train_option_rows,
+                                           tn_machine_option_rows,
+                                           tn_ppo_rows,
+                                           tn_online_rows,
+                                           tn_rl_rows,
+                                           tn_score_rows,
+                                           tn_ppo_policy_rows,
+                                           tn_ppo_value_rows,
+                                           NULL};
 
 const tn_verb tn_verb_ppo = {.name = "ppo",
                              .stage = "Train",

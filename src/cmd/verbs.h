@@ -10,6 +10,8 @@
     X(reward)                                                                        \
     X(dpo)                                                                           \
     X(ppo)                                                                           \
+    X(grpo)                                                                          \
+    X(rloo)                                                                          \
     X(generate)                                                                      \
     X(tokenize)                                                                      \
     X(score)                                                                         \

@@ -219,6 +219,8 @@ tn_status tn_conf_set_json(tn_opts *o, opt_value *v, const json_t *x, const char
         v->set = true;
         return TN_OK;
     }
+    if (json_is_boolean(x) && v->row->type == TN_OPT_CHOICE) /* TRL's scale_rewards: false */
+        return tn_conf_set_text(o, v, json_is_true(x) ? "true" : "false", where, e);
     if (json_is_number(x) && v->row->type == TN_OPT_REAL)
         return set_real(v, json_number_value(x), where, e);
     if (json_is_integer(x) && v->row->type == TN_OPT_INT)

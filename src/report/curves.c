@@ -136,7 +136,8 @@ static const char *verb_title(const char *verb) {
     static const char *const known[][2] = {
         {"pretrain", "Pretraining"},  {"sft", "Supervised fine-tuning"},
         {"reward", "Reward model"},   {"dpo", "Preference optimisation"},
-        {"ppo", "PPO"},               {"", "Training"}};
+        {"ppo", "PPO"},               {"grpo", "GRPO"},
+        {"rloo", "RLOO"},             {"", "Training"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strcmp(known[i][0], verb)) return known[i][1];
     return verb;

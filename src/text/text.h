@@ -45,6 +45,13 @@ tn_status tn_encode(const tn_tokenizer *t, const char *s, size_t n, bool special
 tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
                     tn_str *out, tn_err *e);
 
+/* The same with working memory that is kept between calls, for those that decode often. */
+typedef struct tn_decode_mem tn_decode_mem;
+tn_decode_mem *tn_decode_mem_new(void); /* NULL: out of memory */
+void tn_decode_mem_free(tn_decode_mem *m);
+tn_status tn_decode_with(const tn_tokenizer *t, tn_decode_mem *m, const int32_t *ids, size_t n,
+                         bool skip_special, tn_str *out, tn_err *e);
+
 /* ---- chat ---- */
 typedef struct tn_message {
     const char *role, *content;

@@ -93,17 +93,14 @@ static void add_bytes(tn_str *out, const char *s, size_t n) {
     }
 }
 
-static tn_status run_bytes(const strings *in, strings *out, tn_err *e) {
-    tn_str raw = TN_STR_INIT;
+static tn_status run_bytes(const strings *in, strings *out, tn_str *raw, tn_err *e) {
     for (size_t k = 0; k < in->n; k++) {
         size_t n;
         const char *s = string_at(in, k, &n);
-        add_bytes(&raw, s, n);
+        add_bytes(raw, s, n);
     }
-    tn_utf8_replace(&out->buf, raw.s ? raw.s : "", raw.len);
-    bool oom = raw.oom;
-    tn_str_free(&raw);
-    return oom ? tn_fail(e, TN_NOMEM, "no memory while decoding") : close_string(out, e);
+    tn_utf8_replace(&out->buf, raw->s ? raw->s : "", raw->len);
+    return raw->oom ? tn_fail(e, TN_NOMEM, "no memory while decoding") : close_string(out, e);
 }
 
 static int hex(char c) {
@@ -136,25 +133,22 @@ static tn_status flush_codes(strings *out, tn_str *raw, tn_err *e) {
     return st;
 }
 
-static tn_status run_fallback(const strings *in, strings *out, tn_err *e) {
-    tn_str raw = TN_STR_INIT;
+static tn_status run_fallback(const strings *in, strings *out, tn_str *raw, tn_err *e) {
     tn_status st = TN_OK;
     for (size_t k = 0; k < in->n && st == TN_OK; k++) {
         size_t n;
         const char *s = string_at(in, k, &n);
         int b = byte_code(s, n);
         if (b >= 0) {
-            tn_str_addc(&raw, (char)b);
+            tn_str_addc(raw, (char)b);
             continue;
         }
-        st = flush_codes(out, &raw, e);
+        st = flush_codes(out, raw, e);
         if (st != TN_OK) break;
         tn_str_add(&out->buf, s, n);
         st = close_string(out, e);
     }
-    if (st == TN_OK) st = flush_codes(out, &raw, e);
-    tn_str_free(&raw);
-    return st;
+    return st == TN_OK ? flush_codes(out, raw, e) : st;
 }
 
 static tn_status run_replace(const tn_stage *g, tn_rx_mem *m, const char *s, size_t n, tn_str *out,
@@ -200,10 +194,31 @@ static void run_metaspace(const tn_stage *g, bool first, const char *s, size_t n
     }
 }
 
-static tn_status run_stage(const tn_stage *g, tn_rx_mem *m, const strings *in, strings *out,
+struct tn_decode_mem {
+    strings a, b;
+    tn_str raw;
+    tn_rx_mem rx;
+};
+
+tn_decode_mem *tn_decode_mem_new(void) { return tn_calloc(1, sizeof(tn_decode_mem)); }
+
+static void mem_clear(tn_decode_mem *m) {
+    strings_free(&m->a);
+    strings_free(&m->b);
+    tn_str_free(&m->raw);
+    tn_rx_mem_free(&m->rx);
+}
+
+void tn_decode_mem_free(tn_decode_mem *m) {
+    if (m) mem_clear(m);
+    tn_free(m);
+}
+
+static tn_status run_stage(const tn_stage *g, tn_decode_mem *m, const strings *in, strings *out,
                            tn_err *e) {
-    if (g->op == DEC_BYTES) return run_bytes(in, out, e);
-    if (g->op == DEC_BYTE_FALLBACK) return run_fallback(in, out, e);
+    tn_str_clear(&m->raw);
+    if (g->op == DEC_BYTES) return run_bytes(in, out, &m->raw, e);
+    if (g->op == DEC_BYTE_FALLBACK) return run_fallback(in, out, &m->raw, e);
     if (g->op == DEC_FUSE) {
         tn_str_add(&out->buf, in->buf.s ? in->buf.s : "", in->buf.len);
         return close_string(out, e);
@@ -212,7 +227,7 @@ static tn_status run_stage(const tn_stage *g, tn_rx_mem *m, const strings *in, s
         size_t n;
         const char *s = string_at(in, k, &n);
         if (g->op == DEC_REPLACE)
-            TN_TRY(run_replace(g, m, s, n, &out->buf, e));
+            TN_TRY(run_replace(g, &m->rx, s, n, &out->buf, e));
         else if (g->op == DEC_STRIP)
             run_strip(g, s, n, &out->buf);
         else
@@ -238,31 +253,37 @@ static bool special_text(const tn_tokenizer *t, const char *s, size_t n) {
     return id >= 0 && t->added[t->added_of[id]].special;
 }
 
-tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
-                    tn_str *out, tn_err *e) {
-    strings a = {0}, b = {0};
-    tn_rx_mem m = {0};
+tn_status tn_decode_with(const tn_tokenizer *t, tn_decode_mem *m, const int32_t *ids, size_t n,
+                         bool skip_special, tn_str *out, tn_err *e) {
+    strings *a = &m->a, *b = &m->b;
     tn_status st = TN_OK;
+    tn_str_clear(&a->buf);
+    a->n = 0;
     for (size_t k = 0; k < n && st == TN_OK; k++) {
         size_t len;
         const char *s = decode_text(t, ids[k], &len);
         if (!s || (skip_special && special_text(t, s, len))) continue;
-        if (!t->has_dec && a.n) tn_str_addc(&a.buf, ' ');
-        tn_str_add(&a.buf, s, len);
-        st = close_string(&a, e);
+        if (!t->has_dec && a->n) tn_str_addc(&a->buf, ' ');
+        tn_str_add(&a->buf, s, len);
+        st = close_string(a, e);
     }
     for (size_t k = 0; k < t->dec.n && st == TN_OK; k++) {
-        tn_str_clear(&b.buf);
-        b.n = 0;
-        st = run_stage(&t->dec.v[k], &m, &a, &b, e);
-        strings swap = a;
-        a = b;
-        b = swap;
+        tn_str_clear(&b->buf);
+        b->n = 0;
+        st = run_stage(&t->dec.v[k], m, a, b, e);
+        strings swap = *a;
+        *a = *b;
+        *b = swap;
     }
-    if (st == TN_OK && a.buf.len) tn_str_add(out, a.buf.s, a.buf.len);
+    if (st == TN_OK && a->buf.len) tn_str_add(out, a->buf.s, a->buf.len);
     if (st == TN_OK && out->oom) st = tn_fail(e, TN_NOMEM, "no memory while decoding");
-    tn_rx_mem_free(&m);
-    strings_free(&a);
-    strings_free(&b);
+    return st;
+}
+
+tn_status tn_decode(const tn_tokenizer *t, const int32_t *ids, size_t n, bool skip_special,
+                    tn_str *out, tn_err *e) {
+    tn_decode_mem m = {0};
+    tn_status st = tn_decode_with(t, &m, ids, n, skip_special, out, e);
+    mem_clear(&m);
     return st;
 }

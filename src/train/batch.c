@@ -158,6 +158,15 @@ int tn_batch_cost(const tn_example *x, const tn_batch_options *o) {
     return n + x->n_prompt * (o->share_prompts || x->n_response < 2 ? 1 : x->n_response);
 }
 
+int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_options *o) {
+    int n = 0, cost = o->share_prompts ? x->n_prompt : 0;
+    for (int i = first; i < x->n_response; i++, n++) {
+        cost += x->response[i].n + (o->share_prompts ? 0 : x->n_prompt);
+        if (n > 0 && cost > room) break;
+    }
+    return n;
+}
+
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
     int first = b->n_seq, first_tok = b->n_tok, parent = -1, last = -1;
     for (int i = 0; i < x->n_response; i++) {

@@ -42,8 +42,11 @@ typedef struct tn_batch_need {
  * different examples (0: any number) that can be cut from `d`. *q is raised, never lowered. */
 tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
                            int tokens, long rows, tn_err *e);
-/* The same for at most `n` rollouts of prompt | response, each prompt of at least `min_prompt`. */
-tn_batch_need tn_batch_rollouts(int tokens, int n, int min_prompt);
+/* The same for at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
+ * least `min_prompt` tokens. */
+tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt);
+/* Raises *q to what `with` needs. */
+void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with);
 /* Room for that much; later growth still works but allocates. */
 tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e);
 void tn_batch_clear(tn_batch *b);
@@ -52,6 +55,8 @@ tn_status tn_batch_finish(tn_batch *b, tn_err *e);
 void tn_batch_free(tn_batch *b);
 /* Forest tokens that an example takes. */
 int tn_batch_cost(const tn_example *x, const tn_batch_options *o);
+/* How many responses of x from `first` on fit into `room` tokens with their prompt; at least 1. */
+int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_options *o);
 /* Pairs that an example gives under `o`. */
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o);
 /* The algorithm's view; `total` is left to the caller. */

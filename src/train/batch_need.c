@@ -84,14 +84,27 @@ done:
     return st;
 }
 
-tn_batch_need tn_batch_rollouts(int tokens, int n, int min_prompt) {
-    int most = tokens / (min_prompt + 1) + 1; /* a response has at least one token */
-    if (n > most) n = most;
+/* A group of g responses costs at least min_prompt + g tokens. Chains: a prompt's blocks stand once
+ * in its own and once in that of each response. */
+tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt) {
+    size_t g = (size_t)n_sample;
+    double most = ((double)tokens / (min_prompt + n_sample) + 1) * n_sample;
+    if (n > most) n = (int)most;
     int full = tokens / 32 + 1; /* whole blocks; every segment may end in one that is not full */
     return (tn_batch_need){.tokens = tokens,
                            .seqs = n,
                            .segs = 2 * n,
                            .blocks = full + 2 * n,
-                           .chain = 2 * (size_t)full + 3 * (size_t)n,
+                           .chain = (1 + g) * (size_t)full + (2 + g) * (size_t)n,
                            .desc = 3 * (size_t)n};
+}
+
+void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with) {
+    raise_int(&q->tokens, with->tokens);
+    raise_int(&q->seqs, with->seqs);
+    raise_int(&q->pairs, with->pairs);
+    raise_int(&q->segs, with->segs);
+    raise_int(&q->blocks, with->blocks);
+    raise_size(&q->chain, (double)with->chain);
+    raise_size(&q->desc, (double)with->desc);
 }

@@ -59,7 +59,7 @@ const tn_opt_row tn_train_option_rows[] = {
      "Order of rows: shuffled each epoch, the files' order, or torch's permutation for the seed "
      "(as TRL shuffles)."},
     {"per-device-train-batch-size", TN_OPT_INT, AT(batch_size), "8", NULL, 1, 1 << 20, "batch_size",
-     "N", "Rows per optimiser step, times --gradient-accumulation-steps."},
+     "N", "Rows per optimiser step (grpo, rloo: responses), times --gradient-accumulation-steps."},
     {"gradient-accumulation-steps", TN_OPT_INT, AT(accumulation), "1", NULL, 1, 1 << 20, NULL, "N",
      "Multiplies the rows of a step. Sums and counts are reduced separately."},
     {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "0", NULL, 0, 0, NULL, "N",
@@ -73,7 +73,7 @@ const tn_opt_row tn_train_option_rows[] = {
      "Passes over the rows."},
     {"learning-rate", TN_OPT_REAL, AT(lr), NULL, NULL, 0, 10, "lr", "X",
      "Peak learning rate of AdamW. Default: sft 2e-5, reward 1e-4, dpo 1e-6, pretrain 3e-3, ppo "
-     "3e-6."},
+     "3e-6, grpo and rloo 1e-6."},
     {"lr-scheduler-type", TN_OPT_CHOICE, AT(scheduler), "linear",
      "linear|cosine|constant|constant_with_warmup", 0, 0, NULL, NULL,
      "Schedule after the warm-up."},

@@ -3,21 +3,24 @@
  *   repeat: sample a batch with the current weights -> reward model, reference, critic -> token rewards,
  *           advantages -> `ppo_epochs` passes over minibatches, policy and critic stepped separately
  *
+ * With a pretraining mix (InstructGPT, 2203.02155) every policy update also descends ptx_coef x the
+ * negative log-likelihood per token of a batch of texts.
+ *
  * Sampling and training are one forward, so old log-probs are the sampler's, and the ratio before the first
  * update of each iteration is exactly 1 (checked). */
 #ifndef TN_TRAIN_PPO_H
 #define TN_TRAIN_PPO_H
 #include "algo/losses.h"
 #include "algo/rl.h"
-#include "train/trainer.h"
+#include "train/online.h"
 
 typedef struct tn_ppo_options {
-    const char *reward_model, *critic, *ref_model;
-    int64_t iterations, rollouts, minibatch, epochs, response_length, gen_batch, log_samples;
+    const char *reward_model, *critic;
+    int64_t iterations, rollouts, minibatch, epochs, response_length;
     double temperature, critic_lr;
-    int64_t top_k;
-    double top_p, min_p;
-    bool truncated_logp;
+    double ptx_coef; /* pretraining mix; 0: off */
+    tn_opt_list ptx_data;
+    int64_t ptx_batch;
 } tn_ppo_options;
 extern const tn_opt_row tn_ppo_rows[];
 

@@ -1,94 +1,237 @@
 #include "train/rollout.h"
 #include <string.h>
 
-tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
+tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
+                          int max_tokens, tn_err *e) {
     memset(r, 0, sizeof *r);
-    size_t N = (size_t)n, T = N * (size_t)max_new;
-    r->n = n;
-    r->cap_tok = n * max_new;
-    r->ex = tn_calloc(N, sizeof *r->ex);
-    r->response = tn_calloc(N, sizeof *r->response);
-    r->off = tn_calloc(N + 1, sizeof *r->off);
-    r->ended = tn_calloc(N, sizeof *r->ended);
-    r->score = tn_calloc(N, sizeof *r->score);
-    r->raw_score = tn_calloc(N, sizeof *r->raw_score);
-    r->req = tn_calloc(N, sizeof *r->req);
-    r->sample = tn_calloc(N, sizeof *r->sample);
-    r->ones = tn_malloc((size_t)max_new);
-    bool ok = r->ex && r->response && r->off && r->ended && r->score && r->raw_score && r->req &&
-              r->sample && r->ones;
-    double **tok[] = {&r->old_logp, &r->ref_logp, &r->value, &r->reward, &r->advantage, &r->ret};
-    for (int i = 0; i < 6; i++) ok = (*tok[i] = tn_calloc(T, sizeof(double))) && ok;
+    size_t P = (size_t)n_prompt, N = (size_t)n, T = N * (size_t)max_new;
+    r->n_prompt = n_prompt, r->n_sample = n_sample;
+    r->max_new = max_new, r->max_tokens = max_tokens;
+    struct {
+        void **p;
+        size_t n, size;
+    } a[] = {{(void **)&r->prompt, P, sizeof *r->prompt},
+             {(void **)&r->ex, N, sizeof *r->ex},
+             {(void **)&r->at, N, sizeof *r->at},
+             {(void **)&r->response, N, sizeof *r->response},
+             {(void **)&r->group, N, sizeof *r->group},
+             {(void **)&r->off, N + 1, sizeof *r->off},
+             {(void **)&r->ended, N, sizeof *r->ended},
+             {(void **)&r->ids, T, sizeof *r->ids},
+             {(void **)&r->old_logp, T, sizeof(double)},
+             {(void **)&r->ref_logp, T, sizeof(double)},
+             {(void **)&r->value, T, sizeof(double)},
+             {(void **)&r->reward, T, sizeof(double)},
+             {(void **)&r->advantage, T, sizeof(double)},
+             {(void **)&r->ret, T, sizeof(double)},
+             {(void **)&r->score, N, sizeof(double)},
+             {(void **)&r->raw_score, N, sizeof(double)},
+             {(void **)&r->ones, (size_t)max_new, 1},
+             {(void **)&r->req, P, sizeof *r->req},
+             {(void **)&r->sample, N, sizeof *r->sample}};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof a / sizeof *a; i++)
+        ok = (*a[i].p = tn_calloc(a[i].n, a[i].size)) && ok;
     if (!ok) {
         tn_rollouts_free(r);
-        return tn_fail(e, TN_NOMEM, "out of memory for %d rollouts of up to %d tokens", n, max_new);
+        return tn_fail(e, TN_NOMEM, "out of memory for %zu rollouts of up to %d tokens", N,
+                       max_new);
     }
     memset(r->ones, 1, (size_t)max_new);
     return TN_OK;
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
-    void *p[] = {r->ex,        r->response, r->off,    r->ended,     r->score,
-                 r->raw_score, r->req,      r->sample, r->ones,      r->old_logp,
-                 r->ref_logp,  r->value,    r->reward, r->advantage, r->ret};
+    void *p[] = {r->prompt, r->ex,        r->at,       r->response, r->group,  r->off, r->ended,
+                 r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,
+                 r->score,  r->raw_score, r->ones,     r->req,      r->sample};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(r, 0, sizeof *r);
 }
 
-tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
-                             uint64_t first_key, const tn_sampling *s, tn_gen_tick *tick, void *ctx,
-                             tn_err *e) {
-    for (int i = 0; i < r->n; i++)
-        r->req[i] =
-            (tn_gen_request){prompt[i]->prompt, prompt[i]->n_prompt, 1, first_key + (uint64_t)i};
-    TN_TRY(tn_gen_run(g, r->req, r->n, s, r->sample, tick, ctx, e));
-    r->n_tok = 0;
-    for (int i = 0; i < r->n; i++) {
-        tn_gen_sample *y = &r->sample[i];
-        r->off[i] = r->n_tok;
-        r->ended[i] = y->stopped;
-        r->response[i] = (tn_response){.ids = y->ids, .trained = r->ones, .n = y->n, .rank = 1};
-        r->ex[i] = (tn_example){.prompt = prompt[i]->prompt,
-                                .n_prompt = prompt[i]->n_prompt,
-                                .n_response = 1,
-                                .response = &r->response[i],
-                                .meta = prompt[i]->meta,
-                                .line = prompt[i]->line};
-        r->ex[i].ref = r->ref_logp + r->n_tok;
-        r->ex[i].old_logp = r->old_logp + r->n_tok;
-        r->ex[i].old_value = r->value + r->n_tok;
-        r->ex[i].advantage = r->advantage + r->n_tok;
-        r->ex[i].ret = r->ret + r->n_tok;
-        memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
-        r->n_tok += y->n;
-    }
+static void clear(tn_rollouts *r) {
+    r->n = r->n_tok = r->n_ex = r->off[0] = 0;
+    r->has_ref = false;
+}
+
+/* Appends a response; its log-probs go where off[n - 1] says. */
+static void append(tn_rollouts *r, int group, const int32_t *ids, int n, bool ended) {
+    int i = r->n++;
+    r->group[i] = group;
+    r->ended[i] = ended;
+    r->response[i] = (tn_response){.ids = r->ids + r->n_tok, .trained = r->ones, .n = n, .rank = 1};
+    memcpy(r->ids + r->n_tok, ids, (size_t)n * sizeof *ids);
+    r->n_tok += n;
     r->off[r->n] = r->n_tok;
+}
+
+/* Runs of responses to one prompt become examples, each within a micro-batch. */
+static void pack(tn_rollouts *r) {
+    int cost = 0;
+    r->n_ex = 0;
+    for (int i = 0; i < r->n; i++) {
+        const tn_example *q = r->prompt[r->group[i]];
+        int n = r->response[i].n;
+        bool more = i > 0 && r->group[i] == r->group[i - 1] && cost + n <= r->max_tokens;
+        cost = more ? cost + n : q->n_prompt + n;
+        if (more) {
+            r->ex[r->n_ex - 1].n_response++;
+            continue;
+        }
+        tn_example *x = &r->ex[r->n_ex];
+        r->at[r->n_ex++] = x;
+        *x = (tn_example){.prompt = q->prompt,
+                          .n_prompt = q->n_prompt,
+                          .n_response = 1,
+                          .response = &r->response[i],
+                          .meta = q->meta,
+                          .line = q->line,
+                          .ref = r->ref_logp + r->off[i],
+                          .ref_known = r->has_ref,
+                          .old_logp = r->old_logp + r->off[i],
+                          .old_value = r->value + r->off[i],
+                          .advantage = r->advantage + r->off[i],
+                          .ret = r->ret + r->off[i]};
+    }
+}
+
+tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
+                             tn_err *e) {
+    for (int i = 0; i < r->n_prompt; i++)
+        r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, r->n_sample,
+                                     first_key + (uint64_t)i * (uint64_t)r->n_sample};
+    TN_TRY(tn_gen_run(g, r->req, r->n_prompt, s, r->sample, NULL, NULL, e));
+    clear(r);
+    for (int i = 0; i < r->n_prompt * r->n_sample; i++) {
+        const tn_gen_sample *y = &r->sample[i];
+        memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
+        append(r, i / r->n_sample, y->ids, y->n, y->stopped);
+    }
+    pack(r);
     return TN_OK;
 }
 
-/* Runs `t`'s model over all rollouts in micro-batches; copies what it saw of each token to `out`. */
-static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out, tn_err *e) {
-    for (int i = 0, done = 0; i < r->n;) {
+/* Runs `t`'s model (its reference) over all rollouts in micro-batches; copies what it saw of each
+ * token, an array of t->mb, to `out`. */
+static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *const *seen,
+                      double *out, tn_err *e) {
+    for (int i = 0, done = 0; i < r->n_ex;) {
         int cost = 0;
         tn_batch_clear(&t->mb);
         do {
             TN_TRY(tn_batch_add(&t->mb, &r->ex[i], &t->batch, e));
             cost += tn_batch_cost(&r->ex[i++], &t->batch);
-        } while (i < r->n && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
+        } while (i < r->n_ex && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
         TN_TRY(tn_batch_finish(&t->mb, e));
         if (reference)
             TN_TRY(tn_trainee_reference(t, e));
         else
             TN_TRY(tn_trainee_observe(t, false, e));
-        memcpy(out + done, reference ? t->mb.ref_logp : t->mb.value,
-               (size_t)t->mb.n_tok * sizeof(double));
+        memcpy(out + done, *seen, (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
     return TN_OK;
 }
 
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {
-    TN_TRY(pass(r, policy, true, r->ref_logp, e));
-    for (int i = 0; i < r->n; i++) r->ex[i].ref_known = true;
-    return pass(r, critic, false, r->value, e);
+    if (policy->ref) {
+        TN_TRY(pass(r, policy, true, &policy->mb.ref_logp, r->ref_logp, e));
+        r->has_ref = true;
+        for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
+    }
+    return critic ? pass(r, critic, false, &critic->mb.value, r->value, e) : TN_OK;
+}
+
+tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e) {
+    return pass(r, policy, false, &policy->mb.entropy, entropy, e);
+}
+
+void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, double *sum,
+                    double *tokens) {
+    *sum = *tokens = 0;
+    for (int i = 0; i < r->n; i++) {
+        kl[i] = 0;
+        if (mask_truncated && !r->ended[i]) continue;
+        for (int t = r->off[i]; t < r->off[i + 1]; t++)
+            kl[i] += tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]);
+        *sum += kl[i];
+        *tokens += r->response[i].n;
+    }
+}
+
+void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n) {
+    clear(to);
+    memcpy(to->prompt, from->prompt, (size_t)from->n_prompt * sizeof *to->prompt);
+    to->has_ref = from->has_ref;
+    for (int k = 0; k < n; k++) {
+        int i = (int)order[k], at = from->off[i];
+        size_t bytes = (size_t)from->response[i].n * sizeof(double);
+        memcpy(to->old_logp + to->n_tok, from->old_logp + at, bytes);
+        memcpy(to->ref_logp + to->n_tok, from->ref_logp + at, bytes);
+        memcpy(to->advantage + to->n_tok, from->advantage + at, bytes);
+        append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i]);
+    }
+    pack(to);
+}
+
+/* ---- in a checkpoint ---- */
+
+static json_t *reals(const double *v, int n) {
+    json_t *a = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(a, json_real(v[i]));
+    return a;
+}
+
+json_t *tn_rollouts_record(const tn_rollouts *r) {
+    json_t *all = json_array();
+    for (int i = 0; all && i < r->n; i++) {
+        int at = r->off[i], n = r->response[i].n;
+        json_t *ids = json_array();
+        for (int k = 0; k < n; k++) json_array_append_new(ids, json_integer(r->ids[at + k]));
+        json_t *x = json_pack("{s:o,s:b,s:f,s:o}", "ids", ids, "ended", r->ended[i], "advantage",
+                              r->advantage[at], "logp", reals(r->old_logp + at, n));
+        if (x && r->has_ref) json_object_set_new(x, "ref_logp", reals(r->ref_logp + at, n));
+        if (!x || json_array_append_new(all, x) != 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+/* n numbers into out; false when there are not as many. */
+static bool read_reals(const json_t *a, double *out, size_t n) {
+    if (json_array_size(a) != n) return false;
+    for (size_t i = 0; i < n; i++) out[i] = json_number_value(json_array_get(a, i));
+    return true;
+}
+
+tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, const char *where,
+                           tn_err *e) {
+    clear(r);
+    size_t N = (size_t)(r->n_prompt * r->n_sample);
+    if (json_array_size(record) != N)
+        return tn_fail(e, TN_STATE,
+                       "%s holds %zu sampled responses, this run takes %zu to a batch; resume with "
+                       "the options of the run",
+                       where, json_array_size(record), N);
+    for (size_t i = 0; i < N; i++) {
+        const json_t *x = json_array_get(record, i), *ref = json_object_get(x, "ref_logp");
+        int32_t *ids;
+        size_t n;
+        TN_TRY(tn_json_ids(json_object_get(x, "ids"), vocab, &ids, &n, where, e));
+        int at = r->n_tok;
+        bool ok = n > 0 && n <= (size_t)r->max_new &&
+                  read_reals(json_object_get(x, "logp"), r->old_logp + at, n) &&
+                  (!ref || read_reals(ref, r->ref_logp + at, n));
+        for (size_t k = 0; ok && k < n; k++)
+            r->advantage[at + (int)k] = json_number_value(json_object_get(x, "advantage"));
+        if (ok)
+            append(r, (int)i / r->n_sample, ids, (int)n, json_is_true(json_object_get(x, "ended")));
+        r->has_ref = ref != NULL;
+        tn_free(ids);
+        if (!ok) return tn_fail(e, TN_FORMAT, "%s: sampled response %zu is damaged", where, i + 1);
+    }
+    pack(r);
+    return TN_OK;
 }

@@ -1,31 +1,54 @@
-/* One batch of rollouts: prompts and sampled responses as examples, with every number that PPO reads. */
+/* One batch of rollouts: prompts and sampled responses as examples, with every number that losses
+ * on them read. Samples of one prompt are one example, or several when a micro-batch cannot hold
+ * them together: the prompt is computed once for all of them. */
 #ifndef TN_TRAIN_ROLLOUT_H
 #define TN_TRAIN_ROLLOUT_H
 #include "algo/rl.h"
 #include "gen/gen.h"
-#include "train/scorer.h"
 #include "train/step.h"
 
 typedef struct tn_rollouts {
-    int n, n_tok;
-    tn_example *ex;        /* [n] one response each; known arrays point below */
+    int n_prompt, n_sample, max_new; /* as set up */
+    int n, n_tok, n_ex;
+    tn_example **prompt;   /* [n_prompt] of the dataset; the caller fills them before sampling */
+    tn_example *ex;        /* [n_ex]; the arrays that they know point below */
+    tn_example **at;       /* [n_ex] &ex[i] */
     tn_response *response; /* [n] */
+    int *group;            /* [n] which prompt */
     int *off, *ended;      /* [n+1], [n] */
+    int32_t *ids;          /* [n_tok] */
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
+    bool has_ref;
+    int max_tokens; /* of a micro-batch */
     uint8_t *ones;
-    int cap_tok;
-    /* scratch of a run */
     tn_gen_request *req;
     tn_gen_sample *sample;
 } tn_rollouts;
 
-tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e);
+/* Room for n responses of up to max_new tokens; n_prompt x n_sample where the batch is sampled. */
+tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
+                          int max_tokens, tn_err *e);
 void tn_rollouts_free(tn_rollouts *r);
-/* Samples one response for each of the n prompts; sample i draws from key first_key + i. */
-tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
-                             uint64_t first_key, const tn_sampling *s, tn_gen_tick *tick, void *ctx,
+/* n_sample responses to each prompt, in their order; response i draws from key first_key + i. */
+tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e);
-/* Reference log-probs and critic values of every response token, through the trainees' workspaces. */
+/* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
+ * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
+/* Entropies of every response token under the policy, [n_tok]. */
+tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e);
+/* kl[n] = sum of k1 over each response; masked ones (mask_truncated: those that did not end) have 0.
+ * *sum, *tokens: of the others. Needs reference log-probs. */
+void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, double *sum,
+                    double *tokens);
+/* `to` becomes responses order[0..n-1] of `from` with their log-probs and advantages; neighbours
+ * from one prompt share it. Set up for at least n responses of the same prompts. */
+void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n);
+
+/* A checkpoint's record of sampled responses, their log-probs and advantages; exact. New reference;
+ * NULL without memory. `load` needs the prompts in place; ids must lie below `vocab`. */
+json_t *tn_rollouts_record(const tn_rollouts *r);
+tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, const char *where,
+                           tn_err *e);
 #endif

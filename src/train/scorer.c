@@ -54,18 +54,29 @@ tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, 
                        dir);
     TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
-    TN_TRY(tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e));
-    tn_batch_need need = tn_batch_rollouts(s->max_tokens, s->max_tokens, 1);
+    return tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e);
+}
+
+tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, tn_err *e) {
+    tn_batch_need need =
+        tn_batch_rollouts(s->max_tokens, n, n_sample, s->same_tokenizer ? min_prompt : 1);
+    TN_TRY(tn_run_reserve(s->run, s->model, need.blocks, e));
     return tn_batch_reserve(&s->mb, &need, e);
 }
 
 void tn_scorer_close(tn_scorer *s) {
     tn_batch_free(&s->mb);
+    tn_ids_free(&s->ids);
+    tn_free(s->response);
+    tn_free(s->begin);
+    tn_str_free(&s->ones);
     tn_run_free(s->run);
     tn_model_free(s->model);
     tn_tokenizer_free(s->tok);
     memset(s, 0, sizeof *s);
 }
+
+/* ---- what the reward model reads ---- */
 
 static const json_t *prompt_of(const tn_example *x) {
     const json_t *p = json_object_get(x->meta, "prompt");
@@ -73,32 +84,22 @@ static const json_t *prompt_of(const tn_example *x) {
 }
 
 /* Did the policy end this response itself? */
-static bool ended(const tn_scorer *s, const tn_example *x, const tn_tokenizer *policy_tok) {
-    const tn_response *r = &x->response[0];
+static bool ended(const tn_scorer *s, const tn_response *r, const tn_tokenizer *policy_tok) {
     size_t n = 0;
     const int32_t *stop = policy_tok && !s->same_tokenizer ? tn_stop_ids(policy_tok, &n) : s->stop;
     if (stop == s->stop) n = (size_t)s->n_stop;
     return r->n > 0 && is_stop(stop, (int)n, r->ids[r->n - 1]);
 }
 
-/* Prompt and response as the reward model's own ids: one sequence in `ids`. */
-static tn_status translate(const tn_scorer *s, const tn_example *x, const tn_tokenizer *policy_tok,
-                           tn_ids *ids, size_t *split, tn_err *e) {
-    if (!s->tok || !policy_tok)
-        return tn_fail(
-            e, TN_STATE,
-            "policy and reward model have different tokenizers, and one of the folders has none; "
-            "both need tokenizer.json");
-    const json_t *prompt = prompt_of(x);
-    if (!prompt)
-        return tn_fail(e, TN_STATE,
-                       "the reward model has its own tokenizer, so prompts must be text or "
-                       "messages, not token ids");
+/* Appends prompt and response as the reward model's own ids; *split: where the response begins. */
+static tn_status translate(tn_scorer *s, const json_t *prompt, const tn_response *r,
+                           const tn_tokenizer *policy_tok, size_t *split, tn_err *e) {
     tn_str text = TN_STR_INIT;
+    tn_ids *ids = &s->ids;
+    size_t base = ids->n;
     json_t *answer = NULL;
     tn_status st;
-    TN_GO(tn_decode(policy_tok, x->response[0].ids, (size_t)x->response[0].n, true, &text, e),
-          done);
+    TN_GO(tn_decode(policy_tok, r->ids, (size_t)r->n, true, &text, e), done);
     answer = json_is_string(prompt) ? json_stringn(text.s ? text.s : "", text.len)
                                     : json_pack("[{s:s,s:s%}]", "role", "assistant", "content",
                                                 text.s ? text.s : "", text.len);
@@ -106,9 +107,10 @@ static tn_status translate(const tn_scorer *s, const tn_example *x, const tn_tok
         st = tn_fail(e, TN_FORMAT, "a response is not valid UTF-8 after decoding");
         goto done;
     }
-    ids->n = 0;
     st = tn_encode_completion(s->tok, prompt, answer, TN_SEAM_FORCE, ids, split, "reward model", e);
-    if (st == TN_OK && !ended(s, x, policy_tok)) { /* cut off: no end of turn for the reward model */
+    *split += base;
+    if (st == TN_OK &&
+        !ended(s, r, policy_tok)) { /* cut off: no end of turn for the reward model */
         size_t k = ids->n;
         while (k > *split + 1 && !is_stop(s->stop, s->n_stop, ids->v[k - 1])) k--;
         if (k > *split + 1) ids->n = k - 1;
@@ -119,15 +121,59 @@ done:
     return st;
 }
 
-/* The same ids, and what the template puts after an end of turn. */
-static tn_status complete(const tn_scorer *s, const tn_example *x, tn_ids *ids, tn_err *e) {
-    const tn_response *r = &x->response[0];
-    size_t n = (size_t)r->n + (size_t)s->n_suffix;
-    if (!TN_GROW(ids->v, ids->cap, x->n_prompt + n)) return tn_fail(e, TN_NOMEM, "out of memory");
-    memcpy(ids->v, x->prompt, (size_t)x->n_prompt * sizeof *ids->v);
-    memcpy(ids->v + x->n_prompt, r->ids, (size_t)r->n * sizeof *ids->v);
-    memcpy(ids->v + x->n_prompt + r->n, s->suffix, (size_t)s->n_suffix * sizeof *ids->v);
-    ids->n = (size_t)x->n_prompt + n;
+/* Appends a response, and what the template puts after an end of turn. */
+static tn_status complete(tn_scorer *s, const tn_response *r, bool suffix, tn_err *e) {
+    tn_ids *ids = &s->ids;
+    size_t n = (size_t)r->n, k = suffix ? (size_t)s->n_suffix : 0;
+    if (!TN_GROW(ids->v, ids->cap, ids->n + n + k)) return tn_fail(e, TN_NOMEM, "out of memory");
+    memcpy(ids->v + ids->n, r->ids, n * sizeof *ids->v);
+    memcpy(ids->v + ids->n + n, s->suffix, k * sizeof *ids->v);
+    ids->n += n + k;
+    return TN_OK;
+}
+
+/* x as the reward model reads it; *y points into s until the next call. */
+static tn_status rendered(tn_scorer *s, const tn_example *x, const tn_tokenizer *policy_tok,
+                          tn_example *y, tn_err *e) {
+    const json_t *prompt = prompt_of(x);
+    size_t K = (size_t)x->n_response, longest = 0, split;
+    bool suffix = s->same_tokenizer && s->n_suffix && json_is_array(prompt);
+    *y = (tn_example){.prompt = x->prompt,
+                      .n_prompt = x->n_prompt,
+                      .n_response = x->n_response,
+                      .response = x->response};
+    if (s->same_tokenizer && !suffix) return TN_OK;
+    if (!s->same_tokenizer && (!s->tok || !policy_tok))
+        return tn_fail(
+            e, TN_STATE,
+            "policy and reward model have different tokenizers, and one of the folders has none; "
+            "both need tokenizer.json");
+    if (!prompt)
+        return tn_fail(e, TN_STATE,
+                       "the reward model has its own tokenizer, so prompts must be text or "
+                       "messages, not token ids");
+    if (!TN_GROW(s->response, s->cap, K) || !TN_GROW(s->begin, s->cap_begin, K))
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    s->ids.n = 0;
+    for (size_t k = 0; k < K; k++) {
+        const tn_response *r = &x->response[k];
+        split = s->ids.n;
+        if (suffix)
+            TN_TRY(complete(s, r, ended(s, r, policy_tok), e));
+        else
+            TN_TRY(translate(s, prompt, r, policy_tok, &split, e));
+        s->begin[k] = split;
+        s->response[k] = (tn_response){.n = (int)(s->ids.n - split)};
+        if (s->ids.n - split > longest) longest = s->ids.n - split;
+    }
+    while (s->ones.len < longest && !s->ones.oom) tn_str_addc(&s->ones, 1);
+    if (s->ones.oom) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t k = 0; k < K; k++) {
+        s->response[k].ids = s->ids.v + s->begin[k];
+        s->response[k].trained = (uint8_t *)s->ones.s;
+    }
+    y->response = s->response;
+    if (!suffix) y->prompt = s->ids.v, y->n_prompt = (int)s->begin[0];
     return TN_OK;
 }
 
@@ -143,49 +189,38 @@ static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
     return TN_OK;
 }
 
+static tn_status check_length(const tn_scorer *s, const tn_example *x, tn_err *e) {
+    for (int k = 0; k < x->n_response; k++) {
+        int n = x->n_prompt + x->response[k].n;
+        if (n > s->max_tokens || n > s->max_len)
+            return tn_fail(e, TN_ARG,
+                           "a prompt with its response has %d tokens for the reward model; it was "
+                           "set up for %d; raise --max-length",
+                           n, s->max_len);
+    }
+    return TN_OK;
+}
+
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e) {
-    tn_ids ids = {0};
-    tn_str trained = TN_STR_INIT;
-    tn_status st = TN_OK;
     int done = 0, cost = 0;
     tn_batch_clear(&s->mb);
-    for (int i = 0; i < n && st == TN_OK; i++) {
-        tn_example x = ex[i];
-        tn_response r = ex[i].response[0];
-        bool append = s->same_tokenizer && s->n_suffix && json_is_array(prompt_of(&ex[i])) &&
-                      ended(s, &ex[i], policy_tok);
-        if (!s->same_tokenizer || append) {
-            size_t split = (size_t)x.n_prompt;
-            if (append) TN_GO(complete(s, &ex[i], &ids, e), out);
-            else TN_GO(translate(s, &ex[i], policy_tok, &ids, &split, e), out);
-            tn_str_clear(&trained);
-            for (size_t k = split; k < ids.n; k++) tn_str_addc(&trained, 1);
-            x.prompt = ids.v, x.n_prompt = (int)split;
-            r.ids = ids.v + split, r.n = (int)(ids.n - split), r.trained = (uint8_t *)trained.s;
+    for (int i = 0; i < n; i++) {
+        tn_example x;
+        TN_TRY(rendered(s, &ex[i], policy_tok, &x, e));
+        TN_TRY(check_length(s, &x, e));
+        while (x.n_response > 0) {
+            tn_example part = x;
+            part.n_response = tn_batch_fit(&x, 0, s->max_tokens, &s->batch);
+            int c = tn_batch_cost(&part, &s->batch);
+            if (cost + c > s->max_tokens) {
+                TN_TRY(flush(s, score, &done, e));
+                cost = 0;
+            }
+            TN_TRY(tn_batch_add(&s->mb, &part, &s->batch, e));
+            cost += c;
+            x.response += part.n_response, x.n_response -= part.n_response;
         }
-        x.response = &r;
-        x.ref_known = false;
-        x.old_logp = x.old_value = x.advantage = x.ret = NULL;
-        int c = tn_batch_cost(&x, &s->batch);
-        if (c > s->max_tokens || x.n_prompt + r.n > s->max_len) {
-            st = tn_fail(e, TN_ARG,
-                         "a prompt with its response has %d tokens for the reward model; it was "
-                         "set up for %d; raise "
-                         "--max-length",
-                         x.n_prompt + r.n, s->max_len);
-            goto out;
-        }
-        if (cost + c > s->max_tokens) {
-            TN_GO(flush(s, score, &done, e), out);
-            cost = 0;
-        }
-        TN_GO(tn_batch_add(&s->mb, &x, &s->batch, e), out);
-        cost += c;
     }
-    st = flush(s, score, &done, e);
-out:
-    tn_ids_free(&ids);
-    tn_str_free(&trained);
-    return st;
+    return flush(s, score, &done, e);
 }

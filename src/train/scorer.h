@@ -14,14 +14,22 @@ typedef struct tn_scorer {
     int max_tokens, max_len;
     tn_batch mb;
     tn_batch_options batch;
+    /* an example as the reward model reads it */
+    tn_ids ids;
+    tn_response *response;
+    size_t *begin, cap, cap_begin; /* of each response in ids */
+    tn_str ones;
 } tn_scorer;
 
 /* policy_dir: to compare tokenizers. */
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e);
+/* Room for scoring `n` rollouts, `n_sample` to a prompt, each prompt of at least `min_prompt` tokens. */
+tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
-/* Normalised scores, (raw - mean)/sd of tenet.json, of examples with one response each. `policy_tok` decodes
- * responses when the tokenizers differ (the example's meta row gives the prompt). */
+/* Normalised scores, (raw - mean)/sd of tenet.json, of every response of the examples in order; those of one
+ * example share its prompt. `policy_tok` decodes responses when the tokenizers differ (the example's meta row gives
+ * the prompt). */
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e);
 #endif

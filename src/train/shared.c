@@ -1,6 +1,5 @@
 /* Pieces that every training loop uses: backend, tokenizer, output folder, record, learning rate. */
 #include "train/trainer.h"
-#include "train/schedule.h"
 #include <math.h>
 #include <string.h>
 
@@ -66,6 +65,12 @@ json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *b
     return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "tool", "tenet", "version", TN_VERSION, "verb",
                      verb, "profile", be->profile, "data_hash", hash, "options",
                      tn_opts_record(opts));
+}
+
+tn_order_kind tn_order_of(const tn_train_options *o) {
+    return strcmp(o->sampling, "sequential") == 0 ? TN_ORDER_SEQUENTIAL
+           : strcmp(o->sampling, "torch") == 0    ? TN_ORDER_TORCH
+                                                  : TN_ORDER_RANDOM;
 }
 
 const char *tn_save_dtype(const tn_train_options *o) {

@@ -82,7 +82,16 @@ static tn_status check_on_policy(const tn_batch *b, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_step_result *r,
+static void weigh(double w, tn_grad *g, const tn_batch *b) {
+    double *tok[] = {g->logp, g->entropy, g->lse, g->value};
+    if (w == 0) return;
+    g->loss *= w;
+    for (int k = 0; k < 4; k++)
+        for (int i = 0; i < b->n_tok; i++) tok[k][i] *= w;
+    for (int i = 0; i < b->n_seq; i++) g->score[i] *= w;
+}
+
+static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_step_result *r,
                            tn_err *e) {
     tn_batch *b = &t->mb;
     TN_TRY(tn_batch_finish(b, e));
@@ -90,7 +99,9 @@ static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_st
     if (t->expect_on_policy) TN_TRY(check_on_policy(b, e));
     tn_obs x;
     tn_batch_obs(b, &x);
-    x.total = total->total;
+    if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x.entropy = NULL;
+    if (!wants(t, TN_NEED_STATS)) x.mean_logit = x.top1 = NULL;
+    x.total = *total;
     tn_grad g = {.logp = b->d_logp,
                  .entropy = b->d_entropy,
                  .lse = b->d_lse,
@@ -102,6 +113,7 @@ static tn_status run_micro(tn_trainee *t, const tn_obs *total, bool train, tn_st
         if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
     TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
+    weigh(t->weight, &g, b);
     r->loss += g.loss;
     r->tokens += b->forest.n_tok;
     r->micro_batches++;
@@ -117,19 +129,25 @@ static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
     }
 }
 
+static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
+    tn_total sum = {0};
+    for (int i = 0; i < n; i++) {
+        sum.tok += tn_example_trained(ex[i]);
+        sum.seq += ex[i]->n_response;
+        int pairs = tn_batch_pairs(ex[i], &t->batch);
+        sum.pair += pairs;
+        sum.group += !pairs && ex[i]->n_response > 1;
+        if (pairs && ex[i]->pair) sum.chosen_tok += ex[i]->response[0].n;
+    }
+    return sum;
+}
+
 tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e) {
-    tn_obs total = {0};
-    for (int i = 0; i < n; i++) {
-        total.total.tok += tn_example_trained(ex[i]);
-        total.total.seq += ex[i]->n_response;
-        int pairs = tn_batch_pairs(ex[i], &t->batch);
-        total.total.pair += pairs;
-        total.total.group += !pairs && ex[i]->n_response > 1;
-        if (pairs && ex[i]->pair) total.total.chosen_tok += ex[i]->response[0].n;
+    tn_total total = t->total ? *t->total : count(t, ex, n);
+    for (int i = 0; i < n; i++)
         for (int k = 0; k < ex[i]->n_response; k++)
             r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
-    }
     for (int i = 0; i < n;) {
         tn_batch_clear(&t->mb);
         int cost = 0, first = i;

@@ -24,7 +24,9 @@ typedef struct tn_trainee {
     tn_batch_options batch;
     double inv_temp;             /* of the language-model head */
     double value_mean, value_sd; /* values and scores are (raw - mean)/sd; sd 0 stands for 1 */
-    bool expect_on_policy; /* PPO before its first update: logp must equal old_logp to the bit */
+    bool expect_on_policy; /* before the first update: logp must equal old_logp to the bit */
+    double weight;         /* on the loss and its gradient; 0 stands for 1 */
+    const tn_total *total; /* of the batch, when its examples do not tell; NULL: they are counted */
     int max_tokens;        /* per micro-batch */
     tn_batch mb;           /* reused */
 } tn_trainee;

@@ -171,12 +171,6 @@ static tn_status make_reference(loop *l, tn_err *e) {
     return reserve_reference(l, e);
 }
 
-static tn_order_kind order_of(const char *s) {
-    return strcmp(s, "sequential") == 0 ? TN_ORDER_SEQUENTIAL
-           : strcmp(s, "torch") == 0    ? TN_ORDER_TORCH
-                                        : TN_ORDER_RANDOM;
-}
-
 /* ---- resume ---- */
 
 static long state_int(const json_t *s, const char *k) {
@@ -316,7 +310,10 @@ static tn_status train(loop *l, tn_err *e) {
         bool last = l->step == l->plan.total;
         bool eval_now = l->eval && l->o.eval_steps > 0 && (l->step % l->o.eval_steps == 0 || last);
         stop = tn_stop_requested();
-        if (l->step % l->o.logging_steps == 0 || eval_now || last || stop) {
+        bool due =
+            (l->o.save_steps > 0 && l->step % l->o.save_steps == 0) || tn_checkpoint_requested();
+        /* entries end where checkpoints are, so that a resumed run averages the same steps */
+        if (l->step % l->o.logging_steps == 0 || eval_now || last || stop || due) {
             json_t *j = entry_of(l, &w, lr);
             if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
             memset(&w, 0, sizeof w);
@@ -336,9 +333,7 @@ static tn_status train(loop *l, tn_err *e) {
             TN_TRY(tn_runlog_entry(&l->log, j, e));
             stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
         }
-        bool due = l->o.save_steps > 0 && l->step % l->o.save_steps == 0;
-        if (due || tn_checkpoint_requested() || tn_stop_requested() || (improved && l->o.keep_best))
-            TN_TRY(checkpoint(l, e));
+        if (due || tn_stop_requested() || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
         tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
     }
     tn_progress_end(&bar);
@@ -405,7 +400,7 @@ static tn_status run(loop *l, tn_err *e) {
     l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
     l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
-    TN_TRY(tn_plan_new(&l->plan, l->train, order_of(o->sampling), (uint64_t)o->seed,
+    TN_TRY(tn_plan_new(&l->plan, l->train, tn_order_of(o), (uint64_t)o->seed,
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));

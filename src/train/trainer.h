@@ -3,6 +3,7 @@
 #define TN_TRAIN_TRAINER_H
 #include "train/checkpoint.h"
 #include "train/options.h"
+#include "train/schedule.h"
 #include "train/step.h"
 
 typedef struct tn_task {
@@ -26,7 +27,7 @@ typedef struct tn_task {
 
 tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e);
 
-/* ---- pieces that other loops (PPO) share ---- */
+/* ---- pieces that all loops share ---- */
 /* Backend as the machine options say. */
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e);
 /* The tokenizer of a model folder with --chat-template applied; *tok = NULL when the folder has none. */
@@ -38,6 +39,7 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
 /* tenet.json of a run: verb, version, options, profile, input hash. New reference. */
 json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
                       uint64_t data_hash);
+tn_order_kind tn_order_of(const tn_train_options *o);
 const char *tn_save_dtype(const tn_train_options *o);
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o);
 double tn_lr_at(const tn_train_options *o, double peak, long step /* 1-based */, long total);

@@ -26,6 +26,14 @@ int tn_world_mixture(tn_rng *r, const int *weight, int n);
 /* The leading rude sentence's length in tokens, 0 when there is none. */
 int tn_world_rude_prefix(const tn_world *w, const int32_t *y, int n);
 
+/* The item of a row by its "id"; where the row has its prompt, it must be the item's. `where` names
+ * the row for messages, `scratch` is the caller's, reused. */
+tn_status tn_world_row_item(const tn_world *w, const json_t *row, const char *where, uint64_t seed,
+                            const char **id, tn_world_prompt *p, tn_str *scratch, tn_err *e);
+/* tn_world_parse into an array that grows and is kept between calls. */
+tn_status tn_world_parse_into(const tn_world *w, const char *s, size_t n, int32_t **v, size_t *cap,
+                              int *nids, bool *ended, tn_err *e);
+
 /* Purposes of streams. */
 enum {
     TN_WR_ENTITY = 1, TN_WR_SFT = 7, TN_WR_PREF = 8, TN_WR_EVAL = 9, TN_WR_RL = 11,

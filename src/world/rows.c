@@ -83,43 +83,46 @@ static void sample_free(sample *s) {
 
 /* The conversation of a row, where it has one, must be the item's. */
 static tn_status check_prompt(const tn_world *w, const tn_world_prompt *p, const json_t *row,
-                              const char *where, const char *id, tn_err *e) {
+                              const char *where, const char *id, tn_str *scratch, tn_err *e) {
     const json_t *prompt = json_object_get(row, "prompt");
     if (!json_is_array(prompt)) return TN_OK;
     bool same = (int)json_array_size(prompt) == p->nturns;
-    tn_str s = TN_STR_INIT;
-    tn_status st = TN_OK;
     for (int i = 0; same && i < p->nturns; i++) {
         const json_t *turn = json_array_get(prompt, (size_t)i);
         const char *role = json_string_value(json_object_get(turn, "role"));
         const char *content = json_string_value(json_object_get(turn, "content"));
-        tn_str_clear(&s);
-        tn_world_print(w, p->turn[i].id, p->turn[i].n, &s);
-        if (s.oom) break;
-        same =
-            role && content && !strcmp(role, i % 2 ? "assistant" : "user") && !strcmp(content, s.s);
+        tn_str_clear(scratch);
+        tn_world_print(w, p->turn[i].id, p->turn[i].n, scratch);
+        if (scratch->oom) break;
+        same = role && content && !strcmp(role, i % 2 ? "assistant" : "user") &&
+               !strcmp(content, scratch->s);
     }
-    if (!same) {
-        tn_str_clear(&s);
-        tn_world_print(w, p->turn[0].id, p->turn[0].n, &s);
+    if (!scratch->oom) {
+        if (same) return TN_OK;
+        tn_str_clear(scratch);
+        tn_world_print(w, p->turn[0].id, p->turn[0].n, scratch);
     }
-    if (s.oom)
-        st = tn_fail(e, TN_NOMEM, "%s: out of memory for a prompt", where);
-    else if (!same)
-        st = tn_fail(e, TN_ARG,
-                     "%s: the prompt is not the one of '%s', which begins '%s' for this seed; "
-                     "pass --seed of the run that made the prompts",
-                     where, id, s.s);
-    tn_str_free(&s);
-    return st;
+    if (scratch->oom) return tn_fail(e, TN_NOMEM, "%s: out of memory for a prompt", where);
+    return tn_fail(e, TN_ARG,
+                   "%s: the prompt is not the one of '%s', which begins '%s' for this seed; "
+                   "pass the seed that made the prompts (--seed N, --reward-funcs world:N)",
+                   where, id, scratch->s);
+}
+
+tn_status tn_world_row_item(const tn_world *w, const json_t *row, const char *where, uint64_t seed,
+                            const char **id, tn_world_prompt *p, tn_str *scratch, tn_err *e) {
+    TN_TRY(tn_json_need_str(row, "id", id, where, e));
+    tn_status st = tn_world_item(w, *id, seed, p, NULL, NULL, e);
+    if (st != TN_OK) return tn_err_context(e, st, "%s", where);
+    return check_prompt(w, p, row, where, *id, scratch, e);
 }
 
 static tn_status row_item(const tn_world *w, const json_t *row, const char *where, uint64_t seed,
                           const char **id, tn_world_prompt *p, tn_err *e) {
-    TN_TRY(tn_json_need_str(row, "id", id, where, e));
-    tn_status st = tn_world_item(w, *id, seed, p, NULL, NULL, e);
-    if (st != TN_OK) return tn_err_context(e, st, "%s", where);
-    return check_prompt(w, p, row, where, *id, e);
+    tn_str scratch = TN_STR_INIT;
+    tn_status st = tn_world_row_item(w, row, where, seed, id, p, &scratch, e);
+    tn_str_free(&scratch);
+    return st;
 }
 
 static tn_status sample_set(const tn_world *w, const tn_world_prompt *p, const char *text, size_t n,

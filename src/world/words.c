@@ -59,11 +59,9 @@ static size_t space_at(const char *s, size_t n) {
     return space ? 3 : 0;
 }
 
-tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **ids, int *nids,
-                         bool *ended, tn_err *e) {
-    int32_t *v = NULL;
-    size_t cap = 0, count = 0;
-    *ids = NULL;
+tn_status tn_world_parse_into(const tn_world *w, const char *s, size_t n, int32_t **v, size_t *cap,
+                              int *nids, bool *ended, tn_err *e) {
+    size_t count = 0;
     *nids = 0;
     if (ended) *ended = false;
     for (size_t i = 0; i < n;) {
@@ -80,15 +78,24 @@ tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **i
             if (ended) *ended = true;
             break;
         }
-        if (count >= INT32_MAX || !TN_GROW(v, cap, count + 1)) {
-            tn_free(v);
+        if (count >= INT32_MAX || !TN_GROW(*v, *cap, count + 1))
             return tn_fail(e, TN_NOMEM, "out of memory for a response of %zu words", count);
-        }
-        v[count++] = id;
+        (*v)[count++] = id;
     }
-    *ids = v;
     *nids = (int)count;
     return TN_OK;
+}
+
+tn_status tn_world_parse(const tn_world *w, const char *s, size_t n, int32_t **ids, int *nids,
+                         bool *ended, tn_err *e) {
+    size_t cap = 0;
+    *ids = NULL;
+    tn_status st = tn_world_parse_into(w, s, n, ids, &cap, nids, ended, e);
+    if (st != TN_OK) {
+        tn_free(*ids);
+        *ids = NULL;
+    }
+    return st;
 }
 
 void tn_world_print(const tn_world *w, const int32_t *id, int n, tn_str *out) {

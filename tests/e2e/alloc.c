@@ -1,13 +1,11 @@
 /* Counts what a training run allocates. Linked in place of nothing: the linker's --wrap sends the
  * calls of malloc, calloc, realloc, mmap and of the functions that make up a training step here
  * (Makefile, target build/tests/alloc). Memory asked for inside those functions, by any thread, is
- * counted from the third optimiser step (third iteration of PPO) on; logging lies outside.
+ * counted from the third optimiser step (third sampling where there are any) on; logging lies outside.
  *
  * At its end the program writes one line to the file named by TENET_ALLOC_OUT:
  *     steps STEPS calls CALLS warm-up ALLOCATIONS steady ALLOCATIONS bytes BYTES first NAME       */
-#include "train/rollout.h"
-#include "train/scorer.h"
-#include "train/step.h"
+#include "train/rewards.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +80,11 @@ STEP(tn_rollouts_observe, (void)0,
 STEP(tn_scorer_scores, (void)0,
      (tn_scorer *s, const tn_example *ex, int n, const tn_tokenizer *tok, double *score, tn_err *e),
      (s, ex, n, tok, score, e))
+
+STEP(tn_rewards_score, (void)0, (tn_rewards *r, const tn_online *on, tn_metrics *m, tn_err *e),
+     (r, on, m, e))
+STEP(tn_rollouts_entropy, (void)0,
+     (tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e), (r, policy, entropy, e))
 
 tn_status __real_tn_gen_run(tn_gen *g, const tn_gen_request *req, int n, const tn_sampling *s,
                             tn_gen_sample *out, tn_gen_tick *tick, void *ctx, tn_err *e);

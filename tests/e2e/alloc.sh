@@ -1,4 +1,4 @@
-# The steady state allocates nothing: sft, reward, dpo and ppo run eight steps in the tiny world with
+# The steady state allocates nothing: sft, reward, dpo, ppo, grpo and rloo run eight steps in the tiny world with
 # malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
 . tests/e2e/lib.sh
 A=$E2E_TMP/alloc
@@ -55,4 +55,12 @@ steady dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batc
 steady dpo_rankings dpo --model "$A/base" --data "$A/rank.jsonl" --per-device-train-batch-size 6 --max-steps 8 --no-share-prompts
 steady ppo ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \
     --num-ppo-epochs 2 --response-length 24 --micro-batch-tokens 256
+steady ppo_ptx ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \
+    --response-length 24 --micro-batch-tokens 256 --ptx-coef 0.3 --ptx-data "$A/uneven.jsonl"
+critic_free="--model $A/base --reward-model $A/rm --reward-funcs world regex:the soft_overlong_punishment:8 repetition_penalty_reward
+    --data $A/rl.jsonl --max-completion-length 24 --micro-batch-tokens 256 --max-steps 8"
+# shellcheck disable=SC2086
+steady grpo grpo $critic_free --per-device-train-batch-size 32 --beta 0.1 --top-entropy-quantile 0.3
+# shellcheck disable=SC2086
+steady rloo rloo $critic_free --model models/world --per-device-train-batch-size 24 --num-generations 4 --mask-truncated-completions
 [ -z "${e2e_failed:-}" ]

@@ -272,7 +272,12 @@ tn_score_opt score_defaults(void) { return (tn_score_opt){false, 0, NAN, "subtra
 tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
 tn_grpo_opt grpo_defaults(void) {
-    return (tn_grpo_opt){"dapo", "token", 0.2, NAN, NAN, 0, 0, 512, 1, 1.05, 20};
+    return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = 0.2,
+                         .epsilon_high = NAN, .delta = NAN, .max_completion = 512,
+                         .sapo_pos = 1, .sapo_neg = 1.05, .log_ratio_clamp = 20,
+                         .bias_correction = true, .off_policy = NAN, .vespo_k_pos = 2,
+                         .vespo_lambda_pos = 3, .vespo_k_neg = 3, .vespo_lambda_neg = 2,
+                         .top_entropy = 1};
 }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 

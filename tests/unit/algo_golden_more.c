@@ -181,7 +181,8 @@ static void group_loss(kase *k, const char *type, const char *level, tn_baseline
     o.epsilon = hp(k, "clip_low", 0);
     o.epsilon_high = hp(k, "clip_high", 0);
     o.beta = hp(k, "beta_kl_k3", 0);
-    o.max_completion = hp(k, "L_max", 512);
+    o.max_completion = (int64_t)hp(k, "L_max", 512);
+    o.bias_correction = false;
     want_loss(k, problem_loss(p, &tn_algo_grpo, &o));
     want_grad(k, "logp", p->g_logp, off[n]);
     if (!expected_metric(k, "seq_ratio")) return;
@@ -328,7 +329,7 @@ static void length_bias(kase *k) {
         double w[2], sum[2];
         memset(grad, 0, sizeof grad);
         o.loss_type = types[i];
-        o.max_completion = hp(k, "dr_grpo_L", 1);
+        o.max_completion = (int64_t)hp(k, "dr_grpo_L", 1);
         x.total.seq = G.v[0];
         x.total.tok = off[2];
         CHECK_OK(tn_algo_grpo.step(&o, &x, &g, &m, e));

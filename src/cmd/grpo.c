@@ -1,0 +1,44 @@
+/* tenet grpo: reinforcement learning from the comparison of samples of one prompt. */
+#include "train/critic_free.h"
+#include "world/reward.h"
+
+static tn_status advantages(const void *opt, const tn_group_rewards *r, const double *kl,
+                            tn_metrics *m, tn_err *e) {
+    return tn_grpo_advantages(opt, r, m, e);
+}
+
+static tn_status run(const tn_opts *o, tn_err *e) {
+    tn_grpo_opt loss = {0};
+    tn_grpo_advantage_opt adv;
+    tn_critic_free_task t = {.verb = "grpo",
+                             .more_rewards = tn_world_reward_fns,
+                             .algo = &tn_algo_grpo,
+                             .opt = &loss,
+                             .advantages = advantages,
+                             .advantage_opt = &adv,
+                             .entropy_floor = &loss.entropy_floor};
+    tn_opts_bind(o, tn_critic_free_rows, &t.q);
+    tn_opts_bind(o, tn_reward_source_rows, &t.rewards);
+    tn_opts_bind(o, tn_grpo_rows, &loss);
+    tn_opts_bind(o, tn_grpo_advantage_rows, &adv);
+    t.max_completion = loss.max_completion, t.beta = loss.beta, t.top_entropy = loss.top_entropy;
+    return tn_critic_free_run(&t, o, e);
+}
+
+static const tn_opt_row *const tables[] = {
+    tn_train_option_rows, tn_machine_option_rows, tn_reward_source_rows, tn_critic_free_rows,
+    tn_grpo_rows,         tn_grpo_advantage_rows, tn_online_rows,        NULL};
+
+const tn_verb tn_verb_grpo = {
+    .name = "grpo",
+    .stage = "Train",
+    .summary = "reinforcement learning without a critic: GRPO, DAPO, Dr. GRPO, GSPO and relatives",
+    .details =
+        "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs. Every "
+        "prompt gets --num-generations responses, whose rewards are compared with each other. A "
+        "step takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
+        "  tenet grpo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir grpo/\n"
+        "  tenet grpo --model sft/ --reward-funcs number:answer --data gsm8k.jsonl --output-dir "
+        "grpo/ --per-device-train-batch-size 64",
+    .tables = tables,
+    .run = run};

@@ -1,0 +1,369 @@
+#include "train/critic_free.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include <math.h>
+#include <string.h>
+
+#define AT(f) offsetof(tn_critic_free_options, f)
+const tn_opt_row tn_critic_free_rows[] = {
+    {"num-generations", TN_OPT_INT, AT(generations), "8", NULL, 2, 4096, NULL, "G",
+     "Responses to each prompt, compared with each other."},
+    {"num-iterations", TN_OPT_INT, AT(iterations), "1", NULL, 1, 1000, NULL, "N",
+     "Passes over each batch of responses."},
+    {"steps-per-generation", TN_OPT_INT, AT(steps_per_generation), NULL, NULL, 1, 1 << 20, NULL,
+     "N",
+     "A sampling makes per-device-train-batch-size times N responses; default: "
+     "--gradient-accumulation-steps, one optimiser step's worth."},
+    {"generation-batch-size", TN_OPT_INT, AT(generation_batch), NULL, NULL, 1, 1 << 20, NULL, "N",
+     "The same as a number of responses."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
+     "Sampling temperature; log-probs and KL are those of the distribution sampled from."},
+    {"mask-truncated-completions", TN_OPT_BOOL, AT(mask_truncated), "false", NULL, 0, 0, NULL, NULL,
+     "Do not train on responses that reached --max-completion-length."},
+    TN_OPT_LAST};
+
+typedef struct loop {
+    const tn_critic_free_task *task;
+    tn_online on; /* one step = one optimiser step */
+    tn_rewards rewards;
+    tn_slices slices;
+    tn_group_rewards group;
+    int *group_off;                            /* [n_prompt + 1] */
+    double *total, *advantage, *scratch, *kl;  /* [responses] */
+    double *entropy;                           /* [tokens of a slice], with an entropy floor */
+    long each;                                 /* responses of a step */
+    long per_sampling, per_epoch, total_steps; /* steps; per_epoch: of whole generation batches */
+    double peak_lr;
+    /* what the next log entry averages */
+    tn_metrics m;
+    double loss, norm;
+    int n_logged;
+} loop;
+
+static void loop_free(loop *l) {
+    tn_slices_free(&l->slices);
+    tn_rewards_close(&l->rewards);
+    tn_free(l->group_off);
+    double *p[] = {l->total, l->advantage, l->scratch, l->kl, l->entropy};
+    for (int i = 0; i < 5; i++) tn_free(p[i]);
+    tn_online_close(&l->on);
+}
+
+/* ---- set-up ---- */
+
+/* Sizes in responses, as TRL derives them. */
+static tn_status sizes(loop *l, long *batch, tn_err *e) {
+    const tn_critic_free_options *q = &l->task->q;
+    const tn_train_options *o = &l->on.o;
+    long rows = (long)o->batch_size, accumulation = (long)o->accumulation, per = accumulation,
+         G = (long)q->generations;
+    bool steps = q->steps_per_generation != INT64_MIN, whole = q->generation_batch != INT64_MIN;
+    if (o->batch_tokens > 0)
+        return tn_fail(e, TN_ARG,
+                       "--batch-tokens: a step takes a fixed number of responses here, "
+                       "--per-device-train-batch-size x --gradient-accumulation-steps");
+    if (steps && whole)
+        return tn_fail(e, TN_ARG,
+                       "--steps-per-generation and --generation-batch-size say the same; "
+                       "give one of them");
+    if (steps) per = (long)q->steps_per_generation;
+    if (whole && q->generation_batch % rows)
+        return tn_fail(e, TN_ARG,
+                       "--generation-batch-size %lld must be a multiple of "
+                       "--per-device-train-batch-size %ld",
+                       (long long)q->generation_batch, rows);
+    if (whole) per = (long)q->generation_batch / rows;
+    *batch = rows * per;
+    l->each = rows * accumulation;
+    if (per % accumulation)
+        return tn_fail(e, TN_ARG,
+                       "a sampling of %ld responses does not cut into optimiser steps of %ld "
+                       "(--per-device-train-batch-size %ld x --gradient-accumulation-steps %ld)",
+                       *batch, l->each, rows, accumulation);
+    if (*batch % G)
+        return tn_fail(e, TN_ARG,
+                       "a sampling of %ld responses does not divide into groups of "
+                       "--num-generations %ld; change --per-device-train-batch-size (%ld) or "
+                       "--num-generations",
+                       *batch, G, rows);
+    return TN_OK;
+}
+
+static tn_status plan(loop *l, long batch, tn_err *e) {
+    const tn_train_options *o = &l->on.o;
+    long prompts = batch / (long)l->task->q.generations, n = (long)l->on.prompts->n;
+    if (n < prompts)
+        return tn_fail(
+            e, TN_ARG,
+            "%ld prompts are fewer than the %ld of one sampling (%ld responses in groups "
+            "of %lld); lower --per-device-train-batch-size or raise --num-generations",
+            n, prompts, batch, (long long)l->task->q.generations);
+    l->per_sampling = batch / l->each * (long)l->task->q.iterations;
+    l->per_epoch = n / prompts * l->per_sampling; /* prompts that do not fill a batch wait */
+    l->total_steps =
+        o->max_steps > 0 ? (long)o->max_steps : (long)ceil(o->epochs * (double)l->per_epoch);
+    if (l->total_steps < 1) l->total_steps = 1;
+    return TN_OK;
+}
+
+static tn_status make_arrays(loop *l, tn_err *e) {
+    const tn_rollouts *r = &l->on.roll;
+    size_t P = (size_t)r->n_prompt, n = P * (size_t)r->n_sample;
+    double **p[] = {&l->total, &l->advantage, &l->scratch, &l->kl};
+    bool ok = (l->group_off = tn_calloc(P + 1, sizeof *l->group_off));
+    for (int i = 0; i < 4; i++) ok = (*p[i] = tn_calloc(n, sizeof(double))) && ok;
+    if (l->task->entropy_floor && l->task->top_entropy < 1)
+        ok = (l->entropy = tn_calloc((size_t)(l->each * r->max_new), sizeof(double))) && ok;
+    if (!ok) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0; i <= r->n_prompt; i++) l->group_off[i] = i * r->n_sample;
+    l->group = (tn_group_rewards){.n_source = l->rewards.n,
+                                  .n_group = r->n_prompt,
+                                  .group_off = l->group_off,
+                                  .reward = l->rewards.value,
+                                  .weight = l->rewards.weight,
+                                  .total = l->total,
+                                  .advantage = l->advantage,
+                                  .scratch = l->scratch};
+    return TN_OK;
+}
+
+static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
+    const tn_critic_free_task *k = l->task;
+    tn_online *on = &l->on;
+    long batch = 0;
+    TN_TRY(tn_online_bind(on, k->verb, opts, e));
+    TN_TRY(sizes(l, &batch, e));
+    TN_TRY(tn_rewards_check(&k->rewards, e));
+    TN_TRY(tn_online_open(on, e));
+    TN_TRY(plan(l, batch, e));
+    TN_TRY(tn_online_prepare(on,
+                             &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
+                                                .n_sample = (int)k->q.generations,
+                                                .max_new = (int)k->max_completion,
+                                                .temperature = k->q.temperature,
+                                                .reference = k->beta != 0,
+                                                .algo = k->algo,
+                                                .opt = k->opt},
+                             opts, e));
+    TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
+    TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
+    TN_TRY(make_arrays(l, e));
+    l->peak_lr = isnan(on->o.lr) ? 1e-6 : on->o.lr;
+    return TN_OK;
+}
+
+static tn_status introduce(const loop *l, tn_err *e) {
+    const tn_critic_free_task *k = l->task;
+    const tn_rollouts *r = &l->on.roll;
+    TN_TRY(tn_online_introduce(&l->on, e));
+    for (int i = 0; i < l->rewards.n; i++) {
+        const tn_reward_source *s = &l->rewards.source[i];
+        if (s->scorer)
+            tn_info("reward %s, weight %g: model, %s, scores normalised by mean %.4g, sd %.4g",
+                    s->name, l->rewards.weight[i],
+                    s->scorer->same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
+                    s->scorer->model->score_mean, s->scorer->model->score_sd);
+        else
+            tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i], s->fn->help);
+    }
+    tn_info(
+        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; a sampling: %d prompts x "
+        "%d responses of up to %d tokens, for %ld step(s); KL coefficient %g",
+        l->total_steps, l->each, l->per_epoch, r->n_prompt, r->n_sample, r->max_new,
+        l->per_sampling, k->beta);
+    return TN_OK;
+}
+
+/* ---- a sampling ---- */
+
+static void completion_metrics(const tn_rollouts *r, tn_metrics *m) {
+    double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {0, 0}, sum[2] = {0, 0}, n[2] = {0, 0};
+    for (int i = 0; i < r->n; i++)
+        for (int ended = 0; ended <= (r->ended[i] != 0); ended++) { /* all; those that ended */
+            double len = r->response[i].n;
+            if (len < low[ended]) low[ended] = len;
+            if (len > high[ended]) high[ended] = len;
+            sum[ended] += len, n[ended]++;
+        }
+    static const char *const name[2][3] = {
+        {"completions/mean_length", "completions/min_length", "completions/max_length"},
+        {"completions/mean_terminated_length", "completions/min_terminated_length",
+         "completions/max_terminated_length"}};
+    for (int k = 0; k < 2; k++) { /* none ended: zeros, as in TRL */
+        tn_metrics_mean(m, name[k][0], n[k] > 0 ? sum[k] / n[k] : 0, 1);
+        tn_metrics_mean(m, name[k][1], n[k] > 0 ? low[k] : 0, 1);
+        tn_metrics_mean(m, name[k][2], high[k], 1);
+    }
+    tn_metrics_mean(m, "completions/clipped_ratio", 1 - n[1] / n[0], 1);
+}
+
+static tn_status log_samples(loop *l, tn_err *e) {
+    tn_online_column c[66];
+    int n = 0;
+    for (int i = 0; i < l->rewards.n && n < 64; i++)
+        c[n++] =
+            (tn_online_column){l->rewards.source[i].column, l->rewards.value + i, l->rewards.n};
+    c[n++] = (tn_online_column){"reward", l->total, 1};
+    c[n++] = (tn_online_column){"advantage", l->advantage, 1};
+    return tn_online_log_samples(&l->on, l->on.step + 1, c, n, e);
+}
+
+static void cut(loop *l, long sampling) {
+    tn_slices_cut(&l->slices, &l->on.roll, l->task->q.mask_truncated, (uint64_t)l->on.o.seed,
+                  (uint64_t)sampling);
+}
+
+static void pick(loop *l, long sampling) {
+    long in_epoch = l->per_epoch / l->per_sampling, P = l->on.roll.n_prompt;
+    tn_online_pick(&l->on, sampling / in_epoch * (long)l->on.prompts->n + sampling % in_epoch * P);
+}
+
+/* Responses, rewards and advantages of a new batch. */
+static tn_status collect(loop *l, tn_err *e) {
+    tn_online *on = &l->on;
+    tn_rollouts *r = &on->roll;
+    tn_metrics *m = &l->m;
+    long sampling = on->step / l->per_sampling;
+    pick(l, sampling);
+    TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
+    TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
+    TN_TRY(tn_rewards_score(&l->rewards, on, m, e));
+    if (r->has_ref) {
+        double sum, tokens;
+        tn_rollouts_kl(r, l->task->q.mask_truncated, l->kl, &sum, &tokens);
+        if (l->task->kl_in_reward) tn_metrics_mean(m, "kl", sum, tokens > 1 ? tokens : 1);
+    }
+    TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
+    for (int i = 0; i < r->n; i++)
+        for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = l->advantage[i];
+    completion_metrics(r, m);
+    cut(l, sampling);
+    return log_samples(l, e);
+}
+
+/* ---- a step ---- */
+
+/* The entropy that top_entropy of the slice's tokens reach, under the policy as it is now. */
+static tn_status find_floor(loop *l, tn_rollouts *part, tn_total *total, tn_err *e) {
+    TN_TRY(tn_rollouts_entropy(part, &l->on.policy, l->entropy, e));
+    double floor = tn_entropy_floor(l->entropy, part->n_tok, l->task->top_entropy);
+    *l->task->entropy_floor = floor;
+    total->kept_tok = 0;
+    for (int t = 0; t < part->n_tok; t++) total->kept_tok += l->entropy[t] >= floor;
+    return TN_OK;
+}
+
+static tn_status one_step(loop *l, double *lr, tn_err *e) {
+    tn_online *on = &l->on;
+    tn_trainee *t = &on->policy;
+    tn_optimiser opt = tn_optimiser_from_options(&on->o);
+    tn_step_result r = {0};
+    long k = on->step % l->per_sampling;
+    tn_rollouts *part = &l->slices.part[k % l->slices.n];
+    t->total = &l->slices.total[k % l->slices.n];
+    t->expect_on_policy = k == 0 && !on->sampling.truncated_logp;
+    if (part->n > 0) { /* all masked: no gradient, and AdamW goes on */
+        if (l->entropy) TN_TRY(find_floor(l, part, &l->slices.total[k % l->slices.n], e));
+        TN_TRY(tn_trainee_accumulate(t, part->at, part->n_ex, true, &r, e));
+    }
+    *lr = tn_lr_at(&on->o, l->peak_lr, on->step + 1, l->total_steps);
+    TN_TRY(tn_trainee_update(t, &opt, *lr, on->step + 1, &r, e));
+    on->step++;
+    l->loss += r.loss, l->norm += r.grad_norm, l->n_logged++;
+    tn_metrics_merge(&l->m, &r.metrics);
+    return TN_OK;
+}
+
+static tn_status log_entry(loop *l, double lr, tn_err *e) {
+    const tn_online *on = &l->on;
+    json_t *j = json_pack("{s:I,s:f,s:f,s:f,s:f,s:I}", "step", (json_int_t)on->step, "loss",
+                          l->loss / l->n_logged, "grad_norm", l->norm / l->n_logged,
+                          "learning_rate", lr, "epoch", (double)on->step / (double)l->per_epoch,
+                          "num_tokens", (json_int_t)on->tokens);
+    if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
+    tn_runlog_put_metrics(j, "", &l->m);
+    l->loss = l->norm = l->n_logged = 0;
+    tn_metrics_clear(&l->m);
+    return tn_runlog_entry(&l->on.log, j, e);
+}
+
+/* ---- the loop's own state: in the middle of a batch, the batch ---- */
+
+static json_t *state_of(const loop *l, bool batch) {
+    json_t *s = json_pack("{s:I,s:I}", "steps_per_sampling", (json_int_t)l->per_sampling, "prompts",
+                          (json_int_t)l->on.roll.n_prompt);
+    if (!s || !batch || l->on.step % l->per_sampling == 0) return s;
+    if (json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0) return s;
+    json_decref(s);
+    return NULL;
+}
+
+static tn_status take_state(loop *l, const json_t *s, tn_err *e) {
+    tn_online *on = &l->on;
+    long steps = (long)json_integer_value(json_object_get(s, "steps_per_sampling")),
+         prompts = (long)json_integer_value(json_object_get(s, "prompts"));
+    if (steps != l->per_sampling || prompts != on->roll.n_prompt)
+        return tn_fail(e, TN_STATE,
+                       "%s is of a run with %ld prompts and %ld steps to a sampling, these options "
+                       "make %d and %ld; resume with the options of the run",
+                       on->from.s, prompts, steps, on->roll.n_prompt, l->per_sampling);
+    if (on->step % l->per_sampling == 0) return TN_OK;
+    long sampling = on->step / l->per_sampling;
+    pick(l, sampling);
+    TN_TRY(tn_rollouts_load(&on->roll, json_object_get(s, "rollouts"), on->policy.model->desc.vocab,
+                            on->from.s, e));
+    cut(l, sampling);
+    return TN_OK;
+}
+
+static tn_status train(loop *l, tn_err *e) {
+    tn_online *on = &l->on;
+    tn_progress bar;
+    double reward = NAN, length = NAN, lr = 0, rate;
+    tn_progress_begin(&bar, l->task->verb, "steps", l->total_steps, on->step);
+    while (on->step < l->total_steps && !tn_stop_requested()) {
+        if (on->step % l->per_sampling == 0) {
+            tn_status st = collect(l, e);
+            if (st == TN_INTERRUPTED) break; /* the batch is sampled again */
+            TN_TRY(st);
+            reward = tn_metrics_find(&l->m, "reward");
+            length = tn_metrics_find(&l->m, "completions/mean_length");
+        }
+        TN_TRY(one_step(l, &lr, e));
+        TN_TRY(tn_runlog_timing(&on->log, on->step, on->tokens, &rate, e));
+        /* entries end where checkpoints are, so that a resumed run averages the same steps */
+        bool due = tn_online_due(on), last = on->step == l->total_steps;
+        if (due || last || on->step % on->o.logging_steps == 0) TN_TRY(log_entry(l, lr, e));
+        if (due) TN_TRY(tn_online_checkpoint(on, state_of(l, true), e));
+        tn_progress_update(&bar, on->step, "reward %.3f  length %.1f  %.0f tok/s", reward, length,
+                           rate);
+    }
+    tn_progress_end(&bar);
+    if (on->step == l->total_steps) return TN_OK;
+    if (l->n_logged) TN_TRY(log_entry(l, lr, e));
+    TN_TRY(tn_online_checkpoint(on, state_of(l, true), e));
+    return tn_online_interrupted(on, "step", l->total_steps, e);
+}
+
+static tn_status run(loop *l, const tn_opts *opts, tn_err *e) {
+    json_t *state;
+    TN_TRY(set_up(l, opts, e));
+    TN_TRY(introduce(l, e));
+    if (l->on.o.dry_run) return TN_OK;
+    tn_status st = tn_online_begin(&l->on, &state, e);
+    if (st == TN_OK && state) st = take_state(l, state, e);
+    json_decref(state);
+    TN_TRY(st);
+    TN_TRY(train(l, e));
+    return tn_online_save(&l->on, state_of(l, false), e);
+}
+
+tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e) {
+    loop *l = tn_calloc(1, sizeof *l);
+    if (!l) return tn_fail(e, TN_NOMEM, "out of memory");
+    l->task = task, l->on.lock = -1;
+    tn_status st = run(l, opts, e);
+    loop_free(l);
+    tn_free(l);
+    return st;
+}

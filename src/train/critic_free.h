@@ -1,0 +1,61 @@
+/* Reinforcement learning without a critic (GRPO and its relatives, RLOO), as TRL 1.16 counts:
+ *
+ *   repeat: sample num_generations responses to each of a generation batch's prompts -> rewards ->
+ *           one advantage per response, from its group -> num_iterations passes over the batch,
+ *           each cut into steps_per_generation / gradient_accumulation_steps optimiser steps
+ *
+ * One step is one optimiser step on per_device_train_batch_size x gradient_accumulation_steps
+ * responses. Old log-probs are the sampler's: sampling and training are one forward, so the ratio
+ * at a batch's first step is exactly 1 (checked) and no second pass is needed for them. */
+#ifndef TN_TRAIN_CRITIC_FREE_H
+#define TN_TRAIN_CRITIC_FREE_H
+#include "algo/group.h"
+#include "algo/losses.h"
+#include "train/rewards.h"
+
+typedef struct tn_critic_free_options {
+    int64_t generations, iterations, steps_per_generation, generation_batch;
+    double temperature;
+    bool mask_truncated;
+} tn_critic_free_options;
+extern const tn_opt_row tn_critic_free_rows[];
+
+/* Option structs of the parts, bound by the verb. */
+typedef struct tn_critic_free_task {
+    const char *verb;
+    tn_critic_free_options q;
+    tn_reward_options rewards;
+    const tn_reward_fn *more_rewards; /* beside the built-in functions, or NULL */
+    int64_t max_completion;
+    const tn_algo *algo;
+    const void *opt;
+    double beta; /* not 0: the reference's log-probs are needed */
+    /* Advantages of a batch; kl[n]: sum of k1 over each response, NULL without a reference. */
+    tn_status (*advantages)(const void *opt, const tn_group_rewards *r, const double *kl,
+                            tn_metrics *m, tn_err *e);
+    const void *advantage_opt;
+    bool kl_in_reward; /* and reported by the loop, not by the loss */
+    /* Share of a step's tokens to train on, those of the highest entropy, and where the loss reads
+     * the floor that this makes; NULL: the loss has none. */
+    double top_entropy, *entropy_floor;
+} tn_critic_free_task;
+tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);
+
+/* What one optimiser step trains on: the responses of a slice that are not masked, in the order
+ * that lets neighbours share prompts, and the sizes that its means divide by. */
+typedef struct tn_slices {
+    int n;
+    tn_rollouts *part; /* [n] */
+    tn_total *total;   /* [n] */
+    uint32_t *order;   /* [responses] */
+    int *slice;        /* [responses] */
+} tn_slices;
+tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e);
+void tn_slices_free(tn_slices *s);
+/* Cuts a batch into equal slices: as it lies for one slice, else shuffled by (seed, number).
+ * mask_truncated: responses that did not end are counted as sequences, but not trained on. */
+void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint64_t seed,
+                   uint64_t number);
+/* The second half of it: response i goes into slice[i], which the caller filled evenly. */
+void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated);
+#endif

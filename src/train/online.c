@@ -1,0 +1,321 @@
+#include "train/online.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "train/intro.h"
+#include <string.h>
+
+#define AT(field) offsetof(tn_online_options, field)
+const tn_opt_row tn_online_rows[] = {
+    {"ref-model", TN_OPT_STRING, AT(ref_model), NULL, NULL, 0, 0, "sft_model_path", "DIR",
+     "Reference of the KL penalty; default: the starting policy."},
+    {"gen-batch-size", TN_OPT_INT, AT(gen_batch), "64", NULL, 1, 4096, NULL, "N",
+     "Sequences decoded together; does not change results."},
+    {"top-k", TN_OPT_INT, AT(top_k), "0", NULL, 0, 0, NULL, "N",
+     "Truncated sampling is refused without --truncated-logp."},
+    {"top-p", TN_OPT_REAL, AT(top_p), "1", NULL, 0, 1, NULL, "X", "As --top-k."},
+    {"min-p", TN_OPT_REAL, AT(min_p), "0", NULL, 0, 1, NULL, "X", "As --top-k."},
+    {"truncated-logp", TN_OPT_BOOL, AT(truncated_logp), "false", NULL, 0, 0, NULL, NULL,
+     "With truncated sampling: take the truncated distribution's log-probs as old log-probs "
+     "(ratios then differ from 1)."},
+    {"log-samples", TN_OPT_INT, AT(log_samples), "4", NULL, 0, 1000, NULL, "N",
+     "Responses of each sampling kept in samples.jsonl with their scores."},
+    TN_OPT_LAST};
+
+void tn_online_close(tn_online *on) {
+    tn_batch_free(&on->policy.mb);
+    tn_run_free(on->policy.run);
+    tn_run_free(on->policy.ref_run);
+    tn_model_free(on->policy.model);
+    tn_model_free(on->ref);
+    tn_gen_free(on->gen);
+    tn_rollouts_free(&on->roll);
+    tn_plan_free(&on->plan);
+    tn_runlog_close(&on->log, NULL);
+    if (on->samples) tn_out_close(on->samples, false, NULL);
+    tn_dataset_free(on->prompts);
+    tn_tokenizer_free(on->tok);
+    json_decref(on->record);
+    tn_str_free(&on->from);
+    tn_unlock_dir(on->lock);
+    tn_backend_free(on->be);
+}
+
+/* ---- set-up ---- */
+
+static tn_status check_options(const tn_online *on, tn_err *e) {
+    const tn_online_options *q = &on->q;
+    if (!on->o.model)
+        return tn_fail(e, TN_ARG, "--model is missing; give the policy's Hugging Face folder");
+    if (on->o.data.n == 0)
+        return tn_fail(e, TN_ARG, "--data is missing; give rows with \"prompt\" or \"messages\"");
+    if (on->o.eval_data.n)
+        return tn_fail(e, TN_ARG,
+                       "--eval-data: %s does not evaluate while it trains; `tenet eval` measures "
+                       "checkpoints and the result",
+                       on->verb);
+    if ((q->top_k > 0 || q->top_p < 1 || q->min_p > 0) && !q->truncated_logp)
+        return tn_fail(e, TN_ARG,
+                       "--top-k, --top-p and --min-p sample from another distribution than the one "
+                       "that is trained: KL and ratios "
+                       "would be wrong. Leave them off, or say --truncated-logp");
+    return TN_OK;
+}
+
+tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e) {
+    memset(on, 0, sizeof *on);
+    on->verb = verb, on->lock = -1, on->saved = -1;
+    tn_opts_bind(opts, tn_train_option_rows, &on->o);
+    tn_opts_bind(opts, tn_machine_option_rows, &on->o);
+    tn_opts_bind(opts, tn_online_rows, &on->q);
+    return check_options(on, e);
+}
+
+tn_status tn_online_open(tn_online *on, tn_err *e) {
+    const tn_train_options *o = &on->o;
+    if (!o->dry_run) TN_TRY(tn_output_open(o, &on->lock, &on->from, e));
+    TN_TRY(tn_backend_from_options(&on->be, o, e));
+    TN_TRY(tn_tokenizer_optional(&on->tok, o->model, o->chat_template, e));
+    TN_TRY(tn_model_load(&on->policy.model, on->from.len ? on->from.s : o->model, on->be,
+                         &(tn_load){.train = true}, e));
+    TN_TRY(tn_model_trainable(on->policy.model, e));
+    on->part[on->n_part++] = (tn_part){"", on->policy.model};
+    tn_data_options d = {.kind = TN_DATA_PROMPT,
+                         .max_length = (int)o->max_length,
+                         .seam = TN_SEAM_FORCE,
+                         .vocab = on->policy.model->desc.vocab,
+                         .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
+                         .limit = (long)o->max_rows};
+    TN_TRY(tn_dataset_load(&on->prompts, o->data.v, o->data.n, on->tok, &d, e));
+    on->shortest = on->longest = on->prompts->ex[0].n_prompt;
+    for (size_t i = 1; i < on->prompts->n; i++) {
+        int n = on->prompts->ex[i].n_prompt;
+        if (n > on->longest) on->longest = n;
+        if (n < on->shortest) on->shortest = n;
+    }
+    return TN_OK;
+}
+
+static void stop_ids(tn_online *on) {
+    const int32_t *v = NULL;
+    size_t n = 0;
+    const tn_desc *d = &on->policy.model->desc;
+    if (on->tok) v = tn_stop_ids(on->tok, &n);
+    for (size_t i = 0; i < n && i < 16; i++) on->stop[on->sampling.n_stop++] = v[i];
+    if (!n)
+        for (int i = 0; i < d->n_eos && i < 16; i++) on->stop[on->sampling.n_stop++] = d->eos[i];
+    on->sampling.stop = on->stop;
+}
+
+tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
+    const tn_batch_need *q = &on->need;
+    t->needs = tn_algo_needs(t->algo, t->opt);
+    t->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
+    t->max_tokens = (int)on->o.micro_tokens;
+    TN_TRY(tn_run_new(&t->run, t->model, q->tokens, q->tokens, on->length, true, e));
+    TN_TRY(tn_run_reserve(t->run, t->model, q->blocks, e));
+    return tn_batch_reserve(&t->mb, q, e);
+}
+
+static tn_status make_reference(tn_online *on, tn_err *e) {
+    const char *dir = on->q.ref_model ? on->q.ref_model : on->o.model;
+    if (on->q.ref_model || on->from.len)
+        TN_TRY(tn_model_load(&on->ref, dir, on->be, &(tn_load){0}, e));
+    else
+        TN_TRY(tn_model_copy(&on->ref, on->policy.model, false, false, e));
+    on->policy.ref = on->ref;
+    int n = on->need.tokens;
+    TN_TRY(tn_run_new(&on->policy.ref_run, on->ref, n, n, on->length, false, e));
+    return tn_run_reserve(on->policy.ref_run, on->ref, on->need.blocks, e);
+}
+
+tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
+                            tn_err *e) {
+    const tn_train_options *o = &on->o;
+    int n = s->n_prompt * s->n_sample, length = on->longest + s->max_new + 1;
+    if (length - 1 > on->policy.model->desc.max_pos)
+        tn_warn("the longest prompt with its response may have %d tokens, but the model was made "
+                "for %d (max_position_embeddings)",
+                length - 1, on->policy.model->desc.max_pos);
+    on->length = length > s->more_length ? length : s->more_length;
+    int tokens = (int)o->micro_tokens > length ? (int)o->micro_tokens : length;
+    on->need = tn_batch_rollouts(tokens, n, s->n_sample, on->shortest);
+    tn_batch_need_raise(&on->need, &s->more);
+    on->policy.algo = s->algo, on->policy.opt = s->opt;
+    on->policy.inv_temp = 1.0 / s->temperature;
+    TN_TRY(tn_online_workspace(on, &on->policy, e));
+    if (s->reference) TN_TRY(make_reference(on, e));
+    on->sampling = (tn_sampling){.temperature = s->temperature,
+                                 .top_k = (int)on->q.top_k,
+                                 .top_p = on->q.top_p,
+                                 .min_p = on->q.min_p,
+                                 .max_new = s->max_new,
+                                 .seed = (uint64_t)o->seed,
+                                 .truncated_logp = on->q.truncated_logp};
+    stop_ids(on);
+    int batch = on->q.gen_batch < n ? (int)on->q.gen_batch : n;
+    TN_TRY(tn_gen_new(&on->gen, on->policy.model, batch, length, e));
+    TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, n, s->max_new, (int)o->micro_tokens,
+                           e));
+    TN_TRY(tn_plan_new(&on->plan, on->prompts, tn_order_of(o), (uint64_t)o->seed, 1, 0, 1, 1, e));
+    on->record = tn_run_record(on->verb, opts, on->be, on->prompts->hash);
+    return on->record ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
+tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
+    const tn_desc *d = &on->policy.model->desc;
+    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s", on->verb, d->family,
+            1e-6 * (double)tn_desc_params(d), on->be->kernels, on->be->profile);
+    tn_info("memory: %.0f MB in weights, moments, caches and workspaces",
+            1e-6 * (double)tn_mem_live());
+    TN_TRY(tn_intro_rows("prompts", on->prompts, e));
+    return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
+}
+
+/* ---- checkpoints ---- */
+
+static void hash_text(const tn_online *on, char out[32]) {
+    snprintf(out, 32, "%016llx", (unsigned long long)on->prompts->hash);
+}
+
+/* Adds what every loop needs to its state, which is taken over. */
+static json_t *whole_state(const tn_online *on, json_t *state) {
+    char hash[32];
+    hash_text(on, hash);
+    json_t *s = json_pack("{s:I,s:I,s:s,s:s}", "step", (json_int_t)on->step, "tokens",
+                          (json_int_t)on->tokens, "data_hash", hash, "profile", on->be->profile);
+    bool ok = s && state && json_object_update(s, state) == 0;
+    json_decref(state);
+    if (ok) return s;
+    json_decref(s);
+    return NULL;
+}
+
+tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e) {
+    if (on->saved == on->step) {
+        json_decref(state);
+        return TN_OK;
+    }
+    json_t *s = whole_state(on, state);
+    if (!s) return tn_fail(e, TN_NOMEM, "out of memory for a checkpoint's state");
+    tn_ckpt c = {on->o.output_dir, on->part, on->n_part, on->tok, on->record, s, &on->log};
+    tn_status st = tn_checkpoint_save(&c, on->step, e);
+    json_decref(s);
+    TN_TRY(st);
+    on->saved = on->step;
+    return tn_checkpoint_prune(on->o.output_dir, (long)on->o.save_limit, 0, e);
+}
+
+tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e) {
+    json_t *s = whole_state(on, state);
+    if (!s) return tn_fail(e, TN_NOMEM, "out of memory for the run's state");
+    tn_ckpt c = {on->o.output_dir, on->part, 1, on->tok, on->record, s, &on->log};
+    tn_status st = tn_output_save(&c, tn_save_dtype(&on->o), e);
+    json_decref(s);
+    if (st == TN_OK) tn_info("policy written to %s", on->o.output_dir);
+    return st;
+}
+
+bool tn_online_due(const tn_online *on) {
+    bool due = on->o.save_steps > 0 && on->step % on->o.save_steps == 0;
+    return due || tn_checkpoint_requested() || tn_stop_requested();
+}
+
+tn_status tn_online_interrupted(const tn_online *on, const char *unit, long total, tn_err *e) {
+    return tn_fail(e, TN_INTERRUPTED,
+                   "stopped after %s %ld of %ld; continue with --resume-from-checkpoint latest",
+                   unit, on->step, total);
+}
+
+static tn_status resume(tn_online *on, json_t **state, json_t **history, tn_err *e) {
+    TN_TRY(tn_checkpoint_load_state(on->from.s, state, history, e));
+    char hash[32];
+    hash_text(on, hash);
+    const char *was = json_string_value(json_object_get(*state, "data_hash")),
+               *profile = json_string_value(json_object_get(*state, "profile"));
+    if (!was || strcmp(was, hash) != 0)
+        return tn_fail(e, TN_STATE, "%s was trained on other prompts; resume with the same --data",
+                       on->from.s);
+    if (profile && strcmp(profile, on->be->profile) != 0)
+        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its "
+                "bits will differ from an uninterrupted one",
+                profile, on->be->profile);
+    on->step = (long)json_integer_value(json_object_get(*state, "step"));
+    on->tokens = (long)json_integer_value(json_object_get(*state, "tokens"));
+    for (int i = 0; i < on->n_part; i++)
+        TN_TRY(tn_checkpoint_load_moments(on->from.s, &on->part[i], e));
+    tn_info("continuing after step %ld from %s", on->step, on->from.s);
+    return TN_OK;
+}
+
+tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
+    json_t *history = NULL;
+    tn_str path = TN_STR_INIT;
+    tn_status st = TN_OK;
+    *state = NULL;
+    if (on->from.len) st = resume(on, state, &history, e);
+    if (st == TN_OK) st = tn_runlog_open(&on->log, on->o.output_dir, on->step, history, e);
+    json_decref(history);
+    tn_path_join(&path, on->o.output_dir, "samples.jsonl");
+    if (st == TN_OK) st = tn_runlog_cut(path.s, on->step, e);
+    if (st == TN_OK) st = tn_out_open(&on->samples, path.s, true, e);
+    tn_str_free(&path);
+    tn_signals_install();
+    return st;
+}
+
+/* ---- sampling ---- */
+
+void tn_online_pick(tn_online *on, long first) {
+    for (int i = 0; i < on->roll.n_prompt; i++) {
+        const uint32_t *row;
+        size_t n;
+        tn_plan_step(&on->plan, first + i, &row, &n);
+        on->roll.prompt[i] = &on->prompts->ex[row[0]];
+    }
+}
+
+tn_status tn_online_sample(tn_online *on, uint64_t first_key, tn_err *e) {
+    tn_rollouts *r = &on->roll;
+    TN_TRY(tn_rollouts_sample(r, on->gen, first_key, &on->sampling, e));
+    for (int i = 0; i < r->n; i++)
+        on->tokens += r->prompt[r->group[i]]->n_prompt + r->response[i].n;
+    return TN_OK;
+}
+
+static tn_status add_text(const tn_online *on, const int32_t *ids, int n, tn_str *text,
+                          tn_str *line, tn_err *e) {
+    tn_str_clear(text);
+    if (on->tok) TN_TRY(tn_decode(on->tok, ids, (size_t)n, false, text, e));
+    tn_str_add_json(line, text->s, text->len);
+    return TN_OK;
+}
+
+tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column *c, int n_column,
+                                tn_err *e) {
+    const tn_rollouts *r = &on->roll;
+    tn_str text = TN_STR_INIT, line = TN_STR_INIT;
+    tn_status st = TN_OK;
+    for (int i = 0; i < r->n && i < on->q.log_samples; i++) {
+        const tn_example *x = r->prompt[r->group[i]];
+        tn_str_clear(&line);
+        tn_str_addf(&line, "{\"step\": %ld, \"prompt\": ", step);
+        TN_GO(add_text(on, x->prompt, x->n_prompt, &text, &line, e), done);
+        tn_str_addz(&line, ", \"response\": ");
+        TN_GO(add_text(on, r->response[i].ids, r->response[i].n, &text, &line, e), done);
+        for (int k = 0; k < n_column; k++) {
+            tn_str_addz(&line, ", ");
+            tn_str_add_json(&line, c[k].name, strlen(c[k].name));
+            tn_str_addz(&line, ": ");
+            tn_str_add_f64(&line, c[k].value[i * c[k].stride]);
+        }
+        tn_str_addz(&line, "}\n");
+        st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory")
+                      : tn_out_write(on->samples, line.s, line.len, e);
+        if (st != TN_OK) goto done;
+    }
+    st = tn_out_flush(on->samples, false, e);
+done:
+    tn_str_free(&text);
+    tn_str_free(&line);
+    return st;
+}

@@ -1,0 +1,92 @@
+/* What every loop that learns from its own samples shares: the run's folder, the policy and its
+ * reference, prompts, sampler, rollouts, samples.jsonl, checkpoints and resume. Left to the loops
+ * (ppo.c, critic_free.c): rewards, advantages, which samples make an update, their own state. */
+#ifndef TN_TRAIN_ONLINE_H
+#define TN_TRAIN_ONLINE_H
+#include "train/rollout.h"
+#include "train/plan.h"
+#include "train/trainer.h"
+
+typedef struct tn_online_options {
+    const char *ref_model;
+    int64_t gen_batch, log_samples, top_k;
+    double top_p, min_p;
+    bool truncated_logp;
+} tn_online_options;
+extern const tn_opt_row tn_online_rows[];
+
+/* What a loop decides. */
+typedef struct tn_online_shape {
+    int n_prompt, n_sample, max_new; /* of one sampling */
+    double temperature;
+    bool reference; /* log-probs of the frozen reference are needed */
+    const tn_algo *algo;
+    const void *opt;
+    tn_batch_need more; /* beyond rollouts, of batches that go through the policy's workspace */
+    int more_length;
+} tn_online_shape;
+
+typedef struct tn_online {
+    const char *verb;
+    tn_train_options o;
+    tn_online_options q;
+    tn_backend *be;
+    tn_tokenizer *tok; /* NULL: prompts are ids */
+    tn_dataset *prompts;
+    tn_plan plan; /* one step = one prompt */
+    tn_trainee policy;
+    tn_model *ref;
+    tn_gen *gen;
+    tn_rollouts roll;
+    tn_sampling sampling;
+    int32_t stop[16];
+    int shortest, longest; /* prompts, tokens */
+    tn_batch_need need;    /* of the policy's micro-batches */
+    int length;            /* longest sequence */
+    tn_part part[2];       /* what is trained: the policy, and what a loop adds */
+    int n_part;
+    tn_runlog log;
+    tn_out *samples;
+    json_t *record;
+    tn_str from; /* checkpoint that the run continues; empty: none */
+    int lock;
+    long step, tokens; /* loop's steps done; tokens sampled, each with its prompt */
+    long saved;        /* step of the last checkpoint of this process; -1: none */
+} tn_online;
+
+/* Binds and checks the options. close also after failure of this and what follows. */
+tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e);
+/* The run's folder opened, policy and prompts loaded. */
+tn_status tn_online_open(tn_online *on, tn_err *e);
+/* Reference, workspaces, sampler and rollouts; record of the run. */
+tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
+                            tn_err *e);
+/* Workspace of another trainee that reads the same rollouts (a critic). */
+tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e);
+void tn_online_close(tn_online *on);
+/* Model, prompts and one of them, on stderr. */
+tn_status tn_online_introduce(const tn_online *on, tn_err *e);
+
+/* Loads the checkpoint that the run continues (*state: the loop's own, new reference; NULL: the run
+ * starts afresh) and opens the logs. */
+tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e);
+/* Prompts first .. first + n_prompt - 1 of the endless order of epochs into the rollouts. */
+void tn_online_pick(tn_online *on, long first);
+/* Responses, and the reference's log-probs of them. */
+tn_status tn_online_sample(tn_online *on, uint64_t first_key, tn_err *e);
+/* The first --log-samples responses with the columns (arrays by response) into samples.jsonl. */
+typedef struct tn_online_column {
+    const char *name;
+    const double *value;
+    int stride;
+} tn_online_column;
+tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column *c, int n_column,
+                                tn_err *e);
+/* Is a checkpoint due after this step: by --save-steps, by signal, by Ctrl-C? */
+bool tn_online_due(const tn_online *on);
+/* `state` (taken over) is what the loop needs to go on. A step is saved once. */
+tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e);
+/* Ctrl-C: the error that says how to go on, after a checkpoint. */
+tn_status tn_online_interrupted(const tn_online *on, const char *unit, long total, tn_err *e);
+tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e);
+#endif

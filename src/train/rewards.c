@@ -1,0 +1,228 @@
+#include "train/rewards.h"
+#include "base/log.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(f) offsetof(tn_reward_options, f)
+const tn_opt_row tn_reward_source_rows[] = {
+    {"reward-model", TN_OPT_LIST, AT(models), NULL, NULL, 0, 0,
+     "reward_model_path reward_model_name_or_path", "DIR",
+     "Sequence-classification checkpoint that scores responses, with its own tokenizer and "
+     "template; repeatable."},
+    {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
+     "Verifiable rewards: exact_match:FIELD, number:FIELD (last number of the completion is that "
+     "of the row's FIELD), regex:PATTERN, think_format_reward, soft_overlong_punishment:N, "
+     "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
+     "repeatable."},
+    {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
+     "One weight a source, models first; default: 1 each."},
+    TN_OPT_LAST};
+
+/* ---- set-up ---- */
+
+void tn_reward_source_name(tn_reward_source *s, const char *name) {
+    snprintf(s->name, sizeof s->name, "%s", name);
+    snprintf(s->column, sizeof s->column, "rewards/%s", s->name);
+    snprintf(s->mean, sizeof s->mean, "rewards/%s/mean", s->name);
+    snprintf(s->std, sizeof s->std, "rewards/%s/std", s->name);
+}
+
+/* Names are told apart: reward, reward-2, ... */
+static void set_name(tn_rewards *r, tn_reward_source *s, const char *name) {
+    char own[64];
+    snprintf(own, sizeof own, "%.50s", name);
+    for (int k = 2; k > 0; k++) {
+        bool taken = false;
+        for (const tn_reward_source *q = r->source; q < s; q++) taken |= strcmp(q->name, own) == 0;
+        if (!taken) break;
+        snprintf(own, sizeof own, "%.50s-%d", name, k);
+    }
+    tn_reward_source_name(s, own);
+}
+
+static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
+                            const tn_online *on, tn_err *e) {
+    const tn_rollouts *roll = &on->roll;
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') n--;
+    size_t from = n;
+    while (from > 0 && dir[from - 1] != '/') from--;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(n - from < 60 ? n - from : 60), dir + from);
+    set_name(r, s, name);
+    s->scorer = tn_calloc(1, sizeof *s->scorer);
+    if (!s->scorer) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_scorer_open(s->scorer, dir, on->o.model, on->be, (int)on->o.micro_tokens,
+                          (on->longest + roll->max_new + 1) * 2, e));
+    return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
+                             on->shortest, e);
+}
+
+static const tn_reward_fn *find(const tn_reward_fn *table, const char *name, size_t n) {
+    for (; table && table->name; table++)
+        if (strlen(table->name) == n && memcmp(table->name, name, n) == 0) return table;
+    return NULL;
+}
+
+static tn_status unknown(const char *spec, size_t n, const tn_reward_fn *more, tn_err *e) {
+    const char *names[32];
+    char name[64];
+    size_t k = 0;
+    const tn_reward_fn *table[2] = {tn_reward_fns, more};
+    for (int i = 0; i < 2; i++)
+        for (const tn_reward_fn *f = table[i]; f && f->name && k < 32; f++) names[k++] = f->name;
+    snprintf(name, sizeof name, "%.*s", (int)(n < 60 ? n : 60), spec);
+    const char *near = tn_nearest(name, names, k);
+    return tn_fail(e, TN_ARG,
+                   "--reward-funcs %s: there is no such function%s%s%s (--help lists them)", name,
+                   near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *spec,
+                               const tn_reward_fn *more, const tn_online *on, tn_err *e) {
+    size_t n = strcspn(spec, ":");
+    const char *argument = spec[n] ? spec + n + 1 : NULL;
+    const tn_reward_fn *f = find(tn_reward_fns, spec, n);
+    if (!f) f = find(more, spec, n);
+    if (!f) return unknown(spec, n, more, e);
+    if (argument && !f->argument)
+        return tn_fail(e, TN_ARG, "--reward-funcs %s: %s takes no argument", spec, f->name);
+    if (f->argument && f->argument[0] != '[' && (!argument || !*argument))
+        return tn_fail(e, TN_ARG, "--reward-funcs %s: write %s:%s", spec, f->name, f->argument);
+    if (f->text && !on->tok)
+        return tn_fail(e, TN_ARG, "--reward-funcs %s reads text, and %s has no tokenizer.json",
+                       f->name, on->o.model);
+    s->fn = f;
+    set_name(r, s, f->name);
+    return f->open ? f->open(&s->state, argument, e) : TN_OK;
+}
+
+tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
+    int n = o->models.n + o->funcs.n;
+    if (n == 0)
+        return tn_fail(e, TN_ARG,
+                       "no reward: give --reward-model DIR (made by `tenet reward`) or "
+                       "--reward-funcs NAME, or several");
+    if (o->weights.n && o->weights.n != n)
+        return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (models first)",
+                       o->weights.n, n);
+    for (int i = 0; i < o->weights.n; i++) {
+        char *end;
+        double w = strtod(o->weights.v[i], &end);
+        if (end == o->weights.v[i] || *end || !isfinite(w))
+            return tn_fail(e, TN_ARG, "--reward-weights: '%s' is not a number", o->weights.v[i]);
+    }
+    return TN_OK;
+}
+
+tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
+                          const tn_online *on, tn_err *e) {
+    size_t n = (size_t)(o->models.n + o->funcs.n),
+           N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
+    memset(r, 0, sizeof *r);
+    TN_TRY(tn_rewards_check(o, e));
+    r->source = tn_calloc(n, sizeof *r->source);
+    r->weight = tn_calloc(n, sizeof *r->weight);
+    r->value = tn_calloc(N, n * sizeof *r->value);
+    r->column = tn_calloc(N, sizeof *r->column);
+    r->decode = tn_decode_mem_new();
+    if (!r->source || !r->weight || !r->value || !r->column || !r->decode)
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0; i < o->models.n; i++)
+        TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
+    for (int i = 0; i < o->funcs.n; i++)
+        TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, on, e));
+    for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
+    return TN_OK;
+}
+
+void tn_rewards_close(tn_rewards *r) {
+    for (int i = 0; i < r->n; i++) {
+        tn_reward_source *s = &r->source[i];
+        if (s->scorer) tn_scorer_close(s->scorer);
+        tn_free(s->scorer);
+        if (s->fn && s->fn->close) s->fn->close(s->state);
+    }
+    tn_free(r->source);
+    tn_free(r->weight);
+    tn_free(r->value);
+    tn_free(r->column);
+    tn_str_free(&r->text);
+    tn_decode_mem_free(r->decode);
+    memset(r, 0, sizeof *r);
+}
+
+/* ---- scoring ---- */
+
+static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_err *e) {
+    const tn_rollouts *roll = &on->roll;
+    TN_TRY(tn_scorer_scores(r->source[k].scorer, roll->ex, roll->n_ex, on->tok, r->column, e));
+    for (int i = 0; i < roll->n; i++) {
+        if (!isfinite(r->column[i]))
+            return tn_fail(e, TN_NUMERIC,
+                           "reward model %s gave response %d a score that is not finite",
+                           r->source[k].name, i + 1);
+        r->value[i * r->n + k] = r->column[i];
+    }
+    return TN_OK;
+}
+
+static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) {
+    const tn_rollouts *roll = &on->roll;
+    bool text = false, any = false;
+    for (int k = 0; k < r->n; k++) {
+        any |= r->source[k].fn != NULL;
+        text |= r->source[k].fn && r->source[k].fn->text;
+    }
+    for (int i = 0; any && i < roll->n; i++) {
+        const tn_response *y = &roll->response[i];
+        tn_str_clear(&r->text);
+        if (text)
+            TN_TRY(tn_decode_with(on->tok, r->decode, y->ids, (size_t)y->n, true, &r->text, e));
+        tn_completion x = {.row = roll->prompt[roll->group[i]]->meta,
+                           .text = r->text.s,
+                           .len = r->text.len,
+                           .ids = y->ids,
+                           .n = y->n,
+                           .max_new = roll->max_new,
+                           .ended = roll->ended[i] != 0};
+        for (int k = 0; k < r->n; k++) {
+            const tn_reward_source *s = &r->source[k];
+            if (s->fn) TN_TRY(s->fn->score(s->state, &x, &r->value[i * r->n + k], e));
+        }
+    }
+    return TN_OK;
+}
+
+/* A response that no source can judge teaches nothing; said once. */
+static void warn_unscored(tn_rewards *r, const tn_online *on) {
+    for (int i = 0; i < on->roll.n && !r->warned; i++) {
+        bool any = false;
+        for (int k = 0; k < r->n; k++) any |= !isnan(r->value[i * r->n + k]);
+        if (any) continue;
+        const tn_example *x = on->roll.prompt[on->roll.group[i]];
+        tn_warn("%s:%d: no reward has an answer for this row; its responses are left out",
+                on->prompts->path[x->file], x->line);
+        r->warned = true;
+    }
+}
+
+tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_metrics *m, tn_err *e) {
+    for (int k = 0; k < r->n; k++)
+        if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
+    TN_TRY(score_functions(r, on, e));
+    warn_unscored(r, on);
+    tn_rewards_metrics(r, on->roll.n, m);
+    return TN_OK;
+}
+
+void tn_rewards_metrics(const tn_rewards *r, int n, tn_metrics *m) {
+    for (int k = 0; k < r->n; k++) {
+        tn_moments all = {0};
+        for (int i = 0; i < n; i++)
+            if (!isnan(r->value[i * r->n + k])) tn_moments_add(&all, &r->value[i * r->n + k], 1);
+        tn_metrics_mean(m, r->source[k].mean, all.mean * all.count, all.count);
+        if (all.count > 1) tn_metrics_mean(m, r->source[k].std, sqrt(tn_moments_var(&all, 1)), 1);
+    }
+}

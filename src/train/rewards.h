@@ -1,0 +1,45 @@
+/* Rewards of rollouts from several sources: reward models (--reward-model) and functions
+ * (--reward-funcs), each with its weight, in this order. */
+#ifndef TN_TRAIN_REWARDS_H
+#define TN_TRAIN_REWARDS_H
+#include "train/online.h"
+#include "train/reward_fn.h"
+#include "train/scorer.h"
+
+typedef struct tn_reward_options {
+    tn_opt_list models, funcs, weights;
+} tn_reward_options;
+extern const tn_opt_row tn_reward_source_rows[];
+
+typedef struct tn_reward_source {
+    char name[64];                      /* the folder's or the function's */
+    char column[80], mean[96], std[96]; /* in samples.jsonl: rewards/NAME; of its metrics */
+    tn_scorer *scorer;                  /* a model, or */
+    const tn_reward_fn *fn;             /* a function with its state */
+    void *state;
+} tn_reward_source;
+
+typedef struct tn_rewards {
+    int n;
+    tn_reward_source *source; /* [n] */
+    double *weight;           /* [n] */
+    double *value;            /* [responses][n]; NaN: no answer */
+    double *column;           /* [responses] */
+    tn_str text;
+    tn_decode_mem *decode;
+    bool warned;
+} tn_rewards;
+
+/* Is there a reward at all, and a weight for each? */
+tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e);
+/* For the rollouts of a prepared run. `more`: functions beside the built-in ones, ending with a
+ * NULL name; NULL: none. close also after failure. */
+tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
+                          const tn_online *on, tn_err *e);
+void tn_rewards_close(tn_rewards *r);
+/* Fills value, and tn_rewards_metrics. */
+tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_metrics *m, tn_err *e);
+/* rewards/NAME/mean and rewards/NAME/std (ddof 1) over the answers given to n responses. */
+void tn_rewards_metrics(const tn_rewards *r, int n, tn_metrics *m);
+void tn_reward_source_name(tn_reward_source *s, const char *name);
+#endif

@@ -1,0 +1,53 @@
+/* A generation batch cut into the optimiser steps that share it; see critic_free.h. */
+#include "base/rng.h"
+#include "train/critic_free.h"
+#include <string.h>
+
+tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e) {
+    int all = like->n_prompt * like->n_sample, each = all / n;
+    s->part = tn_calloc((size_t)n, sizeof *s->part);
+    s->total = tn_calloc((size_t)n, sizeof *s->total);
+    s->order = tn_calloc((size_t)all, sizeof *s->order);
+    s->slice = tn_calloc((size_t)all, sizeof *s->slice);
+    if (!s->part || !s->total || !s->order || !s->slice)
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    for (; s->n < n; s->n++) {
+        tn_rollouts *p = &s->part[s->n];
+        TN_TRY(tn_rollouts_new(p, like->n_prompt, like->n_sample, each, like->max_new,
+                               like->max_tokens, e));
+    }
+    return TN_OK;
+}
+
+void tn_slices_free(tn_slices *s) {
+    for (int i = 0; i < s->n; i++) tn_rollouts_free(&s->part[i]);
+    tn_free(s->part);
+    tn_free(s->total);
+    tn_free(s->order);
+    tn_free(s->slice);
+    memset(s, 0, sizeof *s);
+}
+
+void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated) {
+    double all = 0;
+    for (int k = 0; k < s->n; k++) {
+        int n = 0;
+        for (int i = 0; i < r->n; i++) /* ascending: samples of one prompt side by side */
+            if (s->slice[i] == k && (r->ended[i] || !mask_truncated)) s->order[n++] = (uint32_t)i;
+        tn_rollouts_arrange(&s->part[k], r, s->order, n);
+        s->total[k] = (tn_total){.tok = s->part[k].n_tok, .seq = r->n / s->n};
+        all += s->part[k].n_tok;
+    }
+    for (int k = 0; k < s->n; k++) s->total[k].gen_tok = (all > 1 ? all : 1) / s->n;
+}
+
+void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint64_t seed,
+                   uint64_t number) {
+    for (int i = 0; i < r->n; i++) s->order[i] = (uint32_t)i;
+    if (s->n > 1) {
+        tn_rng rng = tn_rng_stream(seed, TN_RNG_MINIBATCH, number);
+        tn_rng_shuffle(&rng, s->order, (size_t)r->n);
+    }
+    for (int i = 0; i < r->n; i++) s->slice[s->order[i]] = i / (r->n / s->n);
+    tn_slices_fill(s, r, mask_truncated);
+}

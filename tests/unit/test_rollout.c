@@ -1,0 +1,256 @@
+/* Rollouts of several samples to a prompt: sampled and trained on the same bits, examples that fit a
+ * micro-batch, slices of a batch, a checkpoint's record. */
+#include "algo/losses.h"
+#include "test.h"
+#include "tiny.h"
+#include "train/critic_free.h"
+#include <math.h>
+
+enum { PROMPTS = 3, SAMPLES = 5, NEW = 9, ALL = PROMPTS * SAMPLES };
+
+typedef struct world {
+    tn_backend *be;
+    tn_model *m;
+    tn_gen *gen;
+    tn_trainee t;
+    tn_grpo_opt opt;
+    tn_example prompt[PROMPTS];
+    int32_t ids[PROMPTS][40];
+} world;
+
+static const int32_t stop[] = {1, 2, 3};
+static const tn_sampling how_sampled = {
+    .temperature = 0.9, .top_p = 1, .max_new = NEW, .seed = 3, .stop = stop, .n_stop = 3};
+
+static void set_up(world *w, int threads, int gen_batch, int micro_tokens, tn_rollouts *r) {
+    memset(w, 0, sizeof *w);
+    w->be = tiny_backend("cpu", TN_F32, NULL, threads);
+    w->m = tiny_model(&tiny_get(0)->desc, w->be, true, 4);
+    CHECK_OK(tn_model_trainable(w->m, e));
+    CHECK_OK(tn_gen_new(&w->gen, w->m, gen_batch, 64, e));
+    w->opt = (tn_grpo_opt){.loss_type = "dapo",
+                           .level = "token",
+                           .epsilon = 0.2,
+                           .epsilon_high = NAN,
+                           .delta = NAN,
+                           .max_completion = NEW,
+                           .log_ratio_clamp = 20};
+    w->t = (tn_trainee){.model = w->m,
+                        .ref = w->m,
+                        .algo = &tn_algo_grpo,
+                        .opt = &w->opt,
+                        .batch = {true, TN_RANKINGS_AS_PAIRS},
+                        .inv_temp = 1 / 0.9,
+                        .max_tokens = micro_tokens};
+    w->t.needs = tn_algo_needs(w->t.algo, w->t.opt);
+    CHECK_OK(tn_run_new(&w->t.run, w->m, 256, 256, 64, true, e));
+    CHECK_OK(tn_run_new(&w->t.ref_run, w->m, 256, 256, 64, false, e));
+    CHECK_OK(tn_rollouts_new(r, PROMPTS, SAMPLES, ALL, NEW, micro_tokens, e));
+    for (int i = 0; i < PROMPTS; i++) {
+        tiny_ids(w->ids[i], 40, w->m->desc.vocab, 20 + (uint64_t)i);
+        w->prompt[i] = (tn_example){.prompt = w->ids[i], .n_prompt = i == 1 ? 35 : 6 + i};
+        r->prompt[i] = &w->prompt[i];
+    }
+    CHECK_OK(tn_rollouts_sample(r, w->gen, 100, &how_sampled, e));
+    CHECK_OK(tn_rollouts_observe(r, &w->t, NULL, e));
+    for (int t = 0; t < r->n_tok; t++) r->advantage[t] = tiny_unit(9, (uint64_t)t);
+}
+static void tear_down(world *w, tn_rollouts *r) {
+    tn_rollouts_free(r);
+    tn_batch_free(&w->t.mb);
+    tn_run_free(w->t.run);
+    tn_run_free(w->t.ref_run);
+    tn_gen_free(w->gen);
+    tn_model_free(w->m);
+    tn_backend_free(w->be);
+}
+
+static void same_rollouts(const tn_rollouts *a, const tn_rollouts *b) {
+    CHECK(a->n == b->n && a->n_tok == b->n_tok);
+    CHECK_BYTES(a->off, b->off, sizeof(int) * (size_t)(a->n + 1));
+    CHECK_BYTES(a->ended, b->ended, sizeof(int) * (size_t)a->n);
+    CHECK_BYTES(a->group, b->group, sizeof(int) * (size_t)a->n);
+    CHECK_BYTES(a->ids, b->ids, sizeof(int32_t) * (size_t)a->n_tok);
+    CHECK_BYTES(a->old_logp, b->old_logp, sizeof(double) * (size_t)a->n_tok);
+    CHECK_BYTES(a->ref_logp, b->ref_logp, sizeof(double) * (size_t)a->n_tok);
+}
+
+/* Samples, their log-probs in sampling, in training and under the reference (the same model) are the
+ * same bits for any sampling batch, micro-batch and thread count. */
+TEST(rollout_same_bits) {
+    static const int how[][3] = {{1, 15, 256}, {3, 4, 256}, {2, 1, 60}, {1, 7, 20}, {2, 15, 0}};
+    world w0, w;
+    tn_rollouts r0, r;
+    set_up(&w0, how[0][0], how[0][1], how[0][2], &r0);
+    CHECK(r0.n == ALL && r0.n_ex == PROMPTS && r0.ex[1].n_response == SAMPLES);
+    CHECK_BYTES(r0.ref_logp, r0.old_logp, sizeof(double) * (size_t)r0.n_tok);
+    int ended = 0;
+    for (int i = 0; i < ALL; i++) ended += r0.ended[i];
+    CHECK(ended > 0 && ended < ALL && r0.n_tok > ALL);
+    for (size_t k = 0; k < sizeof how / sizeof *how; k++) {
+        set_up(&w, how[k][0], how[k][1], how[k][2], &r);
+        same_rollouts(&r0, &r);
+        tn_step_result res = {0};
+        w.t.expect_on_policy = true;
+        CHECK_OK(tn_trainee_accumulate(&w.t, r.at, r.n_ex, true, &res, e));
+        CHECK(tn_metrics_find(&res.metrics, "clip_ratio/region_mean") == 0);
+        if (how[k][2] == 0) CHECK(r.n_ex == ALL); /* nothing is shared */
+        tear_down(&w, &r);
+    }
+    /* the check itself: another log-prob is noticed */
+    r0.old_logp[r0.n_tok - 1] += 1e-7;
+    tn_step_result res = {0};
+    w0.t.expect_on_policy = true;
+    CHECK_FAIL(tn_trainee_accumulate(&w0.t, r0.at, r0.n_ex, true, &res, e), TN_BUG, "same bits");
+    tear_down(&w0, &r0);
+}
+
+/* Response i is what its key 100 + i draws alone. */
+TEST(rollout_keys) {
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    for (int i = 0; i < ALL; i++) {
+        const tn_example *x = r.prompt[i / SAMPLES];
+        tn_gen_request q = {x->prompt, x->n_prompt, 1, 100 + (uint64_t)i};
+        tn_gen_sample y;
+        CHECK_OK(tn_gen_run(w.gen, &q, 1, &how_sampled, &y, NULL, NULL, e));
+        CHECK(y.n == r.response[i].n && r.group[i] == i / SAMPLES && r.ended[i] == y.stopped);
+        CHECK_BYTES(r.response[i].ids, y.ids, sizeof *y.ids * (size_t)y.n);
+    }
+    tear_down(&w, &r);
+}
+
+/* Examples hold neighbours of one prompt, at most a micro-batch of them. */
+TEST(rollout_examples_fit) {
+    world w;
+    tn_rollouts r;
+    for (int micro = 1; micro < 90; micro += 11) {
+        set_up(&w, 1, 15, micro, &r);
+        int seen = 0;
+        for (int i = 0; i < r.n_ex; i++) {
+            const tn_example *x = &r.ex[i];
+            int cost = tn_batch_cost(x, &w.t.batch);
+            CHECK(cost <= micro || x->n_response == 1);
+            CHECK(r.at[i] == x && x->response == &r.response[seen]);
+            CHECK(x->old_logp == r.old_logp + r.off[seen] && x->ref == r.ref_logp + r.off[seen]);
+            for (int k = 0; k < x->n_response; k++)
+                CHECK(r.prompt[r.group[seen + k]]->prompt == x->prompt);
+            seen += x->n_response;
+            bool more = i + 1 < r.n_ex && r.group[seen] == r.group[seen - 1];
+            if (more) CHECK(cost + r.response[seen].n > micro); /* none was split needlessly */
+        }
+        CHECK(seen == ALL);
+        tear_down(&w, &r);
+    }
+}
+
+/* A record goes through JSON text and comes back to the bit. */
+TEST(rollout_record) {
+    world w;
+    tn_rollouts r, q;
+    set_up(&w, 1, 15, 256, &r);
+    for (int i = 0; i < ALL; i++)
+        for (int t = r.off[i]; t < r.off[i + 1]; t++)
+            r.advantage[t] = tiny_unit(9, (uint64_t)i) / 3;
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, tn_test_dir(), "rollouts.json");
+    json_t *record = tn_rollouts_record(&r), *back = NULL;
+    CHECK_OK(tn_json_save(path.s, record, false, e));
+    CHECK_OK(tn_json_load(path.s, &back, e));
+    CHECK_OK(tn_rollouts_new(&q, PROMPTS, SAMPLES, ALL, NEW, 256, e));
+    memcpy(q.prompt, r.prompt, sizeof *r.prompt * PROMPTS);
+    int vocab = w.m->desc.vocab;
+    CHECK_OK(tn_rollouts_load(&q, back, vocab, "test", e));
+    same_rollouts(&r, &q);
+    CHECK_BYTES(r.advantage, q.advantage, sizeof(double) * (size_t)r.n_tok);
+    CHECK(q.has_ref && q.n_ex == r.n_ex && q.ex[1].ref_known);
+    /* what does not fit this run is refused */
+    CHECK_FAIL(tn_rollouts_load(&q, back, 2, "test", e), TN_FORMAT, "outside [0, 2)");
+    json_array_append_new(json_object_get(json_array_get(back, 4), "logp"), json_real(1));
+    CHECK_FAIL(tn_rollouts_load(&q, back, vocab, "test", e), TN_FORMAT, "response 5 is damaged");
+    json_array_remove(back, 0);
+    CHECK_FAIL(tn_rollouts_load(&q, back, vocab, "test", e), TN_STATE, "takes 15 to a batch");
+    CHECK_FAIL(tn_rollouts_load(&q, NULL, vocab, "test", e), TN_STATE, "holds 0 sampled");
+    json_t *l = json_loads("[]", 0, NULL);
+    for (int i = 0; i < ALL; i++)
+        json_array_append_new(
+            l, json_pack("{s:[i,i,i,i,i,i,i,i,i,i]}", "ids", 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
+    CHECK_FAIL(tn_rollouts_load(&q, l, vocab, "test", e), TN_FORMAT, "response 1 is damaged");
+    json_decref(l);
+    json_decref(back);
+    json_decref(record);
+    tn_str_free(&path);
+    tn_rollouts_free(&q);
+    tear_down(&w, &r);
+}
+
+/* Every response that is not masked is in one slice; sizes are those of the whole. */
+TEST(rollout_slices) {
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    for (int n = 1; n <= 5; n += 2)
+        for (int mask = 0; mask < 2; mask++) {
+            tn_slices s = {0}, again = {0};
+            int seen = 0, tokens = 0;
+            bool in_order = true;
+            CHECK_OK(tn_slices_new(&s, &r, n, e));
+            CHECK_OK(tn_slices_new(&again, &r, n, e));
+            tn_slices_cut(&s, &r, mask, 7, 2);
+            tn_slices_cut(&again, &r, mask, 7, 2);
+            for (int k = 0; k < n; k++) {
+                const tn_rollouts *p = &s.part[k];
+                same_rollouts(p, &again.part[k]);
+                CHECK(s.total[k].seq == ALL / n && s.total[k].tok == p->n_tok);
+                for (int i = 0; i < p->n; i++) {
+                    CHECK(p->ended[i] || !mask);
+                    if (i) CHECK(p->group[i] >= p->group[i - 1]);
+                    in_order = in_order && p->group[i] == r.group[seen + i];
+                }
+                seen += p->n;
+                tokens += p->n_tok;
+            }
+            int want = 0, want_tokens = 0;
+            for (int i = 0; i < ALL; i++)
+                if (r.ended[i] || !mask) want++, want_tokens += r.response[i].n;
+            CHECK(seen == want && tokens == want_tokens);
+            for (int k = 0; k < n; k++)
+                CHECK_NEAR(s.total[k].gen_tok, (double)tokens / n, 1e-15, 0);
+            CHECK(n == 1 || !in_order);
+            if (n == 1 && !mask) same_rollouts(&s.part[0], &r);
+            tn_slices_free(&s);
+            tn_slices_free(&again);
+        }
+    tear_down(&w, &r);
+}
+
+/* The loss that a trainee weighs adds exactly that share of its gradient to what is there (a power of
+ * two, so that no rounding hides a mistake). */
+TEST(rollout_trainee_weight) {
+    double loss[3];
+    float *grad[3];
+    size_t n = 0;
+    for (int k = 0; k < 3; k++) {
+        world w;
+        tn_rollouts r;
+        tn_step_result res = {0};
+        set_up(&w, 1, 15, 256, &r);
+        n = w.m->trunk->n;
+        w.t.weight = k == 0 ? 0 : k == 1 ? 1 : 0.25;
+        w.opt.beta = 0.1;
+        w.t.needs = tn_algo_needs(w.t.algo, w.t.opt);
+        CHECK_OK(tn_trainee_accumulate(&w.t, r.at, r.n_ex, true, &res, e));
+        loss[k] = res.loss;
+        grad[k] = tn_calloc(n, sizeof *grad[k]);
+        memcpy(grad[k], w.m->trunk->grad, n * sizeof *grad[k]);
+        tear_down(&w, &r);
+    }
+    double size = 0;
+    for (size_t i = 0; i < n; i++) size += fabs((double)grad[0][i]);
+    CHECK(size > 0 && loss[0] == loss[1] && loss[2] == 0.25 * loss[0]);
+    CHECK_BYTES(grad[1], grad[0], n * sizeof *grad[0]);
+    for (size_t i = 0; i < n; i++) grad[0][i] *= 0.25f;
+    CHECK_BYTES(grad[2], grad[0], n * sizeof *grad[0]);
+    for (int k = 0; k < 3; k++) tn_free(grad[k]);
+}
