@@ -18,7 +18,8 @@
     X(inspect)                                                                       \
     X(eval)                                                                          \
     X(report)                                                                        \
-    X(world)
+    X(world)                                                                         \
+    X(completion)
 
 #define X(name) extern const tn_verb tn_verb_##name;
 TN_VERBS(X)
