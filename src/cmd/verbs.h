@@ -19,6 +19,7 @@
     X(eval)                                                                          \
     X(report)                                                                        \
     X(world)                                                                         \
+    X(doctor)                                                                        \
     X(completion)
 
 #define X(name) extern const tn_verb tn_verb_##name;
