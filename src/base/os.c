@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,11 @@ int tn_ncpu(void) {
 }
 
 bool tn_is_tty(int fd) { return isatty(fd) == 1; }
+
+void tn_wait_input(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    poll(&p, 1, -1);
+}
 
 int tn_tty_width(void) {
     struct winsize w;

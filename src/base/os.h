@@ -16,6 +16,7 @@ double tn_now(void);            /* monotonic seconds */
 void tn_sleep(double seconds);
 int tn_ncpu(void);              /* CPUs this process may run on */
 bool tn_is_tty(int fd);
+void tn_wait_input(int fd);     /* until something can be read from it, or a signal has come */
 int tn_tty_width(void);
 
 /* Whole file into `out` (cleared first). gz: files whose name ends in .gz are inflated. */

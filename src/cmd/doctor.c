@@ -82,9 +82,9 @@ static void show_machine(page *p) {
     fact(p, "kernel", json_string(m->kernel), NULL, " ");
     fact(p, "container", json_boolean(m->container), NULL, " ");
     fact(p, "cpu", json_string(m->cpu), "CPU", "%s", *m->cpu ? m->cpu : "unknown");
-    char cores[48] = "";
-    if (m->cores)
-        snprintf(cores, sizeof cores, " on %d cores in %d packages", m->cores, m->sockets);
+    char cores[64] = "", packages[32] = "";
+    if (m->sockets > 1) snprintf(packages, sizeof packages, " in %d packages", m->sockets);
+    if (m->cores) snprintf(cores, sizeof cores, " on %d cores%s", m->cores, packages);
     fact(p, "cpus", json_integer(m->cpus), "CPUs", "%d%s, %d for this process", m->cpus, cores,
          m->cpus_here);
     fact(p, "cores", json_integer(m->cores), NULL, " ");
@@ -225,7 +225,7 @@ static tn_status show_disk(page *p, tn_err *e) {
     return TN_OK;
 }
 
-/* Bytes per parameter: master, packed forms (two when there is a backward), gradient, two moments. */
+/* Bytes per parameter: master, packed (twice when there is a backward), gradient, two moments. */
 static void show_fits(page *p, double packed) {
     double use = 4 + packed, train = 4 + 2 * packed + 4 + 8, room = 0.8 * (double)p->m.memory_free;
     const struct {

@@ -11,6 +11,7 @@
     X(dpo)                                                                           \
     X(ppo)                                                                           \
     X(generate)                                                                      \
+    X(chat)                                                                          \
     X(tokenize)                                                                      \
     X(score)                                                                         \
     X(split)                                                                         \
