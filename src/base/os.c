@@ -22,6 +22,14 @@ double tn_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+double tn_wall_time(void) {
+    const char *fixed = getenv("SOURCE_DATE_EPOCH");
+    struct timespec t;
+    if (fixed) return strtod(fixed, NULL);
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 void tn_sleep(double seconds) {
     if (!(seconds > 0)) return;
     struct timespec t = {(time_t)seconds, 0};

@@ -445,6 +445,7 @@ static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     tn_status st = tn_runlog_open(&p->log, p->o.output_dir, p->iteration, history, e);
     json_decref(history);
     TN_TRY(st);
+    TN_TRY(tn_runlog_report(&p->log, &p->o, p->iteration, e));
     tn_path_join(&path, p->o.output_dir, "samples.jsonl");
     st = tn_runlog_cut(path.s, p->iteration, e);
     if (st == TN_OK) st = tn_out_open(&p->samples, path.s, true, e);
