@@ -9,11 +9,13 @@ CC      ?= cc
 PREFIX  ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
+RELEASED := 2026-11-27
 OPT     ?= -O2
 DEPS    := jansson libutf8proc yaml-0.1 zlib
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
-           -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' $(SAN) $(shell pkg-config --cflags $(DEPS))
+           -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' -DTN_RELEASED='"$(RELEASED)"' \
+           $(SAN) $(shell pkg-config --cflags $(DEPS))
 LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
@@ -97,17 +99,32 @@ Cflags: -I$${includedir}
 endef
 export PC
 
+# Manual pages and completion are printed by the binary, from its option tables.
+VERBS := $(subst _,-,$(shell sed -n 's/^ *X(\([a-z_]*\)).*/\1/p' src/cmd/verbs.h))
+TO    := $(DESTDIR)$(PREFIX)
+MAN1  := $(TO)/share/man/man1
+BASHD := $(TO)/share/bash-completion/completions
+ZSHD  := $(TO)/share/zsh/site-functions
+FISHD := $(TO)/share/fish/vendor_completions.d
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
-	install -m 755 $(BUILD)/tenet $(DESTDIR)$(PREFIX)/bin/tenet
-	install -m 644 $(BUILD)/libtenet.a $(DESTDIR)$(PREFIX)/lib/libtenet.a
-	for h in $(wildcard include/*.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/ || exit 1; done
-	printf '%s\n' "$$PC" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
-	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
+	install -d $(TO)/bin $(TO)/lib/pkgconfig $(TO)/include $(MAN1) $(BASHD) $(ZSHD) $(FISHD)
+	install -m 755 $(BUILD)/tenet $(TO)/bin/tenet
+	install -m 644 $(BUILD)/libtenet.a $(TO)/lib/libtenet.a
+	install -m 644 $(wildcard include/*.h) $(TO)/include
+	printf '%s\n' "$$PC" | install -m 644 /dev/stdin $(TO)/lib/pkgconfig/tenet.pc
+	$(BUILD)/tenet help --man | install -m 644 /dev/stdin $(MAN1)/tenet.1
+	for v in $(VERBS); do \
+	    $(BUILD)/tenet help --man $$v | install -m 644 /dev/stdin $(MAN1)/tenet-$$v.1 || exit 1; done
+	$(BUILD)/tenet completion bash | install -m 644 /dev/stdin $(BASHD)/tenet
+	$(BUILD)/tenet completion zsh | install -m 644 /dev/stdin $(ZSHD)/_tenet
+	$(BUILD)/tenet completion fish | install -m 644 /dev/stdin $(FISHD)/tenet.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/tenet $(DESTDIR)$(PREFIX)/lib/libtenet.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc \
-	    $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h))
+	rm -f $(TO)/bin/tenet $(TO)/lib/libtenet.a $(TO)/lib/pkgconfig/tenet.pc \
+	    $(patsubst include/%,$(TO)/include/%,$(wildcard include/*.h)) \
+	    $(MAN1)/tenet.1 $(VERBS:%=$(MAN1)/tenet-%.1) \
+	    $(BASHD)/tenet $(ZSHD)/_tenet $(FISHD)/tenet.fish
 
 clean:
 	rm -rf $(BUILD)

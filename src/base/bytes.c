@@ -27,9 +27,9 @@ static tn_status bytes_fill(tn_bytes *b, tn_err *e) {
     return TN_OK;
 }
 
-/* The magic needs two bytes, and a pipe may deliver them one at a time. */
+/* The magic needs two bytes, and a pipe may deliver them one at a time; an empty line is one. */
 static tn_status bytes_sniff(tn_bytes *b, tn_err *e) {
-    while (b->end < 2 && !b->eof) {
+    while (b->end < 2 && !b->eof && (b->end == 0 || b->in[0] == 0x1f)) {
         ssize_t r = tn_sys_read(b->fd, b->in + b->end, BYTES_BUF - b->end);
         if (r < 0) return tn_fail(e, TN_IO, "cannot read %s: %s", b->path, strerror(errno));
         b->end += (size_t)r;

@@ -6,6 +6,7 @@
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,14 @@
 double tn_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double tn_wall_time(void) {
+    const char *fixed = getenv("SOURCE_DATE_EPOCH");
+    struct timespec t;
+    if (fixed) return strtod(fixed, NULL);
+    clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -37,6 +46,11 @@ int tn_ncpu(void) {
 }
 
 bool tn_is_tty(int fd) { return isatty(fd) == 1; }
+
+void tn_wait_input(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    poll(&p, 1, -1);
+}
 
 int tn_tty_width(void) {
     struct winsize w;

@@ -13,9 +13,11 @@ void tn_fault_arm(long n, int err);
 bool tn_fault_fired(void);
 
 double tn_now(void);            /* monotonic seconds */
+double tn_wall_time(void);      /* seconds since 1970; SOURCE_DATE_EPOCH when that is set */
 void tn_sleep(double seconds);
 int tn_ncpu(void);              /* CPUs this process may run on */
 bool tn_is_tty(int fd);
+void tn_wait_input(int fd);     /* until something can be read from it, or a signal has come */
 int tn_tty_width(void);
 
 /* Whole file into `out` (cleared first). gz: files whose name ends in .gz are inflated. */

@@ -153,13 +153,7 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
                        .min_p = s->o.min_p,
                        .max_new = (int)s->o.max_new,
                        .seed = (uint64_t)s->machine.seed};
-    int32_t eos[8];
-    if (s->tok) how.stop = tn_stop_ids(s->tok, &how.n_stop);
-    if (!how.n_stop) {
-        for (int i = 0; i < s->model->desc.n_eos; i++) eos[i] = s->model->desc.eos[i];
-        how.stop = eos;
-        how.n_stop = (size_t)s->model->desc.n_eos;
-    }
+    tn_gen_stops(&how, s->model, s->tok);
     if (s->o.ignore_eos) how.n_stop = 0;
     size_t all = s->data->n * (size_t)s->o.n;
     int batch = (size_t)s->o.batch < all ? (int)s->o.batch : (int)all;

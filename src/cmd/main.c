@@ -43,6 +43,19 @@ static int run_verb(const tn_verb *v, int argc, char **argv) {
     return close_stdout(code);
 }
 
+/* help [--man] [VERB] */
+static int explain(char **args) {
+    bool man = args[0] && !strcmp(args[0], "--man");
+    const char *name = args[man];
+    const tn_verb *v = name ? tn_verb_find(name) : NULL;
+    if (name && !v) return unknown_verb(name);
+    if (man && v) tn_man_verb(v, stdout);
+    else if (man) tn_man_all(tn_verbs, stdout);
+    else if (v) tn_help_verb(v, stdout);
+    else tn_help_all(tn_verbs, stdout);
+    return close_stdout(EXIT_DONE);
+}
+
 int main(int argc, char **argv) {
     tn_signals_install();
     if (argc < 2) {
@@ -54,16 +67,9 @@ int main(int argc, char **argv) {
         printf("tenet %s\n", TN_VERSION);
         return close_stdout(EXIT_DONE);
     }
-    bool help = !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help");
-    if (help && argc == 2) {
-        tn_help_all(tn_verbs, stdout);
-        return close_stdout(EXIT_DONE);
-    }
-    const tn_verb *v = tn_verb_find(help ? argv[2] : name);
-    if (!v) return unknown_verb(help ? argv[2] : name);
-    if (help) {
-        tn_help_verb(v, stdout);
-        return close_stdout(EXIT_DONE);
-    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
+        return explain(argv + 2);
+    const tn_verb *v = tn_verb_find(name);
+    if (!v) return unknown_verb(name);
     return run_verb(v, argc - 2, argv + 2);
 }

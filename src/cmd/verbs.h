@@ -13,6 +13,7 @@
     X(grpo)                                                                          \
     X(rloo)                                                                          \
     X(generate)                                                                      \
+    X(chat)                                                                          \
     X(tokenize)                                                                      \
     X(score)                                                                         \
     X(split)                                                                         \
@@ -20,7 +21,9 @@
     X(inspect)                                                                       \
     X(eval)                                                                          \
     X(report)                                                                        \
-    X(world)
+    X(world)                                                                         \
+    X(doctor)                                                                        \
+    X(completion)
 
 #define X(name) extern const tn_verb tn_verb_##name;
 TN_VERBS(X)

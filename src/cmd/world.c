@@ -176,4 +176,6 @@ const tn_verb tn_verb_world = {
     .positional = "SET",
     .tables = tables,
     .run = run,
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|rank|tokenizer|"
+             "config",
 };

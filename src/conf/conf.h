@@ -20,6 +20,7 @@ typedef struct tn_verb {
         *positional; /* names of positional arguments, e.g. "SET", "[ACTION]"; NULL for none */
     const tn_opt_row *const *tables; /* NULL-terminated list of option tables */
     tn_status (*run)(const tn_opts *o, tn_err *e);
+    const char *words; /* what the first positional argument can be, "a|b|c"; NULL: paths */
 } tn_verb;
 
 /* argv after the verb. --config FILE is handled here; `--help` sets *help and returns TN_OK. */
@@ -45,6 +46,14 @@ json_t *tn_opts_record(const tn_opts *o); /* every option with its value, new re
 
 void tn_help_verb(const tn_verb *v, FILE *f);
 void tn_help_all(const tn_verb *const *verbs, FILE *f);
+/* The same as manual pages tenet-VERB(1) and tenet(1), in man(7) macros, ASCII. */
+void tn_man_verb(const tn_verb *v, FILE *f);
+void tn_man_all(const tn_verb *const *verbs, FILE *f);
+
+/* What may stand in place of the last of the n words after "tenet" on a command line, for shells:
+ * lines "candidate" or "candidate TAB description", then one line that says which paths may stand
+ * there, too: ":none", ":files" or ":dirs". In NAME=VALUE only the part after '=' is meant. */
+void tn_complete(const tn_verb *const *verbs, const char *const *words, int n, FILE *f);
 
 /* TRL options without meaning here (bf16, gradient_checkpointing, report_to, ...): accepted,
  * and named once in a notice. */

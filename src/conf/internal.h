@@ -24,8 +24,15 @@ struct tn_opts {
     int n_ignored;
 };
 
-/* True when names are equal but for '-' and '_'; the first ends after n bytes. */
-bool tn_conf_same_name(const char *a, size_t n, const char *b);
+/* Options of a verb in the order of its tables, each name once, --config last; NULL after them. */
+const tn_opt_row *tn_conf_row(const tn_verb *v, int i);
+/* Is `name` (n bytes) the option's name or a synonym of it? '-' and '_' are the same. */
+bool tn_conf_called(const tn_opt_row *r, const char *name, size_t n);
+/* Next of the names that `sep` separates, from *s on; NULL at the end. */
+const char *tn_conf_word(const char **s, char sep, size_t *n);
+/* What people read of an option: "--x N", and its text with choices, default and synonyms. */
+void tn_conf_row_head(const tn_opt_row *r, tn_str *out);
+void tn_conf_row_text(const tn_opt_row *r, tn_str *out);
 /* The value that a name or synonym of n bytes stands for, or NULL. */
 opt_value *tn_conf_find(const tn_opts *o, const char *name, size_t n);
 /* NULL when not ignored; *takes_value: the option is followed by one. */

@@ -6,40 +6,11 @@
 
 static const char *const COMMAND_LINE = "on the command line";
 
-static const tn_opt_row config_rows[] = {
-    {.name = "config", .type = TN_OPT_STRING, .offset = TN_OPT_NOFIELD, .metavar = "FILE",
-     .help = "YAML recipe with options of this verb; the command line wins over it."},
-    TN_OPT_LAST};
-
 /* ---- names ---- */
-
-bool tn_conf_same_name(const char *a, size_t n, const char *b) {
-    if (strlen(b) != n) return false;
-    for (size_t i = 0; i < n; i++)
-        if ((a[i] == '_' ? '-' : a[i]) != (b[i] == '_' ? '-' : b[i])) return false;
-    return true;
-}
-
-static bool among_synonyms(const char *list, const char *name, size_t n) {
-    for (; list && *list;) {
-        size_t len = strcspn(list, " ");
-        if (len == n) {
-            bool same = true;
-            for (size_t i = 0; i < n && same; i++)
-                same = (list[i] == '_' ? '-' : list[i]) == (name[i] == '_' ? '-' : name[i]);
-            if (same) return true;
-        }
-        list += len;
-        list += strspn(list, " ");
-    }
-    return false;
-}
 
 opt_value *tn_conf_find(const tn_opts *o, const char *name, size_t n) {
     for (int i = 0; i < o->n; i++)
-        if (tn_conf_same_name(name, n, o->v[i].row->name)) return &o->v[i];
-    for (int i = 0; i < o->n; i++)
-        if (among_synonyms(o->v[i].row->synonyms, name, n)) return &o->v[i];
+        if (tn_conf_called(o->v[i].row, name, n)) return &o->v[i];
     return NULL;
 }
 
@@ -61,37 +32,25 @@ tn_status tn_conf_unknown(const tn_opts *o, const char *name, size_t n, const ch
 
 /* ---- life ---- */
 
-static tn_status add_rows(tn_opts *o, const tn_opt_row *r, tn_err *e) {
-    for (; r->type != TN_OPT_END; r++) {
-        bool known = false;
-        for (int i = 0; i < o->n && !known; i++) known = !strcmp(o->v[i].row->name, r->name);
-        if (known) continue; /* one option shared by two tables */
-        opt_value *v = &o->v[o->n++];
-        *v = (opt_value){.row = r, .i = INT64_MIN, .r = NAN};
-        if (r->def && r->type == TN_OPT_LIST && !*r->def) continue;
-        if (r->def && tn_conf_set_text(o, v, r->def, "the default", e) != TN_OK)
-            return tn_err_context(e, TN_BUG, "option table");
-    }
-    return TN_OK;
-}
-
-static size_t count_rows(const tn_verb *v) {
-    size_t n = 1;
-    for (const tn_opt_row *const *t = v->tables; t && *t; t++)
-        for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) n++;
-    return n;
+static tn_status add_row(tn_opts *o, const tn_opt_row *r, tn_err *e) {
+    opt_value *v = &o->v[o->n++];
+    *v = (opt_value){.row = r, .i = INT64_MIN, .r = NAN};
+    if (!r->def || (r->type == TN_OPT_LIST && !*r->def)) return TN_OK;
+    return tn_conf_set_text(o, v, r->def, "the default", e) == TN_OK
+               ? TN_OK
+               : tn_err_context(e, TN_BUG, "option table");
 }
 
 static tn_status opts_new(const tn_verb *verb, tn_opts **out, tn_err *e) {
     tn_opts *o = tn_calloc(1, sizeof *o);
+    int n = 0;
     *out = NULL;
+    while (tn_conf_row(verb, n)) n++;
     if (o) o->arena = tn_arena_new(1 << 14);
-    if (o && o->arena) o->v = tn_arena_zalloc(o->arena, count_rows(verb), sizeof *o->v);
+    if (o && o->arena) o->v = tn_arena_zalloc(o->arena, (size_t)n, sizeof *o->v);
     tn_status st = o && o->v ? TN_OK : tn_fail(e, TN_NOMEM, "no memory for options");
     if (st == TN_OK) o->verb = verb;
-    for (const tn_opt_row *const *t = verb->tables; st == TN_OK && t && *t; t++)
-        st = add_rows(o, *t, e);
-    if (st == TN_OK) st = add_rows(o, config_rows, e);
+    for (int i = 0; st == TN_OK && i < n; i++) st = add_row(o, tn_conf_row(verb, i), e);
     if (st == TN_OK) *out = o;
     else tn_opts_free(o);
     return st;
@@ -126,7 +85,7 @@ static tn_status apply_json(tn_opts *o, const json_t *obj, const char *where, tn
     json_object_foreach((json_t *)(uintptr_t)obj, key, x) {
         size_t n = strlen(key);
         opt_value *v = tn_conf_find(o, key, n);
-        if (v && v->row == config_rows)
+        if (v && !strcmp(v->row->name, "config"))
             return tn_fail(e, TN_ARG, "%s: a recipe cannot name another recipe ('config')", where);
         const char *skip = v ? NULL : tn_conf_ignored(key, n, &value);
         if (skip) {

@@ -85,24 +85,13 @@ int tn_conf_bool_word(const char *s) {
 
 /* ---- choices ---- */
 
-static const char *choice_at(const char *choices, int i, size_t *n) {
-    for (; i > 0; i--) {
-        choices = strchr(choices, '|');
-        if (!choices) return NULL;
-        choices++;
-    }
-    *n = strcspn(choices, "|");
-    return choices;
-}
-
 /* Spelled as the table spells it; case and '-'/'_' do not matter. */
 static tn_status set_choice(tn_opts *o, opt_value *v, const char *text, const char *where,
                             tn_err *e) {
-    const char *names[64];
-    const char *c;
+    const char *names[64], *list = v->row->choices, *c;
     size_t n;
     int k = 0;
-    for (; k < 64 && (c = choice_at(v->row->choices, k, &n)); k++) {
+    for (; k < 64 && (c = tn_conf_word(&list, '|', &n)); k++) {
         char *name = tn_arena_memdup0(o->arena, c, n);
         if (!name) return no_memory(e);
         names[k] = name;

@@ -25,6 +25,8 @@ struct tn_gen {
     double *lse;
     float *z;
     tn_arena *arena; /* responses of the last run */
+    int32_t *kept;   /* [max_len] prompt of cache sequence kept_seq; NULL: prompts are not kept */
+    int n_kept, kept_seq, reused;
 };
 
 static int pages_needed(int batch, int max_len) {
@@ -43,7 +45,7 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
     *out = NULL;
     tn_gen *g = tn_calloc(1, sizeof *g);
     if (!g) return tn_fail(e, TN_NOMEM, "out of memory");
-    g->m = m, g->batch = batch, g->max_len = max_len;
+    g->m = m, g->batch = batch, g->max_len = max_len, g->kept_seq = -1;
     g->slot = tn_calloc((size_t)batch, sizeof *g->slot);
     g->item = tn_calloc((size_t)batch, sizeof *g->item);
     g->row = tn_calloc((size_t)batch, sizeof *g->row);
@@ -77,8 +79,23 @@ void tn_gen_free(tn_gen *g) {
     tn_free(g->heap);
     tn_free(g->z);
     tn_arena_free(g->arena);
+    tn_free(g->kept);
     tn_free(g);
 }
+
+tn_status tn_gen_keep_prompt(tn_gen *g, tn_err *e) {
+    if (!g->kept) g->kept = tn_calloc((size_t)g->max_len, sizeof *g->kept);
+    return g->kept ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for a prompt");
+}
+
+void tn_gen_stops(tn_sampling *s, const tn_model *m, const tn_tokenizer *tok) {
+    s->stop = tok ? tn_stop_ids(tok, &s->n_stop) : NULL;
+    if (s->stop && s->n_stop) return;
+    s->stop = m->desc.eos;
+    s->n_stop = (size_t)m->desc.n_eos;
+}
+
+int tn_gen_reused(const tn_gen *g) { return g->reused; }
 
 /* The state of one run. */
 typedef struct job {
@@ -131,16 +148,46 @@ static void draw(job *j, int k, const float *logit, const float *p, double lse) 
     }
 }
 
+/* The kept prompt's sequence, cut back to what it shares with the new one (but for the last token,
+ * whose row is wanted); or an empty one. Returns the tokens it holds. */
+static int open_prompt(job *j, const tn_gen_request *q) {
+    tn_gen *g = j->g;
+    int n = 0;
+    j->parent = g->kept_seq;
+    g->kept_seq = -1;
+    if (j->parent < 0) {
+        j->parent = tn_kv_open(g->kv);
+        return 0;
+    }
+    while (n < q->n_ids - 1 && n < g->n_kept && q->ids[n] == g->kept[n]) n++;
+    tn_kv_truncate(g->kv, j->parent, n);
+    return n;
+}
+
+static void close_prompt(job *j, const tn_gen_request *q) {
+    tn_gen *g = j->g;
+    if (g->kept && j->next_req + 1 == j->n_req) {
+        g->kept_seq = j->parent;
+        g->n_kept = q->n_ids;
+        memcpy(g->kept, q->ids, (size_t)q->n_ids * sizeof *q->ids);
+    } else {
+        tn_kv_close(g->kv, j->parent);
+    }
+    j->parent = -1;
+}
+
 /* Prompt of the current request into the cache, and its last row's distribution. */
 static tn_status prefill(job *j, tn_err *e) {
     tn_gen *g = j->g;
     const tn_gen_request *q = &j->req[j->next_req];
-    j->parent = tn_kv_open(g->kv);
+    int at = open_prompt(j, q), last = 0;
     if (j->parent < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
-    int last = 0;
-    for (int at = 0; at < q->n_ids; at += CHUNK) {
-        int n = q->n_ids - at < CHUNK ? q->n_ids - at : CHUNK;
+    if (j->next_req == 0) g->reused = at;
+    for (int n; at < q->n_ids; at += n) {
+        n = q->n_ids - at < CHUNK ? q->n_ids - at : CHUNK;
         tn_kv_item it = {j->parent, q->ids + at, n, at == 0};
+        if (tn_stop_requested())
+            return tn_fail(e, TN_INTERRUPTED, "stopped while reading a prompt");
         TN_TRY(tn_forward_kv(g->run, g->m, g->kv, &it, 1, e));
         last = n - 1;
     }
@@ -178,8 +225,7 @@ static tn_status admit(job *j, tn_err *e) {
         j->active++;
         draw(j, k, j->first_logit, j->first_z, j->first_lse);
         if (++j->next_sample == q->n) {
-            tn_kv_close(g->kv, j->parent);
-            j->parent = -1;
+            close_prompt(j, q);
             j->base += q->n;
             j->next_sample = 0;
             j->next_req++;

@@ -9,6 +9,7 @@
 #define TN_GEN_H
 #include "gen/sample.h"
 #include "model/model.h"
+#include "text/text.h"
 
 typedef struct tn_gen_request {
     const int32_t *ids; /* prompt, n_ids >= 1 */
@@ -32,9 +33,19 @@ void tn_gen_free(tn_gen *g);
 size_t tn_gen_bytes(const tn_model *m, int batch,
                     int max_len); /* cache and workspace, for the memory plan */
 
+/* Keep the last request's prompt in the cache: the next run's first prompt is then computed only from
+ * where it differs, to the same bits. For conversations, while the weights stay as they are. */
+tn_status tn_gen_keep_prompt(tn_gen *g, tn_err *e);
+int tn_gen_reused(const tn_gen *g); /* tokens of the last run's first prompt that were in the cache */
+
+/* Where answers end: the tokenizer's stop tokens, or the model's when there is no tokenizer (NULL) or it
+ * names none. Views: `m` and `tok` outlive `s`. */
+void tn_gen_stops(tn_sampling *s, const tn_model *m, const tn_tokenizer *tok);
+
 /* Called after each step with samples finished and tokens made so far; may be NULL. */
 typedef void tn_gen_tick(void *ctx, long samples, long tokens);
-/* out: one entry per sample, requests in order (request r's samples are consecutive). */
+/* out: one entry per sample, requests in order (request r's samples are consecutive). While it runs, tick
+ * may read them; after Ctrl-C (TN_INTERRUPTED) they hold what there was. */
 tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_sampling *s,
                      tn_gen_sample *out, tn_gen_tick *tick, void *ctx, tn_err *e);
 #endif

@@ -144,6 +144,16 @@ void tn_kv_close(tn_kv *kv, int seq) {
     s->n_page = s->length = 0;
 }
 
+void tn_kv_truncate(tn_kv *kv, int seq, int length) {
+    if (!is_open(kv, seq) || length >= kv->seq[seq].length) return;
+    kv_seq *s = &kv->seq[seq];
+    int start = s->n_page > s->own ? s->page[s->own].pos : s->length;
+    s->length = length > start ? length : start;
+    while (s->n_page > s->own && s->page[s->n_page - 1].pos >= s->length)
+        release_page(kv, s->page[--s->n_page].block);
+    if (s->n_page > s->own) s->page[s->n_page - 1].n = s->length - s->page[s->n_page - 1].pos;
+}
+
 static int32_t take_page(tn_kv *kv) {
     int32_t p = kv->free_list[--kv->n_free];
     kv->ref[p] = 1;

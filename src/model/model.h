@@ -154,6 +154,8 @@ int tn_kv_open(tn_kv *kv);
 int tn_kv_fork(tn_kv *kv, int seq);
 void tn_kv_close(tn_kv *kv, int seq);
 int tn_kv_length(const tn_kv *kv, int seq);
+/* Forgets the tokens from `length` on; not further back than the last segment's first token. */
+void tn_kv_truncate(tn_kv *kv, int seq, int length);
 /* One forward over several sequences: item i appends `n` tokens to sequence `seq`, beginning a new
  * segment first when `new_segment`. Prefill and decode are the same call. Fails with TN_NOMEM before
  * changing anything when pages run out. Rows of the run: items in order, tokens in order. */

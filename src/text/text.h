@@ -52,6 +52,19 @@ void tn_decode_mem_free(tn_decode_mem *m);
 tn_status tn_decode_with(const tn_tokenizer *t, tn_decode_mem *m, const int32_t *ids, size_t n,
                          bool skip_special, tn_str *out, tn_err *e);
 
+/* Text of tokens that arrive one by one: only whole characters are given out. */
+typedef struct tn_stream {
+    tn_str text;
+    size_t given;
+} tn_stream;
+#define TN_STREAM_INIT {TN_STR_INIT, 0}
+void tn_stream_begin(tn_stream *s);
+/* ids [n]: all tokens of the text so far. What has not been given out before is s->text.s[*from ..
+ * *from + *len); `last`: no more tokens come, all of it. */
+tn_status tn_stream_next(tn_stream *s, const tn_tokenizer *t, const int32_t *ids, size_t n, bool last,
+                         size_t *from, size_t *len, tn_err *e);
+void tn_stream_free(tn_stream *s);
+
 /* ---- chat ---- */
 typedef struct tn_message {
     const char *role, *content;

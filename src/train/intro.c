@@ -1,5 +1,6 @@
 #include "train/intro.h"
 #include "base/log.h"
+#include "ops/rate.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,26 +59,6 @@ done:
     return st;
 }
 
-double tn_measure_flops(tn_model *m) {
-    const tn_weight *w = &m->layer[0].gate_up;
-    const tn_backend *be = m->be;
-    int T = 256;
-    void *x = tn_big_alloc((size_t)T * (size_t)w->in * be->elem),
-         *y = tn_big_alloc((size_t)T * (size_t)w->out * be->elem);
-    double rate = 0;
-    if (x && y) {
-        double t0 = tn_now(), t = 0;
-        int n = 0;
-        be->op->gemm(m->be, TN_SET, y, w->out, x, w->in, w, NULL, T);
-        for (t0 = tn_now(); t < 0.03 || n < 2; n++, t = tn_now() - t0)
-            be->op->gemm(m->be, TN_SET, y, w->out, x, w->in, w, NULL, T);
-        rate = 2.0 * T * w->in * (double)w->out * n / t;
-    }
-    tn_big_free(x, (size_t)T * (size_t)w->in * be->elem);
-    tn_big_free(y, (size_t)T * (size_t)w->out * be->elem);
-    return rate;
-}
-
 static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
                        const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b) {
     double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
@@ -94,7 +75,7 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
             "(%d tokens)%s = %.0f MB",
             weights, packed, weights, 2 * weights, act, cost, more,
             weights * 4 + packed + act + ref);
-    double rate = tn_measure_flops(m), per_epoch = 0;
+    double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
     double flop =

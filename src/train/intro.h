@@ -12,6 +12,4 @@ tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *
 tn_status tn_intro_rows(const char *what, const tn_dataset *d, tn_err *e);
 /* One example as text on stderr, trained tokens coloured (between «» without a terminal). */
 tn_status tn_intro_sample(const tn_example *x, const tn_tokenizer *tok, tn_err *e);
-/* Sustained matrix rate of this machine on the model's own shapes, FLOP/s. */
-double tn_measure_flops(tn_model *m);
 #endif

@@ -25,7 +25,8 @@ typedef struct tn_train_options {
     int64_t threads, seed;
     /* logging, evaluation, checkpoints */
     int64_t logging_steps, eval_steps, save_steps, save_limit, patience;
-    const char *best_metric;
+    const char *best_metric, *logging_dir;
+    tn_opt_list report_to;
     bool keep_best;
 } tn_train_options;
 

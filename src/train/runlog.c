@@ -1,4 +1,6 @@
 #include "train/runlog.h"
+#include "base/log.h"
+#include "train/events.h"
 #include <math.h>
 #include <string.h>
 
@@ -48,6 +50,25 @@ done:
     return st;
 }
 
+tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
+    bool wanted = false;
+    tn_str dir = TN_STR_INIT;
+    for (int i = 0; i < o->report_to.n; i++) {
+        const char *to = o->report_to.v[i];
+        bool all = !strcmp(to, "all");
+        wanted |= all || !strcmp(to, "tensorboard");
+        if (!all && strcmp(to, "tensorboard") && strcmp(to, "none"))
+            tn_info("--report-to %s: not here; metrics.jsonl has every number, and tensorboard is "
+                    "known",
+                    to);
+    }
+    if (!wanted) return TN_OK;
+    tn_path_join(&dir, o->output_dir, "runs");
+    tn_status st = tn_events_open(&l->events, o->logging_dir ? o->logging_dir : dir.s, step, e);
+    tn_str_free(&dir);
+    return st;
+}
+
 /* One object as a line, numbers with all their digits, keys in insertion order. */
 static void add_json(tn_str *s, const json_t *v) {
     const char *key;
@@ -92,6 +113,7 @@ static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
 
 tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
     tn_status st = write_line(l->metrics, entry, e);
+    if (st == TN_OK && l->events) st = tn_events_write(l->events, entry, e);
     json_array_append_new(l->history, entry);
     return st;
 }
@@ -112,9 +134,11 @@ tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_
 tn_status tn_runlog_close(tn_runlog *l, tn_err *e) {
     tn_status st = l->metrics ? tn_out_close(l->metrics, true, e) : TN_OK;
     tn_status st2 = l->timing ? tn_out_close(l->timing, true, st == TN_OK ? e : NULL) : TN_OK;
+    tn_status st3 =
+        l->events ? tn_out_close(l->events, true, st == TN_OK && st2 == TN_OK ? e : NULL) : TN_OK;
     json_decref(l->history);
     memset(l, 0, sizeof *l);
-    return st != TN_OK ? st : st2;
+    return st != TN_OK ? st : st2 != TN_OK ? st2 : st3;
 }
 
 void tn_runlog_put_metrics(json_t *entry, const char *prefix, const tn_metrics *m) {

@@ -1,14 +1,16 @@
 /* What a run leaves for machines: metrics.jsonl (only reproducible numbers), timing.jsonl (seconds, tokens/s,
- * memory) and the log history of trainer_state.json, with TRL's metric names.
+ * memory), TensorBoard's events (events.h, when asked for) and the log history of trainer_state.json, with
+ * TRL's metric names.
  * Writing continues after a resume: lines past the checkpoint are cut off first. */
 #ifndef TN_TRAIN_RUNLOG_H
 #define TN_TRAIN_RUNLOG_H
 #include "algo/algo.h"
 #include "base/json.h"
+#include "train/options.h"
 
 typedef struct tn_runlog {
     char dir[1024];
-    tn_out *metrics, *timing;
+    tn_out *metrics, *timing, *events; /* events: may be NULL */
     json_t *history; /* array; the entries of metrics.jsonl */
     double t0, t_last;
     long tokens_last;
@@ -17,6 +19,8 @@ typedef struct tn_runlog {
 /* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. */
 tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
                          tn_err *e);
+/* Entries also go to event files as --report-to and --logging-dir say. After tn_runlog_open, with its step. */
+tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e);
 /* Keeps of a JSONL file the rows whose "step" is at most `step`; a missing file is fine. */
 tn_status tn_runlog_cut(const char *path, long step, tn_err *e);
 /* Appends one entry (reference taken over); flushed at once. */

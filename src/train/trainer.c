@@ -414,6 +414,7 @@ static tn_status run(loop *l, tn_err *e) {
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);
     json_decref(history);
     TN_TRY(st);
+    TN_TRY(tn_runlog_report(&l->log, o, l->step, e));
     if (l->from.len) tn_info("continuing after step %ld from %s", l->step, l->from.s);
     if (k->precompute_ref) TN_TRY(tn_trainee_precompute_reference(&l->t, l->train, l->eval, e));
     tn_signals_install();

@@ -8,7 +8,8 @@ tenet world sft --count 96 --out "$T/sft.jsonl"
 tenet world prompts-pref --count 24 --out "$T/pref.jsonl"
 tenet world prompts-rl --count 64 --out "$T/rl.jsonl"
 quiet() { "$@" >"$T/log" 2>&1; }
-common="--learning-rate 1e-3 --logging-steps 1 --seed 3"
+common="--learning-rate 1e-3 --logging-steps 1 --seed 3 --report-to tensorboard"
+export SOURCE_DATE_EPOCH=1700000000 # the wall times of event files
 quiet tenet pretrain --model "$T/tiny" --data "$T/text.jsonl" --output-dir "$T/base" --batch-tokens 2048 --max-steps 8 \
     --learning-rate 3e-3 --save-steps 0 --save-dtype float32 && ok train_pretrain || fail "train_pretrain: $(tail -1 "$T/log")"
 quiet tenet generate --model "$T/base" --input "$T/pref.jsonl" --n 4 --max-new-tokens 12 --out "$T/samples.jsonl" &&
@@ -24,8 +25,12 @@ dpo="dpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 -
 ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
      --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common"
 
-# The same metrics, the same weights.
-equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
+# The same metrics, the same events, the same weights.
+equal() {
+    for file in metrics.jsonl runs/events.out.tfevents.tenet model.safetensors; do
+        [ -s "$1/$file" ] && cmp -s "$1/$file" "$2/$file" || return 1
+    done
+}
 
 for method in sft reward dpo ppo; do
     line=${!method}

@@ -35,10 +35,16 @@ static const tn_opt_row demo_b[] = {
      "Shared with the first table."},
     TN_OPT_LAST};
 static const tn_opt_row *const demo_tables[] = {demo_a, demo_b, NULL};
-static const tn_verb demo_verb = {"demo",      "Train", "A verb for tests.", "Details.\n", NULL,
-                                  demo_tables, NULL};
-static const tn_verb pos_verb = {"pos",          "Use",       "Positional.", NULL,
-                                 "SET [ACTION]", demo_tables, NULL};
+static const tn_verb demo_verb = {.name = "demo",
+                                  .stage = "Train",
+                                  .summary = "A verb for tests.",
+                                  .details = "Details.\n",
+                                  .tables = demo_tables};
+static const tn_verb pos_verb = {.name = "pos",
+                                 .stage = "Use",
+                                 .summary = "Positional.",
+                                 .positional = "SET [ACTION]",
+                                 .tables = demo_tables};
 
 static tn_status parse_line(const tn_verb *v, const char *line, tn_opts **o, tn_err *e) {
     static char buf[2048];

@@ -108,6 +108,46 @@ TEST(kv_several_items_of_one_sequence) {
     tear_down();
 }
 
+/* Cut back anywhere and gone on with, a sequence is as one that never had the rest. */
+TEST(kv_truncated_sequence_goes_on) {
+    if (!set_up(32)) return;
+    static const int keep[] = {69, 64, 50, 33, 32, 1};
+    int a = tn_kv_open(T.kv);
+    append(a, 0, 70, true);
+    for (size_t i = 0; i < sizeof keep / sizeof *keep; i++) {
+        int b = tn_kv_open(T.kv);
+        append(b, 0, keep[i], true);
+        double want = after(b, 100, 40, false);
+        tn_kv_close(T.kv, b);
+        tn_kv_truncate(T.kv, a, keep[i]);
+        CHECK(tn_kv_length(T.kv, a) == keep[i]);
+        CHECK(tn_kv_free_pages(T.kv) == 32 - tn_kv_pages_for(keep[i]));
+        double got = after(a, 100, 40, false);
+        CHECK_BYTES(&got, &want, sizeof got);
+        tn_kv_truncate(T.kv, a, keep[i]);
+    }
+    tn_kv_truncate(T.kv, a, 0);
+    CHECK(tn_kv_length(T.kv, a) == 0 && tn_kv_free_pages(T.kv) == 32);
+    double want, got;
+    append(a, 0, 40, true); /* a second segment can be cut, the first one not */
+    want = after(a, 50, 3, true);
+    tn_kv_truncate(T.kv, a, 12);
+    CHECK(tn_kv_length(T.kv, a) == 40 && tn_kv_free_pages(T.kv) == 30);
+    got = after(a, 50, 3, true);
+    CHECK_BYTES(&got, &want, sizeof got);
+    /* a shared page keeps what its other owner has */
+    int c = tn_kv_fork(T.kv, a);
+    tn_kv_truncate(T.kv, a, 41);
+    append(a, 90, 2, false);
+    want = after(c, 60, 2, true);
+    int d = tn_kv_open(T.kv);
+    append(d, 0, 40, true);
+    append(d, 50, 3, true);
+    got = after(d, 60, 2, true);
+    CHECK_BYTES(&got, &want, sizeof got);
+    tear_down();
+}
+
 TEST(kv_refusals_change_nothing) {
     if (!set_up(4)) return;
     int a = tn_kv_open(T.kv), b = tn_kv_open(T.kv);
