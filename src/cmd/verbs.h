@@ -10,6 +10,7 @@
     X(reward)                                                                        \
     X(dpo)                                                                           \
     X(ppo)                                                                           \
+    X(train_tokenizer)                                                               \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \
