@@ -11,7 +11,7 @@ struct tn_lines {
     size_t pos, end, cap; /* unread part of buf */
     size_t max_line;
     long number;
-    bool eof;
+    bool eof, ends;
 };
 
 tn_status tn_lines_open(tn_lines **out, const char *path, size_t max_line, tn_err *e) {
@@ -68,13 +68,16 @@ tn_status tn_lines_next(tn_lines *r, const char **line, size_t *len, tn_err *e) 
     char *s = r->buf + r->pos;
     r->pos += seen + (nl != NULL);
     r->number++;
+    *line = s;
+    *len = seen + (nl != NULL);
+    if (r->ends) return TN_OK;
     if (seen && s[seen - 1] == '\r') seen--;
     s[seen] = 0;
-    *line = s;
     *len = seen;
     return TN_OK;
 }
 
+void tn_lines_keep_ends(tn_lines *r) { r->ends = true; }
 long tn_lines_number(const tn_lines *r) { return r->number; }
 
 void tn_lines_close(tn_lines *r) {

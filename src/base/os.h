@@ -47,6 +47,7 @@ tn_status tn_out_close(tn_out *o, bool sync, tn_err *e); /* frees o in every cas
 typedef struct tn_lines tn_lines;
 tn_status tn_lines_open(tn_lines **r, const char *path, size_t max_line, tn_err *e);
 tn_status tn_lines_next(tn_lines *r, const char **line, size_t *len, tn_err *e);
+void tn_lines_keep_ends(tn_lines *r); /* lines as they are, with "\n" or "\r\n"; no NUL after them */
 long tn_lines_number(const tn_lines *r); /* 1-based number of the line last returned */
 void tn_lines_close(tn_lines *r);
 

@@ -12,6 +12,7 @@
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \
+    X(train_tokenizer)                                                               \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \
