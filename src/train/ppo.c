@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/signals.h"
+#include "ops/profile.h"
 #include "train/intro.h"
 #include "train/rollout.h"
 #include <math.h>
@@ -467,6 +468,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, tn_train_option_rows, &p.o);
     tn_opts_bind(opts, tn_machine_option_rows, &p.o);
     tn_status st = run(&p, opts, e);
+    st = tn_profile_finish(p.be, st, e);
     ppo_free(&p);
     return st;
 }

@@ -1,4 +1,5 @@
 #include "train/rollout.h"
+#include "ops/profile.h"
 #include <string.h>
 
 tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
@@ -90,5 +91,8 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {
     TN_TRY(pass(r, policy, true, r->ref_logp, e));
     for (int i = 0; i < r->n; i++) r->ex[i].ref_known = true;
-    return pass(r, critic, false, r->value, e);
+    tn_phase before = tn_phase_enter(critic->model->be, TN_PHASE_SCORING);
+    TN_TRY(pass(r, critic, false, r->value, e));
+    tn_phase_leave(critic->model->be, before);
+    return TN_OK;
 }

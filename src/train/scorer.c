@@ -1,4 +1,5 @@
 #include "train/scorer.h"
+#include "ops/profile.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -149,6 +150,7 @@ tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
     tn_str trained = TN_STR_INIT;
     tn_status st = TN_OK;
     int done = 0, cost = 0;
+    tn_phase before = tn_phase_enter(s->model->be, TN_PHASE_SCORING);
     tn_batch_clear(&s->mb);
     for (int i = 0; i < n && st == TN_OK; i++) {
         tn_example x = ex[i];
@@ -185,6 +187,7 @@ tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
     }
     st = flush(s, score, &done, e);
 out:
+    tn_phase_leave(s->model->be, before);
     tn_ids_free(&ids);
     tn_str_free(&trained);
     return st;
