@@ -71,6 +71,7 @@ void bench_note(bench *b, const char *fmt, ...) __attribute__((format(printf, 2,
 
 typedef struct bench_range { double median, least, most; int n; } bench_range;
 bench_range bench_range_of(const json_t *samples);
+bool bench_is_bound(const char *side); /* "bound", "bound: ..."; what is told is the share reached */
 /* How many times better the first side is than the other: of each repeat where both have as many. */
 bench_range bench_ratio(const json_t *a, const json_t *b, bool low);
 tn_status bench_load(bench *b, tn_err *e);   /* earlier results: parts that are not run stay */

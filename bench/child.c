@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,16 +12,18 @@
 
 extern char **environ;
 
-/* Starts argv with the given descriptors (-1: inherited). Answers the process, -1 when there is none. */
+/* Starts argv with the given descriptors (-1: inherited). Answers the process, -1 and errno when there is none.
+ * Never a fork: until its exec the child would be as large as this process, and be measured so. */
 static pid_t start(const char *const *argv, int in, int out, int err) {
-    pid_t pid = fork();
-    if (pid != 0) return pid;
+    pid_t pid = -1;
     int fd[3] = {in, out, err};
+    posix_spawn_file_actions_t a;
+    posix_spawn_file_actions_init(&a);
     for (int i = 0; i < 3; i++)
-        if (fd[i] >= 0) dup2(fd[i], i);
-    execvp(argv[0], (char *const *)(uintptr_t)argv);
-    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
-    _exit(127);
+        if (fd[i] >= 0) posix_spawn_file_actions_adddup2(&a, fd[i], i);
+    errno = posix_spawnp(&pid, argv[0], &a, NULL, (char *const *)(uintptr_t)argv, environ);
+    posix_spawn_file_actions_destroy(&a);
+    return errno ? -1 : pid;
 }
 
 static int status_of(int w) { return WIFEXITED(w) ? WEXITSTATUS(w) : 128 + WTERMSIG(w); }
@@ -95,6 +98,7 @@ tn_status bench_worker_open(bench_worker **out, const bench_options *o, tn_err *
         return tn_fail(e, TN_IO, "no pipe: %s", strerror(errno));
     signal(SIGPIPE, SIG_IGN);
     w->pid = start(argv, in[0], back[1], -1);
+    if (w->pid < 0) return tn_fail(e, TN_IO, "cannot start %s: %s", o->peers, strerror(errno));
     close(in[0]);
     close(back[1]);
     w->to = fdopen(in[1], "w");

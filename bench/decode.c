@@ -89,14 +89,15 @@ static tn_status one(work *w, const bench_size *s, int batch, tn_err *e) {
     if (!bench_wanted(b, &c)) return TN_OK;
     c.plot = true;
     w->batch = batch;
-    w->new = b->o.quick ? 8 : batch == 1 ? 64 : 24;
+    w->new = b->o.quick ? 8 : batch == 1 ? 64 : batch < MOST ? 24 : 16;
     for (int i = 0; i < batch; i++) w->req[i] = (tn_gen_request){w->ids[i], PROMPT, 1, (uint64_t)i};
     TN_TRY(tn_gen_new(&w->gen, w->m, batch, PROMPT + w->new + 2, e));
     bench_add(&c, "tenet", own, w);
     bench_add(&c, "bound", bound, w);
     if (b->worker) bench_add(&c, "transformers", transformers, w);
     if (b->worker && b->o.gguf && batch == 1 && strcmp(s->name, "135M") == 0) bench_add(&c, "llama.cpp", llama, w);
-    bench_measure(b, &c, b->o.repeats, true);
+    bool long_run = s->layers > 8 && batch == MOST && b->worker;
+    bench_measure(b, &c, long_run && b->o.repeats > 3 ? 3 : b->o.repeats, true);
     bench_end(b, &c);
     tn_gen_free(w->gen);
     w->gen = NULL;

@@ -1,6 +1,7 @@
 /* What is measured on: models of random weights, and rows of the user's file or of the built-in world. */
 #include "bench.h"
 #include "base/os.h"
+#include "base/rng.h"
 #include "data/encode.h"
 #include "text/text.h"
 #include <stdlib.h>
@@ -36,6 +37,9 @@ static tn_status make_model(bench *b, const bench_size *s, bool reward, const ch
     if (tn_tokenizer_vocab(tok) > d.vocab) d.vocab = tn_tokenizer_vocab(tok);
     if (d.pad < 0) d.pad = d.eos[0]; /* transformers' reward models need one */
     TN_GO(tn_model_new(&m, &d, 1, b->f32, false, e), done);
+    const tn_tensor *score = tn_model_tensor(m, "score.weight"); /* zero would give equal rewards: no work to do */
+    for (int i = 0; score && i < s->hidden; i++)
+        ((float *)tn_tensor_data(score, b->f32))[i] = (float)(tn_unit_of(tn_mix((uint64_t)i)) - 0.5);
     TN_GO(tn_model_save(m, dir, "float32", e), done);
     st = tn_tokenizer_save(tok, dir, e);
 done:

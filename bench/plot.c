@@ -58,8 +58,9 @@ static int rows(const json_t *parts, const panel *p, tn_str *out) {
             bool any = false;
             if (!json_is_true(json_object_get(c, "plot"))) continue;
             json_object_foreach(sides, side, samples) {
+                bool here = p->bounds ? strcmp(side, "bound") == 0 : !bench_is_bound(side) && samples != own;
                 bench_range r = bench_ratio(own, samples, json_is_true(json_object_get(c, "lower_is_better")));
-                if (strcmp(side, "tenet") == 0 || !r.n || p->bounds != (strncmp(side, "bound", 5) == 0)) continue;
+                if (!here || !r.n) continue;
                 any = true;
                 if (out) mark(out, p, p->y + n * PITCH, &r, side);
             }

@@ -66,6 +66,8 @@ bench_range bench_range_of(const json_t *samples) {
     return range_of(v, n);
 }
 
+bool bench_is_bound(const char *side) { return strncmp(side, "bound", 5) == 0; }
+
 bench_range bench_ratio(const json_t *a, const json_t *b, bool low) {
     size_t na = json_array_size(a), nb = json_array_size(b);
     if (na == 0 || nb == 0) return (bench_range){NAN, NAN, NAN, 0};
@@ -200,7 +202,7 @@ void bench_end(bench *b, const bench_case *c) {
     json_t *v;
     printf("  %-34s", c->name);
     json_object_foreach(sides, name, v) {
-        bench_range r = bench_range_of(v), q = bench_ratio(own, v, c->low);
+        bench_range r = bench_range_of(v), q = bench_ratio(own, v, c->low && !bench_is_bound(name));
         printf("  %s %.4g", name, r.median);
         if (v != own && own) printf(" (%.2f)", q.median);
     }
@@ -227,13 +229,20 @@ static json_t *sides_of(const json_t *cases) {
     return names;
 }
 
+/* Three digits, or all before the point. */
+static void add_number(tn_str *s, double v) { tn_str_addf(s, fabs(v) >= 100 ? "%.0f" : "%.3g", v); }
+
 static void add_range(tn_str *s, const bench_range *r, const char *sign) {
     if (!r->n) return;
-    tn_str_addf(s, "%.3g%s", r->median, sign);
-    if (r->n > 1 || r->least < r->most) tn_str_addf(s, " (%.3g–%.3g)", r->least, r->most);
+    add_number(s, r->median);
+    tn_str_addz(s, sign);
+    if (r->n == 1 && r->least == r->most) return;
+    tn_str_addz(s, " (");
+    add_number(s, r->least);
+    tn_str_addz(s, "–");
+    add_number(s, r->most);
+    tn_str_addc(s, ')');
 }
-
-static bool is_bound(const char *name) { return strncmp(name, "bound", 5) == 0; }
 
 static void add_row(tn_str *s, const json_t *c, const json_t *names) {
     const json_t *sides = json_object_get(c, "sides"), *own = json_object_get(sides, "tenet");
@@ -243,7 +252,7 @@ static void add_row(tn_str *s, const json_t *c, const json_t *names) {
     for (size_t k = 0; k < json_array_size(names); k++) {
         const char *name = json_string_value(json_array_get(names, k));
         const json_t *v = json_object_get(sides, name);
-        bench_range r = bench_range_of(v), q = bench_ratio(own, v, low);
+        bench_range r = bench_range_of(v), q = bench_ratio(own, v, low && !bench_is_bound(name));
         tn_str_addc(s, ' ');
         add_range(s, &r, "");
         if (strcmp(name, "tenet") == 0) {
@@ -251,8 +260,8 @@ static void add_row(tn_str *s, const json_t *c, const json_t *names) {
             continue;
         }
         tn_str_addz(s, " | ");
-        if (is_bound(name)) q.median *= 100, q.least *= 100, q.most *= 100;
-        if (v && own) add_range(s, &q, is_bound(name) ? " %" : "×");
+        if (bench_is_bound(name)) q.median *= 100, q.least *= 100, q.most *= 100;
+        if (v && own) add_range(s, &q, bench_is_bound(name) ? " %" : "×");
         tn_str_addz(s, " |");
     }
     tn_str_addf(s, " %s |\n", json_string_value(json_object_get(c, "note")));
@@ -270,7 +279,7 @@ static void add_part(tn_str *s, const char *part, const json_t *p) {
     for (size_t k = 0; k < json_array_size(names); k++) {
         const char *name = json_string_value(json_array_get(names, k));
         bool own = strcmp(name, "tenet") == 0;
-        tn_str_addf(s, own ? " %s |" : is_bound(name) ? " %s | of it |" : " %s | tenet is |", name);
+        tn_str_addf(s, own ? " %s |" : bench_is_bound(name) ? " %s | of it |" : " %s | tenet is |", name);
     }
     tn_str_addz(s, " |\n|---|---|");
     for (size_t k = 0; k < json_array_size(names); k++)

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define ARGS 64
-#define TURNS 2 /* runs of tenet around one of TRL */
 
 typedef struct method {
     const char *name, *rows, *batch;
@@ -173,7 +172,8 @@ static tn_status one(run *r, tn_err *e) {
     if (!bench_wanted(b, &c.speed)) return TN_OK;
     bool ppo = strcmp(r->m->name, "ppo") == 0, peer = ppo ? b->o.peers_ppo != NULL : b->o.peers != NULL;
     if (b->o.peers && !peer) bench_note(b, "TRL 0.19.1, the last one with a PPO trainer, is not there (make bench-peers-ppo)");
-    for (int turn = 0; turn < TURNS; turn++) {
+    int turns = r->size->layers > 8 ? 1 : 2; /* runs of tenet around one of TRL */
+    for (int turn = 0; turn < turns; turn++) {
         TN_TRY(own_run(r, e));
         put_run(&c, r, "tenet");
         if (!isnan(r->plan)) bench_put(&c.memory, "bound: the plan", r->plan * 1e-6);
@@ -186,7 +186,9 @@ static tn_status one(run *r, tn_err *e) {
             continue;
         }
         put_run(&c, r, "TRL");
-        if (!r->m->rollouts) snprintf(c.speed.note, sizeof c.speed.note, same_tokens(r, tokens, n) ? "equal token counts in every step" : "token counts differ: %.0f and %.0f in the last step", tokens[n - 1], r->tokens[n - 1]);
+        if (!r->m->rollouts)
+            snprintf(c.speed.note, sizeof c.speed.note, "%s token counts in every step",
+                     same_tokens(r, tokens, n) ? "equal" : "UNEQUAL");
     }
     bench_end(b, &c.speed);
     bench_end(b, &c.memory);

@@ -252,13 +252,14 @@ static tn_status one(bench *b, const bench_size *s, tn_err *e) {
     TN_GO(open_tiles(&w, e), done);
     own(&w); /* the first step finds memory that was never touched */
     bench_add(&c, "tenet", own, &w);
-    bench_add(&c, "its products", products, &w);
+    bench_add(&c, "bound: own kernels", products, &w);
     if (b->worker) {
-        bench_add(&c, "torch's products", torch_products, &w);
+        bench_add(&c, "bound: torch", torch_products, &w);
         bench_add(&c, "transformers", transformers, &w);
         transformers(&w);
     }
-    for (int r = 0; r < b->o.repeats && w.st == TN_OK; r++) {
+    int repeats = s->layers > 8 && b->o.repeats > 3 ? 3 : b->o.repeats; /* of many seconds each */
+    for (int r = 0; r < repeats && w.st == TN_OK; r++) {
         w.step = r;
         tape_start(w.be);
         own(&w);
