@@ -3,6 +3,7 @@
 #   make BUILD=dir       another build folder      make install PREFIX=/usr/local DESTDIR=
 #   make test FILTER=dpo only tests whose name contains it
 #   make fuzz            mutated files into every parser, under AddressSanitizer
+#   make bench           measurements against the machine's ceilings; make bench-peers: PyTorch and TRL beside
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
 CC      ?= cc
@@ -79,9 +80,32 @@ ROUNDS ?= 50000
 fuzz: asan
 	TENET_FUZZ=$(ROUNDS) TENET_LOG=error $(BUILD)/asan/tests/run -v mutat truncat hostile lines_gzip
 
-# Benchmarks, one program a file: make build/bench/gemm_bench
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/libtenet.a
+# Measurements (bench/bench.h). `make bench` needs nothing; DATA=FILE of comparisons and MODEL=DIR give real rows and
+# their tokenizer. `make bench-peers` puts PyTorch, transformers and TRL beside, in a virtual environment of its own
+# (BENCH_VENV); `make bench-peers-ppo` makes a second one with TRL 0.19.1, the last with a PPO trainer.
+#   BENCH_PARTS="gemm step"  some parts     BENCH_QUICK=1  does it work?     BENCH="--only b=1 --repeats 9"  more options
+BENCH_VENV     ?= $(BUILD)/bench-venv
+BENCH_VENV_PPO ?= $(BENCH_VENV)-ppo
+BENCH_OUT      ?= $(if $(BENCH_QUICK),$(BUILD)/bench/quick,bench/results/results)
+BENCH_RUN = TENET_BIN=$(BUILD)/tenet $(BUILD)/bench/bench --work $(BUILD)/bench/work --out $(BENCH_OUT) \
+            $(if $(BENCH_PARTS),--parts "$(BENCH_PARTS)") $(if $(BENCH_QUICK),--quick) \
+            $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL)) $(if $(GGUF),--gguf $(GGUF)) $(BENCH)
+BENCH_SRC := $(wildcard bench/*.c)
+$(BUILD)/bench/bench: $(call OBJ,$(BENCH_SRC)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
+bench: $(BUILD)/bench/bench $(BUILD)/tenet
+	$(BENCH_RUN)
+$(BENCH_VENV)/bin/python:
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install -q torch transformers==5.23.* trl==1.16.* datasets accelerate
+bench-peers: $(BUILD)/bench/bench $(BUILD)/tenet | $(BENCH_VENV)/bin/python
+	$(BENCH_RUN) --peers $(BENCH_VENV)/bin/python $(if $(wildcard $(BENCH_VENV_PPO)/bin/python),--peers-ppo $(BENCH_VENV_PPO)/bin/python)
+bench-peers-ppo: | $(BENCH_VENV)/bin/python
+	python3 -m venv $(BENCH_VENV_PPO)
+	$(BENCH_VENV_PPO)/bin/pip install -q --no-deps trl==0.19.1 transformers==4.53.3 accelerate==1.8.1 tokenizers==0.21.2 \
+	    huggingface_hub==0.34.4 datasets==3.6.0 fsspec==2025.3.0 dill==0.3.8 multiprocess==0.70.16
+	$(BENCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$($(BENCH_VENV_PPO)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz-torch.pth
 
 # The library is static only, so what it needs is needed by every program that links it:
 # Requires, not Requires.private.
@@ -129,5 +153,5 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(call OBJ,$(SRC) $(TEST)))
-.PHONY: all test asan tsan fuzz install uninstall clean FORCE
+-include $(patsubst %.o,%.d,$(call OBJ,$(SRC) $(TEST) $(BENCH_SRC)))
+.PHONY: all test asan tsan fuzz bench bench-peers bench-peers-ppo install uninstall clean FORCE

@@ -1,6 +1,7 @@
 /* tenet eval: several models on the same prompts. */
 #include "base/log.h"
 #include "eval/contest.h"
+#include "ops/profile.h"
 #include "train/trainer.h"
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = work(&s, e);
+    st = tn_profile_finish(s.be, st, e);
     tn_contest_free(&s.t);
     tn_scorer_close(&s.scorer);
     tn_model_free(s.ref);

@@ -3,6 +3,7 @@
 #include "base/signals.h"
 #include "data/dataset.h"
 #include "gen/gen.h"
+#include "ops/profile.h"
 #include "train/trainer.h"
 #include <math.h>
 #include <string.h>
@@ -119,8 +120,10 @@ static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
         }
         tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
         TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));
+        double begin = tn_work_begin(s->be);
         for (size_t i = 0; i < k * n; i++)
             TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], e));
+        tn_work_end(s->be, begin, "write", 0);
         TN_TRY(tn_out_flush(s->out, false, e));
         done += (long)(k * n);
     }
@@ -172,6 +175,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = work(&s, opts, e);
+    st = tn_profile_finish(s.be, st, e);
     if (s.out) tn_out_close(s.out, false, NULL);
     tn_free(s.req);
     tn_free(s.sample);

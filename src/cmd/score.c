@@ -6,13 +6,14 @@
 #include "data/rows.h"
 #include "model/params.h"
 #include "model/safetensors.h"
+#include "ops/profile.h"
 #include <string.h>
 
 extern const tn_verb tn_verb_score;
 
 typedef struct score_opts {
     const char *model, *input, *out, *logits, *grads;
-    const char *dtype, *backend, *kernels, *seam, *chat_template;
+    const char *dtype, *backend, *kernels, *seam, *chat_template, *profile;
     tn_opt_list hidden;
     int64_t threads, batch_size, max_batch_tokens;
 } score_opts;
@@ -54,6 +55,8 @@ static const tn_opt_row score_rows[] = {
      "(force)."},
     {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, NULL, "NAME|FILE",
      "Chat template instead of the checkpoint's."},
+    {"profile", TN_OPT_STRING, AT(profile), NULL, NULL, 0, 0, NULL, "FILE",
+     "Time every operation: a table at the end of the run, the same as JSON in FILE."},
     TN_OPT_LAST,
 };
 static const tn_opt_row *const score_tables[] = {score_rows, NULL};
@@ -105,6 +108,7 @@ static tn_status open_model(score_job *j, tn_err *e) {
     const score_opts *o = &j->opt;
     tn_dtype dtype = strcmp(o->dtype, "float32") == 0 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
+    if (o->profile) TN_TRY(tn_profile_open(j->be, o->profile, e));
     TN_TRY(tn_model_load(&j->model, o->model, j->be, &(tn_load){.train = o->grads != NULL}, e));
     if (o->grads && is_reward(j))
         return tn_fail(e, TN_ARG,
@@ -330,6 +334,7 @@ static void add_score(tn_str *b, const tn_model *m, double score) {
 static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
     tn_str b = TN_STR_INIT;
     const double *logp = j->logp;
+    double begin = tn_work_begin(j->be);
     for (size_t i = first; i < end; i++) {
         add_ids(&b, &j->row[i]);
         if (is_reward(j)) add_score(&b, j->model, j->score[i - first]);
@@ -341,6 +346,7 @@ static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
     else if (j->out) st = tn_out_write(j->out, b.s, b.len, e);
     else if (fwrite(b.s, 1, b.len, stdout) != b.len)
         st = tn_fail(e, TN_IO, "standard output cannot be written");
+    tn_work_end(j->be, begin, "write", 0);
     tn_str_free(&b);
     return st;
 }
@@ -389,6 +395,7 @@ static tn_status write_grads(const score_job *j, tn_err *e) {
 /* ---------------- the verb ---------------- */
 
 static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) {
+    tn_phase_enter(j->be, TN_PHASE_SCORING);
     TN_TRY(need_run(j, row_positions(j, &j->row[first]), e));
     TN_TRY(plant(j, first, end, e));
     TN_TRY(tn_forward(j->run, j->model, &j->forest, e));
@@ -403,6 +410,7 @@ static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) 
     TN_TRY(tn_lm_head(j->run, j->model, &q, e));
     TN_TRY(write_rows(j, first, end, e));
     if (!j->opt.grads) return TN_OK;
+    tn_phase_enter(j->be, TN_PHASE_BACKWARD);
     TN_TRY(tn_lm_head_backward(j->run, j->model, &q, j->d_logp, NULL, NULL, e));
     return tn_backward(j->run, j->model, &j->forest, e);
 }
@@ -476,6 +484,7 @@ static tn_status score_run(const tn_opts *o, tn_err *e) {
             st = closed;
         }
     }
+    st = tn_profile_finish(j.be, st, e);
     free_job(&j);
     return st;
 }

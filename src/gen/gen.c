@@ -1,6 +1,7 @@
 #include "gen/gen.h"
 #include "base/mathx.h"
 #include "base/signals.h"
+#include "ops/profile.h"
 #include <string.h>
 
 #define CHUNK 512 /* prompt tokens put through at once */
@@ -237,6 +238,7 @@ static tn_status admit(job *j, tn_err *e) {
 /* One token for every active slot. */
 static tn_status decode(job *j, tn_err *e) {
     tn_gen *g = j->g;
+    tn_backend *be = g->m->be;
     int n = 0, V = g->m->desc.vocab;
     for (int k = 0; k < g->batch; k++) {
         slot *c = &g->slot[k];
@@ -252,11 +254,16 @@ static tn_status decode(job *j, tn_err *e) {
         for (int i = 0; i < r; i++) rows[i] = at + i;
         tn_lm h = {.n = r, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = logit};
         TN_TRY(tn_lm_head(g->run, g->m, &h, e));
-        memcpy(g->z, logit, (size_t)r * (size_t)V * sizeof(float));
-        g->m->be->op->exp_rows(g->m->be, g->z, g->lse, r, V);
+        size_t bytes = (size_t)r * (size_t)V * sizeof(float);
+        double begin = tn_work_begin(be);
+        memcpy(g->z, logit, bytes);
+        tn_work_end(be, begin, "copy_logits", 2 * (double)bytes);
+        be->op->exp_rows(be, g->z, g->lse, r, V);
+        begin = tn_work_begin(be);
         for (int i = 0; i < r; i++)
             draw(j, g->row[at + i], logit + (size_t)i * (size_t)V, g->z + (size_t)i * (size_t)V,
                  g->lse[i]);
+        tn_work_end(be, begin, "draw", (double)bytes);
     }
     return TN_OK;
 }
@@ -301,6 +308,7 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
              .first_logit = rows,
              .first_z = rows + V};
     tn_status st = TN_OK;
+    tn_phase before = tn_phase_enter(g->m->be, TN_PHASE_SAMPLING);
     while (st == TN_OK && (j.next_req < n_req || j.active > 0)) {
         st = admit(&j, e);
         if (st == TN_OK && j.active > 0) st = decode(&j, e);
@@ -308,6 +316,7 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
         if (st == TN_OK && tn_stop_requested())
             st = tn_fail(e, TN_INTERRUPTED, "stopped while generating");
     }
+    tn_phase_leave(g->m->be, before);
     if (j.parent >= 0) tn_kv_close(g->kv, j.parent);
     reset(g);
     return st;

@@ -90,6 +90,7 @@ void tn_backend_free(tn_backend *b) {
     if (!b) return;
     if (b->pool) tn_pool_free(b->pool);
     if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
+    tn_free(b->profiler);
     tn_free(b->priv);
     tn_free(b);
 }

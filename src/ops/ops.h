@@ -49,6 +49,7 @@ typedef struct tn_backend {
     void *priv;           /* backend's own state (kernel pointers) */
     void *scratch;        /* grown by need up to the largest call seen; steady afterwards */
     size_t scratch_bytes;
+    struct tn_profiler *profiler; /* ops/profile.h; NULL: off */
 } tn_backend;
 
 /* name: "ref", "ref64", "cpu"; kernels: NULL = best for this machine, or one by name (tests; a kernel

@@ -1,4 +1,5 @@
 #include "train/checkpoint.h"
+#include "ops/profile.h"
 #include "model/safetensors.h"
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,7 @@ done:
     return st;
 }
 
-tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
+static tn_status write_checkpoint(const tn_ckpt *c, long step, tn_err *e) {
     char name[64];
     tn_str final = TN_STR_INIT, tmp = TN_STR_INIT;
     snprintf(name, sizeof name, "checkpoint-%ld", step);
@@ -76,6 +77,16 @@ done:
     json_decref(state);
     tn_str_free(&final);
     tn_str_free(&tmp);
+    return st;
+}
+
+tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
+    tn_backend *be = c->part[0].model->be;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_CHECKPOINT);
+    double begin = tn_work_begin(be);
+    tn_status st = write_checkpoint(c, step, e);
+    tn_work_end(be, begin, "write", 0);
+    tn_phase_leave(be, before);
     return st;
 }
 
@@ -210,7 +221,7 @@ tn_status tn_checkpoint_load_state(const char *ckpt, json_t **state, json_t **hi
     return st;
 }
 
-tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
+static tn_status write_output(const tn_ckpt *c, const char *dtype, tn_err *e) {
     long step = json_integer_value(json_object_get(c->state, "step"));
     TN_TRY(tn_model_save(c->part[0].model, c->output_dir, dtype, e));
     if (c->tok) TN_TRY(tn_tokenizer_save(c->tok, c->output_dir, e));
@@ -219,4 +230,14 @@ tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
                          : tn_fail(e, TN_NOMEM, "out of memory");
     json_decref(state);
     return st == TN_OK ? save_json(c->output_dir, "tenet.json", c->record, e) : st;
+}
+
+tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
+    tn_backend *be = c->part[0].model->be;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_CHECKPOINT);
+    double begin = tn_work_begin(be);
+    tn_status st = write_output(c, dtype, e);
+    tn_work_end(be, begin, "write", 0);
+    tn_phase_leave(be, before);
+    return st;
 }

@@ -1,4 +1,5 @@
 #include "train/critic_free.h"
+#include "ops/profile.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include <math.h>
@@ -363,6 +364,7 @@ tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opt
     if (!l) return tn_fail(e, TN_NOMEM, "out of memory");
     l->task = task, l->on.lock = -1;
     tn_status st = run(l, opts, e);
+    st = tn_profile_finish(l->on.be, st, e);
     loop_free(l);
     tn_free(l);
     return st;

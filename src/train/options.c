@@ -16,6 +16,9 @@ const tn_opt_row tn_machine_option_rows[] = {
      "Threads; 0 uses every CPU. Results do not depend on it."},
     {"seed", TN_OPT_INT, AT(seed), "42", NULL, 0, 0, "data_seed", "S",
      "Seed of every random choice of the run."},
+    {"profile", TN_OPT_STRING, AT(profile), NULL, NULL, 0, 0, NULL, "FILE",
+     "Time every operation: a table by phase and operation at the end of the run, the same as JSON "
+     "in FILE. Results do not change."},
     TN_OPT_LAST};
 
 const tn_opt_row tn_train_option_rows[] = {

@@ -21,7 +21,7 @@ typedef struct tn_train_options {
     bool decay_all;
     const char *scheduler;
     /* machine */
-    const char *dtype, *backend, *kernels, *save_dtype;
+    const char *dtype, *backend, *kernels, *save_dtype, *profile;
     int64_t threads, seed;
     /* logging, evaluation, checkpoints */
     int64_t logging_steps, eval_steps, save_steps, save_limit, patience;
@@ -32,5 +32,5 @@ typedef struct tn_train_options {
 
 extern const tn_opt_row tn_train_option_rows[];
 extern const tn_opt_row tn_machine_option_rows
-    []; /* dtype, backend, kernels, threads, seed: fields of the same struct */
+    []; /* dtype, backend, kernels, threads, seed, profile: fields of the same struct */
 #endif

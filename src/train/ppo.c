@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/signals.h"
+#include "ops/profile.h"
 #include "train/intro.h"
 #include "train/scorer.h"
 #include <math.h>
@@ -342,6 +343,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     memset(&p, 0, sizeof p);
     p.task = task, p.on.lock = -1;
     tn_status st = run(&p, opts, e);
+    st = tn_profile_finish(p.on.be, st, e);
     ppo_free(&p);
     return st;
 }

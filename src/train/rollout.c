@@ -1,4 +1,5 @@
 #include "train/rollout.h"
+#include "ops/profile.h"
 #include <string.h>
 
 tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
@@ -139,7 +140,11 @@ tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *cr
         r->has_ref = true;
         for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
     }
-    return critic ? pass(r, critic, false, &critic->mb.value, r->value, e) : TN_OK;
+    if (!critic) return TN_OK;
+    tn_phase before = tn_phase_enter(critic->model->be, TN_PHASE_SCORING);
+    TN_TRY(pass(r, critic, false, &critic->mb.value, r->value, e));
+    tn_phase_leave(critic->model->be, before);
+    return TN_OK;
 }
 
 tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e) {

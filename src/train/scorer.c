@@ -1,4 +1,5 @@
 #include "train/scorer.h"
+#include "ops/profile.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -204,6 +205,7 @@ static tn_status check_length(const tn_scorer *s, const tn_example *x, tn_err *e
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e) {
     int done = 0, cost = 0;
+    tn_phase before = tn_phase_enter(s->model->be, TN_PHASE_SCORING);
     tn_batch_clear(&s->mb);
     for (int i = 0; i < n; i++) {
         tn_example x;
@@ -222,5 +224,7 @@ tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
             x.response += part.n_response, x.n_response -= part.n_response;
         }
     }
-    return flush(s, score, &done, e);
+    TN_TRY(flush(s, score, &done, e));
+    tn_phase_leave(s->model->be, before);
+    return TN_OK;
 }

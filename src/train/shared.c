@@ -1,4 +1,5 @@
 /* Pieces that every training loop uses: backend, tokenizer, output folder, record, learning rate. */
+#include "ops/profile.h"
 #include "train/trainer.h"
 #include <math.h>
 #include <string.h>
@@ -9,7 +10,8 @@ tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_
         return tn_fail(e, TN_ARG,
                        "--backend ref64 is the oracle of `score`; training takes cpu or ref");
     tn_dtype t = f32 ? TN_F32 : TN_BF16;
-    return tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e);
+    TN_TRY(tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e));
+    return o->profile ? tn_profile_open(*b, o->profile, e) : TN_OK;
 }
 
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,

@@ -1,4 +1,5 @@
 #include "train/step.h"
+#include "ops/profile.h"
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +21,10 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
 }
 
 tn_status tn_trainee_reference(tn_trainee *t, tn_err *e) {
-    return lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e);
+    tn_phase before = tn_phase_enter(t->ref->be, TN_PHASE_REFERENCE);
+    TN_TRY(lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e));
+    tn_phase_leave(t->ref->be, before);
+    return TN_OK;
 }
 
 static double sd_of(const tn_trainee *t) { return t->value_sd > 0 ? t->value_sd : 1.0; }
@@ -94,8 +98,10 @@ static void weigh(double w, tn_grad *g, const tn_batch *b) {
 static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_step_result *r,
                            tn_err *e) {
     tn_batch *b = &t->mb;
-    TN_TRY(tn_batch_finish(b, e));
+    tn_backend *be = t->model->be;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_FORWARD);
     TN_TRY(tn_trainee_observe(t, train, e));
+    double begin = tn_work_begin(be);
     if (t->expect_on_policy) TN_TRY(check_on_policy(b, e));
     tn_obs x;
     tn_batch_obs(b, &x);
@@ -114,10 +120,31 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
     TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
     weigh(t->weight, &g, b);
+    tn_work_end(be, begin, "loss", 0);
     r->loss += g.loss;
     r->tokens += b->forest.n_tok;
     r->micro_batches++;
-    return train ? micro_backward(t, &g, e) : TN_OK;
+    tn_phase_enter(be, TN_PHASE_BACKWARD);
+    if (train) TN_TRY(micro_backward(t, &g, e));
+    tn_phase_leave(be, before);
+    return TN_OK;
+}
+
+/* The micro-batch of as many examples as its tokens allow, at least one; *i moves on. */
+static tn_status fill_micro(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
+    tn_backend *be = t->model->be;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_DATA);
+    double begin = tn_work_begin(be);
+    int cost = 0;
+    tn_batch_clear(&t->mb);
+    do {
+        TN_TRY(tn_batch_add(&t->mb, ex[*i], &t->batch, e));
+        cost += tn_batch_cost(ex[(*i)++], &t->batch);
+    } while (*i < n && cost + tn_batch_cost(ex[*i], &t->batch) <= t->max_tokens);
+    TN_TRY(tn_batch_finish(&t->mb, e));
+    tn_work_end(be, begin, "batch", 0);
+    tn_phase_leave(be, before);
+    return TN_OK;
 }
 
 static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
@@ -149,12 +176,8 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
         for (int k = 0; k < ex[i]->n_response; k++)
             r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
     for (int i = 0; i < n;) {
-        tn_batch_clear(&t->mb);
-        int cost = 0, first = i;
-        do {
-            TN_TRY(tn_batch_add(&t->mb, ex[i], &t->batch, e));
-            cost += tn_batch_cost(ex[i++], &t->batch);
-        } while (i < n && cost + tn_batch_cost(ex[i], &t->batch) <= t->max_tokens);
+        int first = i;
+        TN_TRY(fill_micro(t, ex, n, &i, e));
         TN_TRY(run_micro(t, &total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
     }
@@ -163,6 +186,8 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
 
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e) {
+    tn_backend *be = t->model->be;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_OPTIMISER);
     double norm = sqrt(tn_model_grad_sumsq(t->model));
     r->grad_norm = norm;
     if (!isfinite(norm) || !isfinite(r->loss))
@@ -178,7 +203,10 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
         scale = o->max_grad_norm / (norm + 1e-6);
     tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
                    scale);
+    double begin = tn_work_begin(be);
     tn_model_zero_grad(t->model);
+    tn_work_end(be, begin, "zero_grad", (double)(t->model->trunk->n * be->elem));
+    tn_phase_leave(be, before);
     return TN_OK;
 }
 

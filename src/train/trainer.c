@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "ops/profile.h"
 #include "train/intro.h"
 #include "train/plan.h"
 #include <math.h>
@@ -429,6 +430,7 @@ tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, tn_train_option_rows, &l.o);
     tn_opts_bind(opts, tn_machine_option_rows, &l.o);
     tn_status st = run(&l, e);
+    st = tn_profile_finish(l.be, st, e);
     loop_free(&l);
     return st;
 }

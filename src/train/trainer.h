@@ -28,7 +28,7 @@ typedef struct tn_task {
 tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e);
 
 /* ---- pieces that all loops share ---- */
-/* Backend as the machine options say. */
+/* Backend as the machine options say; tn_profile_finish ends what --profile began. */
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e);
 /* The tokenizer of a model folder with --chat-template applied; *tok = NULL when the folder has none. */
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,

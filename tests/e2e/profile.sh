@@ -1,0 +1,58 @@
+# --profile: the operations account for the steps' time, and the run's bits stay the same.
+. tests/e2e/lib.sh
+P=$E2E_TMP/profile
+mkdir -p "$P"
+tenet world sft --count 600 --out "$P/sft.jsonl"
+tenet world prompts-pref --count 64 --out "$P/pref.jsonl"
+tenet world prompts-rl --count 128 --out "$P/rl.jsonl"
+model="--model models/world"
+
+# field FILE NAME: the first number of that name
+field() { sed -n "s/^ *\"$2\": \([0-9.e+-]*\),\{0,1\}$/\1/p" "$1" | head -n 1; }
+# accounts NAME PHASE...: at least 95 % of the steps are in operations, the table says so, and each phase took time
+accounts() {
+    local name=$1 got
+    shift
+    got=$(field "$P/$name.json" accounted)
+    if ! awk -v x="$got" 'BEGIN { exit !(x >= 0.95 && x <= 1) }'; then fail "profile_${name}_accounted: $got"; return; fi
+    grep -q "profile: .* of steps .* of them in these operations" "$P/log" || { fail "profile_${name}_table"; return; }
+    for phase; do
+        grep -q "^tenet: $phase " "$P/log" || { fail "profile_${name}_phase_$phase"; return; }
+    done
+    ok "profile_${name}_accounted ($got)"
+}
+same() { if cmp -s "$2" "$3"; then ok "profile_$1_same_bits"; else fail "profile_$1_same_bits: $2 and $3 differ"; fi; }
+run() { "$@" >"$P/log" 2>&1 || fail "$(tail -n 1 "$P/log")"; }
+
+sft="sft $model --data $P/sft.jsonl --per-device-train-batch-size 100 --max-steps 5 --learning-rate 1e-3 --save-steps 2"
+# shellcheck disable=SC2086
+run tenet $sft --output-dir "$P/a"
+# shellcheck disable=SC2086
+run tenet $sft --output-dir "$P/b" --profile "$P/sft.json"
+accounts sft data forward backward optimiser checkpoint
+same sft "$P/a/model.safetensors" "$P/b/model.safetensors"
+same sft_metrics "$P/a/metrics.jsonl" "$P/b/metrics.jsonl"
+grep -q '"operation": "gemm_dw"' "$P/sft.json" && grep -q '"gflop_per_s"' "$P/sft.json" && ok profile_json || fail profile_json
+
+run tenet generate $model --input "$P/pref.jsonl" --max-new-tokens 48 --ignore-eos --out "$P/plain.jsonl"
+run tenet generate $model --input "$P/pref.jsonl" --max-new-tokens 48 --ignore-eos --out "$P/timed.jsonl" --profile "$P/generate.json"
+accounts generate sampling
+same generate "$P/plain.jsonl" "$P/timed.jsonl"
+
+run tenet score $model --input "$P/plain.jsonl" --out "$P/plain.scores"
+run tenet score $model --input "$P/plain.jsonl" --out "$P/timed.scores" --profile "$P/score.json"
+accounts score scoring
+same score "$P/plain.scores" "$P/timed.scores"
+
+# a rollout loop; then a path that cannot be written: an error, but the run is whole
+run tenet generate $model --input "$P/pref.jsonl" --n 4 --max-new-tokens 12 --out "$P/four.jsonl"
+run tenet world rank --input "$P/four.jsonl" --annotator careful --out "$P/rank.jsonl" --pairs-out "$P/pairs.jsonl"
+run tenet reward $model --data "$P/rank.jsonl" --output-dir "$P/rm" --max-steps 1 --save-steps 0
+ppo="ppo $model --reward-model $P/rm --data $P/rl.jsonl --iterations 2 --rollouts 64 --minibatch-size 32 --response-length 24 --save-steps 0"
+# shellcheck disable=SC2086
+run tenet $ppo --output-dir "$P/ppo" --profile "$P/ppo.json"
+accounts ppo sampling scoring reference forward backward optimiser
+# shellcheck disable=SC2086
+fails profile_bad_path 1 "nowhere/x.json" tenet $sft --output-dir "$P/c" --profile "$P/nowhere/x.json"
+[ -s "$P/c/model.safetensors" ] && ok profile_bad_path_keeps_the_run || fail profile_bad_path_keeps_the_run
+[ -z "${e2e_failed:-}" ]
