@@ -10,6 +10,7 @@
 #ifndef TN_MODEL_H
 #define TN_MODEL_H
 #include "base/mem.h"
+#include "base/str.h"
 #include "model/desc.h"
 
 /* ---------------- parameters ---------------- */
@@ -76,6 +77,7 @@ typedef struct tn_model {
      * segments say which number is theirs (0 unless told otherwise; ignored by models without adapters). */
     int n_adapter;
     tn_adapter *adapter[TN_MAX_ADAPTERS];
+    double adapter_dropout; /* that a loaded adapter was trained with; never applied here */
     tn_store *trunk;        /* embeddings, layers, final norm, lm_head when untied */
     tn_store *head;         /* score.weight [num_labels, D] and bias (value heads); NULL without */
     tn_layer *layer;
@@ -91,11 +93,26 @@ typedef struct tn_model {
 
 /* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);
  * `want_score`: give the model a score head even if the folder has none (fresh, zero-initialised
- * -> reward training) and never pack the LM head. Missing, extra or misshapen tensors are named. */
+ * -> reward training) and never pack the LM head. Missing, extra or misshapen tensors are named.
+ * An adapter folder of PEFT (adapter_config.json, adapter_model.safetensors) is loaded as its base with
+ * the adapter as number 0; m->dir is the base's folder. */
 typedef struct tn_load {
     bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
     bool want_score;
+    bool score_bias;        /* a fresh head has one */
+    /* of adapter folders: the base's folder, if not what adapter_config.json names; a model whose trunk is shared
+     * (the result is a view, and goes first) when it came from the same folder */
+    const char *base;
+    tn_model *on;
 } tn_load;
+bool tn_adapter_folder(const char *dir);
+/* Folder of the base model of an adapter folder: `base`, or (NULL) what adapter_config.json names, as it
+ * stands or beside the adapter. A full model's folder is its own base. */
+tn_status tn_adapter_base(const char *dir, const char *base, tn_str *out, tn_err *e);
+/* The folder with a model's tokenizer: its own, or that of an adapter's base. */
+tn_status tn_model_tokenizer_dir(const char *dir, const char *base, tn_str *out, tn_err *e);
+/* Adds a module by PEFT's name, or all of "all-linear", to a set. */
+tn_status tn_lora_modules(unsigned *set, const char *name, const char *where, tn_err *e);
 tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
 /* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
@@ -125,7 +142,8 @@ typedef struct tn_trained { const char *name; tn_store *store; } tn_trained;
 #define TN_TRAINED_MAX 2
 int tn_model_trained(const tn_model *m, tn_trained t[TN_TRAINED_MAX]);
 const tn_tensor *tn_model_param(const tn_model *m, int i);
-/* Writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
+/* A model with an adapter: the adapter's folder, and nothing of the trunk. Else
+ * writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
  * 5 GB) in `dtype` ("float32" or "bfloat16") into an existing DIR; durable. */
 tn_status tn_model_save(const tn_model *m, const char *dir, const char *dtype, tn_err *e);
 const tn_tensor *tn_model_tensor(const tn_model *m, const char *name); /* NULL when there is none */

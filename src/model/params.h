@@ -29,6 +29,8 @@ void tn_adapter_free(tn_adapter *a, size_t elem);
 void tn_adapter_pack(tn_adapter *a, int layers, tn_backend *be);
 /* Takes the adapter over (also when it fails): it becomes m's last. */
 tn_status tn_model_hang(tn_model *m, tn_adapter *a, tn_err *e);
+/* score_mean and score_sd from DIR/tenet.json, when it has them. */
+tn_status tn_model_read_score_norm(tn_model *m, const char *dir, tn_err *e);
 /* tn_model_save with another limit of bytes a shard. */
 tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype,
                                size_t shard_bytes, tn_err *e);

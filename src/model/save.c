@@ -1,4 +1,5 @@
 /* tn_model -> a Hugging Face folder: config.json, generation_config.json, model.safetensors. */
+#include "model/adapter_file.h"
 #include "model/params.h"
 #include "model/safetensors.h"
 #include <string.h>
@@ -71,6 +72,7 @@ static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dty
 tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype,
                                size_t shard_bytes, tn_err *e) {
     tn_st_save as;
+    if (m->n_adapter) return tn_adapter_save(m, dir, dtype, e);
     TN_TRY(tn_st_save_dtype(dtype, &as, e));
     TN_TRY(save_weights(m, dir, as, shard_bytes, e));
     TN_TRY(copy_generation_config(m, dir, e));
