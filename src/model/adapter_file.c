@@ -98,29 +98,26 @@ static tn_status check_extra(const tn_model *m, const tn_adapter *a, const tn_st
 
 /* ---------------- loading ---------------- */
 
-/* The base, loaded, or a view of `how->on` when that came from the same folder. */
-static tn_status open_base(tn_model **m, const char *base, bool score, bool bias, tn_backend *be,
-                           const tn_load *how, tn_err *e) {
+bool tn_model_from(const tn_model *m, const char *dir) {
     tn_str a = TN_STR_INIT, b = TN_STR_INIT;
-    tn_model *on = how->on;
-    bool same = false;
-    tn_status st = TN_OK;
-    if (on && on->dir[0] && on->be == be && (!on->no_lm_head || score)) {
-        st = tn_real_path(base, &a, e);
-        if (st == TN_OK) st = tn_real_path(on->dir, &b, e);
-        same = st == TN_OK && !strcmp(a.s, b.s);
-    }
+    bool same = m->dir[0] && tn_real_path(dir, &a, NULL) == TN_OK &&
+                tn_real_path(m->dir, &b, NULL) == TN_OK && !strcmp(a.s, b.s);
     tn_str_free(&a);
     tn_str_free(&b);
-    TN_TRY(st);
-    if (!same) {
-        tn_load q = {.train = how->train, .want_score = score, .score_bias = bias};
+    return same;
+}
+
+/* The base, loaded, or a view of `how->on` with a score head of its own. */
+static tn_status open_base(tn_model **m, const char *base, bool score, bool bias, tn_backend *be,
+                           const tn_load *how, tn_err *e) {
+    tn_model *on = how->on;
+    if (!score || !on || on->be != be || !tn_model_from(on, base)) {
+        tn_load q = {.train = how->train, .want_score = score, .score_bias = bias, .on = on};
         return tn_model_load(m, base, be, &q, e);
     }
     TN_TRY(tn_model_view(m, on, e));
-    if (!score) return TN_OK;
     bool like = on->head && (on->score_bias != TN_NONE) == bias;
-    st = tn_model_own_head(*m, like ? on : NULL, bias, e);
+    tn_status st = tn_model_own_head(*m, like ? on : NULL, bias, e);
     if (st != TN_OK) {
         tn_model_free(*m);
         *m = NULL;

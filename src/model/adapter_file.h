@@ -14,6 +14,7 @@ tn_status tn_adapter_config_read(tn_adapter_config *c, const char *dir, tn_err *
 /* Of adapter 0 on the trunk that came from m->dir. */
 tn_status tn_adapter_config_write(const tn_model *m, const char *dir, tn_err *e);
 
+bool tn_model_from(const tn_model *m, const char *dir); /* its trunk was loaded from that folder */
 /* tn_model_load of an adapter folder. */
 tn_status tn_adapter_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
 /* adapter_config.json and adapter_model.safetensors of m's adapter 0 and score head. */

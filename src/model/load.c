@@ -210,6 +210,9 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
                         tn_err *e) {
     *out = NULL;
     if (tn_adapter_folder(dir)) return tn_adapter_load(out, dir, be, how, e);
+    if (how->on && !how->want_score && !how->on->no_lm_head && how->on->be == be &&
+        tn_model_from(how->on, dir))
+        return tn_model_view(out, how->on, e);
     json_t *config = NULL;
     tn_desc d;
     tn_st *s = NULL;

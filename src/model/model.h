@@ -100,9 +100,9 @@ typedef struct tn_load {
     bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
     bool want_score;
     bool score_bias;        /* a fresh head has one */
-    /* of adapter folders: the base's folder, if not what adapter_config.json names; a model whose trunk is shared
-     * (the result is a view, and goes first) when it came from the same folder */
-    const char *base;
+    const char *base;       /* of an adapter folder, if not what adapter_config.json names */
+    /* A model with a frozen trunk: when the folder (an adapter's base) is the one it came from, the result is a
+     * view of it, and goes before it. */
     tn_model *on;
 } tn_load;
 bool tn_adapter_folder(const char *dir);
@@ -180,6 +180,7 @@ typedef struct tn_run tn_run;
 size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
 tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
 void tn_run_free(tn_run *r);
+bool tn_run_serves(const tn_run *r, const tn_model *m); /* made for models of m's shape and adapters */
 /* Room for forests of that many 32-key blocks (a run starts with max_tok / 16 + 16 and grows). */
 tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 

@@ -180,6 +180,8 @@ tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e) {
                    r->layers, r->hidden, d->layers, d->hidden);
 }
 
+bool tn_run_serves(const tn_run *r, const tn_model *m) { return tn_run_check(r, m, NULL) == TN_OK; }
+
 tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     if (l < 0 || l > r->layers + 1)

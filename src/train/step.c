@@ -20,7 +20,8 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
 }
 
 tn_status tn_trainee_reference(tn_trainee *t, tn_err *e) {
-    return lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e);
+    tn_run *run = t->ref_run ? t->ref_run : t->run;
+    return lm_numbers(run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e);
 }
 
 static double sd_of(const tn_trainee *t) { return t->value_sd > 0 ? t->value_sd : 1.0; }
