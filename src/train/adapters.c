@@ -128,8 +128,8 @@ tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *
     tn_status st = tn_model_view(critic, like, e);
     if (st == TN_OK) st = tn_model_own_head(*critic, like->head ? like : NULL, true, e);
     if (st == TN_OK)
-        st = like->head && like->n_adapter ? tn_model_adapt_copy(*critic, like->adapter[0], e)
-                                           : tn_model_adapt(*critic, spec, seed, e);
+        st = like->n_adapter ? tn_model_adapt_copy(*critic, like->adapter[0], e)
+                             : tn_model_adapt(*critic, spec, seed, e);
     if (st != TN_OK) {
         tn_model_free(*critic);
         *critic = NULL;

@@ -28,8 +28,8 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
  * a copy of the one in `dir`); else a copy, or loaded anew when the run goes on. ref_dir: another model, or NULL. */
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e);
-/* A critic that shares `like`'s trunk: its adapter copied, or (NULL) a fresh one of `spec`; its score head
- * copied, or (none) zero with a bias. */
+/* A critic that shares `like`'s trunk: its adapter copied, or (none) a fresh one of `spec`; its score
+ * head copied, or (none) zero with a bias. */
 tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *spec, uint64_t seed,
                          tn_err *e);
 #endif

@@ -10,6 +10,7 @@
 typedef struct ppo {
     const tn_ppo_task *task;
     tn_train_options o;
+    tn_adapter_options lora;
     tn_backend *be;
     tn_tokenizer *tok;
     tn_dataset *prompts;
@@ -36,15 +37,17 @@ typedef struct ppo {
 } ppo;
 
 static void ppo_free(ppo *p) {
-    tn_trainee *t[2] = {&p->policy, &p->critic};
+    tn_trainee *t[2] = {&p->critic, &p->policy};
     for (int i = 0; i < 2; i++) {
         tn_batch_free(&t[i]->mb);
         tn_run_free(t[i]->run);
         tn_run_free(t[i]->ref_run);
-        tn_model_free(t[i]->model);
     }
-    tn_model_free(p->ref);
+    /* views before what they look at */
+    tn_model_free(p->critic.model);
     tn_scorer_close(&p->scorer);
+    tn_model_free(p->ref);
+    tn_model_free(p->policy.model);
     tn_gen_free(p->gen);
     tn_rollouts_free(&p->roll);
     tn_plan_free(&p->plan);
@@ -110,26 +113,30 @@ static int shortest_prompt(const tn_dataset *d) {
     return n;
 }
 
-/* The critic: a copy of the reward model with its normalisation, or the policy's trunk with a zero head. */
+/* The critic: the reward model with its normalisation, or the policy with a zero head; a copy, or when the
+ * policy is an adapter, a view of the trunk with an adapter of its own. */
 static tn_status make_critic(ppo *p, tn_err *e) {
     const char *how = p->task->ppo.critic;
     tn_trainee *c = &p->critic;
+    bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
+    bool folder = strcmp(how, "auto") != 0 && strcmp(how, "policy") != 0;
+    tn_model *like = from_reward ? p->scorer.model : p->policy.model;
+    const tn_adapter *a = p->policy.model->n_adapter ? p->policy.model->adapter[0] : NULL;
+    tn_load load = {.train = true, .want_score = true, .base = p->lora.base_model, .on = a ? like : NULL};
     if (p->from.len) {
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, p->from.s, "critic");
-        tn_status st = tn_model_load(&c->model, dir.s, p->be,
-                                     &(tn_load){.train = true, .want_score = true}, e);
+        if (a && !folder) load.base = like->dir;
+        tn_status st = tn_model_load(&c->model, dir.s, p->be, &load, e);
         tn_str_free(&dir);
         TN_TRY(st);
-    } else if (strcmp(how, "auto") == 0 && p->scorer.same_tokenizer) {
-        TN_TRY(tn_model_copy(&c->model, p->scorer.model, true, false, e));
-    } else if (strcmp(how, "auto") == 0 || strcmp(how, "policy") == 0) {
-        TN_TRY(tn_model_copy(&c->model, p->policy.model, true, true, e));
+    } else if (folder) {
+        TN_TRY(tn_model_load(&c->model, how, p->be, &load, e));
+    } else if (a) {
+        TN_TRY(tn_critic_view(&c->model, like, &a->spec, (uint64_t)p->o.seed + 1, e));
     } else {
-        TN_TRY(
-            tn_model_load(&c->model, how, p->be, &(tn_load){.train = true, .want_score = true}, e));
+        TN_TRY(tn_model_copy(&c->model, like, true, !from_reward, e));
     }
-    bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
     c->value_sd = from_reward ? p->scorer.model->score_sd : 1;
     return tn_model_trainable(c->model, e);
@@ -168,6 +175,7 @@ static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
                                              s->same_tokenizer ? shortest_prompt(p->prompts) : 0);
     TN_TRY(tn_run_reserve(s->run, s->model, scored.blocks, e));
     a->ref = p->ref;
+    if (p->ref->trunk == a->model->trunk && tn_run_serves(a->run, p->ref)) return TN_OK;
     TN_TRY(tn_run_new(&a->ref_run, p->ref, max_tokens, max_tokens, max_len, false, e));
     return tn_run_reserve(a->ref_run, p->ref, need.blocks, e);
 }
@@ -178,19 +186,22 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(check_options(p, e));
     if (!o->dry_run) TN_TRY(tn_output_open(o, &p->lock, &p->from, e));
     TN_TRY(tn_backend_from_options(&p->be, o, e));
-    TN_TRY(tn_tokenizer_optional(&p->tok, o->model, o->chat_template, e));
-    TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be,
-                         &(tn_load){.train = true}, e));
+    const char *base = p->lora.base_model;
+    TN_TRY(tn_tokenizer_of(&p->tok, o->model, base, o->chat_template, e));
+    TN_TRY(tn_trained_model_open(&p->policy.model, &p->lora, opts, o->model,
+                                 p->from.len ? p->from.s : NULL, (tn_load){.train = true},
+                                 (uint64_t)o->seed, p->be, e));
     TN_TRY(tn_model_trainable(p->policy.model, e));
     TN_TRY(load_prompts(p, p->policy.model->desc.vocab, e));
     int max_len = longest_prompt(p->prompts) + (int)q->response_length + 1;
-    const char *ref = q->ref_model ? q->ref_model : o->model;
-    if (q->ref_model || p->from.len)
-        TN_TRY(tn_model_load(&p->ref, ref, p->be, &(tn_load){0}, e));
-    else
-        TN_TRY(tn_model_copy(&p->ref, p->policy.model, false, false, e));
-    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens,
-                          max_len * 2, e));
+    TN_TRY(tn_reference_open(&p->ref, p->policy.model, &p->lora, o->model, q->ref_model,
+                             p->from.len > 0, e));
+    /* with adapters: a reward adapter on the same base is a view, and the critic trains on its trunk */
+    bool lora = p->policy.model->n_adapter > 0;
+    bool critic = lora && strcmp(q->critic, "auto") == 0;
+    tn_load how = {.train = critic, .base = base, .on = lora ? p->policy.model : NULL};
+    TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens,
+                               max_len * 2, &how, e));
     TN_TRY(make_critic(p, e));
     TN_TRY(make_trainees(p, max_len, e));
     p->sampling = (tn_sampling){.temperature = q->temperature,
@@ -228,6 +239,16 @@ static void introduce(const ppo *p) {
     tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
             p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
             p->scorer.model->score_mean, p->scorer.model->score_sd);
+    if (p->policy.model->n_adapter) {
+        const tn_store *t = p->policy.model->trunk;
+        tn_info("adapter: rank %d, alpha %g; on the policy's weights: the reference%s%s%s",
+                p->policy.model->adapter[0]->spec.rank, p->policy.model->adapter[0]->spec.alpha,
+                p->ref->trunk != t      ? " not"
+                : p->ref->n_adapter > 0 ? " (its adapter as it was)"
+                                        : " (the adapter off)",
+                p->scorer.model->trunk == t ? ", the reward model" : "",
+                p->critic.model->trunk == t ? ", the critic" : "");
+    }
     tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
             "coefficient %g (%s)",
             (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
@@ -455,7 +476,7 @@ static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(save_state(p, e));
     tn_part part = {"", p->policy.model};
     tn_ckpt c = {p->o.output_dir, &part, 1, p->tok, p->record, p->state, &p->log};
-    TN_TRY(tn_output_save(&c, tn_save_dtype(&p->o), e));
+    TN_TRY(tn_output_save(&c, tn_output_dtype(&p->o, p->policy.model), e));
     tn_info("policy written to %s", p->o.output_dir);
     return TN_OK;
 }
@@ -466,6 +487,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     p.task = task, p.lock = -1;
     tn_opts_bind(opts, tn_train_option_rows, &p.o);
     tn_opts_bind(opts, tn_machine_option_rows, &p.o);
+    tn_opts_bind(opts, tn_adapter_option_rows, &p.lora);
     tn_status st = run(&p, opts, e);
     ppo_free(&p);
     return st;

@@ -19,6 +19,9 @@ typedef struct tn_scorer {
 /* policy_dir: to compare tokenizers. */
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e);
+/* The same with a say in how the model is loaded: of an adapter its base, or whose trunk it shares. */
+tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
+                              int max_tokens, int max_len, const tn_load *how, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
 /* Normalised scores, (raw - mean)/sd of tenet.json, of examples with one response each. `policy_tok` decodes
  * responses when the tokenizers differ (the example's meta row gives the prompt). */
