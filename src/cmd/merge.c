@@ -17,7 +17,8 @@ static const tn_opt_row merge_rows[] = {
     {"dtype", TN_OPT_CHOICE, AT(dtype), "float32", "float32|bfloat16", 0, 0, "torch-dtype", NULL,
      "Type of the written weights. bfloat16 halves the file and rounds small changes of weights "
      "away."},
-    {"threads", TN_OPT_INT, AT(threads), "0", NULL, 0, 1024, NULL, "N", "Threads; 0 uses every CPU."},
+    {"threads", TN_OPT_INT, AT(threads), "0", NULL, 0, 1024, NULL, "N",
+     "Threads; 0 uses every CPU."},
     {"overwrite", TN_OPT_BOOL, AT(overwrite), "false", NULL, 0, 0, NULL, NULL,
      "Replace DIR when it holds a model already."},
     TN_OPT_LAST};
@@ -29,7 +30,8 @@ static tn_status save_record(const tn_model *m, const char *from, const char *to
     json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:s}", "tool", "tenet", "version", TN_VERSION, "verb",
                           "merge", "adapter", from, "base", m->dir);
     if (o && m->head)
-        json_object_set_new(o, "score", json_pack("{s:f,s:f}", "mean", m->score_mean, "sd", m->score_sd));
+        json_object_set_new(o, "score",
+                            json_pack("{s:f,s:f}", "mean", m->score_mean, "sd", m->score_sd));
     tn_path_join(&path, to, "tenet.json");
     tn_status st = o && !path.oom ? tn_json_save(path.s, o, false, e)
                                   : tn_fail(e, TN_NOMEM, "%s: out of memory", to);
@@ -62,7 +64,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_str tmp = TN_STR_INIT;
     tn_opts_bind(opts, merge_rows, &o);
     if (tn_opts_npos(opts) != 2)
-        return tn_fail(e, TN_ARG, "merge takes an adapter's folder and a new one: tenet merge ADAPTER DIR");
+        return tn_fail(e, TN_ARG,
+                       "merge takes an adapter's folder and a new one: tenet merge ADAPTER DIR");
     const char *from = tn_opts_pos(opts, 0), *to = tn_opts_pos(opts, 1);
     if (!tn_adapter_folder(from))
         return tn_fail(e, TN_ARG, "%s is no adapter: it has no adapter_config.json", from);
@@ -70,8 +73,10 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_status st = tn_commit_begin(to, &tmp, e);
     if (st == TN_OK) {
         st = merge(&o, from, tmp.s, e);
-        if (st == TN_OK) st = tn_commit_finish(to, e);
-        else tn_remove_tree(tmp.s, NULL);
+        if (st == TN_OK)
+            st = tn_commit_finish(to, e);
+        else
+            tn_remove_tree(tmp.s, NULL);
     }
     tn_str_free(&tmp);
     if (st == TN_OK) tn_info("%s is written; `tenet inspect %s` describes it", to, to);
@@ -82,11 +87,12 @@ const tn_verb tn_verb_merge = {
     .name = "merge",
     .stage = "Files",
     .summary = "A LoRA adapter and its base into one model folder",
-    .details =
-        "Every adapted matrix becomes W + scale B A, rounded once; the rest is the base's. The result needs\n"
-        "no adapter; its log-probs are near those of the adapter on its base, not the same bits.\n\n"
-        "  tenet merge out/dpo-lora out/dpo\n"
-        "  tenet merge adapter/ model/ --base-model base/ --dtype bfloat16\n",
+    .details = "Every adapted matrix becomes W + scale B A, rounded once; the rest is the base's. "
+               "The result needs\n"
+               "no adapter; its log-probs are near those of the adapter on its base, not the same "
+               "bits.\n\n"
+               "  tenet merge out/dpo-lora out/dpo\n"
+               "  tenet merge adapter/ model/ --base-model base/ --dtype bfloat16\n",
     .positional = "ADAPTER DIR",
     .tables = merge_tables,
     .run = run};

@@ -12,9 +12,8 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_ppo_rows,
-    tn_rl_rows,           tn_score_rows,          tn_ppo_policy_rows,     tn_ppo_value_rows,
-    NULL};
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_ppo_rows, tn_rl_rows,
+    tn_score_rows,        tn_ppo_policy_rows,     tn_ppo_value_rows,      NULL};
 
 const tn_verb tn_verb_ppo = {.name = "ppo",
                              .stage = "Train",

@@ -57,8 +57,9 @@ static const tn_opt_row rows[] = {
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
      "(InstructGPT); else the mean over all pairs (TRL)."},
     TN_OPT_LAST};
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows,
-                                           tn_adapter_option_rows, rows, tn_reward_rows, NULL};
+static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
+                                           tn_adapter_option_rows, rows,
+                                           tn_reward_rows,         NULL};
 
 const tn_verb tn_verb_reward = {.name = "reward",
                                 .stage = "Train",

@@ -83,8 +83,7 @@ void tn_adapt_backward(tn_run *r, const tn_model *m, int l, tn_matrix k, void *d
         tn_lora_grad g;
         if (p.a->store->grad) g = grad_of(p.a->store, a);
         be->op->lora(be, NULL, 0, r->lu, xs, w->in, a, p.n); /* again */
-        be->op->lora_bwd(be, row_out(be, dx, p.start, w->in), w->in,
-                         p.a->store->grad ? &g : NULL, row(be, dy, p.start, w->out), w->out, r->lu,
-                         r->lv, xs, w->in, a, p.n);
+        be->op->lora_bwd(be, row_out(be, dx, p.start, w->in), w->in, p.a->store->grad ? &g : NULL,
+                         row(be, dy, p.start, w->out), w->out, r->lu, r->lv, xs, w->in, a, p.n);
     }
 }

@@ -21,13 +21,20 @@ typedef struct place {
 static place place_of(const tn_desc *d, tn_module k) {
     int D = d->hidden, F = d->ffn, q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     switch (k) {
-    case TN_Q_PROJ: return (place){TN_QKV, 0, q, D};
-    case TN_K_PROJ: return (place){TN_QKV, q, kv, D};
-    case TN_V_PROJ: return (place){TN_QKV, q + kv, kv, D};
-    case TN_O_PROJ: return (place){TN_O, 0, D, q};
-    case TN_GATE_PROJ: return (place){TN_GATE_UP, 0, F, D};
-    case TN_UP_PROJ: return (place){TN_GATE_UP, F, F, D};
-    default: return (place){TN_DOWN, 0, D, F};
+    case TN_Q_PROJ:
+        return (place){TN_QKV, 0, q, D};
+    case TN_K_PROJ:
+        return (place){TN_QKV, q, kv, D};
+    case TN_V_PROJ:
+        return (place){TN_QKV, q + kv, kv, D};
+    case TN_O_PROJ:
+        return (place){TN_O, 0, D, q};
+    case TN_GATE_PROJ:
+        return (place){TN_GATE_UP, 0, F, D};
+    case TN_UP_PROJ:
+        return (place){TN_GATE_UP, F, F, D};
+    default:
+        return (place){TN_DOWN, 0, D, F};
     }
 }
 
@@ -205,8 +212,10 @@ static void init_part(void *ctx, size_t begin, size_t end, int thread) {
     for (size_t i = begin; i < end; i++) {
         tn_rng r = {c->key, i};
         float v = (float)((2 * tn_rng_unit(&r) - 1) * c->bound);
-        if (c->be->elem == 4) ((float *)c->p)[i] = v;
-        else ((double *)c->p)[i] = (double)v;
+        if (c->be->elem == 4)
+            ((float *)c->p)[i] = v;
+        else
+            ((double *)c->p)[i] = (double)v;
     }
 }
 
@@ -260,8 +269,10 @@ static void merge_rows(void *ctx, size_t begin, size_t end, int thread) {
             double sum = 0, v;
             for (size_t k = 0; k < r; k++) sum += get(be, B, o * r + k) * get(be, A, k * in + i);
             v = get(be, g->w, o * in + i) + g->lora->scale * sum;
-            if (be->elem == 8) ((double *)(void *)g->w)[o * in + i] = v;
-            else ((float *)(void *)g->w)[o * in + i] = (float)v;
+            if (be->elem == 8)
+                ((double *)(void *)g->w)[o * in + i] = v;
+            else
+                ((float *)(void *)g->w)[o * in + i] = (float)v;
         }
 }
 

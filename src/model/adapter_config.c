@@ -16,12 +16,31 @@ bool tn_adapter_folder(const char *dir) {
 /* ---------------- reading ---------------- */
 
 /* Read here, or without influence on what a trained adapter computes. */
-static const char *const handled[] = {
-    "alpha_pattern", "auto_mapping",     "base_model_name_or_path", "bias",         "corda_config",
-    "eva_config",    "inference_mode",   "init_lora_weights",       "layers_pattern", "loftq_config",
-    "lora_alpha",    "lora_dropout",     "lora_ga_config",          "megatron_core", "modules_to_save",
-    "peft_type",     "peft_version",     "qalora_group_size",       "r",            "rank_pattern",
-    "revision",      "runtime_config",   "target_modules",          "task_type",    "use_rslora"};
+static const char *const handled[] = {"alpha_pattern",
+                                      "auto_mapping",
+                                      "base_model_name_or_path",
+                                      "bias",
+                                      "corda_config",
+                                      "eva_config",
+                                      "inference_mode",
+                                      "init_lora_weights",
+                                      "layers_pattern",
+                                      "loftq_config",
+                                      "lora_alpha",
+                                      "lora_dropout",
+                                      "lora_ga_config",
+                                      "megatron_core",
+                                      "modules_to_save",
+                                      "peft_type",
+                                      "peft_version",
+                                      "qalora_group_size",
+                                      "r",
+                                      "rank_pattern",
+                                      "revision",
+                                      "runtime_config",
+                                      "target_modules",
+                                      "task_type",
+                                      "use_rslora"};
 
 static bool is_handled(const char *key) {
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
@@ -33,26 +52,37 @@ static bool is_handled(const char *key) {
 static bool is_off(const json_t *v) {
     switch (json_typeof(v)) {
     case JSON_NULL:
-    case JSON_FALSE: return true;
+    case JSON_FALSE:
+        return true;
     case JSON_INTEGER:
-    case JSON_REAL: return json_number_value(v) == 0;
-    case JSON_STRING: return json_string_length(v) == 0;
-    case JSON_ARRAY: return json_array_size(v) == 0;
-    case JSON_OBJECT: return json_object_size(v) == 0;
-    default: return false;
+    case JSON_REAL:
+        return json_number_value(v) == 0;
+    case JSON_STRING:
+        return json_string_length(v) == 0;
+    case JSON_ARRAY:
+        return json_array_size(v) == 0;
+    case JSON_OBJECT:
+        return json_object_size(v) == 0;
+    default:
+        return false;
     }
 }
 
 static tn_status refuse_unhandled(const json_t *o, const char *where, tn_err *e) {
     const char *key;
     const json_t *v;
-    json_object_foreach((json_t *)(uintptr_t)o, key, v)
-        if (!is_off(v) && (!is_handled(key) || strstr(key, "_pattern")))
-            return tn_fail(e, TN_UNSUPPORTED,
-                           "%s: \"%.60s\" is set; plain LoRA with one rank for all modules is "
-                           "supported (no DoRA, quantised bases, per-layer patterns, biases)",
-                           where, key);
-    const json_t *bias = json_object_get(o, "bias"), *init = json_object_get(o, "init_lora_weights");
+    json_object_foreach(
+        (json_t *)(uintptr_t)o, key,
+        v) if (!is_off(v) &&
+               (!is_handled(key) ||
+                strstr(key, "_pattern"))) return tn_fail(e, TN_UNSUPPORTED,
+                                                         "%s: \"%.60s\" is set; plain LoRA with "
+                                                         "one rank for all modules is "
+                                                         "supported (no DoRA, quantised bases, "
+                                                         "per-layer patterns, biases)",
+                                                         where, key);
+    const json_t *bias = json_object_get(o, "bias"),
+                 *init = json_object_get(o, "init_lora_weights");
     if (bias && (!json_is_string(bias) || strcmp(json_string_value(bias), "none") != 0))
         return tn_fail(e, TN_UNSUPPORTED, "%s: \"bias\" must be \"none\": biases are not trained",
                        where);
@@ -176,7 +206,8 @@ tn_status tn_adapter_base(const char *dir, const char *base, tn_str *out, tn_err
             tn_str_addz(out, name);
         }
     }
-    if (out->oom) st = tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
+    if (out->oom)
+        st = tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
     else if (!*name || !tn_is_dir(out->s))
         st = tn_fail(e, TN_IO,
                      "%s is an adapter of \"%s\", which is no folder here; say where its base "
@@ -221,8 +252,8 @@ tn_status tn_adapter_config_write(const tn_model *m, const char *dir, tn_err *e)
                   "task_type", m->head ? "SEQ_CLS" : "CAUSAL_LM", "base_model_name_or_path", base.s,
                   "r", s->rank, "lora_alpha",
                   whole ? json_integer((json_int_t)s->alpha) : json_real(s->alpha), "lora_dropout",
-                  0.0, "bias", "none", "fan_in_fan_out", 0, "use_rslora", (int)s->rslora, "use_dora",
-                  0, "target_modules", names_of(s->modules), "init_lora_weights", 1,
+                  0.0, "bias", "none", "fan_in_fan_out", 0, "use_rslora", (int)s->rslora,
+                  "use_dora", 0, "target_modules", names_of(s->modules), "init_lora_weights", 1,
                   "inference_mode", 1);
     if (o && m->head) json_object_set_new(o, "modules_to_save", json_pack("[s]", "score"));
     st = !o || path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir)

@@ -8,13 +8,15 @@ static const char weights_name[] = "adapter_model.safetensors", head_prefix[] = 
 
 /* ---------------- names and shapes ---------------- */
 
-static tn_status check_shape(const tn_tensor *t, const tn_st_entry *s, const char *what, tn_err *e) {
+static tn_status check_shape(const tn_tensor *t, const tn_st_entry *s, const char *what,
+                             tn_err *e) {
     bool vector = tn_tensor_is_vector(t);
     if (s->dtype == TN_ST_OTHER)
         return tn_fail(e, TN_UNSUPPORTED,
                        "%s: tensor %s has dtype %s; F32, BF16, F16 and F64 are supported", s->file,
                        s->name, s->dtype_name);
-    if (s->n_dim == (vector ? 1 : 2) && s->shape[0] == t->rows && (vector || s->shape[1] == t->cols))
+    if (s->n_dim == (vector ? 1 : 2) && s->shape[0] == t->rows &&
+        (vector || s->shape[1] == t->cols))
         return TN_OK;
     return tn_fail(e, TN_FORMAT,
                    "%s: tensor %s has %d dimensions, [%lld, %lld], but %s and the base model make "
@@ -86,7 +88,8 @@ static tn_status check_extra(const tn_model *m, const tn_adapter *a, const tn_st
         bool known = false;
         for (int k = 0; k < a->n_tensor && !known; k++) known = !strcmp(a->tensor[k].name, name);
         for (int k = 0; k < m->n_tensor && !known; k++)
-            known = m->tensor[k].store == m->head && tn_st_at(s, i) == find_head(s, m->tensor[k].name);
+            known =
+                m->tensor[k].store == m->head && tn_st_at(s, i) == find_head(s, m->tensor[k].name);
         if (!known)
             return tn_fail(e, TN_FORMAT,
                            "%s/%s: tensor %.150s has no place in an adapter of these "
@@ -159,8 +162,10 @@ done:
     tn_str_free(&base);
     tn_st_close(s);
     tn_adapter_free(a, be->elem);
-    if (st == TN_OK) *out = m;
-    else tn_model_free(m);
+    if (st == TN_OK)
+        *out = m;
+    else
+        tn_model_free(m);
     return st;
 }
 
@@ -174,7 +179,8 @@ typedef struct source {
 
 static void read_elements(const void *ctx, size_t begin, size_t n, float *out) {
     const source *s = ctx;
-    if (s->elem == 4) memcpy(out, (const float *)s->p + begin, n * 4);
+    if (s->elem == 4)
+        memcpy(out, (const float *)s->p + begin, n * 4);
     else
         for (size_t i = 0; i < n; i++) out[i] = (float)((const double *)s->p)[begin + i];
 }
@@ -206,8 +212,8 @@ tn_status tn_adapter_save(const tn_model *m, const char *dir, const char *dtype,
     tn_str path = TN_STR_INIT;
     TN_TRY(tn_st_save_dtype(dtype, &as, e));
     tn_path_join(&path, dir, weights_name);
-    tn_status st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir)
-                            : save_weights(m, path.s, as, e);
+    tn_status st =
+        path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir) : save_weights(m, path.s, as, e);
     tn_str_free(&path);
     return st == TN_OK ? tn_adapter_config_write(m, dir, e) : st;
 }

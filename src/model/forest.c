@@ -152,8 +152,9 @@ tn_status tn_forest_finish(tn_forest *f, tn_err *e) {
     if (f->n_seg == 0) return tn_fail(e, TN_ARG, "the forest has no segments");
     for (int s = 0; s < f->n_seg; s++)
         if (f->parent[s] >= 0 && f->adapter[s] != f->adapter[f->parent[s]])
-            return tn_fail(e, TN_ARG, "segment %d has adapter %d and hangs under one with adapter %d",
-                           s, f->adapter[s], f->adapter[f->parent[s]]);
+            return tn_fail(e, TN_ARG,
+                           "segment %d has adapter %d and hangs under one with adapter %d", s,
+                           f->adapter[s], f->adapter[f->parent[s]]);
     TN_TRY(size_chains(f, e));
     fill_chains(f);
     return fill_descendants(f, e);

@@ -5,8 +5,10 @@
 
 #define AT(field) offsetof(tn_adapter_options, field)
 #define BASE_MODEL(offset)                                                                         \
-    {"base-model", TN_OPT_STRING, offset, NULL, NULL, 0, 0, NULL, "DIR",                           \
-     "Base of adapter folders, instead of the one that their adapter_config.json names."}
+    {                                                                                              \
+        "base-model", TN_OPT_STRING, offset, NULL, NULL, 0, 0, NULL, "DIR",                        \
+            "Base of adapter folders, instead of the one that their adapter_config.json names."    \
+    }
 
 const tn_opt_row tn_base_model_rows[] = {BASE_MODEL(TN_OPT_NOFIELD), TN_OPT_LAST};
 const tn_opt_row tn_adapter_option_rows[] = {
@@ -55,7 +57,8 @@ static tn_status check(const tn_adapter_options *o, bool score, tn_err *e) {
 
 static tn_status spec_of(const tn_adapter_options *o, tn_lora_spec *s, tn_err *e) {
     *s = (tn_lora_spec){.rank = (int)o->r, .alpha = o->alpha, .rslora = o->rslora};
-    if (!o->modules.n) s->modules = 1u << TN_Q_PROJ | 1u << TN_V_PROJ; /* PEFT's choice for them all */
+    if (!o->modules.n)
+        s->modules = 1u << TN_Q_PROJ | 1u << TN_V_PROJ; /* PEFT's choice for them all */
     for (int i = 0; i < o->modules.n; i++)
         TN_TRY(tn_lora_modules(&s->modules, o->modules.v[i], "--lora-target-modules", e));
     return TN_OK;
@@ -64,18 +67,20 @@ static tn_status spec_of(const tn_adapter_options *o, tn_lora_spec *s, tn_err *e
 /* An adapter that goes on keeps its own shape: options that say otherwise are refused. */
 static tn_status check_same(const tn_adapter *a, const tn_adapter_options *o, const tn_opts *given,
                             const char *dir, tn_err *e) {
-    static const char *const names[] = {"lora-r", "lora-alpha", "use-rslora", "lora-target-modules"};
+    static const char *const names[] = {"lora-r", "lora-alpha", "use-rslora",
+                                        "lora-target-modules"};
     tn_lora_spec s;
     TN_TRY(spec_of(o, &s, e));
     bool same[] = {s.rank == a->spec.rank, s.alpha == a->spec.alpha, s.rslora == a->spec.rslora,
                    s.modules == a->spec.modules};
     for (int i = 0; i < 4; i++)
         if (tn_opts_given(given, names[i]) && !same[i])
-            return tn_fail(e, TN_ARG,
-                           "--%s: the adapter in %s has rank %d, alpha %g and its own modules, and "
-                           "goes on as it is; leave the option out, or merge it (`tenet merge`) and "
-                           "start another",
-                           names[i], dir, a->spec.rank, a->spec.alpha);
+            return tn_fail(
+                e, TN_ARG,
+                "--%s: the adapter in %s has rank %d, alpha %g and its own modules, and "
+                "goes on as it is; leave the option out, or merge it (`tenet merge`) and "
+                "start another",
+                names[i], dir, a->spec.rank, a->spec.alpha);
     return TN_OK;
 }
 
@@ -89,7 +94,8 @@ static tn_status finish_open(tn_model *m, const tn_adapter_options *o, const tn_
     if (adapter) return check_same(m->adapter[0], o, given, dir, e);
     if (from && !m->n_adapter != !o->use_peft)
         return tn_fail(e, TN_STATE, "%s holds %s; go on %s --use-peft", from,
-                       m->n_adapter ? "an adapter" : "a full model", m->n_adapter ? "with" : "without");
+                       m->n_adapter ? "an adapter" : "a full model",
+                       m->n_adapter ? "with" : "without");
     if (from || !o->use_peft) return TN_OK;
     TN_TRY(spec_of(o, &s, e));
     return tn_model_adapt(m, &s, seed, e);

@@ -17,7 +17,8 @@ typedef struct tn_adapter_options {
     tn_opt_list modules, saved;
 } tn_adapter_options;
 extern const tn_opt_row tn_adapter_option_rows[];
-extern const tn_opt_row tn_base_model_rows[]; /* --base-model alone, for verbs that only read; NOFIELD */
+extern const tn_opt_row
+    tn_base_model_rows[]; /* --base-model alone, for verbs that only read; NOFIELD */
 
 /* The model that `--model dir` trains, from a checkpoint folder `from` when the run goes on (else NULL), with an
  * adapter where the options say so. how->train and how->want_score are the caller's. */
@@ -28,7 +29,7 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
  * a copy of the one in `dir`); else a copy, or loaded anew when the run goes on. ref_dir: another model, or NULL. */
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e);
-/* A critic that shares `like`'s trunk: its adapter copied, or (none) a fresh one of `spec`; its score
+/* A critic that shares `like`'s trunk: its adapter copied, or (none) a fresh one of *spec; its score
  * head copied, or (none) zero with a bias. */
 tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *spec, uint64_t seed,
                          tn_err *e);

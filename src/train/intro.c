@@ -94,9 +94,11 @@ static void print_adapter(const tn_model *m) {
     double n = 0;
     const tn_tensor *t;
     for (int i = 0; (t = tn_model_param(m, i)); i++) n += (double)t->rows * t->cols;
-    tn_info("adapter: rank %d, alpha %g%s, on%s%s: %.2fM parameters trained, %.2f %% of the model's",
-            s->rank, s->alpha, s->rslora ? " (rsLoRA)" : "", names, m->head ? ", and the score head" : "",
-            1e-6 * n, 100 * n / (double)tn_desc_params(&m->desc));
+    tn_info(
+        "adapter: rank %d, alpha %g%s, on%s%s: %.2fM parameters trained, %.2f %% of the model's",
+        s->rank, s->alpha, s->rslora ? " (rsLoRA)" : "", names,
+        m->head ? ", and the score head" : "", 1e-6 * n,
+        100 * n / (double)tn_desc_params(&m->desc));
 }
 
 static void print_memory(const cost *c, const tn_task *k, const tn_model *m, int tokens) {
@@ -104,13 +106,16 @@ static void print_memory(const cost *c, const tn_task *k, const tn_model *m, int
     if (m->n_adapter) snprintf(own, sizeof own, ", adapter %.1f", c->adapter);
     if (k->reference && m->n_adapter && !k->ref_model)
         snprintf(more, sizeof more, ", reference %.1f (%s)", c->ref,
-                 c->ref > 0 ? "a frozen copy of the adapter" : "the adapter off, on the same weights");
-    else if (k->reference) snprintf(more, sizeof more, ", reference %.0f", c->ref);
-    tn_info("memory: weights %.0f MB, packed %.0f%s, gradients %.*f, moments %.*f, activations %.0f "
-            "(%d tokens)%s = %.0f MB",
-            c->weights, c->packed, own, !!m->n_adapter, c->trained, !!m->n_adapter, 2 * c->trained,
-            c->act, tokens, more,
-            c->weights + c->packed + c->adapter + 3 * c->trained + c->act + c->ref);
+                 c->ref > 0 ? "a frozen copy of the adapter"
+                            : "the adapter off, on the same weights");
+    else if (k->reference)
+        snprintf(more, sizeof more, ", reference %.0f", c->ref);
+    tn_info(
+        "memory: weights %.0f MB, packed %.0f%s, gradients %.*f, moments %.*f, activations %.0f "
+        "(%d tokens)%s = %.0f MB",
+        c->weights, c->packed, own, !!m->n_adapter, c->trained, !!m->n_adapter, 2 * c->trained,
+        c->act, tokens, more,
+        c->weights + c->packed + c->adapter + 3 * c->trained + c->act + c->ref);
 }
 
 static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
@@ -121,7 +126,8 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
     for (int i = tn_model_trained(m, part) - 1; i >= 0; i--)
         c.trained += (double)part[i].store->n * elem * MB;
     if (m->n_adapter)
-        c.adapter = ((double)m->adapter[0]->store->n * elem + (double)m->adapter[0]->packed_bytes) * MB;
+        c.adapter =
+            ((double)m->adapter[0]->store->n * elem + (double)m->adapter[0]->packed_bytes) * MB;
     int tokens = (int)o->micro_tokens;
     for (size_t i = 0; i < train->n; i++)
         if (tn_batch_cost(&train->ex[i], b) > tokens) tokens = tn_batch_cost(&train->ex[i], b);
@@ -134,9 +140,8 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
     double rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop =
-        ((m->n_adapter ? 4.0 : 6.0) + (k->reference ? 2.0 : 0.0)) * params * per_epoch *
-        (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
+    double flop = ((m->n_adapter ? 4.0 : 6.0) + (k->reference ? 2.0 : 0.0)) * params * per_epoch *
+                  (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
     if (rate > 0)
         tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop,
                 rate * 1e-9, flop / rate / 0.6);

@@ -113,8 +113,8 @@ static int shortest_prompt(const tn_dataset *d) {
     return n;
 }
 
-/* The critic: the reward model with its normalisation, or the policy with a zero head; a copy, or when the
- * policy is an adapter, a view of the trunk with an adapter of its own. */
+/* The critic: the reward model with its normalisation, or the policy with a zero head; a copy, or where the
+ * policy or that model is an adapter, a view of its trunk with an adapter of its own. */
 static tn_status make_critic(ppo *p, tn_err *e) {
     const char *how = p->task->ppo.critic;
     tn_trainee *c = &p->critic;
@@ -122,18 +122,20 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     bool folder = strcmp(how, "auto") != 0 && strcmp(how, "policy") != 0;
     tn_model *like = from_reward ? p->scorer.model : p->policy.model;
     const tn_adapter *a = p->policy.model->n_adapter ? p->policy.model->adapter[0] : NULL;
-    tn_load load = {.train = true, .want_score = true, .base = p->lora.base_model, .on = a ? like : NULL};
+    bool view = a || like->n_adapter > 0;
+    tn_load load = {
+        .train = true, .want_score = true, .base = p->lora.base_model, .on = view ? like : NULL};
     if (p->from.len) {
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, p->from.s, "critic");
-        if (a && !folder) load.base = like->dir;
+        if (view && !folder) load.base = like->dir;
         tn_status st = tn_model_load(&c->model, dir.s, p->be, &load, e);
         tn_str_free(&dir);
         TN_TRY(st);
     } else if (folder) {
         TN_TRY(tn_model_load(&c->model, how, p->be, &load, e));
-    } else if (a) {
-        TN_TRY(tn_critic_view(&c->model, like, &a->spec, (uint64_t)p->o.seed + 1, e));
+    } else if (view) {
+        TN_TRY(tn_critic_view(&c->model, like, a ? &a->spec : NULL, (uint64_t)p->o.seed + 1, e));
     } else {
         TN_TRY(tn_model_copy(&c->model, like, true, !from_reward, e));
     }
@@ -198,7 +200,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                              p->from.len > 0, e));
     /* with adapters: a reward adapter on the same base is a view, and the critic trains on its trunk */
     bool lora = p->policy.model->n_adapter > 0;
-    bool critic = lora && strcmp(q->critic, "auto") == 0;
+    bool critic = strcmp(q->critic, "auto") == 0 && (lora || tn_adapter_folder(q->reward_model));
     tn_load how = {.train = critic, .base = base, .on = lora ? p->policy.model : NULL};
     TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens,
                                max_len * 2, &how, e));

@@ -24,13 +24,22 @@ must tenet $reward --output-dir "$L/rm" --save-steps 0
 ppo="ppo --model $L/base --reward-model $L/rm --data $L/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
      --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 $common $all"
 
+# a full reward model: the critic trains an adapter on its trunk; a reward adapter beside a full policy, too
+must tenet reward --model "$L/base" --data "$L/rank.jsonl" --kwise --max-steps 3 --output-dir "$L/rm-full" --save-steps 0
+ppo_rm_full="${ppo/"$L/rm"/"$L/rm-full"}"
+ppo_full=$(echo "$ppo" | sed "s,$common,--learning-rate 3e-3 --seed 3,; s,$all,,")
+
 # the same metrics, the same adapter; nothing of the base is written
-equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/adapter_model.safetensors" "$2/adapter_model.safetensors"; }
-for method in sft reward dpo ppo; do
+equal() {
+    local weights=adapter_model.safetensors
+    [ -e "$1/$weights" ] || weights=model.safetensors
+    cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/$weights" "$2/$weights"
+}
+for method in sft reward dpo ppo_full ppo_rm_full ppo; do
     line=${!method}
     # shellcheck disable=SC2086
     must tenet $line --output-dir "$L/$method-whole" --save-steps 0
-    if [ -e "$L/$method-whole/model.safetensors" ]; then fail "lora_${method}_writes_the_base"; fi
+    if [ $method != ppo_full ] && [ -e "$L/$method-whole/model.safetensors" ]; then fail "lora_${method}_writes_the_base"; fi
     # killed after three steps, resumed with other threads
     # shellcheck disable=SC2086
     "$TENET_BIN" $line --output-dir "$L/$method-cut" --save-steps 3 --threads 1 >"$L/log" 2>&1 &

@@ -1,5 +1,6 @@
 /* Adapter folders: saved and loaded again, shared bases, and everything that can be wrong with them. */
 #include "base/fault.h"
+#include "fuzz/mutate.h"
 #include "model/adapter_file.h"
 #include "model/safetensors.h"
 #include "tiny.h"
@@ -267,5 +268,44 @@ TEST(adapter_file_faults_are_errors) {
         CHECK_MSG(n > 5 && !fired, "%ld calls", n);
     }
     tn_model_free(m);
+    tn_backend_free(be);
+}
+
+static void put(const char *path, const tn_str *s) {
+    tn_out *o = NULL;
+    CHECK_OK(tn_remove_tree(path, e));
+    CHECK_OK(tn_out_open(&o, path, false, e));
+    CHECK_OK(tn_out_write(o, s->s, s->len, e));
+    CHECK_OK(tn_out_close(o, false, e));
+}
+
+/* Mutated configurations and headers: an error with a message, or an adapter; never a crash. */
+TEST(adapter_file_mutated) {
+    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors"};
+    tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
+    for (int k = 0; be && k < 2; k++) {
+        const char *dir = changed("r", json_integer(2));
+        tn_str path = TN_STR_INIT, good = TN_STR_INIT, bad = TN_STR_INIT;
+        int loaded = 0, refused = 0;
+        tn_path_join(&path, dir, names[k]);
+        CHECK_OK(tn_read_file(path.s, &good, 1 << 20, e));
+        for (uint64_t i = 0; i < tn_fuzz_rounds(300); i++) {
+            tn_err e = {0};
+            tn_model *m = NULL;
+            size_t n = k && i % 4 ? 2600 : good.len; /* of the tensors mostly the header */
+            tn_mutate(&bad, good.s, n < good.len ? n : good.len, NULL, 0, i);
+            if (n < good.len) tn_str_add(&bad, good.s + n, good.len - n);
+            put(path.s, &bad);
+            tn_status st = tn_model_load(&m, dir, be, &(tn_load){.base = k ? NULL : golden("llama-llama3")}, &e);
+            CHECK_MSG(st == TN_OK || e.msg[0], "round %d: an error without a message", (int)i);
+            if (st == TN_OK) loaded++;
+            else refused++;
+            tn_model_free(m);
+        }
+        CHECK_MSG(loaded > 0 && refused > 50, "%s: %d loaded, %d refused", names[k], loaded, refused);
+        tn_str_free(&path);
+        tn_str_free(&good);
+        tn_str_free(&bad);
+    }
     tn_backend_free(be);
 }
