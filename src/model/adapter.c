@@ -155,7 +155,6 @@ tn_status tn_adapter_new(tn_adapter **out, const tn_desc *d, const tn_lora_spec 
     size_t layers = (size_t)d->layers;
     tn_adapter *a = tn_calloc(1, sizeof *a);
     if (!a) return tn_fail(e, TN_NOMEM, "out of memory for an adapter");
-    a->refs = 1;
     a->spec = *s;
     a->tensor = tn_calloc(layers * TN_MODULES * 2, sizeof *a->tensor);
     a->layer = tn_calloc(layers, sizeof *a->layer);
@@ -181,7 +180,7 @@ done:
 }
 
 void tn_adapter_free(tn_adapter *a, size_t elem) {
-    if (!a || --a->refs > 0) return;
+    if (!a) return;
     tn_store_free(a->store, elem);
     tn_big_free(a->packed, a->packed_bytes);
     tn_free(a->tensor);

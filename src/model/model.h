@@ -54,7 +54,6 @@ typedef struct tn_lora_spec {
 
 /* A and B of every adapted module of every layer, in a store of their own, under PEFT's names. */
 typedef struct tn_adapter {
-    int refs;
     tn_lora_spec spec;
     tn_store *store;
     int n_tensor;

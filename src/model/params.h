@@ -22,7 +22,7 @@ tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool sc
 /* Allocates the packed forms (of the transposes too when `train`), points the weights at them and
  * packs. */
 tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e);
-/* adapter.c: an adapter for models of `d`, counted once, its values zero and not yet packed. */
+/* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */
 tn_status tn_adapter_new(tn_adapter **a, const tn_desc *d, const tn_lora_spec *s, tn_backend *be,
                          tn_err *e);
 void tn_adapter_free(tn_adapter *a, size_t elem);

@@ -49,8 +49,8 @@ struct tn_run {
     bool dx_ready;              /* some head has put its gradient into dx */
 };
 
-/* The layers on given rows, whose segments (a's) have these adapters; `pool` is layer 0's blocks and layer l's start at
- * pool + l*pool_stride. */
+/* The layers on given rows, whose segments (a's) have these adapters; `pool` is layer 0's blocks and
+ * layer l's start at pool + l*pool_stride. */
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
                       const tn_attn *a, const int32_t *adapter, char *pool, size_t pool_stride,
                       bool keep);

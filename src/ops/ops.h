@@ -72,7 +72,8 @@ typedef struct tn_weight {
 
 /* A low-rank adapter (LoRA) of one matrix. The matrix may be several modules joined (q, k, v; gate, up); each
  * adapted one is a part with A and B of its own. The A's lie one under the other; B_p [out_p, rank] adds
- * to the columns col_p .. col_p + out_p - 1 of y. With B = 0 (how adapters start) and finite u, y keeps its bits. Formula: Hu et al. 2021; scale = alpha/rank, or alpha/sqrt(rank) (rsLoRA). */
+ * to the columns col_p .. col_p + out_p - 1 of y. With B = 0 (how adapters start) and finite u, y keeps
+ * its bits. Formula: Hu et al. 2021; scale = alpha/rank, or alpha/sqrt(rank) (rsLoRA). */
 #define TN_LORA_PARTS 3
 typedef struct tn_lora {
     int parts, rank;              /* parts 0: this matrix is not adapted */

@@ -90,6 +90,13 @@ TEST(adapter_file_shares_the_base) {
     }
     tn_model_free(other);
     tn_model_free(reward);
+    /* the base itself, as a reference */
+    tn_model *plain = load(golden("llama-llama3"), be, &(tn_load){.on = policy});
+    CHECK(plain && policy && plain->trunk == policy->trunk && plain->n_adapter == 0 && !plain->trainable);
+    tn_model_free(plain);
+    plain = load(golden("llama-llama3"), be, &(tn_load){.on = policy, .want_score = true});
+    CHECK(plain && policy && plain->trunk != policy->trunk); /* to be trained whole */
+    tn_model_free(plain);
     /* a policy cannot look at a reward model's trunk: it has no packed LM head */
     tn_model_free(policy);
     policy = load(golden("lora-llama"), be, &(tn_load){.on = alone});
