@@ -38,7 +38,8 @@ typedef struct tenet_model_options {
     int threads;        /* 0: all CPUs; results do not depend on it */
 } tenet_model_options;
 
-/* A Hugging Face folder, with its tokenizer when it has one. options may be NULL. */
+/* A Hugging Face folder, or a LoRA adapter's (PEFT's files; its base is where adapter_config.json says), with its
+ * tokenizer when it has one. options may be NULL. */
 TENET_API int tenet_model_open(tenet_model **m, const char *dir, const tenet_model_options *options, tenet_error *e);
 TENET_API void tenet_model_close(tenet_model *m);
 TENET_API int tenet_model_vocab(const tenet_model *m);

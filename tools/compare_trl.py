@@ -3,6 +3,7 @@
 
 Development only. Needs a virtual environment with torch, transformers and trl:
   python tools/compare_trl.py --tenet build/tenet --tokenizer DIR --rows prefs.jsonl[.gz] [--kind sft dpo reward]
+With --peft both sides train an adapter of peft, random A and B, on a frozen base (needs peft).
 Prints, per kind, the largest relative difference of loss and gradient norm over all steps.
 """
 import argparse, gzip, json, os, re, shutil, subprocess, sys, tempfile
@@ -45,7 +46,28 @@ def make_model(folder, tokenizer, kind, seed):
     return len(tok)
 
 
-def run_trl(kind, folder, rows, out, a):
+def make_adapter(folder, kind, seed):
+    """A random adapter of peft on the model in `folder`; returns its own folder."""
+    import transformers as tf
+    from adapter_zoo import adapt
+    load = tf.AutoModelForSequenceClassification if kind == "reward" else tf.AutoModelForCausalLM
+    more = dict(r=8, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0)
+    adapt(load.from_pretrained(folder), seed, score=kind == "reward", **more).save_pretrained(folder + "-lora")
+    return folder + "-lora"
+
+
+def trl_model(kind, folder, adapter):
+    """What TRL's trainers take: a folder, or a PeftModel with its tokenizer."""
+    if not adapter:
+        return dict(model=folder)
+    import transformers as tf
+    from peft import PeftModel
+    load = tf.AutoModelForSequenceClassification if kind == "reward" else tf.AutoModelForCausalLM
+    model = PeftModel.from_pretrained(load.from_pretrained(folder), adapter, is_trainable=True)
+    return dict(model=model, processing_class=tf.AutoTokenizer.from_pretrained(folder))
+
+
+def run_trl(kind, folder, adapter, rows, out, a):
     from datasets import Dataset
     from transformers import TrainerCallback
     common = dict(output_dir=out, max_steps=a.steps, use_cpu=True, bf16=False, report_to=[], save_strategy="no", logging_steps=1,
@@ -59,13 +81,13 @@ def run_trl(kind, folder, rows, out, a):
     if kind == "sft":
         from trl import SFTConfig, SFTTrainer
         ds = Dataset.from_list([{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows])
-        tr = SFTTrainer(folder, args=SFTConfig(**common), train_dataset=ds, callbacks=[keep])
+        tr = SFTTrainer(**trl_model(kind, folder, adapter), args=SFTConfig(**common), train_dataset=ds, callbacks=[keep])
     elif kind == "dpo":
         from trl import DPOConfig, DPOTrainer
-        tr = DPOTrainer(folder, args=DPOConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
+        tr = DPOTrainer(**trl_model(kind, folder, adapter), args=DPOConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
     else:
         from trl import RewardConfig, RewardTrainer
-        tr = RewardTrainer(folder, args=RewardConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
+        tr = RewardTrainer(**trl_model(kind, folder, adapter), args=RewardConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
     tr.train()
     return [h for h in keep.h if "loss" in h]
 
@@ -95,6 +117,7 @@ def main():
     p.add_argument("--accumulation", type=int, default=1)
     p.add_argument("--max-length", type=int, default=256)
     p.add_argument("--lr", type=float, default=1e-3)
+    p.add_argument("--peft", action="store_true")
     p.add_argument("--verbose", action="store_true")
     a = p.parse_args()
     work = tempfile.mkdtemp()
@@ -102,9 +125,10 @@ def main():
     for kind in a.kind:
         folder = os.path.join(work, kind)
         make_model(folder, a.tokenizer, kind, 7)
+        adapter = make_adapter(folder, kind, 7) if a.peft else None
         rows = read_rows(a.rows, a.steps * a.batch * a.accumulation // 2)
-        t = run_trl(kind, folder, rows, os.path.join(work, kind + "-trl"), a)
-        n = run_tenet(kind, folder, rows, os.path.join(work, kind + "-tenet"), a)
+        t = run_trl(kind, folder, adapter, rows, os.path.join(work, kind + "-trl"), a)
+        n = run_tenet(kind, adapter or folder, rows, os.path.join(work, kind + "-tenet"), a)
         names = sorted(set(t[0]) & set(n[0]))
         worst = {k: 0.0 for k in names}
         for x, y in zip(t, n):

@@ -45,6 +45,15 @@ def digits(x):
     return [float("%.9g" % v) for v in x.tolist()]
 
 
+def gradients(grads):
+    norm, along = {}, {}
+    for name, x in grads.items():
+        x = x.double().flatten()
+        norm[name] = float("%.9g" % x.norm())
+        along[name] = float("%.9g" % (x * torch.sin(torch.arange(len(x), dtype=torch.float64))).sum())
+    return dict(grad_norm=norm, grad_along=along)
+
+
 def expect(model, spec, seed):
     g = torch.Generator().manual_seed(seed)
     rows = [torch.randint(1, spec["vocab_size"], (n,), generator=g).tolist() for n in LENGTHS]
@@ -54,12 +63,7 @@ def expect(model, spec, seed):
         return dict(rows=rows, score=[float("%.9g" % s) for s in score])
     logits, loss, grads = forward_backward(model, rows)
     kept = [{str(t): digits(z[t]) for t in SHOWN if t < len(z)} for z in logits]
-    norm, along = {}, {}
-    for name, x in grads.items():
-        x = x.double().flatten()
-        norm[name] = float("%.9g" % x.norm())
-        along[name] = float("%.9g" % (x * torch.sin(torch.arange(len(x), dtype=torch.float64))).sum())
-    return dict(rows=rows, logits=kept, nll=float("%.9g" % loss), grad_norm=norm, grad_along=along)
+    return dict(rows=rows, logits=kept, nll=float("%.9g" % loss), **gradients(grads))
 
 
 def main(out):

@@ -69,5 +69,5 @@ def forward_backward(model, rows, grads=True):
             nll.backward()
         loss += float(nll.detach())
         logits.append(z.detach())
-    g = {n: p.grad.detach().clone() for n, p in model.named_parameters()} if grads else {}
+    g = {n: p.grad.detach().clone() for n, p in model.named_parameters() if p.requires_grad} if grads else {}
     return logits, loss, g

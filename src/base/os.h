@@ -59,6 +59,8 @@ tn_status tn_list_dir(const char *path, char ***names, size_t *n,
 tn_status tn_remove_tree(const char *path, tn_err *e);      /* missing is fine */
 tn_status tn_copy_file(const char *from, const char *to, tn_err *e); /* atomic at `to` */
 void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first */
+/* Absolute, without links, "." and ".."; the file must exist. Cleared first. */
+tn_status tn_real_path(const char *path, tn_str *out, tn_err *e);
 
 /* Directory commit: fill TMP (= tn_commit_begin's answer, "<final>.tmp"), then finish:
  * every file and the directory fsynced, renamed to FINAL, parent fsynced. A crash at any

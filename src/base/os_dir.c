@@ -37,6 +37,15 @@ static tn_status no_path_memory(const char *path, tn_err *e) {
     return tn_fail(e, TN_NOMEM, "no memory for a path below %s", path);
 }
 
+tn_status tn_real_path(const char *path, tn_str *out, tn_err *e) {
+    char *p = tn_sys_realpath(path);
+    tn_str_clear(out);
+    if (!p) return tn_fail(e, TN_IO, "cannot find %s: %s", path, strerror(errno));
+    tn_str_addz(out, p);
+    free(p);
+    return out->oom ? no_path_memory(path, e) : TN_OK;
+}
+
 /* The directory that holds `path`: "." for a bare name. Trailing slashes do not count. */
 static void parent_of(const char *path, tn_str *out) {
     size_t n = strlen(path);

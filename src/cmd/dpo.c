@@ -24,8 +24,8 @@ static const tn_opt_row rows[] = {
      "Compute every reference log-prob before the first step. Without it they are computed when "
      "first needed; either way once."},
     TN_OPT_LAST};
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows,
-                                           tn_dpo_rows, NULL};
+static const tn_opt_row *const tables[] = {
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, rows, tn_dpo_rows, NULL};
 
 const tn_verb tn_verb_dpo = {
     .name = "dpo",

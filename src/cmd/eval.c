@@ -58,6 +58,7 @@ typedef struct session {
     tn_backend *be;
     tn_tokenizer *tok;
     tn_model *ref;
+    const char *base; /* of adapter folders */
     tn_scorer scorer;
     tn_contest t;
     tn_dataset *pairs;
@@ -81,7 +82,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_model *m = NULL;
     tn_status st;
     tn_info("%s: %s", c->name, c->dir);
-    TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){0}, e), done);
+    TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){.base = s->base}, e), done);
     if (m->no_lm_head) {
         st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
         goto done;
@@ -134,7 +135,7 @@ static tn_status open_all(session *s, tn_err *e) {
         return tn_fail(e, TN_ARG,
                        "--against %s: no model has that name; name them as in --models %s=DIR",
                        o->against, o->against);
-    TN_TRY(tn_tokenizer_optional(&s->tok, t->c[0].dir, NULL, e));
+    TN_TRY(tn_tokenizer_of(&s->tok, t->c[0].dir, s->base, NULL, e));
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, o->out, "prompts.jsonl");
     t->n = (int)o->count;
@@ -143,7 +144,7 @@ static tn_status open_all(session *s, tn_err *e) {
                  : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
     tn_str_free(&path);
     TN_TRY(st);
-    if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){0}, e));
+    if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){.base = s->base}, e));
     if (o->pairs.n) {
         tn_data_options q = {.kind = TN_DATA_PREFERENCE,
                              .seam = TN_SEAM_TRL,
@@ -152,7 +153,9 @@ static tn_status open_all(session *s, tn_err *e) {
                              .drop_long = true};
         TN_TRY(tn_dataset_load(&s->pairs, o->pairs.v, o->pairs.n, s->tok, &q, e));
     }
-    if (o->reward) TN_TRY(tn_scorer_open(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048, e));
+    if (o->reward)
+        TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
+                                   &(tn_load){.base = s->base}, e));
     return TN_OK;
 }
 
@@ -239,6 +242,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     session s;
     memset(&s, 0, sizeof s);
     tn_opts_bind(opts, rows, &s.o);
+    s.base = tn_opts_str(opts, "base-model");
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = work(&s, e);
     st = tn_profile_finish(s.be, st, e);
@@ -252,7 +256,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_base_model_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_eval = {
     .name = "eval",
     .stage = "Measure",

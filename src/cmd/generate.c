@@ -18,7 +18,7 @@ typedef struct generate_options {
 #define AT(field) offsetof(generate_options, field)
 static const tn_opt_row rows[] = {
     {"model", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, "model_name_or_path", "DIR",
-     "Hugging Face folder."},
+     "Hugging Face folder of a model or an adapter."},
     {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE",
      "Override the checkpoint's chat template."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
@@ -138,8 +138,9 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_ARG,
                        "--input is missing; give rows with \"prompt\", \"messages\" or \"ids\"");
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_tokenizer_optional(&s->tok, dir, tn_opts_str(opts, "chat-template"), e));
-    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){0}, e));
+    const char *base = tn_opts_str(opts, "base-model");
+    TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
+    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base}, e));
     if (s->model->no_lm_head)
         return tn_fail(e, TN_STATE,
                        "%s is a reward model; it scores (`tenet score`), it does not generate",
@@ -187,7 +188,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_base_model_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_generate = {
     .name = "generate",
     .stage = "Use",

@@ -1,6 +1,7 @@
 /* tenet inspect: what a model folder, a GGUF file or a safetensors file holds. */
 #include "base/mem.h"
 #include "cmd/verbs.h"
+#include "model/adapter_file.h"
 #include "model/gguf.h"
 #include "model/safetensors.h"
 #include "model/zip.h"
@@ -9,12 +10,18 @@
 
 typedef struct inspect_opts {
     bool tensors;
+    const char *base;
 } inspect_opts;
 static const tn_opt_row inspect_rows[] = {{.name = "tensors",
                                            .type = TN_OPT_BOOL,
                                            .offset = offsetof(inspect_opts, tensors),
                                            .def = "false",
                                            .help = "List every tensor with its type and shape."},
+                                          {.name = "base-model",
+                                           .type = TN_OPT_STRING,
+                                           .offset = offsetof(inspect_opts, base),
+                                           .metavar = "DIR",
+                                           .help = "Base of an adapter, instead of the one it names."},
                                           TN_OPT_LAST};
 static const tn_opt_row *const inspect_tables[] = {inspect_rows, NULL};
 
@@ -117,6 +124,8 @@ static void print_tensor(const char *name, size_t n, const char *type, const int
 
 /* ---------------- kinds of sources ---------------- */
 
+static tn_status inspect_folder(const char *dir, const char *base, bool tensors, tn_err *e);
+
 static void print_entries(const tn_st *s, bool tensors) {
     tally t = {0};
     for (size_t i = 0; i < tn_st_count(s); i++) {
@@ -176,7 +185,40 @@ static tn_status print_score_norm(const char *dir, tn_err *e) {
     return st;
 }
 
-static tn_status inspect_folder(const char *dir, bool tensors, tn_err *e) {
+/* The adapter's own files, then its base. */
+static tn_status inspect_adapter(const char *dir, const char *base_dir, bool tensors, tn_err *e) {
+    tn_adapter_config c;
+    tn_str base = TN_STR_INIT, path = TN_STR_INIT;
+    tn_st *s = NULL;
+    tn_err lost = {0};
+    tn_status st;
+    TN_TRY(tn_adapter_config_read(&c, dir, e));
+    printf("%s: LoRA adapter (PEFT)\n" LINE "%s\n", dir, "base", c.base.len ? c.base.s : "not named");
+    printf(LINE "%d, alpha %g%s", "rank", c.spec.rank, c.spec.alpha, c.spec.rslora ? ", rsLoRA" : "");
+    printf(c.dropout > 0 ? ", trained with dropout %g\n" : "\n", c.dropout);
+    printf(LINE, "adapted");
+    for (int i = 0; i < TN_MODULES; i++)
+        if (c.spec.modules >> i & 1) printf("%s ", tn_module_names[i]);
+    printf("\n");
+    if (c.score) printf(LINE "trained whole: a reward model\n", "score head");
+    print_tokenizer(dir);
+    TN_GO(print_score_norm(dir, e), done);
+    tn_path_join(&path, dir, "adapter_model.safetensors");
+    TN_GO(tn_st_open(&s, path.s, e), done);
+    print_entries(s, tensors);
+    if (tn_adapter_base(dir, base_dir, &base, &lost) != TN_OK)
+        printf(LINE "not here: %s\n", "base", lost.msg);
+    else st = inspect_folder(base.s, NULL, tensors, e);
+done:
+    tn_st_close(s);
+    tn_str_free(&c.base);
+    tn_str_free(&base);
+    tn_str_free(&path);
+    return st;
+}
+
+static tn_status inspect_folder(const char *dir, const char *base, bool tensors, tn_err *e) {
+    if (tn_adapter_folder(dir)) return inspect_adapter(dir, base, tensors, e);
     tn_str path = TN_STR_INIT;
     json_t *config = NULL;
     tn_st *s = NULL;
@@ -261,7 +303,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     if (tn_opts_npos(opts) != 1)
         return tn_fail(e, TN_ARG, "inspect takes one folder or file: tenet inspect DIR");
     const char *path = tn_opts_pos(opts, 0);
-    if (tn_is_dir(path)) return inspect_folder(path, o.tensors, e);
+    if (tn_is_dir(path)) return inspect_folder(path, o.base, o.tensors, e);
     tn_map m;
     TN_TRY(tn_map_file(path, &m, e));
     bool gguf = tn_zip_is(m.p, m.n) || (m.n >= 4 && !memcmp(m.p, "GGUF", 4));
@@ -272,7 +314,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 const tn_verb tn_verb_inspect = {
     .name = "inspect",
     .stage = "Files",
-    .summary = "What a model folder, GGUF file or safetensors file holds",
+    .summary = "What a model folder, adapter, GGUF file or safetensors file holds",
     .details =
         "Family, shape, parameters, types, tokenizer, chat template, and whether it is a reward\n"
         "model.\n\n"

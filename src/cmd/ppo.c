@@ -13,6 +13,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {tn_train_option_rows,
                                            tn_machine_option_rows,
+                                           tn_adapter_option_rows,
                                            tn_ppo_rows,
                                            tn_online_rows,
                                            tn_rl_rows,

@@ -61,8 +61,9 @@ static const tn_opt_row rows[] = {
      "Standard deviation of a new score head's weights; default: the model's initializer_range, as "
      "transformers does. 0: zeros."},
     TN_OPT_LAST};
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, rows,
-                                           tn_reward_rows, NULL};
+static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
+                                           tn_adapter_option_rows, rows,
+                                           tn_reward_rows,         NULL};
 
 const tn_verb tn_verb_reward = {.name = "reward",
                                 .stage = "Train",

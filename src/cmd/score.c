@@ -7,13 +7,14 @@
 #include "model/params.h"
 #include "model/safetensors.h"
 #include "ops/profile.h"
+#include "train/trainer.h"
 #include <string.h>
 
 extern const tn_verb tn_verb_score;
 
 typedef struct score_opts {
     const char *model, *input, *out, *logits, *grads;
-    const char *dtype, *backend, *kernels, *seam, *chat_template, *profile;
+    const char *base, *dtype, *backend, *kernels, *seam, *chat_template, *profile;
     tn_opt_list hidden;
     int64_t threads, batch_size, max_batch_tokens;
 } score_opts;
@@ -21,7 +22,9 @@ typedef struct score_opts {
 #define AT(f) offsetof(score_opts, f)
 static const tn_opt_row score_rows[] = {
     {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR",
-     "Hugging Face folder of the model."},
+     "Hugging Face folder of a model or an adapter."},
+    {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
+     "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Rows, JSONL or .jsonl.gz; - reads standard input."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE",
@@ -30,7 +33,7 @@ static const tn_opt_row score_rows[] = {
      "Write the logits of row K as tensor row.K [tokens, vocabulary] to this safetensors file."},
     {"grads", TN_OPT_STRING, AT(grads), NULL, NULL, 0, 0, NULL, "FILE",
      "Write the gradient of the mean negative log-likelihood over all scored tokens of all rows, "
-     "under the tensors' Hugging Face names, to this safetensors file."},
+     "under the tensors' Hugging Face names, to this safetensors file; of an adapter only A and B."},
     {"hidden", TN_OPT_LIST, AT(hidden), NULL, NULL, 0, 0, NULL, "LAYER FILE",
      "Write the hidden states of row K as tensor row.K [tokens, hidden] to this safetensors file. "
      "LAYER as in transformers: 0 the embeddings, k after layer k, the last layer's after the "
@@ -109,7 +112,8 @@ static tn_status open_model(score_job *j, tn_err *e) {
     tn_dtype dtype = strcmp(o->dtype, "float32") == 0 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
     if (o->profile) TN_TRY(tn_profile_open(j->be, o->profile, e));
-    TN_TRY(tn_model_load(&j->model, o->model, j->be, &(tn_load){.train = o->grads != NULL}, e));
+    tn_load how = {.train = o->grads != NULL, .base = o->base};
+    TN_TRY(tn_model_load(&j->model, o->model, j->be, &how, e));
     if (o->grads && is_reward(j))
         return tn_fail(e, TN_ARG,
                        "--grads is the gradient of the log-likelihood and %s is a reward model",
@@ -123,14 +127,10 @@ static tn_status open_model(score_job *j, tn_err *e) {
                        j->hidden_layer, L);
     if (j->hidden_layer == L) j->hidden_layer = L + 1; /* after the final norm */
     if (o->grads) TN_TRY(tn_model_trainable(j->model, e));
-    tn_str path = TN_STR_INIT;
-    tn_path_join(&path, o->model, "tokenizer.json");
-    bool has = tn_exists(path.s);
-    tn_str_free(&path);
-    if (has) TN_TRY(tn_tokenizer_load(&j->tok, o->model, e));
+    TN_TRY(tn_tokenizer_of(&j->tok, o->model, o->base, o->chat_template, e));
     if (o->chat_template && !j->tok)
         return tn_fail(e, TN_ARG, "--chat-template needs a tokenizer and %s has none", o->model);
-    return o->chat_template ? tn_chat_set(j->tok, o->chat_template, e) : TN_OK;
+    return TN_OK;
 }
 
 static tn_status read_rows(score_job *j, tn_err *e) {
@@ -377,17 +377,19 @@ static tn_status write_tensors(const score_job *j, const char *path, void *const
 
 static tn_status write_grads(const score_job *j, tn_err *e) {
     const tn_model *m = j->model;
-    tn_st_out *t = tn_calloc((size_t)m->n_tensor, sizeof *t);
+    const tn_tensor *x;
+    int n = 0;
+    while (tn_model_param(m, n)) n++;
+    tn_st_out *t = tn_calloc((size_t)n, sizeof *t);
     if (!t) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; i < m->n_tensor; i++) {
-        const tn_tensor *x = &m->tensor[i];
+    for (int i = 0; (x = tn_model_param(m, i)); i++) {
         t[i] = (tn_st_out){.name = x->name,
                            .n_dim = tn_tensor_is_vector(x) ? 1 : 2,
                            .shape = {x->rows, x->cols},
                            .read = read_floats,
                            .ctx = tn_tensor_grad(x, j->be)};
     }
-    tn_status st = tn_st_write_file(j->opt.grads, t, (size_t)m->n_tensor, TN_ST_SAVE_F32, e);
+    tn_status st = tn_st_write_file(j->opt.grads, t, (size_t)n, TN_ST_SAVE_F32, e);
     tn_free(t);
     return st;
 }

@@ -23,7 +23,7 @@ static tn_status run_pretrain(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows,
-                                           tn_sft_rows, NULL};
+                                           tn_adapter_option_rows, tn_sft_rows, NULL};
 
 const tn_verb tn_verb_sft = {.name = "sft",
                              .stage = "Train",

@@ -19,6 +19,7 @@
     X(score)                                                                         \
     X(split)                                                                         \
     X(convert)                                                                       \
+    X(merge)                                                                         \
     X(inspect)                                                                       \
     X(eval)                                                                          \
     X(report)                                                                        \
@@ -32,5 +33,7 @@ TN_VERBS(X)
 
 extern const tn_verb *const tn_verbs[]; /* NULL-terminated */
 const tn_verb *tn_verb_find(const char *name); /* NULL when there is none */
+/* May DIR be written anew? Only when it is absent, empty, or holds a model and `overwrite`. */
+tn_status tn_check_target(const char *dir, bool overwrite, tn_err *e);
 const char *tn_verb_nearest(const char *name); /* NULL when nothing is close */
 #endif

@@ -4,6 +4,7 @@
 #include "gen/gen.h"
 #include "text/text.h"
 #include "train/batch.h"
+#include "train/trainer.h"
 #include <string.h>
 
 struct tenet_model {
@@ -60,12 +61,7 @@ int tenet_model_open(tenet_model **out, const char *dir, const tenet_model_optio
         st = tn_backend_open(&m->be, "cpu", f32 ? TN_F32 : TN_BF16, NULL,
                              o && o->size >= sizeof *o ? o->threads : 0, &err);
     if (st == TN_OK) st = tn_model_load(&m->model, dir, m->be, &(tn_load){0}, &err);
-    if (st == TN_OK) {
-        tn_str p = TN_STR_INIT;
-        tn_path_join(&p, dir, "tokenizer.json");
-        if (tn_exists(p.s)) st = tn_tokenizer_load(&m->tok, dir, &err);
-        tn_str_free(&p);
-    }
+    if (st == TN_OK) st = tn_tokenizer_optional(&m->tok, dir, NULL, &err);
     if (st == TN_OK)
         *out = m;
     else

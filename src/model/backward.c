@@ -2,16 +2,32 @@
  *
  * Enters with dx = d loss / d (final residual), put there by the head backwards. Each block adds
  * its share to dx through its norm; matrices, norms and biases add to the gradient slab. Normed
- * rows and the gated product are computed again from what forward kept, to the same bits.        */
+ * rows and the gated product are computed again from what forward kept, to the same bits.
+ *
+ * With adapters the trunk is frozen: only A, B and what leads to them are computed, down to the lowest
+ * adapted matrix of layer 0. */
 #include "model/run.h"
 #include <string.h>
 
-/* dw += dy^T x and db += column sums of dy, for a matrix of the trunk. */
-static void weight_bwd(const tn_model *m, const tn_weight *w, size_t bias, const void *dy,
+/* Through y = x W^T + b (and adapters) for matrix k of layer l: dx = dy W (NULL: not wanted), dW += dy^T x,
+ * db += column sums of dy. */
+static void matrix_bwd(tn_run *r, const tn_model *m, int l, tn_matrix k, void *dx, const void *dy,
                        const void *x, int T) {
     const tn_ops *op = m->be->op;
+    size_t bias;
+    const tn_weight *w = tn_layer_matrix(&m->layer[l], k, &bias);
+    if (dx) op->gemm_dx(m->be, TN_SET, dx, w->in, dy, w->out, w, T);
+    tn_adapt_backward(r, m, l, k, dx, dy, x);
+    if (!tn_trunk_trained(m)) return;
     op->gemm_dw(m->be, tn_weight_grad(m, w), dy, w->out, x, w->in, T, w->out, w->in);
     if (bias != TN_NONE) op->bias_bwd(m->be, tn_param_grad(m, bias), dy, w->out, T, w->out);
+}
+
+/* The lowest matrix of layer 0 whose gradient is wanted; everything below it is left out. */
+static tn_matrix lowest(const tn_model *m) {
+    for (int k = 0; k < TN_MATRICES && m->n_adapter; k++)
+        if (m->adapter[0]->layer[0][k].parts) return (tn_matrix)k;
+    return TN_QKV;
 }
 
 /* xn and rstd of rms_norm(x), as forward had them. */
@@ -41,35 +57,37 @@ static void qk_norm_bwd(tn_run *r, const tn_model *m, const tn_layer *w, const t
                          tn_param(m, w->k_norm), T, G, hd);
 }
 
+/* `end`: the last matrix to visit, and dx of its input is not wanted (layer 0 of a frozen trunk); -1: all,
+ * down to dx of the layer's input. */
 static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *pos,
-                                 const tn_attn *a, const void *pool) {
+                                 const tn_attn *a, const void *pool, int end) {
     tn_backend *be = m->be;
     const tn_ops *op = be->op;
     const tn_desc *d = &m->desc;
     const tn_layer *w = &m->layer[l];
     const tn_saved *s = &r->saved[l];
-    int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
+    int T = a->n_tok, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
     int Q = (H + 2 * G) * hd, I = H * hd;
 
     /* feed-forward */
     op->act_gate(be, d->act, r->h, s->gu, T, F);                             /* again: [T,F] */
-    op->gemm_dx(be, TN_SET, r->dh, F, r->dx, D, &w->down, T);                /* [T,F] */
-    weight_bwd(m, &w->down, w->down_bias, r->dx, r->h, T);
+    matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, r->dx, r->h, T); /* [T,F] */
+    if (end == TN_DOWN) return;
     op->act_gate_bwd(be, d->act, r->dgu, r->dh, s->gu, T, F);                /* [T,2F] */
     norm_again(r, m, w->post_norm, s->mid, T);                               /* [T,D] */
-    op->gemm_dx(be, TN_SET, r->dxn, D, r->dgu, 2 * F, &w->gate_up, T);       /* [T,D] */
-    weight_bwd(m, &w->gate_up, w->gate_up_bias, r->dgu, r->xn, T);
+    matrix_bwd(r, m, l, TN_GATE_UP, end == TN_GATE_UP ? NULL : r->dxn, r->dgu, r->xn, T); /* [T,D] */
+    if (end == TN_GATE_UP) return;
     norm_bwd(r, m, w->post_norm, s->mid, T);                                 /* dx of mid */
 
     /* attention */
-    op->gemm_dx(be, TN_SET, r->datt, I, r->dx, D, &w->o, T);                 /* [T,Hd] */
-    weight_bwd(m, &w->o, w->o_bias, r->dx, s->att, T);
+    matrix_bwd(r, m, l, TN_O, end == TN_O ? NULL : r->datt, r->dx, s->att, T); /* [T,Hd] */
+    if (end == TN_O) return;
     op->attn_bwd(be, r->dqkv, Q, r->datt, I, s->att, I, s->lse, s->qkv, Q, pool, a); /* [T,Q] */
     op->rope(be, r->dqkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, -1);
     if (d->qk_norm) qk_norm_bwd(r, m, w, s, T);
     norm_again(r, m, w->in_norm, s->x, T);                                   /* [T,D] */
-    op->gemm_dx(be, TN_SET, r->dxn, D, r->dqkv, Q, &w->qkv, T);              /* [T,D] */
-    weight_bwd(m, &w->qkv, w->qkv_bias, r->dqkv, r->xn, T);
+    matrix_bwd(r, m, l, TN_QKV, end == TN_QKV ? NULL : r->dxn, r->dqkv, r->xn, T); /* [T,D] */
+    if (end == TN_QKV) return;
     norm_bwd(r, m, w->in_norm, s->x, T);                                     /* dx of x */
 }
 
@@ -86,19 +104,25 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     if (!r->kept || f->n_tok != r->n_tok)
         return tn_fail(e, TN_STATE,
                        "backward without a forward of the same forest that kept its activations");
-    if (!m->trunk->grad || !m->has_packed_t)
+    if (!m->trainable)
         return tn_fail(e, TN_STATE, "backward on a model that was not made trainable");
     if (!r->dx_ready) return TN_OK; /* no head had a gradient: every gradient is zero */
+    r->n_seg = f->n_seg;
+    r->seg = f->seg;
+    r->adapter = f->adapter;
     tn_attn a = tn_attn_of(f, &m->desc);
     a.scale = 1.0 / __builtin_sqrt((double)m->desc.head_dim);
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     for (int l = m->desc.layers - 1; l >= 0; l--) {
         a.window = tn_desc_window(&m->desc, l);
-        trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block);
+        trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block,
+                             l || tn_trunk_trained(m) ? -1 : (int)lowest(m));
     }
-    skip_pad(r, m, f);
-    m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok,
-                         m->desc.hidden);
+    if (tn_trunk_trained(m)) {
+        skip_pad(r, m, f);
+        m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok,
+                             m->desc.hidden);
+    }
     r->kept = false; /* dx is spent */
     r->n_tok = 0;
     return TN_OK;

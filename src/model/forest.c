@@ -14,6 +14,7 @@ void tn_forest_free(tn_forest *f) {
     tn_free(f->seg);
     tn_free(f->parent);
     tn_free(f->seq);
+    tn_free(f->adapter);
     tn_free(f->chain);
     tn_free(f->row_block);
     tn_free(f->row_slot);
@@ -43,9 +44,10 @@ static bool grow_tokens(tn_forest *f, size_t need) {
     return grow(p, size, 4, &f->cap_tok, need);
 }
 static bool grow_segs(tn_forest *f, size_t need) {
-    void **p[] = {(void **)&f->seg, (void **)&f->parent, (void **)&f->seq, (void **)&f->desc_off};
-    const size_t size[] = {sizeof *f->seg, 4, 4, 4};
-    return grow(p, size, 4, &f->cap_seg, need + 1); /* desc_off has one more */
+    void **p[] = {(void **)&f->seg, (void **)&f->parent, (void **)&f->seq, (void **)&f->adapter,
+                  (void **)&f->desc_off};
+    const size_t size[] = {sizeof *f->seg, 4, 4, 4, 4};
+    return grow(p, size, 5, &f->cap_seg, need + 1); /* desc_off has one more */
 }
 static bool grow_chain(tn_forest *f, size_t need) {
     void **p[] = {(void **)&f->chain};
@@ -81,6 +83,7 @@ tn_status tn_forest_add(tn_forest *f, const int32_t *ids, int n, int parent, int
     f->seg[f->n_seg] = (tn_aseg){.start = f->n_tok, .len = n, .pos = pos};
     f->parent[f->n_seg] = parent;
     f->seq[f->n_seg] = seq;
+    f->adapter[f->n_seg] = parent < 0 ? 0 : f->adapter[parent];
     if (index) *index = f->n_seg;
     f->n_tok += n;
     f->n_seg++;
@@ -147,6 +150,11 @@ static tn_status fill_descendants(tn_forest *f, tn_err *e) {
 
 tn_status tn_forest_finish(tn_forest *f, tn_err *e) {
     if (f->n_seg == 0) return tn_fail(e, TN_ARG, "the forest has no segments");
+    for (int s = 0; s < f->n_seg; s++)
+        if (f->parent[s] >= 0 && f->adapter[s] != f->adapter[f->parent[s]])
+            return tn_fail(e, TN_ARG,
+                           "segment %d has adapter %d and hangs under one with adapter %d", s,
+                           f->adapter[s], f->adapter[f->parent[s]]);
     TN_TRY(size_chains(f, e));
     fill_chains(f);
     return fill_descendants(f, e);

@@ -55,25 +55,33 @@ static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos,
     /* attention */
     norm(r, m, w->in_norm, s->x, T);                                                  /* [T,D] */
     op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);  /* [T,Q] */
+    tn_adapt(r, m, l, TN_QKV, s->qkv, r->xn);
     if (d->qk_norm) qk_norm(r, m, w, s, T);
     op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);  /* q and k */
     op->kv_write(be, pool, s->qkv, Q, a);
     op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);           /* [T,Hd] */
     residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);             /* [T,D] */
+    tn_adapt(r, m, l, TN_O, s->mid, s->att);
 
     /* feed-forward */
     const void *gu_bias = tn_param(m, w->gate_up_bias);
     void *out = r->saved[l + 1].x;
     norm(r, m, w->post_norm, s->mid, T);                                              /* [T,D] */
     op->gemm(be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, gu_bias, T);            /* [T,2F] */
+    tn_adapt(r, m, l, TN_GATE_UP, s->gu, r->xn);
     op->act_gate(be, d->act, r->h, s->gu, T, F);                                      /* [T,F] */
     residual(be, out, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);          /* [T,D] */
+    tn_adapt(r, m, l, TN_DOWN, out, r->h);
 }
 
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
-                      const tn_attn *a, char *pool, size_t pool_stride, bool keep) {
+                      const tn_attn *a, const int32_t *adapter, char *pool, size_t pool_stride,
+                      bool keep) {
     const tn_desc *d = &m->desc;
     tn_attn view = *a;
+    r->n_seg = a->n_seg;
+    r->seg = a->seg;
+    r->adapter = adapter;
     view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
     int T = a->n_tok, D = d->hidden;
     m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, T, D);         /* [T,D] */
@@ -116,10 +124,11 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
             return tn_fail(e, TN_ARG, "position %d is beyond the %d positions of this run",
                            f->pos[i], r->max_pos);
     }
+    TN_TRY(tn_adapt_check(m, f->adapter, f->n_seg, e));
     if (f->n_block > r->cap_block) TN_TRY(tn_run_reserve(r, m, f->n_block + f->n_block / 4, e));
     tn_attn a = tn_attn_of(f, &m->desc);
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
-    tn_trunk_forward(r, m, f->ids, f->pos, &a, r->pool, r->keep ? one * (size_t)r->cap_block : 0,
-                     r->keep);
+    tn_trunk_forward(r, m, f->ids, f->pos, &a, f->adapter, r->pool,
+                     r->keep ? one * (size_t)r->cap_block : 0, r->keep);
     return TN_OK;
 }

@@ -40,7 +40,7 @@ static tn_status check_rows(const tn_run *r, const tn_model *m, const int32_t *r
 static tn_status check_backward(const tn_run *r, const tn_model *m, tn_err *e) {
     if (!r->kept)
         return tn_fail(e, TN_STATE, "head backward without a forward that kept its activations");
-    if (!m->trunk->grad)
+    if (!m->trainable)
         return tn_fail(e, TN_STATE, "head backward on a model that was not made trainable");
     return TN_OK;
 }

@@ -10,6 +10,7 @@
 typedef struct kv_seq {
     bool open, frozen;   /* frozen: forked and not yet appended to */
     int length;          /* tokens */
+    int adapter;
     int own;             /* index in page of the current segment's first page */
     int n_page;
     tn_kblock *page;
@@ -33,8 +34,8 @@ struct tn_kv {
     /* attention view of the call under way, grown to the largest seen */
     tn_aseg *seg;
     tn_kblock *chain;
-    int32_t *ids, *pos, *row_block, *row_slot;
-    size_t cap_seg, cap_chain, cap_ids, cap_pos, cap_block, cap_slot;
+    int32_t *ids, *pos, *row_block, *row_slot, *adapter;
+    size_t cap_seg, cap_chain, cap_ids, cap_pos, cap_block, cap_slot, cap_adapter;
 };
 
 int tn_kv_pages_for(int tokens) { return (tokens + TN_KV_BLOCK - 1) / TN_KV_BLOCK; }
@@ -92,6 +93,7 @@ void tn_kv_free(tn_kv *kv) {
     tn_free(kv->pos);
     tn_free(kv->row_block);
     tn_free(kv->row_slot);
+    tn_free(kv->adapter);
     tn_free(kv);
 }
 
@@ -102,6 +104,10 @@ static bool is_open(const tn_kv *kv, int seq) {
 }
 
 int tn_kv_length(const tn_kv *kv, int seq) { return is_open(kv, seq) ? kv->seq[seq].length : -1; }
+
+void tn_kv_adapter(tn_kv *kv, int seq, int adapter) {
+    if (is_open(kv, seq) && kv->seq[seq].length == 0) kv->seq[seq].adapter = adapter;
+}
 
 int tn_kv_open(tn_kv *kv) {
     for (int i = 0; i < kv->max_seqs; i++) {
@@ -126,6 +132,7 @@ int tn_kv_fork(tn_kv *kv, int from) {
     if (a->n_page) memcpy(b->page, a->page, (size_t)a->n_page * sizeof *b->page);
     b->n_page = a->n_page;
     b->length = a->length;
+    b->adapter = a->adapter;
     b->own = a->own;
     b->frozen = a->length > 0;
     for (int p = 0; p < b->n_page; p++) kv->ref[b->page[p].block]++;
@@ -191,6 +198,7 @@ static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const
     if (s->frozen && !s->plan_touched && !it->new_segment)
         return tn_fail(e, TN_BUG, "item %d: sequence %d was forked: it must start a new segment", i,
                        it->seq);
+    TN_TRY(tn_adapt_check(m, &s->adapter, 1, e));
     int have = s->plan_touched ? s->plan_len : s->length;
     int limit = kv->max_pos < r->max_pos ? kv->max_pos : r->max_pos;
     if (it->n > limit - have)
@@ -282,7 +290,7 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
     size_t T = (size_t)(kv->cap_ids ? rows : r->max_tok), S = (size_t)kv->max_seqs;
     if (!kv->cap_chain) most += S * ((size_t)tn_kv_pages_for(kv->max_pos) + 4);
     if ((size_t)n > S) S = (size_t)n;
-    if (!TN_GROW(kv->seg, kv->cap_seg, S) || !TN_GROW(kv->chain, kv->cap_chain, most) ||
+    if (!TN_GROW(kv->seg, kv->cap_seg, S) || !TN_GROW(kv->adapter, kv->cap_adapter, S) || !TN_GROW(kv->chain, kv->cap_chain, most) ||
         !TN_GROW(kv->ids, kv->cap_ids, T) || !TN_GROW(kv->pos, kv->cap_pos, T) ||
         !TN_GROW(kv->row_block, kv->cap_block, T) || !TN_GROW(kv->row_slot, kv->cap_slot, T))
         return tn_fail(e, TN_NOMEM, "no memory for a step of %d tokens", rows);
@@ -293,6 +301,7 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
         append_item(kv, &items[i], at);
         kv->seg[i] = (tn_aseg){.start = at, .len = items[i].n, .pos = pos, .chain = chain,
                                .n_chain = s->n_page, .own = s->own};
+        kv->adapter[i] = s->adapter;
         memcpy(kv->chain + chain, s->page, (size_t)s->n_page * sizeof *kv->chain);
         chain += s->n_page;
         at += items[i].n;
@@ -306,7 +315,7 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
                  .heads = m->desc.heads,
                  .kv_heads = kv->kv_heads,
                  .head_dim = kv->head_dim};
-    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->pool, (size_t)kv->pages * kv->block_bytes,
-                     false);
+    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->adapter, kv->pool,
+                     (size_t)kv->pages * kv->block_bytes, false);
     return TN_OK;
 }

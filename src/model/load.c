@@ -4,6 +4,7 @@
  * Tied heads follow transformers 5: with tie_word_embeddings either of embed_tokens and lm_head may
  * be stored, or both; when both are and they differ, the head is not tied. */
 #include "base/log.h"
+#include "model/adapter_file.h"
 #include "model/params.h"
 #include "model/safetensors.h"
 #include <math.h>
@@ -149,7 +150,7 @@ static void fill(tn_model *m, const tn_st *s) {
 }
 
 /* tenet.json: {"score": {"mean": m, "sd": s}} written beside a reward model. */
-static tn_status read_score_norm(tn_model *m, const char *dir, tn_err *e) {
+tn_status tn_model_read_score_norm(tn_model *m, const char *dir, tn_err *e) {
     tn_str path = TN_STR_INIT;
     json_t *root = NULL;
     tn_status st = TN_OK;
@@ -208,6 +209,10 @@ static tn_status check_files(const tn_desc *d, const tn_st *s, bool fresh, bool 
 tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const tn_load *how,
                         tn_err *e) {
     *out = NULL;
+    if (tn_adapter_folder(dir)) return tn_adapter_load(out, dir, be, how, e);
+    if (how->on && !how->want_score && !how->on->no_lm_head && how->on->be == be &&
+        tn_model_from(how->on, dir))
+        return tn_model_view(out, how->on, e);
     json_t *config = NULL;
     tn_desc d;
     tn_st *s = NULL;
@@ -218,14 +223,14 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
     bool fresh = how->want_score && !d.num_labels;
     if (fresh) d.num_labels = 1;
     resolve_tie(&d, s, dir);
-    bool bias = d.num_labels && !fresh && tn_st_find(s, "score.bias");
+    bool bias = fresh ? how->score_bias : d.num_labels && tn_st_find(s, "score.bias");
     TN_GO(check_files(&d, s, fresh, bias, dir, e), done);
     TN_GO(tn_model_alloc(&m, &d, be, bias, e), done);
     m->config = json_incref(config);
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     fill(m, s);
     m->fresh_score = fresh;
-    if (d.num_labels && !fresh) TN_GO(read_score_norm(m, dir, e), done);
+    if (d.num_labels && !fresh) TN_GO(tn_model_read_score_norm(m, dir, e), done);
     TN_GO(tn_model_pack_new(m, how->train, e), done);
 done:
     json_decref(config);

@@ -3,11 +3,14 @@
  *   tokens of a forest --forward--> hidden rows --heads--> logp, entropy, lse, value/score
  *   d(logp), d(entropy), ... --head backward--> --backward--> gradients, accumulated in the store
  *
+ * A trunk can be shared: views add adapters (LoRA) and score heads of their own to one set of weights.
+ *
  * One forward serves training, reference, scoring and sampling: a token's numbers are the same bits
  * in any batch, packing or thread count, cached or not (ops.h N1; segments below).               */
 #ifndef TN_MODEL_H
 #define TN_MODEL_H
 #include "base/mem.h"
+#include "base/str.h"
 #include "model/desc.h"
 
 /* ---------------- parameters ---------------- */
@@ -34,6 +37,34 @@ typedef struct tn_layer {
 } tn_layer;
 #define TN_NONE ((size_t)-1)
 
+/* ---- adapters: LoRA on a frozen trunk ---- */
+/* The linear modules of a layer in the order of their rows, and the fused matrices they are parts of. */
+typedef enum tn_module {
+    TN_Q_PROJ, TN_K_PROJ, TN_V_PROJ, TN_O_PROJ, TN_GATE_PROJ, TN_UP_PROJ, TN_DOWN_PROJ, TN_MODULES
+} tn_module;
+typedef enum tn_matrix { TN_QKV, TN_O, TN_GATE_UP, TN_DOWN, TN_MATRICES } tn_matrix;
+extern const char *const tn_module_names[TN_MODULES]; /* "q_proj", ... */
+#define TN_ALL_LINEAR ((1u << TN_MODULES) - 1)
+typedef struct tn_lora_spec {
+    int rank;
+    double alpha;
+    bool rslora;      /* scale alpha/sqrt(rank), else alpha/rank */
+    unsigned modules; /* bit 1 << tn_module */
+} tn_lora_spec;
+
+/* A and B of every adapted module of every layer, in a store of their own, under PEFT's names. */
+typedef struct tn_adapter {
+    tn_lora_spec spec;
+    tn_store *store;
+    int n_tensor;
+    tn_tensor *tensor;
+    tn_lora (*layer)[TN_MATRICES]; /* [layers] */
+    void *packed;                  /* of all A and B, both ways */
+    size_t packed_bytes;
+} tn_adapter;
+#define TN_MAX_ADAPTERS 16
+#define TN_NO_ADAPTER (-1)
+
 typedef struct tn_model {
     tn_desc desc;
     tn_backend *be;         /* not owned */
@@ -41,6 +72,11 @@ typedef struct tn_model {
     char dir[512];          /* where it came from, "" for fresh models */
     int n_tensor;
     tn_tensor *tensor;
+    /* A model with adapters never trains its trunk. Number 0 is the one that is trained and saved; a forest's
+     * segments say which number is theirs (0 unless told otherwise; ignored by models without adapters). */
+    int n_adapter;
+    tn_adapter *adapter[TN_MAX_ADAPTERS];
+    double adapter_dropout; /* that a loaded adapter was trained with; never applied here */
     tn_store *trunk;        /* embeddings, layers, final norm, lm_head when untied */
     tn_store *head;         /* score.weight [num_labels, D] and bias (value heads); NULL without */
     tn_layer *layer;
@@ -48,7 +84,7 @@ typedef struct tn_model {
     size_t embed, final_norm, lm_head_off, score, score_bias; /* offsets (trunk; score in head) */
     void *packed;           /* all packed forms, one big buffer */
     size_t packed_bytes;
-    bool packs_shared;      /* a view: packed forms belong to another model */
+    bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
@@ -57,27 +93,60 @@ typedef struct tn_model {
 
 /* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);
  * `want_score`: give the model a score head even if the folder has none (fresh, zero-initialised
- * -> reward training) and never pack the LM head. Missing, extra or misshapen tensors are named. */
+ * -> reward training) and never pack the LM head. Missing, extra or misshapen tensors are named.
+ * An adapter folder of PEFT (adapter_config.json, adapter_model.safetensors) is loaded as its base with
+ * the adapter as number 0; m->dir is the base's folder. */
 typedef struct tn_load {
     bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
     bool want_score;
+    bool score_bias;        /* a fresh head has one */
+    const char *base;       /* of an adapter folder, if not what adapter_config.json names */
+    /* A model with a frozen trunk: when the folder (an adapter's base) is the one it came from, the result is a
+     * view of it, and goes before it. */
+    tn_model *on;
 } tn_load;
+bool tn_adapter_folder(const char *dir);
+/* Folder of the base model of an adapter folder: `base`, or (NULL) what adapter_config.json names, as it
+ * stands or beside the adapter. A full model's folder is its own base. */
+tn_status tn_adapter_base(const char *dir, const char *base, tn_str *out, tn_err *e);
+/* The folder with a model's tokenizer: its own, or that of an adapter's base. */
+tn_status tn_model_tokenizer_dir(const char *dir, const char *base, tn_str *out, tn_err *e);
+/* Adds a module by PEFT's name, or all of "all-linear", to a set. */
+tn_status tn_lora_modules(unsigned *set, const char *name, const char *where, tn_err *e);
 tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
 /* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
 tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
-/* Independent copy (copy) or one sharing trunk storage and packed forms (view). The copy has no
- * gradients; `train` as in tn_load. `score`: drop the head and give it a fresh one of a critic
- * (score.weight and score.bias, zero). A view goes before the model it looks at. */
+/* Independent copy (copy) or one sharing trunk, packed forms and head (view, without adapters). The
+ * copy has no gradients; `train` as in tn_load. `score`: drop the head and give it a fresh one of a
+ * critic (score.weight and score.bias, zero). A view goes before the model it looks at; it can be trained
+ * once it has an adapter. A model with adapters is not copied: take a view and adapt that. */
 tn_status tn_model_copy(tn_model **m, const tn_model *from, bool train, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
+/* Hangs another adapter on m. Fresh: A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform(a = sqrt 5)), a
+ * function of (seed, tensor, element); B zero, so that nothing changes yet. Copy: of `from`, values only. */
+tn_status tn_model_adapt(tn_model *m, const tn_lora_spec *s, uint64_t seed, tn_err *e);
+tn_status tn_model_adapt_copy(tn_model *m, const tn_adapter *from, tn_err *e);
+/* A score head of its own for a view: the values of `from`'s head, or (NULL) zeros, `bias` among them. */
+tn_status tn_model_own_head(tn_model *m, const tn_model *from, bool bias, tn_err *e);
+/* W += s B A of adapter 0 in every adapted module (in double, rounded once), then no adapter is left. The trunk
+ * must be m's alone. The LM head and score head are as they were. */
+tn_status tn_model_merge(tn_model *m, tn_err *e);
 void tn_model_free(tn_model *m);
 /* score.weight from N(0, sd^2), counter-based as in tn_model_new. Zero weights are a saddle: neither the head nor,
  * through it, the trunk has a direction; a random head gives the trunk one from the first step. */
 void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
-tn_status tn_model_trainable(tn_model *m, tn_err *e); /* allocates gradients and AdamW moments, zeroed */
-void tn_model_pack(tn_model *m);  /* after any change of weights */
-/* Writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
+/* Allocates gradients and AdamW moments, zeroed: of everything, or of adapter 0 and the score head. */
+tn_status tn_model_trainable(tn_model *m, tn_err *e);
+void tn_model_pack(tn_model *m);  /* after any change of trained weights */
+/* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
+ * "head"; returns how many) and tensors (NULL past the last). */
+typedef struct tn_trained { const char *name; tn_store *store; } tn_trained;
+#define TN_TRAINED_MAX 2
+int tn_model_trained(const tn_model *m, tn_trained t[TN_TRAINED_MAX]);
+const tn_tensor *tn_model_param(const tn_model *m, int i);
+/* A model with an adapter: the adapter's folder, and nothing of the trunk. Else
+ * writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
  * 5 GB) in `dtype` ("float32" or "bfloat16") into an existing DIR; durable. */
 tn_status tn_model_save(const tn_model *m, const char *dir, const char *dtype, tn_err *e);
 const tn_tensor *tn_model_tensor(const tn_model *m, const char *name); /* NULL when there is none */
@@ -93,6 +162,7 @@ typedef struct tn_forest {
     int32_t *ids, *pos;            /* [n_tok] */
     tn_aseg *seg;                  /* [n_seg] */
     int32_t *parent, *seq;         /* [n_seg]; seq: caller's number of the logical sequence */
+    int32_t *adapter;              /* [n_seg] number in the model, or TN_NO_ADAPTER; add takes the parent's, a root's 0 */
     int n_block, n_chain;
     tn_kblock *chain;
     int32_t *row_block, *row_slot, *desc_off, *desc;
@@ -113,6 +183,7 @@ typedef struct tn_run tn_run;
 size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
 tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
 void tn_run_free(tn_run *r);
+bool tn_run_serves(const tn_run *r, const tn_model *m); /* made for models of m's shape and adapters */
 /* Room for forests of that many 32-key blocks (a run starts with max_tok / 16 + 16 and grows). */
 tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 
@@ -153,6 +224,8 @@ int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens tak
 int tn_kv_open(tn_kv *kv);
 int tn_kv_fork(tn_kv *kv, int seq);
 void tn_kv_close(tn_kv *kv, int seq);
+/* The adapter's number for an empty sequence (0 after open); a fork has its parent's. */
+void tn_kv_adapter(tn_kv *kv, int seq, int adapter);
 int tn_kv_length(const tn_kv *kv, int seq);
 /* Forgets the tokens from `length` on; not further back than the last segment's first token. */
 void tn_kv_truncate(tn_kv *kv, int seq, int length);
@@ -165,7 +238,7 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
 /* ---------------- optimiser ---------------- */
 /* Squared norm of all gradients (double, fixed order). */
 double tn_model_grad_sumsq(tn_model *m);
-/* AdamW on every tensor of the trunk (and head). Decay spares norms and biases unless `decay_all`
+/* AdamW on every trained tensor. Decay spares norms and biases unless `decay_all`
  * (transformers' Trainer spares them). Repacks. */
 void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd, bool decay_all,
                     long step, double gscale);

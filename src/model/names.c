@@ -66,19 +66,12 @@ static void add_layer(tn_cursor *c, int i) {
     set_weight(&l->down, D, F);
 }
 
-static tn_status store_new(tn_store **s, tn_err *e) {
-    *s = tn_calloc(1, sizeof **s);
-    if (!*s) return tn_fail(e, TN_NOMEM, "out of memory");
-    (*s)->refs = 1;
-    return TN_OK;
-}
-
 tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e) {
     const tn_desc *d = &m->desc;
     m->tensor = tn_calloc((size_t)d->layers * 17 + 5, sizeof *m->tensor);
     m->layer = tn_calloc((size_t)d->layers, sizeof *m->layer);
     if (!m->tensor || !m->layer) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(store_new(&m->trunk, e));
+    TN_TRY(tn_store_new(&m->trunk, e));
     tn_cursor c = {m, m->trunk, 0};
     m->lm_head_off = m->score = m->score_bias = TN_NONE;
     m->no_lm_head = d->num_labels > 0;
@@ -91,11 +84,15 @@ tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e) {
         m->lm_head_off = add(&c, false, d->vocab, d->hidden, -1, "lm_head.weight");
     align(&c);
     m->trunk->n = c.at;
-    if (!d->num_labels) return TN_OK;
-    TN_TRY(store_new(&m->head, e));
-    c = (tn_cursor){m, m->head, 0};
+    return d->num_labels ? tn_model_layout_head(m, score_bias, e) : TN_OK;
+}
+
+tn_status tn_model_layout_head(tn_model *m, bool bias, tn_err *e) {
+    const tn_desc *d = &m->desc;
+    TN_TRY(tn_store_new(&m->head, e));
+    tn_cursor c = {m, m->head, 0};
     m->score = add(&c, false, d->num_labels, d->hidden, -1, "score.weight");
-    if (score_bias) m->score_bias = add(&c, false, d->num_labels, 1, -1, "score.bias");
+    m->score_bias = bias ? add(&c, false, d->num_labels, 1, -1, "score.bias") : TN_NONE;
     align(&c);
     m->head->n = c.at;
     return TN_OK;

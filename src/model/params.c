@@ -13,7 +13,14 @@ void *tn_tensor_grad(const tn_tensor *t, const tn_backend *be) {
 
 /* ---------------- stores ---------------- */
 
-static void store_free(tn_store *s, size_t elem) {
+tn_status tn_store_new(tn_store **s, tn_err *e) {
+    *s = tn_calloc(1, sizeof **s);
+    if (!*s) return tn_fail(e, TN_NOMEM, "out of memory");
+    (*s)->refs = 1;
+    return TN_OK;
+}
+
+void tn_store_free(tn_store *s, size_t elem) {
     if (!s || --s->refs > 0) return;
     size_t bytes = s->n * elem;
     tn_big_free(s->data, bytes);
@@ -23,11 +30,11 @@ static void store_free(tn_store *s, size_t elem) {
     tn_free(s);
 }
 
-static tn_status store_alloc(tn_store *s, size_t elem, tn_err *e) {
+tn_status tn_store_alloc(tn_store *s, size_t elem, const char *what, tn_err *e) {
     s->data = tn_big_alloc(s->n * elem);
     if (!s->data)
-        return tn_fail(e, TN_NOMEM, "%.2f GB for the model's parameters cannot be had",
-                       (double)(s->n * elem) / 1e9);
+        return tn_fail(e, TN_NOMEM, "%.2f GB for %s cannot be had", (double)(s->n * elem) / 1e9,
+                       what);
     return TN_OK;
 }
 
@@ -52,8 +59,8 @@ tn_status tn_model_alloc(tn_model **out, const tn_desc *d, tn_backend *be, bool 
     m->be = be;
     m->score_sd = 1;
     tn_status st = tn_model_layout(m, score_bias, e);
-    if (st == TN_OK) st = store_alloc(m->trunk, be->elem, e);
-    if (st == TN_OK && m->head) st = store_alloc(m->head, be->elem, e);
+    if (st == TN_OK) st = tn_store_alloc(m->trunk, be->elem, "the model's parameters", e);
+    if (st == TN_OK && m->head) st = tn_store_alloc(m->head, be->elem, "the score head", e);
     if (st != TN_OK) {
         tn_model_free(m);
         return st;
@@ -66,8 +73,9 @@ tn_status tn_model_alloc(tn_model **out, const tn_desc *d, tn_backend *be, bool 
 void tn_model_free(tn_model *m) {
     if (!m) return;
     size_t elem = m->be->elem;
-    store_free(m->trunk, elem);
-    store_free(m->head, elem);
+    for (int i = 0; i < m->n_adapter; i++) tn_adapter_free(m->adapter[i], elem);
+    tn_store_free(m->trunk, elem);
+    tn_store_free(m->head, elem);
     if (!m->packs_shared) tn_big_free(m->packed, m->packed_bytes);
     tn_free(m->tensor);
     tn_free(m->layer);
@@ -91,6 +99,10 @@ static tn_weight *matrix(tn_model *m, int i) {
 static int n_matrix(const tn_model *m) { return 4 * m->desc.layers + !m->no_lm_head; }
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+static void pack_trunk(tn_model *m) {
+    for (int i = 0; i < n_matrix(m); i++) m->be->op->weight_pack(m->be, matrix(m, i));
+}
 
 tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
     tn_backend *b = m->be;
@@ -116,17 +128,19 @@ tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
         w->packed_t = train ? p : NULL;
         if (train) p += round64(b->op->weight_t_bytes(b, w->out, w->in));
     }
-    tn_model_pack(m);
+    pack_trunk(m);
     return TN_OK;
 }
 
 void tn_model_pack(tn_model *m) {
-    for (int i = 0; i < n_matrix(m); i++) m->be->op->weight_pack(m->be, matrix(m, i));
+    for (int i = 0; i < m->n_adapter; i++)
+        tn_adapter_pack(m->adapter[i], m->desc.layers, m->be);
+    if (!m->n_adapter && !m->packs_shared) pack_trunk(m);
 }
 
 /* ---------------- training state ---------------- */
 
-static tn_status store_trainable(tn_store *s, size_t elem, tn_err *e) {
+tn_status tn_store_trainable(tn_store *s, size_t elem, tn_err *e) {
     size_t bytes = s->n * elem;
     if (!s->grad) s->grad = tn_big_alloc(bytes);
     if (!s->m) s->m = tn_big_alloc(bytes);
@@ -138,13 +152,32 @@ static tn_status store_trainable(tn_store *s, size_t elem, tn_err *e) {
 }
 
 tn_status tn_model_trainable(tn_model *m, tn_err *e) {
-    if (m->packs_shared)
-        return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
+    if (m->packs_shared && !m->n_adapter)
+        return tn_fail(e, TN_STATE, "a view of another model cannot be trained without an adapter; "
+                                    "make a copy");
+    if (!m->has_packed_t && m->packs_shared)
+        return tn_fail(e, TN_STATE, "the model that this view shares was not loaded for training");
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
-    TN_TRY(store_trainable(m->trunk, m->be->elem, e));
-    if (m->head) TN_TRY(store_trainable(m->head, m->be->elem, e));
+    tn_trained t[TN_TRAINED_MAX];
+    int n = tn_model_trained(m, t);
+    for (int i = 0; i < n; i++) TN_TRY(tn_store_trainable(t[i].store, m->be->elem, e));
     m->trainable = true;
     return TN_OK;
+}
+
+int tn_model_trained(const tn_model *m, tn_trained t[TN_TRAINED_MAX]) {
+    t[0] = m->n_adapter ? (tn_trained){"adapter", m->adapter[0]->store}
+                        : (tn_trained){"trunk", m->trunk};
+    t[1] = (tn_trained){"head", m->head};
+    return m->head ? 2 : 1;
+}
+
+const tn_tensor *tn_model_param(const tn_model *m, int i) {
+    int n = m->n_adapter ? m->adapter[0]->n_tensor : 0;
+    if (i < n) return &m->adapter[0]->tensor[i];
+    if (n) /* behind them the head's, which are the last of the model's own */
+        i += m->n_tensor - n - (m->score != TN_NONE) - (m->score_bias != TN_NONE);
+    return i < m->n_tensor ? &m->tensor[i] : NULL;
 }
 
 typedef struct tn_zero {
@@ -154,11 +187,12 @@ static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
     memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
 }
 void tn_model_zero_grad(tn_model *m) {
-    tn_store *s[2] = {m->trunk, m->head};
-    for (int i = 0; i < 2; i++) {
-        if (!s[i] || !s[i]->grad) continue;
-        tn_zero z = {s[i]->grad};
-        tn_pool_run(m->be->pool, s[i]->n * m->be->elem, 1 << 16, zero_part, &z);
+    tn_trained t[TN_TRAINED_MAX];
+    int n = tn_model_trained(m, t);
+    for (int i = 0; i < n; i++) {
+        const tn_store *s = t[i].store;
+        tn_zero z = {s->grad};
+        if (s->grad) tn_pool_run(m->be->pool, s->n * m->be->elem, 1 << 16, zero_part, &z);
     }
 }
 
@@ -172,25 +206,25 @@ static void copy_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_copy *c = ctx;
     memcpy(c->to + begin, c->from + begin, end - begin);
 }
-static void copy_bytes(tn_backend *b, void *to, const void *from, size_t n) {
+void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n) {
     tn_copy c = {to, from};
-    tn_pool_run(b->pool, n, 1 << 16, copy_part, &c);
+    tn_pool_run(b->pool, n * b->elem, 1 << 16, copy_part, &c);
 }
 
 tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool score, tn_err *e) {
     tn_desc d = from->desc;
+    if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
     if (score) d.num_labels = 1;
     tn_model *m;
     TN_TRY(tn_model_alloc(&m, &d, from->be, score || from->score_bias != TN_NONE, e));
     tn_status st = TN_OK;
-    size_t elem = from->be->elem;
     for (int i = 0; i < m->n_tensor; i++) {
         tn_tensor *t = &m->tensor[i];
         if (score && t->store == m->head) continue; /* stays zero */
         const tn_tensor *src = tn_model_tensor(from, t->name);
         if (!src) TN_GO(tn_fail(e, TN_STATE, "the copied model has no tensor %s", t->name), fail);
-        copy_bytes(m->be, tn_tensor_data(t, m->be), tn_tensor_data(src, m->be),
-                   (size_t)t->rows * (size_t)t->cols * elem);
+        tn_copy_elements(m->be, tn_tensor_data(t, m->be), tn_tensor_data(src, m->be),
+                         (size_t)t->rows * (size_t)t->cols);
     }
     m->config = json_incref(from->config);
     memcpy(m->dir, from->dir, sizeof m->dir);
@@ -210,7 +244,8 @@ tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
     tn_model *m = tn_malloc(sizeof *m);
     if (!m) return tn_fail(e, TN_NOMEM, "out of memory");
     *m = *from;
-    m->tensor = tn_malloc((size_t)m->n_tensor * sizeof *m->tensor);
+    m->n_adapter = 0;
+    m->tensor = tn_malloc((size_t)(m->n_tensor + 2) * sizeof *m->tensor); /* tn_model_own_head */
     m->layer = tn_malloc((size_t)m->desc.layers * sizeof *m->layer);
     if (!m->tensor || !m->layer) {
         tn_free(m->tensor);
@@ -226,6 +261,25 @@ tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
     m->packs_shared = true;
     m->trainable = false;
     *out = m;
+    return TN_OK;
+}
+
+/* The tensor list loses what belongs to heads and gets a new score head behind it. */
+tn_status tn_model_own_head(tn_model *m, const tn_model *from, bool bias, tn_err *e) {
+    int n = 0;
+    for (int i = 0; i < m->n_tensor; i++)
+        if (m->tensor[i].store == m->trunk && strcmp(m->tensor[i].name, "lm_head.weight") != 0)
+            m->tensor[n++] = m->tensor[i];
+    m->n_tensor = n;
+    tn_store_free(m->head, m->be->elem);
+    m->head = NULL;
+    m->desc.num_labels = from ? from->desc.num_labels : 1;
+    m->no_lm_head = true;
+    m->score_mean = from ? from->score_mean : 0;
+    m->score_sd = from ? from->score_sd : 1;
+    TN_TRY(tn_model_layout_head(m, from ? from->score_bias != TN_NONE : bias, e));
+    TN_TRY(tn_store_alloc(m->head, m->be->elem, "the score head", e));
+    if (from) tn_copy_elements(m->be, m->head->data, from->head->data, m->head->n);
     return TN_OK;
 }
 

@@ -6,6 +6,14 @@
 /* Fills tensor list, layer offsets and store sizes (without data) from m->desc. Score tensors exist
  * when desc.num_labels > 0; the LM head only when it is zero. */
 tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e);
+/* Appends the score head's tensors (room for two in m->tensor) and a store for them, without data. */
+tn_status tn_model_layout_head(tn_model *m, bool bias, tn_err *e);
+/* Stores: counted, their elements allocated later. `what` for messages. */
+tn_status tn_store_new(tn_store **s, tn_err *e);
+tn_status tn_store_alloc(tn_store *s, size_t elem, const char *what, tn_err *e);
+tn_status tn_store_trainable(tn_store *s, size_t elem, tn_err *e);
+void tn_store_free(tn_store *s, size_t elem);
+void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n);
 /* Norm weights and biases: one-dimensional in files, spared by weight decay. */
 bool tn_tensor_is_vector(const tn_tensor *t);
 /* An empty model of `d`: layout made, stores allocated (zeroed), packs not yet. */
@@ -14,6 +22,15 @@ tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool sc
 /* Allocates the packed forms (of the transposes too when `train`), points the weights at them and
  * packs. */
 tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e);
+/* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */
+tn_status tn_adapter_new(tn_adapter **a, const tn_desc *d, const tn_lora_spec *s, tn_backend *be,
+                         tn_err *e);
+void tn_adapter_free(tn_adapter *a, size_t elem);
+void tn_adapter_pack(tn_adapter *a, int layers, tn_backend *be);
+/* Takes the adapter over (also when it fails): it becomes m's last. */
+tn_status tn_model_hang(tn_model *m, tn_adapter *a, tn_err *e);
+/* score_mean and score_sd from DIR/tenet.json, when it has them. */
+tn_status tn_model_read_score_norm(tn_model *m, const char *dir, tn_err *e);
 /* tn_model_save with another limit of bytes a shard. */
 tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype,
                                size_t shard_bytes, tn_err *e);

@@ -48,6 +48,7 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->sin = take(c, P * rot * el);
     r->xn = take(c, T * D * el);
     r->h = take(c, T * F * el);
+    r->lu = take(c, T * (size_t)r->max_lora * el);
     r->rstd = take(c, (T > R ? T : R) * el);
     r->rx = take(c, R * D * el);
     r->rn = take(c, R * D * el);
@@ -58,6 +59,7 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->dx = take(c, T * D * el);
     r->dxn = take(c, T * D * el);
     r->dh = take(c, T * F * el);
+    r->lv = take(c, T * (size_t)r->max_lora * el);
     r->dgu = take(c, T * 2 * F * el);
     r->dqkv = take(c, T * (H + 2 * G) * hd * el);
     r->datt = take(c, T * H * hd * el);
@@ -84,7 +86,8 @@ size_t tn_plan_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, in
 }
 
 size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep) {
-    return tn_plan_run_bytes(&m->desc, m->be, max_tok, max_rows, m->desc.max_pos, keep);
+    size_t lora = (size_t)max_tok * (size_t)tn_adapt_width(m) * m->be->elem * (keep ? 2 : 1);
+    return tn_plan_run_bytes(&m->desc, m->be, max_tok, max_rows, m->desc.max_pos, keep) + lora;
 }
 
 static tn_status fill_rope(tn_run *r, const tn_desc *d, tn_err *e) {
@@ -126,6 +129,7 @@ tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows,
                   .max_tok = max_tok,
                   .max_rows = max_rows,
                   .max_pos = max_pos,
+                  .max_lora = tn_adapt_width(m),
                   .keep = keep};
     carve c = {0};
     carve_run(&c, r, d, m->be->elem);
@@ -167,12 +171,16 @@ tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e) {
     const tn_desc *d = &m->desc;
     if (r->be == m->be && r->hidden == d->hidden && r->layers == d->layers &&
         r->heads == d->heads && r->kv_heads == d->kv_heads && r->head_dim == d->head_dim &&
-        r->ffn == d->ffn)
-        return TN_OK;
+        r->ffn == d->ffn) {
+        if (tn_adapt_width(m) <= r->max_lora) return TN_OK;
+        return tn_fail(e, TN_BUG, "a run made before the model had its adapters cannot serve it");
+    }
     return tn_fail(e, TN_BUG,
                    "a run for %d layers of width %d cannot serve a model with %d of width %d",
                    r->layers, r->hidden, d->layers, d->hidden);
 }
+
+bool tn_run_serves(const tn_run *r, const tn_model *m) { return tn_run_check(r, m, NULL) == TN_OK; }
 
 tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));

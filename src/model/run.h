@@ -23,13 +23,14 @@ typedef struct tn_saved {
 struct tn_run {
     tn_backend *be;
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn; /* the shape it was made for */
-    int max_tok, max_rows, max_pos;
+    int max_tok, max_rows, max_pos, max_lora;
     bool keep;
     char *slab;                 /* everything but the block pool */
     size_t slab_bytes;
     tn_saved *saved;            /* [layers + 1]; the last has only x: the final residual */
     void *cos, *sin;            /* [max_pos, rot/2] */
     void *xn, *h;               /* [T, D] normed rows, [T, F] gated product */
+    void *lu, *lv;              /* [T, max_lora] x A^T of an adapter; its gradient (keep) */
     void *dx, *dxn, *dh, *dgu, *dqkv, *datt; /* keep only: gradients of the buffers above */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
@@ -39,27 +40,53 @@ struct tn_run {
     char *pool; /* key/value blocks: cap_block per layer with keep, else for one layer */
     size_t pool_bytes;
     int cap_block;
+    /* The call under way: segments and their adapters. */
+    int n_seg;
+    const tn_aseg *seg;
+    const int32_t *adapter;
     int n_tok;                  /* rows of the last forward */
     bool kept;                  /* backward is possible */
     bool dx_ready;              /* some head has put its gradient into dx */
 };
 
-/* The layers on given rows; `pool` is layer 0's blocks and layer l's start at pool + l*pool_stride.
- */
+/* The layers on given rows, whose segments (a's) have these adapters; `pool` is layer 0's blocks and
+ * layer l's start at pool + l*pool_stride. */
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
-                      const tn_attn *a, char *pool, size_t pool_stride, bool keep);
+                      const tn_attn *a, const int32_t *adapter, char *pool, size_t pool_stride,
+                      bool keep);
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */
 /* Attention view of a forest, all but window and scale. */
 tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d);
 
+/* adapt.c: what the adapters of the rows add to y = x W^T of matrix k of layer l. */
+void tn_adapt(tn_run *r, const tn_model *m, int l, tn_matrix k, void *y, const void *x);
+/* dx += (NULL: not wanted); gradients of A and B where they are trained. */
+void tn_adapt_backward(tn_run *r, const tn_model *m, int l, tn_matrix k, void *dx, const void *dy,
+                       const void *x);
+int tn_adapt_width(const tn_model *m); /* widest u of its adapters, 0 without any */
+tn_status tn_adapt_check(const tn_model *m, const int32_t *adapter, int n, tn_err *e);
+static inline bool tn_trunk_trained(const tn_model *m) { return m->trainable && !m->n_adapter; }
+
+/* Fused matrix k of a layer; *bias is its offset or TN_NONE. */
+static inline const tn_weight *tn_layer_matrix(const tn_layer *l, tn_matrix k, size_t *bias) {
+    switch (k) {
+    case TN_QKV: *bias = l->qkv_bias; return &l->qkv;
+    case TN_O: *bias = l->o_bias; return &l->o;
+    case TN_GATE_UP: *bias = l->gate_up_bias; return &l->gate_up;
+    default: *bias = l->down_bias; return &l->down;
+    }
+}
+
 static inline const void *tn_param(const tn_model *m, size_t off) { /* NULL for TN_NONE */
     return off == TN_NONE ? NULL : tn_cat(m->be, m->trunk->data, off);
 }
+/* Gradients of trunk tensors; NULL when the trunk is frozen. */
 static inline void *tn_param_grad(const tn_model *m, size_t off) {
-    return off == TN_NONE ? NULL : tn_at(m->be, m->trunk->grad, off);
+    return off == TN_NONE || !tn_trunk_trained(m) ? NULL : tn_at(m->be, m->trunk->grad, off);
 }
-/* Gradient of a trunk matrix: same place in the gradient slab as its master in the data slab. */
+/* Of a matrix: same place in the gradient slab as its master in the data slab. */
 static inline void *tn_weight_grad(const tn_model *m, const tn_weight *w) {
+    if (!tn_trunk_trained(m)) return NULL;
     return (char *)m->trunk->grad + ((const char *)w->master - (const char *)m->trunk->data);
 }
 #endif

@@ -1,4 +1,5 @@
 /* tn_model -> a Hugging Face folder: config.json, generation_config.json, model.safetensors. */
+#include "model/adapter_file.h"
 #include "model/params.h"
 #include "model/safetensors.h"
 #include <string.h>
@@ -46,6 +47,19 @@ static tn_status copy_generation_config(const tn_model *m, const char *dir, tn_e
     return st;
 }
 
+/* A folder with adapter_config.json would be read as an adapter's. */
+static tn_status remove_adapter(const char *dir, tn_err *e) {
+    static const char *const names[] = {"adapter_config.json", "adapter_model.safetensors"};
+    tn_str path = TN_STR_INIT;
+    tn_status st = TN_OK;
+    for (int i = 0; i < 2 && st == TN_OK; i++) {
+        tn_path_join(&path, dir, names[i]);
+        st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir) : tn_remove_tree(path.s, e);
+    }
+    tn_str_free(&path);
+    return st;
+}
+
 static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dtype,
                               size_t shard_bytes, tn_err *e) {
     size_t n = (size_t)m->n_tensor;
@@ -71,9 +85,11 @@ static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dty
 tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *dtype,
                                size_t shard_bytes, tn_err *e) {
     tn_st_save as;
+    if (m->n_adapter) return tn_adapter_save(m, dir, dtype, e);
     TN_TRY(tn_st_save_dtype(dtype, &as, e));
     TN_TRY(save_weights(m, dir, as, shard_bytes, e));
     TN_TRY(copy_generation_config(m, dir, e));
+    TN_TRY(remove_adapter(dir, e));
     return save_config(m, dir, dtype, e);
 }
 

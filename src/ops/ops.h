@@ -9,7 +9,9 @@
  *       it can pick, any thread count, any T: a row's numbers never depend on the other rows.
  *   N2  f32 matrix products: out[i][j] = one chain acc = fma(a[k], b[k], acc), acc0 = 0, k ascending;
  *       then bias and/or the old value of `out` are added, each one addition, in that order:
- *       TN_SET: out = acc (+ bias);  TN_ADD: out = out + (acc (+ bias)).
+ *       TN_SET: out = acc (+ bias);  TN_ADD: out = out + (acc (+ bias));
+ *       TN_ADD_NONZERO (gemm and gemm_dx only): out = out - (0 - (acc (+ bias))): TN_ADD, but a sum of 0 of
+ *       either sign leaves every out as it is, -0 too.
  *   N3  bf16 matrix products round both operands to bf16 (RNE) and use one of two orders over k
  *       (zero-padded at the end), f32 accumulation, denormals flushed (inputs, products' results):
  *         pair   acc = fma(a[2j], b[2j], fma(a[2j+1], b[2j+1], acc))            VDPBF16PS
@@ -34,7 +36,7 @@
 #define TN_HEAD_ROWS 256    /* rows per block of the head's backward */
 
 typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
-typedef enum tn_mode { TN_SET, TN_ADD } tn_mode;
+typedef enum tn_mode { TN_SET, TN_ADD, TN_ADD_NONZERO } tn_mode;
 typedef enum tn_act { TN_SILU, TN_GELU_TANH } tn_act;
 
 typedef struct tn_ops tn_ops;
@@ -68,6 +70,22 @@ typedef struct tn_weight {
     void *packed;        /* for Y = X W^T, owned by whoever allocated weight_bytes */
     void *packed_t;      /* for dX = dY W; NULL when there is no backward */
 } tn_weight;
+
+/* A low-rank adapter (LoRA) of one matrix. The matrix may be several modules joined (q, k, v; gate, up); each
+ * adapted one is a part with A and B of its own. The A's lie one under the other; B_p [out_p, rank] adds
+ * to the columns col_p .. col_p + out_p - 1 of y. With B = 0 (how adapters start) and finite u, y keeps
+ * its bits. Formula: Hu et al. 2021; scale = alpha/rank, or alpha/sqrt(rank) (rsLoRA). */
+#define TN_LORA_PARTS 3
+typedef struct tn_lora {
+    int parts, rank;              /* parts 0: this matrix is not adapted */
+    double scale;
+    tn_weight a;                  /* [parts*rank, in] */
+    tn_weight b[TN_LORA_PARTS];   /* [out_p, rank] */
+    int col[TN_LORA_PARTS];
+} tn_lora;
+typedef struct tn_lora_grad {     /* of the same shapes; added to */
+    void *a, *b[TN_LORA_PARTS];
+} tn_lora_grad;
 
 /* One segment as attention sees it: its query rows and the chain of key blocks they may see:
  * the ancestors' blocks from the root downwards, then its own. Key position p is visible to query
@@ -142,6 +160,14 @@ struct tn_ops {
     void (*gemm_dw)(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                     int T, int out, int in);              /* dw[out,in] += dy^T x, chain over T (N2/N3) */
     void (*bias_bwd)(tn_backend *b, void *db, const void *dy, int ld, int T, int n); /* db += column sums */
+    /* --- low-rank adapters; R = parts*rank, u and v [T, R] without gaps are the caller's. The products as in
+     * N2 and N3, each element then once multiplied by the scale s:
+     *   u = s (x A^T)                y_p = y_p + u_p B_p^T (TN_ADD_NONZERO); y NULL: only u
+     *   v_p = s (dy_p B_p)           dB_p += dy_p^T u_p,  dA += v^T x (as gemm_dw),  dx = dx + v A
+     * u of lora_bwd is what lora gave; g NULL: the adapter is frozen; dx NULL: not wanted. */
+    void (*lora)(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
+    void (*lora_bwd)(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy,
+                     const void *u, void *v, const void *x, int ldx, const tn_lora *w, int T);
     /* --- rows --- */
     void (*embed)(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
     void (*embed_bwd)(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
@@ -149,7 +175,7 @@ struct tn_ops {
      * y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). groups > 1: qk-norm per head. */
     void (*rms_norm)(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx,
                      const void *w, int T, int groups, int n, double eps);
-    /* dx (set or added) and dw[n] += ; may be called with dx == dy (same ld, TN_SET). */
+    /* dx (set or added) and dw[n] += (NULL: not wanted); may be called with dx == dy (same ld, TN_SET). */
     void (*rms_norm_bwd)(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw, const void *dy,
                          int lddy, const void *x, int ldx, const void *rstd, const void *w,
                          int T, int groups, int n);

@@ -123,6 +123,23 @@ static void p_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const v
 static void p_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
     TIMED(OP->bias_bwd(b, db, dy, ld, T, n), T, 0, n, 0, elems(b, T, n));
 }
+/* Multiply-adds of u = x A^T and of y_p += u_p B_p^T for one row. */
+static double lora_row(const tn_lora *w) {
+    double n = (double)w->parts * w->rank * w->a.in;
+    for (int p = 0; p < w->parts; p++) n += (double)w->rank * w->b[p].out;
+    return n;
+}
+static void p_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx,
+                   const tn_lora *w, int T) {
+    TIMED(OP->lora(b, y, ldy, u, x, ldx, w, T), T, w->parts * w->rank, w->a.in,
+          2.0 * T * lora_row(w), elems(b, T, w->a.in + w->parts * w->rank));
+}
+static void p_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy,
+                       int lddy, const void *u, void *v, const void *x, int ldx, const tn_lora *w,
+                       int T) {
+    TIMED(OP->lora_bwd(b, dx, lddx, g, dy, lddy, u, v, x, ldx, w, T), T, w->parts * w->rank,
+          w->a.in, (g ? 4.0 : 2.0) * T * lora_row(w), elems(b, T, 2.0 * w->a.in));
+}
 static void p_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
     TIMED(OP->embed(b, y, table, ids, T, D), T, 0, D, 0, 2 * elems(b, T, D));
 }
@@ -252,7 +269,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->gather = p_gather, t->scatter_add = p_scatter_add, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;
     t->head = p_head, t->head_bwd = p_head_bwd, t->rowdot = p_rowdot, t->rowdot_bwd = p_rowdot_bwd;
-    t->exp_rows = p_exp_rows;
+    t->exp_rows = p_exp_rows, t->lora = p_lora, t->lora_bwd = p_lora_bwd;
     t->adamw = p_adamw, t->sumsq = p_sumsq, t->finite = p_finite;
 }
 

@@ -8,21 +8,28 @@ static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
     memcpy(out, (const float *)ctx + begin, n * sizeof *out);
 }
 
-/* DIR/optimizer/model.safetensors: AdamW's moments of the trunk and the head, flat. */
+/* Names of a trained store's moments, "trunk.m" and "trunk.v". */
+static void moment_names(const tn_trained *t, char name[2][16]) {
+    for (int k = 0; k < 2; k++) snprintf(name[k], 16, "%s.%c", t->name, k ? 'v' : 'm');
+}
+
+/* DIR/optimizer/model.safetensors: AdamW's moments of everything that is trained, flat. */
 static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
-    tn_st_out t[4];
+    tn_st_out t[2 * TN_TRAINED_MAX];
+    tn_trained part[TN_TRAINED_MAX];
+    char name[TN_TRAINED_MAX][2][16];
     size_t n = 0;
-    const tn_store *s[2] = {m->trunk, m->head};
-    static const char *const name[2][2] = {{"trunk.m", "trunk.v"}, {"head.m", "head.v"}};
-    for (int i = 0; i < 2; i++) {
-        if (!s[i] || !s[i]->m) continue;
-        const void *p[2] = {s[i]->m, s[i]->v};
+    int parts = tn_model_trained(m, part);
+    for (int i = 0; i < parts; i++) {
+        const tn_store *s = part[i].store;
+        if (!s->m) continue;
+        moment_names(&part[i], name[i]);
         for (int k = 0; k < 2; k++)
             t[n++] = (tn_st_out){.name = name[i][k],
                                  .n_dim = 1,
-                                 .shape = {(int64_t)s[i]->n},
+                                 .shape = {(int64_t)s->n},
                                  .read = read_floats,
-                                 .ctx = p[k]};
+                                 .ctx = k ? s->v : s->m};
     }
     if (!n) return TN_OK;
     tn_str path = TN_STR_INIT;
@@ -184,11 +191,14 @@ tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err 
     tn_model *m = p->model;
     tn_status st;
     TN_GO(tn_st_open(&s, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.m", m->trunk->m, m->trunk->n, m->be->elem, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.v", m->trunk->v, m->trunk->n, m->be->elem, path.s, e), done);
-    if (m->head) {
-        TN_GO(read_moment(s, "head.m", m->head->m, m->head->n, m->be->elem, path.s, e), done);
-        st = read_moment(s, "head.v", m->head->v, m->head->n, m->be->elem, path.s, e);
+    tn_trained part[TN_TRAINED_MAX];
+    char name[2][16];
+    int parts = tn_model_trained(m, part);
+    for (int i = 0; i < parts; i++) {
+        const tn_store *x = part[i].store;
+        moment_names(&part[i], name);
+        TN_GO(read_moment(s, name[0], x->m, x->n, m->be->elem, path.s, e), done);
+        TN_GO(read_moment(s, name[1], x->v, x->n, m->be->elem, path.s, e), done);
     }
 done:
     if (s) tn_st_close(s);

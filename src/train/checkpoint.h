@@ -1,5 +1,5 @@
 /* Durable checkpoints: OUT/checkpoint-N/ is filled aside, synced and renamed, so that a kill at any
- * instant leaves the last complete one. A checkpoint is a Hugging Face folder (float32 weights) plus
+ * instant leaves the last complete one. A checkpoint is a Hugging Face (or adapter) folder (float32 weights) plus
  * optimizer/ (AdamW's moments), trainer_state.json and tenet.json; further trained models (a critic) have a
  * subfolder of the same kind. */
 #ifndef TN_TRAIN_CHECKPOINT_H

@@ -59,27 +59,70 @@ done:
     return st;
 }
 
+/* Of one model: what it holds, and what training adds. MB. */
+typedef struct cost {
+    double weights, packed, adapter, trained, act, ref;
+} cost;
+
+static void print_adapter(const tn_model *m) {
+    const tn_lora_spec *s = &m->adapter[0]->spec;
+    char names[128] = "";
+    for (int i = 0; i < TN_MODULES; i++)
+        if (s->modules >> i & 1) {
+            size_t n = strlen(names);
+            snprintf(names + n, sizeof names - n, " %s", tn_module_names[i]);
+        }
+    double n = 0;
+    const tn_tensor *t;
+    for (int i = 0; (t = tn_model_param(m, i)); i++) n += (double)t->rows * t->cols;
+    tn_info(
+        "adapter: rank %d, alpha %g%s, on%s%s: %.2fM parameters trained, %.2f %% of the model's",
+        s->rank, s->alpha, s->rslora ? " (rsLoRA)" : "", names,
+        m->head ? ", and the score head" : "", 1e-6 * n,
+        100 * n / (double)tn_desc_params(&m->desc));
+}
+
+static void print_memory(const cost *c, const tn_task *k, const tn_model *m, int tokens) {
+    char own[48] = "", more[96] = "";
+    if (m->n_adapter) snprintf(own, sizeof own, ", adapter %.1f", c->adapter);
+    if (k->reference && m->n_adapter && !k->ref_model)
+        snprintf(more, sizeof more, ", reference %.1f (%s)", c->ref,
+                 c->ref > 0 ? "a frozen copy of the adapter"
+                            : "the adapter off, on the same weights");
+    else if (k->reference)
+        snprintf(more, sizeof more, ", reference %.0f", c->ref);
+    tn_info(
+        "memory: weights %.0f MB, packed %.0f%s, gradients %.*f, moments %.*f, activations %.0f "
+        "(%d tokens)%s = %.0f MB",
+        c->weights, c->packed, own, !!m->n_adapter, c->trained, !!m->n_adapter, 2 * c->trained,
+        c->act, tokens, more,
+        c->weights + c->packed + c->adapter + 3 * c->trained + c->act + c->ref);
+}
+
 static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
                        const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b) {
     double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
-    double weights = (double)m->trunk->n * elem * MB, packed = (double)m->packed_bytes * MB;
-    int cost = (int)o->micro_tokens;
+    cost c = {.weights = (double)m->trunk->n * elem * MB, .packed = (double)m->packed_bytes * MB};
+    tn_trained part[TN_TRAINED_MAX];
+    for (int i = tn_model_trained(m, part) - 1; i >= 0; i--)
+        c.trained += (double)part[i].store->n * elem * MB;
+    if (m->n_adapter)
+        c.adapter =
+            ((double)m->adapter[0]->store->n * elem + (double)m->adapter[0]->packed_bytes) * MB;
+    int tokens = (int)o->micro_tokens;
     for (size_t i = 0; i < train->n; i++)
-        if (tn_batch_cost(&train->ex[i], b) > cost) cost = tn_batch_cost(&train->ex[i], b);
-    double act = (double)tn_run_bytes(m, cost, cost, true) * MB;
-    double ref =
-        k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
-    char more[48] = "";
-    if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
-    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f "
-            "(%d tokens)%s = %.0f MB",
-            weights, packed, weights, 2 * weights, act, cost, more,
-            weights * 4 + packed + act + ref);
+        if (tn_batch_cost(&train->ex[i], b) > tokens) tokens = tn_batch_cost(&train->ex[i], b);
+    c.act = (double)tn_run_bytes(m, tokens, tokens, true) * MB;
+    if (k->reference && m->n_adapter && !k->ref_model)
+        c.ref = tn_adapter_folder(o->model) ? c.adapter : 0;
+    else if (k->reference)
+        c.ref = c.weights + c.packed / 2 + (double)tn_run_bytes(m, tokens, tokens, false) * MB;
+    print_memory(&c, k, m, tokens);
     double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop =
-        (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
+    double flop = ((m->n_adapter ? 4.0 : 6.0) + (k->reference ? 2.0 : 0.0)) * params * per_epoch *
+                  (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
     if (rate > 0)
         tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop,
                 rate * 1e-9, flop / rate / 0.6);
@@ -94,6 +137,7 @@ tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *
     TN_TRY(tn_intro_rows("training data", train, e));
     if (eval) TN_TRY(tn_intro_rows("evaluation data", eval, e));
     TN_TRY(tn_intro_sample(&train->ex[0], tok, e));
+    if (m->n_adapter) print_adapter(m);
     tn_info("plan: %ld optimiser steps, %ld in an epoch", plan->total, (long)plan->n_step);
     print_cost(k, o, m, train, plan, b);
     return TN_OK;

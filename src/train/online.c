@@ -25,8 +25,8 @@ void tn_online_close(tn_online *on) {
     tn_batch_free(&on->policy.mb);
     tn_run_free(on->policy.run);
     tn_run_free(on->policy.ref_run);
+    tn_model_free(on->ref); /* may be a view of the policy */
     tn_model_free(on->policy.model);
-    tn_model_free(on->ref);
     tn_gen_free(on->gen);
     tn_rollouts_free(&on->roll);
     tn_plan_free(&on->plan);
@@ -67,6 +67,8 @@ tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, t
     tn_opts_bind(opts, tn_train_option_rows, &on->o);
     tn_opts_bind(opts, tn_machine_option_rows, &on->o);
     tn_opts_bind(opts, tn_online_rows, &on->q);
+    tn_opts_bind(opts, tn_adapter_option_rows, &on->lora);
+    on->opts = opts;
     return check_options(on, e);
 }
 
@@ -74,9 +76,10 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
     const tn_train_options *o = &on->o;
     if (!o->dry_run) TN_TRY(tn_output_open(o, &on->lock, &on->from, e));
     TN_TRY(tn_backend_from_options(&on->be, o, e));
-    TN_TRY(tn_tokenizer_optional(&on->tok, o->model, o->chat_template, e));
-    TN_TRY(tn_model_load(&on->policy.model, on->from.len ? on->from.s : o->model, on->be,
-                         &(tn_load){.train = true}, e));
+    TN_TRY(tn_tokenizer_of(&on->tok, o->model, on->lora.base_model, o->chat_template, e));
+    TN_TRY(tn_trained_model_open(&on->policy.model, &on->lora, on->opts, o->model,
+                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true},
+                                 (uint64_t)o->seed, on->be, e));
     TN_TRY(tn_model_trainable(on->policy.model, e));
     on->part[on->n_part++] = (tn_part){"", on->policy.model};
     tn_data_options d = {.kind = TN_DATA_PROMPT,
@@ -117,15 +120,14 @@ tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
 }
 
 static tn_status make_reference(tn_online *on, tn_err *e) {
-    const char *dir = on->q.ref_model ? on->q.ref_model : on->o.model;
-    if (on->q.ref_model || on->from.len)
-        TN_TRY(tn_model_load(&on->ref, dir, on->be, &(tn_load){0}, e));
-    else
-        TN_TRY(tn_model_copy(&on->ref, on->policy.model, false, false, e));
-    on->policy.ref = on->ref;
+    tn_trainee *t = &on->policy;
+    TN_TRY(tn_reference_open(&on->ref, t->model, &on->lora, on->o.model, on->q.ref_model,
+                             on->from.len > 0, e));
+    t->ref = on->ref;
+    if (on->ref->trunk == t->model->trunk && tn_run_serves(t->run, on->ref)) return TN_OK;
     int n = on->need.tokens;
-    TN_TRY(tn_run_new(&on->policy.ref_run, on->ref, n, n, on->length, false, e));
-    return tn_run_reserve(on->policy.ref_run, on->ref, on->need.blocks, e);
+    TN_TRY(tn_run_new(&t->ref_run, on->ref, n, n, on->length, false, e));
+    return tn_run_reserve(t->ref_run, on->ref, on->need.blocks, e);
 }
 
 tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
@@ -209,7 +211,7 @@ tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e) {
     json_t *s = whole_state(on, state);
     if (!s) return tn_fail(e, TN_NOMEM, "out of memory for the run's state");
     tn_ckpt c = {on->o.output_dir, on->part, 1, on->tok, on->record, s, &on->log};
-    tn_status st = tn_output_save(&c, tn_save_dtype(&on->o), e);
+    tn_status st = tn_output_save(&c, tn_output_dtype(&on->o, on->policy.model), e);
     json_decref(s);
     if (st == TN_OK) tn_info("policy written to %s", on->o.output_dir);
     return st;

@@ -3,6 +3,7 @@
  * (ppo.c, critic_free.c): rewards, advantages, which samples make an update, their own state. */
 #ifndef TN_TRAIN_ONLINE_H
 #define TN_TRAIN_ONLINE_H
+#include "train/adapters.h"
 #include "train/rollout.h"
 #include "train/plan.h"
 #include "train/trainer.h"
@@ -30,6 +31,8 @@ typedef struct tn_online {
     const char *verb;
     tn_train_options o;
     tn_online_options q;
+    tn_adapter_options lora;
+    const tn_opts *opts;
     tn_backend *be;
     tn_tokenizer *tok; /* NULL: prompts are ids */
     tn_dataset *prompts;

@@ -94,7 +94,8 @@ const tn_opt_row tn_train_option_rows[] = {
     {"max-grad-norm", TN_OPT_REAL, AT(max_grad_norm), "1", NULL, 0, 0, NULL, "X",
      "Clip the gradient's norm; 0: never."},
     {"save-dtype", TN_OPT_CHOICE, AT(save_dtype), "auto", "auto|float32|bfloat16", 0, 0, NULL, NULL,
-     "Dtype of the saved weights; auto: float32 when training in float32, else bfloat16."},
+     "Dtype of the saved weights; auto: float32 when training in float32 and for adapters, else "
+     "bfloat16."},
     {"logging-steps", TN_OPT_INT, AT(logging_steps), "1", NULL, 1, 0, NULL, "N",
      "One log entry for so many steps (means over them)."},
     {"report-to", TN_OPT_LIST, AT(report_to), "none", NULL, 0, 0, NULL, "none|tensorboard",

@@ -56,27 +56,33 @@ static tn_status check_options(const tn_ppo_options *q, tn_err *e) {
     return TN_OK;
 }
 
-/* The critic: a copy of the reward model with its normalisation, or the policy's trunk with a zero head. */
+/* The critic: the reward model with its normalisation, or the policy with a zero head; a copy, or where the
+ * policy or that model is an adapter, a view of its trunk with an adapter of its own. */
 static tn_status make_critic(ppo *p, tn_err *e) {
     const char *how = p->task->ppo.critic;
     const tn_online *on = &p->on;
     tn_trainee *c = &p->critic;
+    bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
+    bool folder = strcmp(how, "auto") != 0 && strcmp(how, "policy") != 0;
+    tn_model *policy = on->policy.model, *like = from_reward ? p->scorer.model : policy;
+    const tn_adapter *a = policy->n_adapter ? policy->adapter[0] : NULL;
+    bool view = a || like->n_adapter > 0;
+    tn_load load = {
+        .train = true, .want_score = true, .base = on->lora.base_model, .on = view ? like : NULL};
     if (on->from.len) {
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, on->from.s, "critic");
-        tn_status st = tn_model_load(&c->model, dir.s, on->be,
-                                     &(tn_load){.train = true, .want_score = true}, e);
+        if (view && !folder) load.base = like->dir;
+        tn_status st = tn_model_load(&c->model, dir.s, on->be, &load, e);
         tn_str_free(&dir);
         TN_TRY(st);
-    } else if (strcmp(how, "auto") == 0 && p->scorer.same_tokenizer) {
-        TN_TRY(tn_model_copy(&c->model, p->scorer.model, true, false, e));
-    } else if (strcmp(how, "auto") == 0 || strcmp(how, "policy") == 0) {
-        TN_TRY(tn_model_copy(&c->model, on->policy.model, true, true, e));
+    } else if (folder) {
+        TN_TRY(tn_model_load(&c->model, how, on->be, &load, e));
+    } else if (view) {
+        TN_TRY(tn_critic_view(&c->model, like, a ? &a->spec : NULL, (uint64_t)on->o.seed + 1, e));
     } else {
-        TN_TRY(tn_model_load(&c->model, how, on->be, &(tn_load){.train = true, .want_score = true},
-                             e));
+        TN_TRY(tn_model_copy(&c->model, like, true, !from_reward, e));
     }
-    bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
     c->value_sd = from_reward ? p->scorer.model->score_sd : 1;
     c->algo = &tn_algo_ppo_value, c->opt = &p->task->value, c->inv_temp = 1.0;
@@ -138,8 +144,14 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                              .opt = &p->task->policy};
     TN_TRY(load_texts(p, &shape, e));
     TN_TRY(tn_online_prepare(on, &shape, opts, e));
-    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, on->o.model, on->be, (int)on->o.micro_tokens,
-                          (on->longest + shape.max_new + 1) * 2, e));
+    /* with adapters: a reward adapter on the same base is a view, and the critic trains on its trunk */
+    bool lora = on->policy.model->n_adapter > 0;
+    bool critic = strcmp(q->critic, "auto") == 0 && (lora || tn_adapter_folder(q->reward_model));
+    tn_load how = {
+        .train = critic, .base = on->lora.base_model, .on = lora ? on->policy.model : NULL};
+    TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, on->o.model, on->be,
+                               (int)on->o.micro_tokens, (on->longest + shape.max_new + 1) * 2, &how,
+                               e));
     TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, e));
     TN_TRY(make_critic(p, e));
     TN_TRY(make_ptx(p, e));
@@ -158,6 +170,16 @@ static tn_status introduce(const ppo *p, tn_err *e) {
     tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
             p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
             p->scorer.model->score_mean, p->scorer.model->score_sd);
+    if (p->on.policy.model->n_adapter) {
+        const tn_store *t = p->on.policy.model->trunk;
+        tn_info("adapter: rank %d, alpha %g; on the policy's weights: the reference%s%s%s",
+                p->on.policy.model->adapter[0]->spec.rank, p->on.policy.model->adapter[0]->spec.alpha,
+                p->on.ref->trunk != t      ? " not"
+                : p->on.ref->n_adapter > 0 ? " (its adapter as it was)"
+                                        : " (the adapter off)",
+                p->scorer.model->trunk == t ? ", the reward model" : "",
+                p->critic.model->trunk == t ? ", the critic" : "");
+    }
     tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
             "coefficient %g (%s)",
             (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,

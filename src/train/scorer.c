@@ -3,12 +3,14 @@
 #include "train/trainer.h"
 #include <string.h>
 
-static uint64_t file_hash(const char *dir, const char *name) {
-    tn_str p = TN_STR_INIT, s = TN_STR_INIT;
+static uint64_t tokenizer_hash(const char *dir, const char *base) {
+    tn_str where = TN_STR_INIT, p = TN_STR_INIT, s = TN_STR_INIT;
     uint64_t h = 0;
-    tn_path_join(&p, dir, name);
-    if (tn_exists(p.s) && tn_read_file(p.s, &s, (size_t)1 << 30, NULL) == TN_OK)
+    bool ok = tn_model_tokenizer_dir(dir, base, &where, NULL) == TN_OK;
+    tn_path_join(&p, where.s, "tokenizer.json");
+    if (ok && tn_exists(p.s) && tn_read_file(p.s, &s, (size_t)1 << 30, NULL) == TN_OK)
         h = tn_hash64(s.s, s.len, 1);
+    tn_str_free(&where);
     tn_str_free(&p);
     tn_str_free(&s);
     return h;
@@ -43,17 +45,22 @@ static tn_status learn_suffix(tn_scorer *s, const tn_tokenizer *tok, tn_err *e) 
 
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e) {
+    return tn_scorer_open_with(s, dir, policy_dir, be, max_tokens, max_len, &(tn_load){0}, e);
+}
+
+tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
+                              int max_tokens, int max_len, const tn_load *how, tn_err *e) {
     memset(s, 0, sizeof *s);
     s->batch.share_prompts = true;
     s->max_tokens = max_tokens > max_len ? max_tokens : max_len;
     s->max_len = max_len;
-    s->same_tokenizer = file_hash(dir, "tokenizer.json") == file_hash(policy_dir, "tokenizer.json");
-    TN_TRY(tn_model_load(&s->model, dir, be, &(tn_load){0}, e));
+    s->same_tokenizer = tokenizer_hash(dir, how->base) == tokenizer_hash(policy_dir, how->base);
+    TN_TRY(tn_model_load(&s->model, dir, be, how, e));
     if (s->model->score == TN_NONE)
         return tn_fail(e, TN_STATE,
                        "%s is no reward model: it has no score head; train one with `tenet reward`",
                        dir);
-    TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
+    TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
     return tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e);
 }

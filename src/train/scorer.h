@@ -26,6 +26,9 @@ tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, 
                          int max_tokens, int max_len, tn_err *e);
 /* Room for scoring `n` rollouts, `n_sample` to a prompt, each prompt of at least `min_prompt` tokens. */
 tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, tn_err *e);
+/* The same with a say in how the model is loaded: of an adapter its base, or whose trunk it shares. */
+tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
+                              int max_tokens, int max_len, const tn_load *how, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
 /* Normalised scores, (raw - mean)/sd of tenet.json, of every response of the examples in order; those of one
  * example share its prompt. `policy_tok` decodes responses when the tokenizers differ (the example's meta row gives

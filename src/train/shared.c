@@ -16,14 +16,22 @@ tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_
 
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
                                 tn_err *e) {
-    tn_str p = TN_STR_INIT;
+    return tn_tokenizer_of(tok, dir, NULL, chat_template, e);
+}
+
+tn_status tn_tokenizer_of(tn_tokenizer **tok, const char *dir, const char *base,
+                          const char *chat_template, tn_err *e) {
+    tn_str where = TN_STR_INIT, p = TN_STR_INIT;
     *tok = NULL;
-    tn_path_join(&p, dir, "tokenizer.json");
-    bool there = tn_exists(p.s);
+    tn_status st = tn_model_tokenizer_dir(dir, base, &where, e);
+    if (st == TN_OK) {
+        tn_path_join(&p, where.s, "tokenizer.json");
+        if (tn_exists(p.s)) st = tn_tokenizer_load(tok, where.s, e);
+    }
+    if (st == TN_OK && *tok && chat_template) st = tn_chat_set(*tok, chat_template, e);
+    tn_str_free(&where);
     tn_str_free(&p);
-    if (!there) return TN_OK;
-    TN_TRY(tn_tokenizer_load(tok, dir, e));
-    return chat_template ? tn_chat_set(*tok, chat_template, e) : TN_OK;
+    return st;
 }
 
 tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
@@ -79,6 +87,10 @@ const char *tn_save_dtype(const tn_train_options *o) {
     if (strcmp(o->save_dtype, "auto") != 0) return o->save_dtype;
     return strcmp(o->dtype, "float32") == 0 || strcmp(o->dtype, "f32") == 0 ? "float32"
                                                                             : "bfloat16";
+}
+
+const char *tn_output_dtype(const tn_train_options *o, const tn_model *m) {
+    return m->n_adapter && strcmp(o->save_dtype, "auto") == 0 ? "float32" : tn_save_dtype(o);
 }
 
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o) {

@@ -22,7 +22,8 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
 
 tn_status tn_trainee_reference(tn_trainee *t, tn_err *e) {
     tn_phase before = tn_phase_enter(t->ref->be, TN_PHASE_REFERENCE);
-    TN_TRY(lm_numbers(t->ref_run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e));
+    tn_run *run = t->ref_run ? t->ref_run : t->run;
+    TN_TRY(lm_numbers(run, t->ref, &t->mb, t->inv_temp, t->mb.ref_logp, NULL, e));
     tn_phase_leave(t->ref->be, before);
     return TN_OK;
 }

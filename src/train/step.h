@@ -17,7 +17,7 @@ typedef struct tn_trainee {
     tn_model *model;
     tn_run *run;
     const tn_model *ref; /* frozen reference, or NULL */
-    tn_run *ref_run;
+    tn_run *ref_run;     /* NULL: run serves both */
     const tn_algo *algo;
     const void *opt; /* bound option struct of the algorithm */
     unsigned needs;  /* tn_algo_needs(algo, opt) */

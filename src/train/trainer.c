@@ -11,6 +11,7 @@
 typedef struct loop {
     const tn_task *task;
     tn_train_options o;
+    tn_adapter_options lora;
     const tn_opts *opts;
     tn_backend *be;
     tn_tokenizer *tok;
@@ -98,8 +99,12 @@ static tn_status reserve_reference(loop *l, tn_err *e) {
 static tn_status load_model(loop *l, tn_err *e) {
     const tn_task *k = l->task;
     tn_load how = {.train = true, .want_score = k->score_head};
+    if (k->fresh && l->lora.use_peft)
+        return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
     if (!k->fresh || l->from.len) {
-        TN_TRY(tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e));
+        TN_TRY(tn_trained_model_open(&l->t.model, &l->lora, l->opts, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how, (uint64_t)l->o.seed,
+                                     l->be, e));
         tn_model *m = l->t.model;
         if (m->fresh_score)
             tn_model_init_score(m, isnan(k->head_init) ? m->desc.init_range : k->head_init,
@@ -159,14 +164,12 @@ static tn_status make_runs(loop *l, tn_err *e) {
 static tn_status make_reference(loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
     if (!l->task->reference) return TN_OK;
-    const char *dir = l->task->ref_model ? l->task->ref_model : l->o.model;
-    tn_load how = {0};
-    if (l->task->ref_model || l->from.len)
-        TN_TRY(tn_model_load(&l->ref, dir, l->be, &how, e));
-    else
-        TN_TRY(tn_model_copy(&l->ref, t->model, false, false, e));
+    TN_TRY(tn_reference_open(&l->ref, t->model, &l->lora, l->o.model, l->task->ref_model,
+                             l->from.len > 0, e));
     int n = l->need.tokens;
     t->ref = l->ref;
+    if (l->ref->trunk == t->model->trunk && tn_run_serves(t->run, l->ref))
+        return reserve_reference(l, e);
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
@@ -354,10 +357,15 @@ static tn_status take_best(loop *l, tn_err *e) {
     tn_model *m = NULL;
     snprintf(name, sizeof name, "checkpoint-%ld", l->best_step);
     tn_path_join(&p, l->o.output_dir, name);
-    tn_status st = tn_model_load(&m, p.s, l->be, &(tn_load){.want_score = l->task->score_head}, e);
+    tn_model *on = l->t.model->n_adapter ? l->t.model : NULL;
+    tn_load how = {.want_score = l->task->score_head, .base = l->t.model->dir, .on = on};
+    tn_status st = tn_model_load(&m, p.s, l->be, &how, e);
     if (st == TN_OK) {
-        memcpy(l->t.model->trunk->data, m->trunk->data, m->trunk->n * l->be->elem);
-        if (m->head) memcpy(l->t.model->head->data, m->head->data, m->head->n * l->be->elem);
+        tn_trained to[TN_TRAINED_MAX], from[TN_TRAINED_MAX];
+        int n = tn_model_trained(l->t.model, to);
+        tn_model_trained(m, from);
+        for (int i = 0; i < n; i++)
+            memcpy(to[i].store->data, from[i].store->data, to[i].store->n * l->be->elem);
         tn_model_pack(l->t.model);
         tn_info("kept the weights of step %ld (%s %.6g)", l->best_step, l->o.best_metric, l->best);
     }
@@ -382,8 +390,8 @@ static tn_status finish(loop *l, tn_err *e) {
     TN_TRY(save_state(l, e));
     tn_part part;
     tn_ckpt c = checkpoint_of(l, &part);
-    TN_TRY(tn_output_save(&c, tn_save_dtype(&l->o), e));
-    tn_info("model written to %s", l->o.output_dir);
+    TN_TRY(tn_output_save(&c, tn_output_dtype(&l->o, l->t.model), e));
+    tn_info("%s written to %s", l->t.model->n_adapter ? "adapter" : "model", l->o.output_dir);
     return TN_OK;
 }
 
@@ -394,7 +402,7 @@ static tn_status run(loop *l, tn_err *e) {
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
     if (!o->dry_run) TN_TRY(tn_output_open(o, &l->lock, &l->from, e));
     TN_TRY(tn_backend_from_options(&l->be, o, e));
-    TN_TRY(tn_tokenizer_optional(&l->tok, o->model, o->chat_template, e));
+    TN_TRY(tn_tokenizer_of(&l->tok, o->model, l->lora.base_model, o->chat_template, e));
     TN_TRY(load_model(l, e));
     TN_TRY(load_data(l, &l->t.model->desc, e));
     l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
@@ -429,6 +437,7 @@ tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e) {
     l.task = task, l.opts = opts, l.lock = -1;
     tn_opts_bind(opts, tn_train_option_rows, &l.o);
     tn_opts_bind(opts, tn_machine_option_rows, &l.o);
+    tn_opts_bind(opts, tn_adapter_option_rows, &l.lora);
     tn_status st = run(&l, e);
     st = tn_profile_finish(l.be, st, e);
     loop_free(&l);

@@ -1,6 +1,7 @@
 /* The loop behind pretrain, sft, reward and dpo: data, plan, steps, logs, evaluation, checkpoints, resume. */
 #ifndef TN_TRAIN_TRAINER_H
 #define TN_TRAIN_TRAINER_H
+#include "train/adapters.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 #include "train/schedule.h"
@@ -33,6 +34,9 @@ tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_
 /* The tokenizer of a model folder with --chat-template applied; *tok = NULL when the folder has none. */
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
                                 tn_err *e);
+/* The same; an adapter folder without a tokenizer has its base's (`base`, or NULL: the one it names). */
+tn_status tn_tokenizer_of(tn_tokenizer **tok, const char *dir, const char *base,
+                          const char *chat_template, tn_err *e);
 /* Output folder: created, locked, refused when it holds another run (unless overwrite or resume).
  * *resume_from is empty unless the run continues. */
 tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e);
@@ -41,6 +45,7 @@ json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *b
                       uint64_t data_hash);
 tn_order_kind tn_order_of(const tn_train_options *o);
 const char *tn_save_dtype(const tn_train_options *o);
+const char *tn_output_dtype(const tn_train_options *o, const tn_model *m); /* adapters: float32 when auto */
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o);
 double tn_lr_at(const tn_train_options *o, double peak, long step /* 1-based */, long total);
 #endif

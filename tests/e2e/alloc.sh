@@ -63,4 +63,14 @@ critic_free="--model $A/base --reward-model $A/rm --reward-funcs world regex:the
 steady grpo grpo $critic_free --per-device-train-batch-size 32 --beta 0.1 --top-entropy-quantile 0.3
 # shellcheck disable=SC2086
 steady rloo rloo $critic_free --model models/world --per-device-train-batch-size 24 --num-generations 4 --mask-truncated-completions
+lora="--use-peft --lora-target-modules all-linear"
+# shellcheck disable=SC2086
+{
+steady lora_sft_uneven sft --model "$A/base" --data "$A/uneven.jsonl" --train-sampling-strategy sequential $lora \
+    --per-device-train-batch-size 12 --max-steps 8 --micro-batch-tokens 256 --threads 2
+steady lora_reward reward --model "$A/base" --data "$A/rank.jsonl" --kwise --per-device-train-batch-size 4 --max-steps 8 $lora
+steady lora_dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8 $lora
+steady lora_ppo ppo --model "$A/base" --reward-model "$A/lora_reward" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 \
+    --minibatch-size 8 --num-ppo-epochs 2 --response-length 24 --micro-batch-tokens 256 $lora
+}
 [ -z "${e2e_failed:-}" ]

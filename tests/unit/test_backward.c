@@ -1,115 +1,5 @@
 /* Whole-model gradients against finite differences, in double. */
-#include "tiny.h"
-
-#define N_TOK 96
-#define N_ROW 120
-
-/* A forest with a prompt shared by two answers, one of which branches again, and a loner; some
- * segments are longer than a block of keys, some are a single token. */
-static const struct {
-    int len, parent;
-} shape[] = {{5, -1}, {3, 0}, {34, 0}, {1, 2}, {2, 2}, {4, -1}, {1, 5}};
-#define N_SEG ((int)(sizeof shape / sizeof *shape))
-
-static void build_forest(tn_forest *f, int vocab) {
-    int32_t ids[64];
-    for (int s = 0; s < N_SEG; s++) {
-        int k;
-        tiny_ids(ids, shape[s].len, vocab, 100 + (uint64_t)s);
-        CHECK_OK(tn_forest_add(f, ids, shape[s].len, shape[s].parent, s, &k, e));
-    }
-    CHECK_OK(tn_forest_finish(f, e));
-}
-
-/* A random linear functional of everything that heads give. */
-typedef struct probe {
-    tn_run *run;
-    tn_model *m;
-    tn_forest f;
-    int n;
-    int32_t rows[N_ROW], target[N_ROW];
-    double logp[N_ROW], lse[N_ROW], entropy[N_ROW], score[N_ROW];
-    double a[N_ROW], b[N_ROW],
-        c[N_ROW]; /* coefficients of logp, entropy, lse; a also of the score */
-    double inv_temp;
-} probe;
-
-static tn_lm probe_lm(probe *p) {
-    return (tn_lm){.n = p->n,
-                   .rows = p->rows,
-                   .target = p->target,
-                   .inv_temp = p->inv_temp,
-                   .logp = p->logp,
-                   .lse = p->lse,
-                   .entropy = p->entropy};
-}
-
-/* Each row predicts its successor; the last row of a prompt predicts the first token of every
- * child. */
-static void probe_rows(probe *p) {
-    const tn_forest *f = &p->f;
-    for (int s = 0; s < f->n_seg; s++)
-        for (int i = 0; i < f->seg[s].len; i++) {
-            int row = f->seg[s].start + i - 1;
-            if (i == 0) {
-                if (f->parent[s] < 0) continue;
-                const tn_aseg *up = &f->seg[f->parent[s]];
-                row = up->start + up->len - 1;
-            }
-            p->rows[p->n] = row;
-            p->target[p->n] = f->ids[f->seg[s].start + i];
-            p->a[p->n] = p->n % 5 == 3 ? 0 : tiny_unit(1, (uint64_t)p->n);
-            p->b[p->n] = p->n % 5 == 3 || p->n % 7 == 2 ? 0 : tiny_unit(2, (uint64_t)p->n);
-            p->c[p->n] = p->n % 5 == 3 ? 0 : 0.3 * tiny_unit(3, (uint64_t)p->n);
-            p->n++;
-        }
-}
-
-static double probe_loss(probe *p) {
-    double sum = 0;
-    CHECK_OK(tn_forward(p->run, p->m, &p->f, e));
-    if (p->m->head) {
-        CHECK_OK(tn_score_head(p->run, p->m, p->rows, p->n, p->score, e));
-        for (int i = 0; i < p->n; i++) sum += p->a[i] * p->score[i];
-        return sum;
-    }
-    tn_lm q = probe_lm(p);
-    CHECK_OK(tn_lm_head(p->run, p->m, &q, e));
-    for (int i = 0; i < p->n; i++)
-        sum += p->a[i] * p->logp[i] + p->b[i] * p->entropy[i] + p->c[i] * p->lse[i];
-    return sum;
-}
-
-static void probe_gradient(probe *p) {
-    tn_model_zero_grad(p->m);
-    probe_loss(p);
-    if (p->m->head) {
-        CHECK_OK(tn_score_head_backward(p->run, p->m, p->rows, p->n, p->a, e));
-    } else { /* in two heads of one forward: the hidden gradients add up */
-        tn_lm q = probe_lm(p);
-        CHECK_OK(tn_lm_head_backward(p->run, p->m, &q, p->a, NULL, NULL, e));
-        CHECK_OK(tn_lm_head_backward(p->run, p->m, &q, NULL, p->b, p->c, e));
-    }
-    CHECK_OK(tn_backward(p->run, p->m, &p->f, e));
-}
-
-/* Fourth-order central difference along a random direction of one tensor. */
-static double slope_along(probe *p, const tn_tensor *t, uint64_t seed, double h) {
-    size_t n = (size_t)t->rows * (size_t)t->cols;
-    double *x = tn_tensor_data(t, p->m->be), f[4];
-    static const double at[4] = {-2, -1, 1, 2};
-    double *old = tn_malloc(n * sizeof *old);
-    memcpy(old, x, n * sizeof *old);
-    for (int k = 0; k < 4; k++) {
-        for (size_t i = 0; i < n; i++) x[i] = old[i] + at[k] * h * tiny_unit(seed, i);
-        tn_model_pack(p->m);
-        f[k] = probe_loss(p);
-    }
-    memcpy(x, old, n * sizeof *old);
-    tn_model_pack(p->m);
-    tn_free(old);
-    return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h);
-}
+#include "unit/probe.h"
 
 static void check_case(const tiny_case *c, bool score, double *worst) {
     tn_backend *be = tiny_backend("ref64", TN_F64, NULL, 1);
@@ -127,20 +17,10 @@ static void check_case(const tiny_case *c, bool score, double *worst) {
     probe_gradient(&p);
     for (int t = 0; t < m->n_tensor; t++) {
         const tn_tensor *x = &m->tensor[t];
-        const double *g = tn_tensor_grad(x, be);
-        double dot = 0, norm = 0, scale = 0;
-        for (size_t i = 0; i < (size_t)x->rows * (size_t)x->cols; i++) {
-            double u = tiny_unit(77 + (uint64_t)t, i);
-            dot += g[i] * u;
-            norm += g[i] * g[i];
-            scale += u * u;
-        }
-        scale = __builtin_sqrt(norm * scale); /* |g| |u| */
-        double fd = slope_along(&p, x, 77 + (uint64_t)t, 2e-4);
-        double err = scale > 0 ? __builtin_fabs(fd - dot) / scale : __builtin_fabs(fd);
+        double norm, err = probe_error(&p, x, 77 + (uint64_t)t, &norm);
         if (err > *worst) *worst = err;
-        CHECK_MSG(err <= 1e-8, "%s%s %s: gradient along u %.12g, finite difference %.12g", c->name,
-                  score ? " (score)" : "", x->name, dot, fd);
+        CHECK_MSG(err <= 1e-8, "%s%s %s: gradient and finite difference apart by %.3g", c->name,
+                  score ? " (score)" : "", x->name, err);
         CHECK_MSG(norm > 0 || (score && strstr(x->name, "lm_head")), "%s %s: the gradient is zero",
                   c->name, x->name);
     }

@@ -1,5 +1,5 @@
 /* Logits, loss and gradients equal transformers' on the checkpoints of tests/golden/model
- * (tools/dump_model_fidelity.py): each logit within 2e-5 of its row's spread, each tensor's
+ * (tools/dump_model_fidelity.py, with adapters of peft tools/dump_adapter_goldens.py): each logit within 2e-5 of its row's spread, each tensor's
  * gradient within 5e-5 of its norm. */
 #include "base/mathx.h"
 #include "tiny.h"
@@ -48,12 +48,15 @@ static void check_logits(const char *name, size_t row, const json_t *kept, const
 static void check_gradients(const char *name, const tn_model *m, const json_t *x) {
     const json_t *norms = json_object_get(x, "grad_norm"),
                  *along = json_object_get(x, "grad_along");
-    CHECK((int)json_object_size(norms) == m->n_tensor);
-    for (int t = 0; t < m->n_tensor; t++) {
-        const tn_tensor *w = &m->tensor[t];
+    const tn_tensor *w;
+    int n_param = 0;
+    for (; (w = tn_model_param(m, n_param)); n_param++) {
         const void *g = tn_tensor_grad(w, m->be);
-        double sum = 0, dot = 0, n = json_number_value(json_object_get(norms, w->name));
-        double a = json_number_value(json_object_get(along, w->name));
+        char name_of_it[128]; /* peft's name of the score head */
+        snprintf(name_of_it, sizeof name_of_it, "%s%s",
+                 m->n_adapter && w->store == m->head ? "base_model.model." : "", w->name);
+        double sum = 0, dot = 0, n = json_number_value(json_object_get(norms, name_of_it));
+        double a = json_number_value(json_object_get(along, name_of_it));
         for (size_t i = 0; i < (size_t)w->rows * (size_t)w->cols; i++) {
             double v = tiny_element(m->be, g, i);
             sum += v * v;
@@ -64,6 +67,7 @@ static void check_gradients(const char *name, const tn_model *m, const json_t *x
                   "%s %s: gradient norm %.9g against %.9g, along a direction %.9g against %.9g",
                   name, w->name, __builtin_sqrt(sum), n, dot, a);
     }
+    CHECK_MSG((int)json_object_size(norms) == n_param, "%s: %d gradients", name, n_param);
 }
 
 /* One row: forward, logits, its share of the NLL and, with `backward`, of the gradient. */
@@ -121,22 +125,23 @@ static void check_checkpoint(const char *name, tn_backend *be) {
 
 TEST(forward_equals_transformers) {
     static const char *const names[] = {"llama-llama3", "llama-linear-shards", "mistral-window",
-                                        "qwen2-yarn-late-window", "qwen3-longrope"};
+                                        "qwen2-yarn-late-window", "qwen3-longrope", "lora-llama",
+                                        "lora-qwen2-rslora"};
     tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
     for (size_t i = 0; be && i < sizeof names / sizeof *names; i++) check_checkpoint(names[i], be);
     tn_backend_free(be);
 }
 
-TEST(forward_score_equals_transformers) {
+static void check_scores(const char *name, bool gradients) {
     tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
     tn_str dir = TN_STR_INIT;
-    json_t *x = expected("llama-score", &dir);
+    json_t *x = expected(name, &dir);
     tn_model *m = NULL;
-    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){0}, e));
+    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){.train = gradients}, e));
     const json_t *rows = json_object_get(x, "rows"), *want = json_object_get(x, "score");
     tn_forest f = {0};
     int32_t last[8];
-    double score[8];
+    double score[8], d[8];
     size_t n = json_array_size(rows);
     for (size_t i = 0; m && i < n; i++) {
         text t = text_of(json_array_get(rows, i));
@@ -147,11 +152,18 @@ TEST(forward_score_equals_transformers) {
     tn_run *run = NULL;
     if (m) {
         CHECK_OK(tn_forest_finish(&f, e));
-        CHECK_OK(tn_run_new(&run, m, f.n_tok, 3, 128, false, e));
+        CHECK_OK(tn_run_new(&run, m, f.n_tok, 3, 128, gradients, e));
         CHECK_OK(tn_forward(run, m, &f, e));
         CHECK_OK(tn_score_head(run, m, last, (int)n, score, e));
         for (size_t i = 0; i < n; i++)
             CHECK_NEAR(score[i], json_number_value(json_array_get(want, i)), 2e-6, 2e-6);
+    }
+    for (size_t i = 0; i < n; i++) d[i] = 1.0 / (double)n;
+    if (m && gradients) {
+        CHECK_OK(tn_model_trainable(m, e));
+        CHECK_OK(tn_score_head_backward(run, m, last, (int)n, d, e));
+        CHECK_OK(tn_backward(run, m, &f, e));
+        check_gradients(name, m, x);
     }
     tn_run_free(run);
     tn_forest_free(&f);
@@ -159,4 +171,9 @@ TEST(forward_score_equals_transformers) {
     tn_backend_free(be);
     json_decref(x);
     tn_str_free(&dir);
+}
+
+TEST(forward_score_equals_transformers) {
+    check_scores("llama-score", false);
+    check_scores("lora-score", true);
 }

@@ -35,6 +35,7 @@ static void case_norm_bwd(oc *c, const int *p) {
     OP->rms_norm_bwd(c->be, TN_ADD, oc_out(c, "dx added", zu(T, ldx)), ldx, dw, dy, ldy, x, ldx, rstd, w, T, g, n);
     void *in_place = oc_out(c, "dx in place of dy", zu(T, ldy));
     OP->rms_norm_bwd(c->be, TN_SET, in_place, ldy, dw, in_place, ldy, x, ldx, rstd, w, T, g, n);
+    OP->rms_norm_bwd(c->be, TN_ADD, oc_out(c, "dx alone", zu(T, ldx)), ldx, NULL, dy, ldy, x, ldx, rstd, w, T, g, n);
 }
 static const int norms[][OC_PARAMS] = {{1, 1, 5, 0},   {3, 1, 17, 5},  {33, 1, 64, 0},  {100, 1, 100, 3},
                                        {33, 3, 32, 64}, {5, 9, 64, 13}, {100, 2, 10, 7}, {64, 1, 576, 0}};

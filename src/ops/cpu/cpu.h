@@ -29,6 +29,9 @@ void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void 
                     const tn_weight *w, int T);
 void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx, int T,
                     int out, int in);
+void tn_cpu_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
+void tn_cpu_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy, const void *u,
+                     void *v, const void *x, int ldx, const tn_lora *w, int T);
 void tn_cpu_head(tn_backend *b, const tn_head *h);
 void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h);
 

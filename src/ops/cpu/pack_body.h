@@ -163,9 +163,11 @@ static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, siz
         if (bias)
             for (int j = 0; j < n; j++) v[j] = c[j] + bias[j];
         else memcpy(v, c, sizeof v);
-        if (mode == TN_ADD)
+        if (mode == TN_SET) memcpy(y, v, (size_t)n * 4);
+        else if (mode == TN_ADD)
             for (int j = 0; j < n; j++) y[j] = y[j] + v[j];
-        else memcpy(y, v, (size_t)n * 4);
+        else
+            for (int j = 0; j < n; j++) y[j] = y[j] - (0 - v[j]);
     }
 }
 

@@ -108,7 +108,7 @@ void tn_cpu_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *
     job j = {.k = tn_cpu_kernels(b), .mode = mode, .y = dw, .dy = dy, .x = x, .rstd_in = rstd, .w = w,
              .ldy = zu(lddx), .lddy = zu(lddy), .ldx = zu(ldx), .T = T, .groups = groups, .n = n};
     double work = (double)T * groups * n;
-    tn_cpu_run(b, zu(n), COLUMNS, work, norm_dw, &j); /* first: dx may overwrite dy */
+    if (dw) tn_cpu_run(b, zu(n), COLUMNS, work, norm_dw, &j); /* first: dx may overwrite dy */
     j.y = dx;
     tn_cpu_run(b, zu(T), 4, work, norm_dx, &j);
 }

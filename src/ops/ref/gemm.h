@@ -31,7 +31,7 @@ static void ref_gemm(tn_backend *b, tn_mode mode, void *yv, int ldy, const void 
             real acc = dot(b, x + (size_t)t * ldx, 1, m + (size_t)o * w->in, 1, w->in);
             real *at = y + (size_t)t * ldy + o;
             if (bias) acc = acc + bias[o];
-            *at = mode == TN_ADD ? *at + acc : acc;
+            *at = put(mode, *at, acc);
         }
 }
 
@@ -43,7 +43,7 @@ static void ref_gemm_dx(tn_backend *b, tn_mode mode, void *dxv, int lddx, const 
         for (int i = 0; i < w->in; i++) {
             real acc = dot(b, dy + (size_t)t * lddy, 1, m + i, w->in, w->out);
             real *at = dx + (size_t)t * lddx + i;
-            *at = mode == TN_ADD ? *at + acc : acc;
+            *at = put(mode, *at, acc);
         }
 }
 
@@ -64,4 +64,45 @@ static void ref_bias_bwd(tn_backend *b, void *dbv, const void *dyv, int ld, int 
     const real *dy = dyv;
     for (int t = 0; t < T; t++)
         for (int j = 0; j < n; j++) db[j] = db[j] + dy[(size_t)t * ld + j];
+}
+
+/* u = s (x A^T); y_p = y_p + u_p B_p^T */
+static void ref_lora(tn_backend *b, void *yv, int ldy, void *uv, const void *xv, int ldx,
+                     const tn_lora *w, int T) {
+    real *y = yv, *u = uv, s = (real)w->scale;
+    const real *x = xv, *A = w->a.packed;
+    int R = w->parts * w->rank, D = w->a.in, r = w->rank;
+    for (int t = 0; t < T; t++) {
+        real *ut = u + (size_t)t * R;
+        for (int j = 0; j < R; j++) ut[j] = dot(b, x + (size_t)t * ldx, 1, A + (size_t)j * D, 1, D) * s;
+        for (int p = 0; y && p < w->parts; p++) {
+            real *yt = y + (size_t)t * ldy + w->col[p];
+            const real *B = w->b[p].packed;
+            for (int o = 0; o < w->b[p].out; o++)
+                yt[o] = put(TN_ADD_NONZERO, yt[o], dot(b, ut + p * r, 1, B + (size_t)o * r, 1, r));
+        }
+    }
+}
+
+/* v_p = s (dy_p B_p); dB_p += dy_p^T u_p; dA += v^T x; dx = dx + v A */
+static void ref_lora_bwd(tn_backend *b, void *dxv, int lddx, const tn_lora_grad *g, const void *dyv,
+                         int lddy, const void *uv, void *vv, const void *xv, int ldx,
+                         const tn_lora *w, int T) {
+    real *dx = dxv, *v = vv, s = (real)w->scale;
+    const real *dy = dyv, *u = uv, *A = w->a.packed_t;
+    int R = w->parts * w->rank, D = w->a.in, r = w->rank;
+    for (int p = 0; p < w->parts; p++) {
+        const real *B = w->b[p].packed_t, *d = dy + w->col[p];
+        int out = w->b[p].out;
+        for (int t = 0; t < T; t++)
+            for (int j = 0; j < r; j++)
+                v[(size_t)t * R + p * r + j] = dot(b, d + (size_t)t * lddy, 1, B + j, r, out) * s;
+        if (g) ref_gemm_dw(b, g->b[p], d, lddy, u + p * r, R, T, out, r);
+    }
+    if (g) ref_gemm_dw(b, g->a, v, R, xv, ldx, T, R, D);
+    for (int t = 0; dx && t < T; t++)
+        for (int i = 0; i < D; i++) {
+            real *at = dx + (size_t)t * lddx + i;
+            *at = *at + dot(b, v + (size_t)t * R, 1, A + i, D, R);
+        }
 }

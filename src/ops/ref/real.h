@@ -26,6 +26,12 @@ static inline real lanes_sum(real p[LANES]) {
     return p[0];
 }
 
+/* N2: the new value of an output. */
+static inline real put(tn_mode mode, real old, real acc) {
+    if (mode == TN_SET) return acc;
+    return mode == TN_ADD ? old + acc : old - (0 - acc);
+}
+
 /* N4: sum of x. */
 static inline real row_sum(const real *x, int n) {
     real p[LANES] = {0};

@@ -47,7 +47,7 @@ static void ref_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dxv, int lddx, v
             for (int i = 0; i < n; i++) {
                 real h = x[i] * r, u = dy[i] * w[i];
                 p[i % LANES] = FMA(u, h, p[i % LANES]);
-                dw[i] = FMA(dy[i], h, dw[i]);
+                if (dw) dw[i] = FMA(dy[i], h, dw[i]);
             }
             real c = lanes_sum(p) / (real)n;
             for (int i = 0; i < n; i++) {

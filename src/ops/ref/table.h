@@ -3,6 +3,7 @@
 const tn_ops TN_TABLE = {
     .weight_bytes = ref_weight_bytes, .weight_t_bytes = ref_weight_bytes, .weight_pack = ref_weight_pack,
     .gemm = ref_gemm, .gemm_dx = ref_gemm_dx, .gemm_dw = ref_gemm_dw, .bias_bwd = ref_bias_bwd,
+    .lora = ref_lora, .lora_bwd = ref_lora_bwd,
     .embed = ref_embed, .embed_bwd = ref_embed_bwd,
     .rms_norm = ref_rms_norm, .rms_norm_bwd = ref_rms_norm_bwd, .rope = ref_rope,
     .act_gate = ref_act_gate, .act_gate_bwd = ref_act_gate_bwd,
