@@ -62,6 +62,7 @@ typedef struct session {
     tn_scorer scorer;
     tn_contest t;
     tn_dataset *pairs;
+    double *ref_sums; /* log-probs of the pairs' responses under the reference */
     json_t *reward_json;
 } session;
 
@@ -93,9 +94,9 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     if (s->pairs) {
         tn_stat_rate ratio, plain;
         double margin;
-        TN_GO(tn_eval_model_pairs(m, s->ref, s->pairs, &ratio, &plain, &margin, e), done);
+        TN_GO(tn_eval_model_pairs(m, s->ref_sums, s->pairs, &ratio, &plain, &margin, e), done);
         c->pairs = json_pack("{s:o}", "plain_accuracy", tn_json_rate(&plain));
-        if (s->ref) {
+        if (s->ref_sums) {
             json_object_set_new(c->pairs, "accuracy", tn_json_rate(&ratio));
             json_object_set_new(c->pairs, "margin", json_real(margin));
         }
@@ -152,6 +153,7 @@ static tn_status open_all(session *s, tn_err *e) {
                              .max_length = 1024,
                              .drop_long = true};
         TN_TRY(tn_dataset_load(&s->pairs, o->pairs.v, o->pairs.n, s->tok, &q, e));
+        if (s->ref) TN_TRY(tn_eval_response_sums(s->ref, s->pairs, &s->ref_sums, e));
     }
     if (o->reward)
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
@@ -249,6 +251,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_contest_free(&s.t);
     tn_scorer_close(&s.scorer);
     tn_model_free(s.ref);
+    tn_free(s.ref_sums);
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);

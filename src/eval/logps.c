@@ -68,13 +68,15 @@ tn_status tn_eval_logps(const tn_model *m, const tn_example *ex, int n, double *
     return all_logps(m, ex, n, out, e);
 }
 
-/* Sums of log-probs per response of a dataset; heap array, *count responses. */
-static tn_status response_sums(const tn_model *m, const tn_dataset *d, double **sums, tn_err *e) {
-    size_t n = 0, tokens = 0;
-    for (size_t i = 0; i < d->n; i++) {
-        n += (size_t)d->ex[i].n_response;
-        tokens += (size_t)tn_example_trained(&d->ex[i]);
-    }
+static size_t responses(const tn_dataset *d) {
+    size_t n = 0;
+    for (size_t i = 0; i < d->n; i++) n += (size_t)d->ex[i].n_response;
+    return n;
+}
+
+tn_status tn_eval_response_sums(const tn_model *m, const tn_dataset *d, double **sums, tn_err *e) {
+    size_t n = responses(d), tokens = 0;
+    for (size_t i = 0; i < d->n; i++) tokens += (size_t)tn_example_trained(&d->ex[i]);
     double **at = tn_calloc(n, sizeof *at), *slab = tn_calloc(tokens, sizeof *slab);
     *sums = tn_calloc(n, sizeof **sums);
     tn_status st =
@@ -110,48 +112,36 @@ static void count_pairs(const tn_example *x, const double *score, int *won, int 
         }
 }
 
-tn_status tn_eval_model_pairs(const tn_model *m, const tn_model *ref, const tn_dataset *d,
+tn_status tn_eval_model_pairs(const tn_model *m, const double *ref, const tn_dataset *d,
                               tn_stat_rate *ratio, tn_stat_rate *plain, double *margin, tn_err *e) {
-    double *a = NULL, *b = NULL, unused = 0;
+    double *a = NULL, unused = 0;
     int won = 0, n = 0, won_plain = 0, n_plain = 0;
-    *margin = 0;
-    tn_status st;
-    TN_GO(response_sums(m, d, &a, e), done);
-    if (ref) TN_GO(response_sums(ref, d, &b, e), done);
     size_t r = 0;
+    *margin = 0;
+    TN_TRY(tn_eval_response_sums(m, d, &a, e));
     for (size_t i = 0; i < d->n; i++) {
         const tn_example *x = &d->ex[i];
         count_pairs(x, a + r, &won_plain, &n_plain, &unused);
-        if (ref) {
-            for (int k = 0; k < x->n_response; k++) a[r + (size_t)k] -= b[r + (size_t)k];
-            count_pairs(x, a + r, &won, &n, margin);
-        }
+        for (int k = 0; ref && k < x->n_response; k++) a[r + (size_t)k] -= ref[r + (size_t)k];
+        if (ref) count_pairs(x, a + r, &won, &n, margin);
         r += (size_t)x->n_response;
     }
     *plain = tn_stat_wilson(won_plain, n_plain, tn_stat_z95);
     *ratio = tn_stat_wilson(won, n, tn_stat_z95);
     if (n) *margin /= n;
-    st = TN_OK;
-done:
     tn_free(a);
-    tn_free(b);
-    return st;
+    return TN_OK;
 }
 
 tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, tn_err *e) {
     int won = 0, n = 0;
-    double margin = 0, score[64];
-    for (size_t i = 0; i < d->n; i++) {
-        const tn_example *x = &d->ex[i];
-        if (x->n_response > 64) continue;
-        for (int k = 0; k < x->n_response; k++) {
-            tn_example one = *x;
-            one.n_response = 1;
-            one.response = &x->response[k];
-            TN_TRY(tn_scorer_scores(s, &one, 1, NULL, &score[k], e));
-        }
-        count_pairs(x, score, &won, &n, &margin);
-    }
+    double margin = 0, *score = tn_calloc(responses(d), sizeof *score);
+    if (!score) return tn_fail(e, TN_NOMEM, "out of memory for %zu responses", responses(d));
+    tn_status st = tn_scorer_scores(s, d->ex, (int)d->n, NULL, score, e);
+    const double *at = score;
+    for (size_t i = 0; st == TN_OK && i < d->n; at += d->ex[i++].n_response)
+        count_pairs(&d->ex[i], at, &won, &n, &margin);
     *r = tn_stat_wilson(won, n, tn_stat_z95);
-    return TN_OK;
+    tn_free(score);
+    return st;
 }
