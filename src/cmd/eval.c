@@ -94,9 +94,12 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     if (s->pairs) {
         tn_stat_rate ratio, plain;
         double margin;
-        TN_GO(tn_eval_model_pairs(m, s->ref_sums, s->pairs, &ratio, &plain, &margin, e), done);
+        bool self = s->o.ref && strcmp(c->dir, s->o.ref) == 0; /* a ratio to itself says nothing */
+        TN_GO(tn_eval_model_pairs(self ? NULL : m, s->ref_sums, s->pairs, &ratio, &plain, &margin,
+                                  e),
+              done);
         c->pairs = json_pack("{s:o}", "plain_accuracy", tn_json_rate(&plain));
-        if (s->ref_sums) {
+        if (s->ref_sums && !self) {
             json_object_set_new(c->pairs, "accuracy", tn_json_rate(&ratio));
             json_object_set_new(c->pairs, "margin", json_real(margin));
         }

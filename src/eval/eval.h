@@ -47,7 +47,8 @@ tn_status tn_eval_logps(const tn_model *m, const tn_example *ex, int n, double *
 tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, tn_err *e);
 /* Sum of the log-probs of every response of d's examples, in order; heap array. */
 tn_status tn_eval_response_sums(const tn_model *m, const tn_dataset *d, double **sums, tn_err *e);
-/* Preference accuracy of a language model: by log-ratio to the reference's sums (NULL: skipped) and by plain log-prob. */
+/* Preference accuracy of a language model: by log-ratio to the reference's sums (NULL: skipped) and by plain log-prob.
+ * m NULL: the reference itself, by plain log-prob. A ranking has at most 64 responses (dataset.c). */
 tn_status tn_eval_model_pairs(const tn_model *m, const double *ref, const tn_dataset *d,
                               tn_stat_rate *ratio, tn_stat_rate *plain, double *margin, tn_err *e);
 /* Multiple choice: rows {"question" or "prompt", "choices": [...], "answer": index or letter}, or ARC's shape.

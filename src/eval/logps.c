@@ -114,22 +114,22 @@ static void count_pairs(const tn_example *x, const double *score, int *won, int 
 
 tn_status tn_eval_model_pairs(const tn_model *m, const double *ref, const tn_dataset *d,
                               tn_stat_rate *ratio, tn_stat_rate *plain, double *margin, tn_err *e) {
-    double *a = NULL, unused = 0;
+    double *own = NULL, score[64], unused = 0;
     int won = 0, n = 0, won_plain = 0, n_plain = 0;
     size_t r = 0;
     *margin = 0;
-    TN_TRY(tn_eval_response_sums(m, d, &a, e));
-    for (size_t i = 0; i < d->n; i++) {
+    if (m) TN_TRY(tn_eval_response_sums(m, d, &own, e));
+    for (size_t i = 0; i < d->n; r += (size_t)d->ex[i++].n_response) {
         const tn_example *x = &d->ex[i];
-        count_pairs(x, a + r, &won_plain, &n_plain, &unused);
-        for (int k = 0; ref && k < x->n_response; k++) a[r + (size_t)k] -= ref[r + (size_t)k];
-        if (ref) count_pairs(x, a + r, &won, &n, margin);
-        r += (size_t)x->n_response;
+        count_pairs(x, (m ? own : ref) + r, &won_plain, &n_plain, &unused);
+        if (!m || !ref) continue;
+        for (int k = 0; k < x->n_response; k++) score[k] = own[r + (size_t)k] - ref[r + (size_t)k];
+        count_pairs(x, score, &won, &n, margin);
     }
     *plain = tn_stat_wilson(won_plain, n_plain, tn_stat_z95);
     *ratio = tn_stat_wilson(won, n, tn_stat_z95);
     if (n) *margin /= n;
-    tn_free(a);
+    tn_free(own);
     return TN_OK;
 }
 
