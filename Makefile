@@ -17,7 +17,7 @@ FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-
 LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
-SRC  := $(sort $(shell find src -name '*.c'))
+SRC  := $(sort $(shell find src -name '*.c' -not -path 'src/comm/mpi/*'))
 ifneq ($(ARCH),x86_64)
 SRC  := $(filter-out %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c,$(SRC))
 endif
