@@ -106,7 +106,10 @@ tn_status tn_comm_world_fork(int ranks, double timeout, bool *parent, int *statu
     TN_TRY(tn_shm_new(&s, ranks, e));
     tn_status st = start(s, ranks, timeout, pid, &started, e);
     *parent = started == ranks || pid[started] < 0;
-    if (!*parent) return st;
+    if (!*parent) {
+        *status = 0;
+        return st;
+    }
     for (int i = 0; st != TN_OK && i < started; i++) tn_child_signal(pid[i], SIGKILL);
     *status = watch(s, pid, started);
     tn_shm_free(s);

@@ -15,11 +15,11 @@ void *tn_tensor_grad(const tn_tensor *t, const tn_backend *be) {
 
 static void store_free(tn_store *s, size_t elem) {
     if (!s || --s->refs > 0) return;
-    size_t bytes = s->n * elem;
+    size_t bytes = s->n * elem, kept = (s->last - s->first) * elem;
     tn_big_free(s->data, bytes);
     tn_big_free(s->grad, bytes);
-    tn_big_free(s->m, bytes);
-    tn_big_free(s->v, bytes);
+    tn_big_free(s->m, kept);
+    tn_big_free(s->v, kept);
     tn_free(s);
 }
 
@@ -126,23 +126,28 @@ void tn_model_pack(tn_model *m) {
 
 /* ---------------- training state ---------------- */
 
-static tn_status store_trainable(tn_store *s, size_t elem, tn_err *e) {
-    size_t bytes = s->n * elem;
+static tn_status store_trainable(tn_store *s, size_t first, size_t last, size_t elem, tn_err *e) {
+    size_t bytes = s->n * elem, kept = (last - first) * elem;
+    if (!s->m) s->first = first, s->last = last;
     if (!s->grad) s->grad = tn_big_alloc(bytes);
-    if (!s->m) s->m = tn_big_alloc(bytes);
-    if (!s->v) s->v = tn_big_alloc(bytes);
+    if (!s->m) s->m = tn_big_alloc(kept);
+    if (!s->v) s->v = tn_big_alloc(kept);
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
-                       3 * (double)bytes / 1e9);
+                       ((double)bytes + 2 * (double)kept) / 1e9);
     return TN_OK;
 }
 
-tn_status tn_model_trainable(tn_model *m, tn_err *e) {
+tn_status tn_model_trainable(tn_model *m, tn_err *e) { return tn_model_trainable_shard(m, 0, 1, e); }
+
+tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
     if (m->packs_shared)
         return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
-    TN_TRY(store_trainable(m->trunk, m->be->elem, e));
-    if (m->head) TN_TRY(store_trainable(m->head, m->be->elem, e));
+    tn_store *s[] = {m->trunk, m->head};
+    for (int i = 0; i < 2 && s[i]; i++)
+        TN_TRY(store_trainable(s[i], tn_model_shard(m, s[i], k, n, NULL),
+                               tn_model_shard(m, s[i], k + 1, n, NULL), m->be->elem, e));
     m->trainable = true;
     return TN_OK;
 }
@@ -154,9 +159,8 @@ static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
     memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
 }
 void tn_model_zero_grad(tn_model *m) {
-    tn_store *s[2] = {m->trunk, m->head};
-    for (int i = 0; i < 2; i++) {
-        if (!s[i] || !s[i]->grad) continue;
+    tn_store *s[TN_STORES];
+    for (int i = 0, n = tn_model_stores(m, s); i < n; i++) {
         tn_zero z = {s[i]->grad};
         tn_pool_run(m->be->pool, s[i]->n * m->be->elem, 1 << 16, zero_part, &z);
     }

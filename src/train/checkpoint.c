@@ -1,35 +1,76 @@
 #include "train/checkpoint.h"
+#include "comm/comm.h"
 #include "model/safetensors.h"
 #include <stdlib.h>
 #include <string.h>
 
+/* One moment of one store, on its way into a file. */
+typedef struct moment {
+    const tn_model *model;
+    tn_store *store;
+    const void *own; /* this rank's shard of it */
+    tn_status st;
+    tn_err *e;
+} moment;
+
+/* All shards of a moment, in place of the gradient: between steps its buffer is free. */
+static tn_status gather(moment *x, tn_err *e) {
+    tn_comm *c = tn_comm_world();
+    size_t elem = x->model->be->elem, *at = tn_calloc((size_t)c->size + 1, sizeof *at);
+    tn_store *s = x->store;
+    if (!at) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int r = 0; r <= c->size; r++) at[r] = tn_model_shard(x->model, s, r, c->size, NULL) * elem;
+    memcpy((char *)s->grad + at[c->rank], x->own, at[c->rank + 1] - at[c->rank]);
+    tn_status st = tn_comm_all_gather(c, s->grad, at, e);
+    tn_free(at);
+    return st;
+}
+
 static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
-    memcpy(out, (const float *)ctx + begin, n * sizeof *out);
+    moment *x = (moment *)(uintptr_t)ctx;
+    bool whole = tn_comm_world()->size == 1;
+    if (!whole && begin == 0 && x->st == TN_OK) x->st = gather(x, x->e);
+    memcpy(out, (const float *)(whole ? x->own : x->store->grad) + begin, n * sizeof *out);
+}
+
+static size_t list_moments(tn_model *m, moment x[2 * TN_STORES], tn_err *e) {
+    tn_store *s[TN_STORES];
+    size_t n = 0;
+    for (int i = 0, k = tn_model_stores(m, s); i < k; i++) {
+        x[n++] = (moment){m, s[i], s[i]->m, TN_OK, e};
+        x[n++] = (moment){m, s[i], s[i]->v, TN_OK, e};
+    }
+    return n;
 }
 
 /* DIR/optimizer/model.safetensors: AdamW's moments of the trunk and the head, flat. */
-static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
-    tn_st_out t[4];
-    size_t n = 0;
-    const tn_store *s[2] = {m->trunk, m->head};
-    static const char *const name[2][2] = {{"trunk.m", "trunk.v"}, {"head.m", "head.v"}};
-    for (int i = 0; i < 2; i++) {
-        if (!s[i] || !s[i]->m) continue;
-        const void *p[2] = {s[i]->m, s[i]->v};
-        for (int k = 0; k < 2; k++)
-            t[n++] = (tn_st_out){.name = name[i][k],
-                                 .n_dim = 1,
-                                 .shape = {(int64_t)s[i]->n},
-                                 .read = read_floats,
-                                 .ctx = p[k]};
-    }
+static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
+    tn_st_out t[2 * TN_STORES];
+    moment x[2 * TN_STORES];
+    size_t n = list_moments(m, x, e);
     if (!n) return TN_OK;
+    for (size_t i = 0; i < n; i++)
+        t[i] = (tn_st_out){.name = x[i].store == m->trunk ? (i % 2 ? "trunk.v" : "trunk.m")
+                                                          : (i % 2 ? "head.v" : "head.m"),
+                           .n_dim = 1,
+                           .shape = {(int64_t)x[i].store->n},
+                           .read = read_floats,
+                           .ctx = &x[i]};
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, dir, "optimizer");
     tn_status st = tn_mkdirs(path.s, e);
     if (st == TN_OK) st = tn_st_write_dir(path.s, t, n, TN_ST_SAVE_F32, TN_ST_SHARD_BYTES, e);
+    for (size_t i = 0; st == TN_OK && i < n; i++) st = x[i].st;
     tn_str_free(&path);
     return st;
+}
+
+/* The other ranks' side of save_moments. */
+static tn_status send_moments(tn_model *m, tn_err *e) {
+    moment x[2 * TN_STORES];
+    size_t n = list_moments(m, x, e);
+    for (size_t i = 0; i < n; i++) TN_TRY(gather(&x[i], e));
+    return TN_OK;
 }
 
 static tn_status save_json(const char *dir, const char *name, const json_t *v, tn_err *e) {
@@ -58,7 +99,7 @@ done:
     return st;
 }
 
-tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
+static tn_status save_checkpoint(const tn_ckpt *c, long step, tn_err *e) {
     char name[64];
     tn_str final = TN_STR_INIT, tmp = TN_STR_INIT;
     snprintf(name, sizeof name, "checkpoint-%ld", step);
@@ -76,6 +117,16 @@ done:
     json_decref(state);
     tn_str_free(&final);
     tn_str_free(&tmp);
+    return st;
+}
+
+tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
+    const tn_comm *w = tn_comm_world();
+    tn_status st = TN_OK;
+    if (tn_comm_is_root(w)) st = save_checkpoint(c, step, e);
+    else
+        for (int i = 0; st == TN_OK && i < c->n_part; i++) st = send_moments(c->part[i].model, e);
+    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++) tn_model_zero_grad(c->part[i].model);
     return st;
 }
 
@@ -107,7 +158,7 @@ static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e)
 tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_err *e) {
     long *steps;
     size_t n;
-    if (keep <= 0) return TN_OK;
+    if (keep <= 0 || !tn_comm_is_root(tn_comm_world())) return TN_OK;
     TN_TRY(list_steps(output_dir, &steps, &n, e));
     tn_status st = TN_OK;
     tn_str p = TN_STR_INIT;
@@ -149,19 +200,20 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
     return TN_OK;
 }
 
-static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t n, size_t elem,
+/* This rank's shard of a moment. */
+static tn_status read_moment(const tn_st *f, const char *name, void *to, const tn_store *s, size_t elem,
                              const char *where, tn_err *e) {
-    const tn_st_entry *t = tn_st_find(s, name);
+    const tn_st_entry *t = tn_st_find(f, name);
     if (!t)
         return tn_fail(e, TN_STATE,
                        "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where,
                        name);
-    if (t->count != n)
+    if (t->count != s->n)
         return tn_fail(
             e, TN_STATE,
             "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
-            where, name, t->count, n);
-    tn_st_read(t, 0, n, to, elem);
+            where, name, t->count, s->n);
+    tn_st_read(t, s->first, s->last - s->first, to, elem);
     return TN_OK;
 }
 
@@ -173,11 +225,11 @@ tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err 
     tn_model *m = p->model;
     tn_status st;
     TN_GO(tn_st_open(&s, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.m", m->trunk->m, m->trunk->n, m->be->elem, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.v", m->trunk->v, m->trunk->n, m->be->elem, path.s, e), done);
+    TN_GO(read_moment(s, "trunk.m", m->trunk->m, m->trunk, m->be->elem, path.s, e), done);
+    TN_GO(read_moment(s, "trunk.v", m->trunk->v, m->trunk, m->be->elem, path.s, e), done);
     if (m->head) {
-        TN_GO(read_moment(s, "head.m", m->head->m, m->head->n, m->be->elem, path.s, e), done);
-        st = read_moment(s, "head.v", m->head->v, m->head->n, m->be->elem, path.s, e);
+        TN_GO(read_moment(s, "head.m", m->head->m, m->head, m->be->elem, path.s, e), done);
+        st = read_moment(s, "head.v", m->head->v, m->head, m->be->elem, path.s, e);
     }
 done:
     if (s) tn_st_close(s);
@@ -211,6 +263,7 @@ tn_status tn_checkpoint_load_state(const char *ckpt, json_t **state, json_t **hi
 }
 
 tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
+    if (!tn_comm_is_root(tn_comm_world())) return TN_OK;
     long step = json_integer_value(json_object_get(c->state, "step"));
     TN_TRY(tn_model_save(c->part[0].model, c->output_dir, dtype, e));
     if (c->tok) TN_TRY(tn_tokenizer_save(c->tok, c->output_dir, e));

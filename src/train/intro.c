@@ -79,7 +79,8 @@ double tn_measure_flops(tn_model *m) {
 }
 
 static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
-                       const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b) {
+                       const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b,
+                       int lanes) {
     double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
     double weights = (double)m->trunk->n * elem * MB, packed = (double)m->packed_bytes * MB;
     int cost = (int)o->micro_tokens;
@@ -88,25 +89,29 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
     double act = (double)tn_run_bytes(m, cost, cost, true) * MB;
     double ref =
         k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
-    char more[48] = "";
+    int ranks = tn_comm_world()->size, grads = 1 + tn_lanes_spare(ranks, lanes);
+    double gradients = weights * grads, moments = 2 * weights / ranks;
+    char more[48] = "", each[48] = "", at_once[64] = "";
     if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
-    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f "
+    if (ranks > 1) snprintf(each, sizeof each, " of each of %d ranks", ranks);
+    if (grads > 1) snprintf(at_once, sizeof at_once, " (%d at once for %d lanes)", grads, lanes / ranks);
+    tn_info("memory%s: weights %.0f MB, packed %.0f, gradients %.0f%s, moments %.0f, activations %.0f "
             "(%d tokens)%s = %.0f MB",
-            weights, packed, weights, 2 * weights, act, cost, more,
-            weights * 4 + packed + act + ref);
+            each, weights, packed, gradients, at_once, moments, act, cost, more,
+            weights + gradients + moments + packed + act + ref);
     double rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
     double flop =
         (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
     if (rate > 0)
-        tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop,
-                rate * 1e-9, flop / rate / 0.6);
+        tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9, each,
+                flop / rate / ranks / 0.6);
 }
 
 tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,
                          const tn_tokenizer *tok, const tn_dataset *train, const tn_dataset *eval,
-                         const tn_plan *plan, const tn_batch_options *b, tn_err *e) {
+                         const tn_plan *plan, const tn_batch_options *b, int lanes, tn_err *e) {
     tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", k->verb,
             m->desc.family, 1e-6 * (double)tn_desc_params(&m->desc), m->be->kernels, m->be->profile,
             tn_pool_threads(m->be->pool), tn_pool_threads(m->be->pool) == 1 ? "" : "s");
@@ -114,6 +119,6 @@ tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *
     if (eval) TN_TRY(tn_intro_rows("evaluation data", eval, e));
     TN_TRY(tn_intro_sample(&train->ex[0], tok, e));
     tn_info("plan: %ld optimiser steps, %ld in an epoch", plan->total, (long)plan->n_step);
-    print_cost(k, o, m, train, plan, b);
+    print_cost(k, o, m, train, plan, b, lanes);
     return TN_OK;
 }

@@ -1,5 +1,6 @@
 /* Pieces that every training loop uses: backend, tokenizer, output folder, record, learning rate. */
 #include "train/trainer.h"
+#include "comm/comm.h"
 #include "train/schedule.h"
 #include <math.h>
 #include <string.h>
@@ -25,9 +26,7 @@ tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char 
     return chat_template ? tn_chat_set(*tok, chat_template, e) : TN_OK;
 }
 
-tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
-    *lock = -1;
-    tn_str_clear(resume_from);
+static tn_status open_output(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
     if (!o->output_dir)
         return tn_fail(e, TN_ARG,
                        "--output-dir is missing; say where the model and its records go");
@@ -57,6 +56,22 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     }
     tn_str_free(&p);
     return st;
+}
+
+/* The first rank looks at the folder and tells the others. */
+tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
+    tn_comm *c = tn_comm_world();
+    char from[2048] = "";
+    *lock = -1;
+    tn_str_clear(resume_from);
+    if (tn_comm_is_root(c)) TN_TRY(open_output(o, lock, resume_from, e));
+    if (resume_from->len >= sizeof from)
+        return tn_fail(e, TN_ARG, "the checkpoint's path has more than %zu bytes", sizeof from - 1);
+    if (resume_from->len) memcpy(from, resume_from->s, resume_from->len);
+    TN_TRY(tn_comm_broadcast(c, 0, from, sizeof from, e));
+    tn_str_clear(resume_from);
+    tn_str_addz(resume_from, from);
+    return TN_OK;
 }
 
 json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,

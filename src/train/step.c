@@ -117,19 +117,24 @@ static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
     }
 }
 
-tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
-                                tn_step_result *r, tn_err *e) {
-    tn_obs total = {0};
+/* The denominators of the whole batch, whichever micro-batch, lane or rank an example is in. */
+static void count_batch(const tn_trainee *t, tn_example *const *ex, int n, tn_obs *x, long *full_tokens) {
+    memset(x, 0, sizeof *x);
     for (int i = 0; i < n; i++) {
-        total.total.tok += tn_example_trained(ex[i]);
-        total.total.seq += ex[i]->n_response;
+        x->total.tok += tn_example_trained(ex[i]);
+        x->total.seq += ex[i]->n_response;
         int pairs = tn_batch_pairs(ex[i], &t->batch);
-        total.total.pair += pairs;
-        total.total.group += !pairs && ex[i]->n_response > 1;
-        if (pairs && ex[i]->pair) total.total.chosen_tok += ex[i]->response[0].n;
+        x->total.pair += pairs;
+        x->total.group += !pairs && ex[i]->n_response > 1;
+        if (pairs && ex[i]->pair) x->total.chosen_tok += ex[i]->response[0].n;
         for (int k = 0; k < ex[i]->n_response; k++)
-            r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
+            *full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
     }
+}
+
+/* Examples in order, cut into micro-batches. */
+static tn_status accumulate(tn_trainee *t, const tn_obs *total, tn_example *const *ex, int n, bool train,
+                            tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         tn_batch_clear(&t->mb);
         int cost = 0, first = i;
@@ -137,15 +142,36 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
             TN_TRY(tn_batch_add(&t->mb, ex[i], &t->batch, e));
             cost += tn_batch_cost(ex[i++], &t->batch);
         } while (i < n && cost + tn_batch_cost(ex[i], &t->batch) <= t->max_tokens);
-        TN_TRY(run_micro(t, &total, train, r, e));
+        TN_TRY(run_micro(t, total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
     }
     return TN_OK;
 }
 
+tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
+                                tn_step_result *r, tn_err *e) {
+    tn_obs total;
+    tn_lanes *l = t->lanes;
+    count_batch(t, ex, n, &total, &r->full_tokens);
+    if (!l) return accumulate(t, &total, ex, n, train, r, e);
+    tn_lanes_deal(l, ex, n, &t->batch);
+    for (int i = 0; i < tn_lanes_own(l); i++) {
+        int m;
+        tn_example *const *own = tn_lanes_examples(l, i, &m);
+        if (train) tn_lanes_open(l, i);
+        tn_status st = accumulate(t, &total, own, m, train, tn_lanes_result(l, i), e);
+        if (train) tn_lanes_shut(l, i);
+        TN_TRY(st);
+    }
+    return tn_lanes_collect(l, r, e);
+}
+
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e) {
-    double norm = sqrt(tn_model_grad_sumsq(t->model));
+    double sumsq;
+    if (t->lanes) TN_TRY(tn_lanes_reduce(t->lanes, &sumsq, e));
+    else sumsq = tn_model_grad_sumsq(t->model);
+    double norm = sqrt(sumsq);
     r->grad_norm = norm;
     if (!isfinite(norm) || !isfinite(r->loss))
         return tn_fail(
@@ -160,31 +186,59 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
         scale = o->max_grad_norm / (norm + 1e-6);
     tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
                    scale);
+    if (t->lanes) TN_TRY(tn_lanes_share_weights(t->lanes, e));
+    tn_model_pack(t->model);
     tn_model_zero_grad(t->model);
     return TN_OK;
+}
+
+/* Examples [i, end) of a dataset. */
+static tn_status reference_range(tn_trainee *t, tn_dataset *d, size_t i, size_t end, tn_err *e) {
+    while (i < end) {
+        size_t first = i;
+        int cost = 0;
+        tn_batch_clear(&t->mb);
+        do {
+            TN_TRY(tn_batch_add(&t->mb, &d->ex[i], &t->batch, e));
+            cost += tn_batch_cost(&d->ex[i++], &t->batch);
+        } while (i < end && cost + tn_batch_cost(&d->ex[i], &t->batch) <= t->max_tokens);
+        TN_TRY(tn_batch_finish(&t->mb, e));
+        TN_TRY(tn_trainee_reference(t, e));
+        for (int seq = 0; first < i; first++) {
+            tn_example *x = &d->ex[first];
+            int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
+            memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
+            x->ref_known = true;
+            seq += x->n_response;
+        }
+    }
+    return TN_OK;
+}
+
+/* Each rank computed its share of the dataset: all get all. */
+static tn_status share_reference(tn_comm *c, tn_dataset *d, tn_err *e) {
+    size_t *at = tn_calloc((size_t)c->size + 1, sizeof *at), ranks = (size_t)c->size;
+    tn_status st = at ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t r = 0, i = 0; at && r < ranks; r++) {
+        at[r + 1] = at[r];
+        for (; i < d->n * (r + 1) / ranks; i++)
+            at[r + 1] += (size_t)tn_example_trained(&d->ex[i]) * sizeof(double);
+    }
+    if (st == TN_OK) st = tn_comm_all_gather(c, d->ex[0].ref, at, e);
+    for (size_t i = 0; i < d->n; i++) d->ex[i].ref_known = true;
+    tn_free(at);
+    return st;
 }
 
 tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
                                           tn_err *e) {
     tn_dataset *d[2] = {train, eval};
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n;) {
-            size_t first = i;
-            int cost = 0;
-            tn_batch_clear(&t->mb);
-            do {
-                TN_TRY(tn_batch_add(&t->mb, &d[k]->ex[i], &t->batch, e));
-                cost += tn_batch_cost(&d[k]->ex[i++], &t->batch);
-            } while (i < d[k]->n && cost + tn_batch_cost(&d[k]->ex[i], &t->batch) <= t->max_tokens);
-            TN_TRY(tn_batch_finish(&t->mb, e));
-            TN_TRY(tn_trainee_reference(t, e));
-            for (int seq = 0; first < i; first++) {
-                tn_example *x = &d[k]->ex[first];
-                int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
-                memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
-                x->ref_known = true;
-                seq += x->n_response;
-            }
-        }
+    tn_comm *c = tn_lanes_comm(t->lanes);
+    for (int k = 0; k < 2; k++) {
+        if (!d[k] || d[k]->n == 0) continue;
+        size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;
+        TN_TRY(reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e));
+        TN_TRY(share_reference(c, d[k], e));
+    }
     return TN_OK;
 }
