@@ -3,6 +3,7 @@
 #   make BUILD=dir       another build folder      make install PREFIX=/usr/local DESTDIR=
 #   make test FILTER=dpo only tests whose name contains it
 #   make fuzz            mutated files into every parser, under AddressSanitizer
+#   make MPICC=          without tenet-mpi.so, which is built when there is mpicc (or name another one)
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
 CC      ?= cc
@@ -14,7 +15,7 @@ DEPS    := jansson libutf8proc yaml-0.1 zlib
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' $(SAN) $(shell pkg-config --cflags $(DEPS))
-LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -lm
+LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -ldl -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
 SRC  := $(sort $(shell find src -name '*.c' -not -path 'src/comm/mpi/*'))
@@ -26,7 +27,10 @@ LIB  := $(filter-out $(MAIN),$(SRC))
 TEST := $(sort $(shell find tests -name '*.c' -not -path 'tests/fuzz/*' -not -path 'tests/e2e/*'))
 OBJ   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-all: $(BUILD)/tenet
+# The part that speaks MPI is loaded at run time, by processes that mpirun or srun started.
+MPICC  ?= mpicc
+PLUGIN := $(if $(MPICC),$(if $(shell command -v $(MPICC)),$(BUILD)/tenet-mpi.so))
+all: $(BUILD)/tenet $(PLUGIN)
 
 # Kernel files carry their instruction set in their name; nothing else is built with it.
 AVX2   := -O3 -mavx2 -mfma -mf16c
@@ -52,6 +56,10 @@ $(BUILD)/libtenet.a: $(call OBJ,$(LIB))
 
 $(BUILD)/tenet: $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
+
+MPI_SRC := src/comm/mpi/tenet_mpi.c src/base/status.c
+$(BUILD)/tenet-mpi.so: $(MPI_SRC) src/comm/mpi/plugin.h src/comm/comm.h src/base/status.h $(BUILD)/flags
+	OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) $(FLAGS) $(WERROR) $(CFLAGS) -fPIC -shared -o $@ $(MPI_SRC) $(LDFLAGS)
 
 $(BUILD)/tests/run: $(call OBJ,$(TEST)) $(BUILD)/libtenet.a
 	@mkdir -p $(@D)
@@ -91,7 +99,7 @@ Name: tenet
 Description: Aligns language models with human and AI feedback
 Version: $(VERSION)
 Requires: $(DEPS)
-Libs: -L$${libdir} -ltenet -lpthread -lm
+Libs: -L$${libdir} -ltenet -lpthread -ldl -lm
 Cflags: -I$${includedir}
 endef
 export PC
@@ -100,13 +108,15 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(BUILD)/tenet $(DESTDIR)$(PREFIX)/bin/tenet
 	install -m 644 $(BUILD)/libtenet.a $(DESTDIR)$(PREFIX)/lib/libtenet.a
+	if [ -n '$(PLUGIN)' ]; then install -d $(DESTDIR)$(PREFIX)/lib/tenet && \
+	    install -m 755 $(PLUGIN) $(DESTDIR)$(PREFIX)/lib/tenet/tenet-mpi.so; fi
 	for h in $(wildcard include/*.h); do install -m 644 $$h $(DESTDIR)$(PREFIX)/include/ || exit 1; done
 	printf '%s\n' "$$PC" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/tenet $(DESTDIR)$(PREFIX)/lib/libtenet.a $(DESTDIR)$(PREFIX)/lib/pkgconfig/tenet.pc \
-	    $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h))
+	    $(DESTDIR)$(PREFIX)/lib/tenet/tenet-mpi.so $(patsubst include/%,$(DESTDIR)$(PREFIX)/include/%,$(wildcard include/*.h))
 
 clean:
 	rm -rf $(BUILD)

@@ -61,6 +61,14 @@ bool tn_child_ended(long pid, int *status, int *sig) {
 
 void tn_child_signal(long pid, int sig) { kill((pid_t)pid, sig); }
 
+void tn_program_dir(tn_str *out) {
+    char path[4096];
+    ssize_t n = tn_fault() ? -1 : readlink("/proc/self/exe", path, sizeof path);
+    tn_str_clear(out);
+    while (n > 0 && path[n - 1] != '/') n--;
+    if (n > 1) tn_str_add(out, path, (size_t)n - 1);
+}
+
 int tn_cpu_mask(uint64_t mask[TN_CPU_WORDS]) {
     cpu_set_t set;
     int n = 0;

@@ -1,7 +1,7 @@
 /* Copies of this process on the same machine, what they share, and which CPUs they may use. */
 #ifndef TN_BASE_PROC_H
 #define TN_BASE_PROC_H
-#include "base/status.h"
+#include "base/str.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +22,8 @@ tn_status tn_fork(long *pid, tn_err *e);
 /* Has it ended? *status: exit status, or 128 + the signal that killed it, with *sig (0: none). */
 bool tn_child_ended(long pid, int *status, int *sig);
 void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
+
+void tn_program_dir(tn_str *out); /* folder of the running program; "" when unknown */
 
 /* Bit i of mask: may this process run on CPU i? Returns how many (1 at least). */
 enum { TN_CPU_WORDS = 16 };

@@ -80,7 +80,7 @@ tn_status tn_shm_join(tn_shm *s, int rank, double timeout, tn_comm **c, tn_err *
 /* By the parent: rank r has ended. Unless it had left properly, the others fail with a message. */
 void tn_shm_ended(tn_shm *s, int r, int status, int sig);
 
-/* MPI through the plugin tenet-mpi.so (mpi/tenet_mpi.c), which is looked for at $TENET_MPI, beside the
+/* MPI through the plugin tenet-mpi.so (mpi/plugin.h), which is looked for at $TENET_MPI, beside the
  * program and in ../lib/tenet of it. `ranks`: how many the launcher says it started, 0: unknown. */
 tn_status tn_mpi_open(tn_comm **c, int ranks, double timeout, tn_err *e);
 
