@@ -1,6 +1,7 @@
 /* tenet VERB [--option value]... : finds the verb, reads its options, runs it.
  * Exit status: 0 done, 1 failed, 2 used wrongly, 130 interrupted. */
 #include "base/log.h"
+#include "base/os.h"
 #include "base/signals.h"
 #include "cmd/verbs.h"
 #include "comm/comm.h"
@@ -10,12 +11,15 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
-/* Of several ranks one says what went wrong. */
+/* Of several ranks one says what went wrong. Before they are joined each fails on its own, mostly all with the
+ * same message: the first rank's comes at once, and mpirun then ends the others. */
 static bool speaks(void) {
     const tn_comm *c = tn_comm_world();
     int rank, ranks;
     if (c->size > 1) return c->rank == c->speaker;
-    return !tn_comm_launched(&rank, &ranks) || rank == 0;
+    bool wait = tn_comm_launched(&rank, &ranks) && rank > 0;
+    for (int i = 0; wait && i < 100 && !tn_stop_requested(); i++) tn_sleep(0.02);
+    return !wait || !tn_stop_requested();
 }
 
 static int report(tn_status st, const tn_err *e) {

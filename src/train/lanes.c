@@ -5,13 +5,13 @@
 static bool power_of_two(int n) { return n > 0 && (n & (n - 1)) == 0; }
 
 tn_status tn_lanes_check(int ranks, int lanes, tn_err *e) {
-    if (!power_of_two(lanes) || lanes > 1 << TN_LANE_LEVELS)
-        return tn_fail(e, TN_ARG, "--grad-lanes %d: expected a power of two up to %d", lanes,
-                       1 << TN_LANE_LEVELS);
     if (!power_of_two(ranks))
         return tn_fail(e, TN_ARG,
                        "%d ranks: lanes are shared out evenly, so the number of ranks must be a power of two",
                        ranks);
+    if (!power_of_two(lanes) || lanes > 1 << TN_LANE_LEVELS)
+        return tn_fail(e, TN_ARG, "--grad-lanes %d: expected a power of two up to %d", lanes,
+                       1 << TN_LANE_LEVELS);
     if (ranks > lanes)
         return tn_fail(e, TN_ARG,
                        "%d ranks have no work with %d gradient lane%s; start fewer, or give --grad-lanes %d "

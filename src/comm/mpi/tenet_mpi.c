@@ -13,6 +13,7 @@ enum { MESSAGE = 1 << 30 }; /* bytes; counts are int in MPI 3 */
 typedef struct mpi {
     MPI_Comm comm;
     MPI_Request *request; /* [2 size] */
+    MPI_Status *status;   /* [2 size]; MPICH's MPI_STATUSES_IGNORE upsets gcc's warnings */
     int ours;             /* MPI was started here, so it is finished here */
 } mpi;
 
@@ -40,7 +41,7 @@ static tn_status wait_all(tn_comm *c, mpi *m, int n, tn_err *e) {
     double t0 = MPI_Wtime();
     int done = 0;
     for (;;) {
-        MPI_TRY(MPI_Testall(n, m->request, &done, MPI_STATUSES_IGNORE));
+        MPI_TRY(MPI_Testall(n, m->request, &done, m->status));
         if (done) return TN_OK;
         double waited = MPI_Wtime() - t0;
         if (waited > c->timeout) break;
@@ -83,6 +84,7 @@ static void mpi_close(tn_comm *c, bool together) {
     if (!together) MPI_Abort(m->comm, 1);
     MPI_Comm_free(&m->comm);
     MPI_Free_mem(m->request);
+    MPI_Free_mem(m->status);
     MPI_Free_mem(m);
     if (ours) MPI_Finalize();
 }
@@ -110,7 +112,9 @@ static tn_status start(mpi *m, int ranks, int *rank, int *size, tn_err *e) {
     MPI_TRY(MPI_Comm_set_errhandler(m->comm, MPI_ERRORS_RETURN));
     MPI_TRY(MPI_Comm_rank(m->comm, rank));
     MPI_TRY(MPI_Comm_size(m->comm, size));
-    MPI_TRY(MPI_Alloc_mem(2 * (MPI_Aint)*size * (MPI_Aint)sizeof *m->request, MPI_INFO_NULL, &m->request));
+    MPI_Aint n = 2 * (MPI_Aint)*size;
+    MPI_TRY(MPI_Alloc_mem(n * (MPI_Aint)sizeof *m->request, MPI_INFO_NULL, &m->request));
+    MPI_TRY(MPI_Alloc_mem(n * (MPI_Aint)sizeof *m->status, MPI_INFO_NULL, &m->status));
     return TN_OK;
 }
 
