@@ -75,6 +75,12 @@ tn_status tn_model_trainable(tn_model *m, tn_err *e); /* allocates gradients and
 /* The same with the moments of shard `k` of `n` only (ranks that share the optimiser's state). */
 tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e);
 void tn_model_pack(tn_model *m);  /* after any change of weights */
+/* What training changes, in a fixed order: stores with their names in checkpoints ("trunk", "head"; returns how
+ * many) and tensors (NULL past the last). */
+typedef struct tn_trained { const char *name; tn_store *store; } tn_trained;
+#define TN_TRAINED_MAX 2
+int tn_model_trained(const tn_model *m, tn_trained t[TN_TRAINED_MAX]);
+const tn_tensor *tn_model_param(const tn_model *m, int i);
 /* Writes config.json, generation_config.json (if the source had one), model.safetensors (sharded past
  * 5 GB) in `dtype` ("float32" or "bfloat16") into an existing DIR; durable. */
 tn_status tn_model_save(const tn_model *m, const char *dir, const char *dtype, tn_err *e);
@@ -159,9 +165,6 @@ typedef struct tn_kv_item { int seq; const int32_t *ids; int n; bool new_segment
 tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e);
 
 /* ---------------- optimiser ---------------- */
-/* Stores with gradients, in the order trunk, head; *n of them. */
-enum { TN_STORES = 2 };
-int tn_model_stores(const tn_model *m, tn_store *s[TN_STORES]);
 /* Squared norm of all gradients: blocks of TN_NORM_BLOCK elements of a tensor, then tensors, each added in
  * order (double). */
 double tn_model_grad_sumsq(tn_model *m);
@@ -169,7 +172,7 @@ double tn_model_grad_sumsq(tn_model *m);
  * elements [begin, end) of a store, into sum[tn_model_blocks(m, s)]; then of all blocks of all stores. */
 size_t tn_model_blocks(const tn_model *m, const tn_store *s);
 void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t end, double *sum);
-double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_STORES]);
+double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_TRAINED_MAX]);
 /* First element of shard k of n of a store; k == n: its end. Shards are whole blocks, about equally many.
  * *block (may be NULL): the block that begins there. */
 size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t *block);

@@ -1,12 +1,5 @@
-/* AdamW over a model's tensors, the norm of its gradients, and how ranks share both. */
+/* AdamW over a model's trained tensors, the norm of its gradients, and how ranks share both. */
 #include "model/params.h"
-
-int tn_model_stores(const tn_model *m, tn_store *s[TN_STORES]) {
-    int n = 0;
-    if (m->trunk->grad) s[n++] = m->trunk;
-    if (m->head && m->head->grad) s[n++] = m->head;
-    return n;
-}
 
 static size_t count(const tn_tensor *t) { return (size_t)t->rows * (size_t)t->cols; }
 static size_t blocks(const tn_tensor *t) { return (count(t) + TN_NORM_BLOCK - 1) / TN_NORM_BLOCK; }
@@ -18,8 +11,8 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 double tn_model_grad_sumsq(tn_model *m) {
     enum { AT_ONCE = 512 };
     double sum = 0, part[AT_ONCE];
-    for (int i = 0; i < m->n_tensor; i++) {
-        const tn_tensor *t = &m->tensor[i];
+    const tn_tensor *t;
+    for (int i = 0; (t = tn_model_param(m, i)); i++) {
         double of_tensor = 0;
         for (size_t at = 0, n; at < count(t); at += n) {
             n = smaller(count(t) - at, AT_ONCE * TN_NORM_BLOCK);
@@ -33,8 +26,9 @@ double tn_model_grad_sumsq(tn_model *m) {
 
 size_t tn_model_blocks(const tn_model *m, const tn_store *s) {
     size_t n = 0;
-    for (int i = 0; i < m->n_tensor; i++)
-        if (m->tensor[i].store == s) n += blocks(&m->tensor[i]);
+    const tn_tensor *t;
+    for (int i = 0; (t = tn_model_param(m, i)); i++)
+        if (t->store == s) n += blocks(t);
     return n;
 }
 
@@ -45,8 +39,8 @@ static size_t blocks_before(const tn_tensor *t, size_t end) {
 }
 
 void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t end, double *sum) {
-    for (int i = 0; i < m->n_tensor; i++) {
-        const tn_tensor *t = &m->tensor[i];
+    const tn_tensor *t;
+    for (int i = 0; (t = tn_model_param(m, i)); i++) {
         if (t->store != s) continue;
         size_t from = blocks_before(t, begin), to = blocks_before(t, end), at = from * TN_NORM_BLOCK;
         if (from < to)
@@ -56,17 +50,18 @@ void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t en
     }
 }
 
-double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_STORES]) {
-    const double *next[TN_STORES];
-    tn_store *s[TN_STORES];
+double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_TRAINED_MAX]) {
+    const double *next[TN_TRAINED_MAX];
+    tn_trained s[TN_TRAINED_MAX];
+    const tn_tensor *t;
     double all = 0;
-    int n = tn_model_stores(m, s);
+    int n = tn_model_trained(m, s);
     for (int k = 0; k < n; k++) next[k] = sum[k];
-    for (int i = 0; i < m->n_tensor; i++)
+    for (int i = 0; (t = tn_model_param(m, i)); i++)
         for (int k = 0; k < n; k++) {
-            if (m->tensor[i].store != s[k]) continue;
+            if (t->store != s[k].store) continue;
             double of_tensor = 0;
-            for (size_t b = blocks(&m->tensor[i]); b > 0; b--) of_tensor = of_tensor + *next[k]++;
+            for (size_t b = blocks(t); b > 0; b--) of_tensor = of_tensor + *next[k]++;
             all += of_tensor;
         }
     return all;
@@ -77,9 +72,9 @@ double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_STORES]
 size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t *block) {
     size_t skip = tn_model_blocks(m, s) * (size_t)k / (size_t)n;
     if (block) *block = skip;
+    const tn_tensor *t;
     if (k == 0) return 0;
-    for (int i = 0; k < n && i < m->n_tensor; i++) {
-        const tn_tensor *t = &m->tensor[i];
+    for (int i = 0; k < n && (t = tn_model_param(m, i)); i++) {
         if (t->store != s) continue;
         if (skip < blocks(t)) return t->off + skip * TN_NORM_BLOCK;
         skip -= blocks(t);
@@ -90,8 +85,8 @@ size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t
 void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd,
                     bool decay_all, long step, double gscale) {
     tn_backend *b = m->be;
-    for (int i = 0; i < m->n_tensor; i++) {
-        const tn_tensor *t = &m->tensor[i];
+    const tn_tensor *t;
+    for (int i = 0; (t = tn_model_param(m, i)); i++) {
         tn_store *s = t->store;
         size_t from = larger(t->off, s->first), to = smaller(t->off + count(t), s->last);
         if (from >= to) continue;

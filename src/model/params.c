@@ -144,13 +144,21 @@ tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
     if (m->packs_shared)
         return tn_fail(e, TN_STATE, "a view of another model cannot be trained; make a copy");
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
-    tn_store *s[] = {m->trunk, m->head};
-    for (int i = 0; i < 2 && s[i]; i++)
-        TN_TRY(store_trainable(s[i], tn_model_shard(m, s[i], k, n, NULL),
-                               tn_model_shard(m, s[i], k + 1, n, NULL), m->be->elem, e));
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++)
+        TN_TRY(store_trainable(t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
+                               tn_model_shard(m, t[i].store, k + 1, n, NULL), m->be->elem, e));
     m->trainable = true;
     return TN_OK;
 }
+
+int tn_model_trained(const tn_model *m, tn_trained t[TN_TRAINED_MAX]) {
+    t[0] = (tn_trained){"trunk", m->trunk};
+    t[1] = (tn_trained){"head", m->head};
+    return m->head ? 2 : 1;
+}
+
+const tn_tensor *tn_model_param(const tn_model *m, int i) { return i < m->n_tensor ? &m->tensor[i] : NULL; }
 
 typedef struct tn_zero {
     char *p;
@@ -159,10 +167,12 @@ static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
     memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
 }
 void tn_model_zero_grad(tn_model *m) {
-    tn_store *s[TN_STORES];
-    for (int i = 0, n = tn_model_stores(m, s); i < n; i++) {
-        tn_zero z = {s[i]->grad};
-        tn_pool_run(m->be->pool, s[i]->n * m->be->elem, 1 << 16, zero_part, &z);
+    tn_trained t[TN_TRAINED_MAX];
+    int n = tn_model_trained(m, t);
+    for (int i = 0; i < n; i++) {
+        const tn_store *s = t[i].store;
+        tn_zero z = {s->grad};
+        if (s->grad) tn_pool_run(m->be->pool, s->n * m->be->elem, 1 << 16, zero_part, &z);
     }
 }
 

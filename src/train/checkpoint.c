@@ -9,6 +9,7 @@ typedef struct moment {
     const tn_model *model;
     tn_store *store;
     const void *own; /* this rank's shard of it */
+    char name[32];   /* in the file: "trunk.m" */
     tn_status st;
     tn_err *e;
 } moment;
@@ -33,25 +34,28 @@ static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
     memcpy(out, (const float *)(whole ? x->own : x->store->grad) + begin, n * sizeof *out);
 }
 
-static size_t list_moments(tn_model *m, moment x[2 * TN_STORES], tn_err *e) {
-    tn_store *s[TN_STORES];
+/* m and v of every trained store; none of a model that is not trained. */
+static size_t list_moments(tn_model *m, moment x[2 * TN_TRAINED_MAX], tn_err *e) {
+    tn_trained t[TN_TRAINED_MAX];
     size_t n = 0;
-    for (int i = 0, k = tn_model_stores(m, s); i < k; i++) {
-        x[n++] = (moment){m, s[i], s[i]->m, TN_OK, e};
-        x[n++] = (moment){m, s[i], s[i]->v, TN_OK, e};
-    }
+    for (int i = 0, k = tn_model_trained(m, t); i < k; i++)
+        for (int v = 0; v < 2 && t[i].store->m; v++) {
+            x[n] = (moment){.model = m, .store = t[i].store, .e = e};
+            x[n].own = v ? t[i].store->v : t[i].store->m;
+            snprintf(x[n].name, sizeof x[n].name, "%s.%c", t[i].name, "mv"[v]);
+            n++;
+        }
     return n;
 }
 
-/* DIR/optimizer/model.safetensors: AdamW's moments of the trunk and the head, flat. */
+/* DIR/optimizer/model.safetensors: AdamW's moments, store by store, flat. */
 static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
-    tn_st_out t[2 * TN_STORES];
-    moment x[2 * TN_STORES];
+    tn_st_out t[2 * TN_TRAINED_MAX];
+    moment x[2 * TN_TRAINED_MAX];
     size_t n = list_moments(m, x, e);
     if (!n) return TN_OK;
     for (size_t i = 0; i < n; i++)
-        t[i] = (tn_st_out){.name = x[i].store == m->trunk ? (i % 2 ? "trunk.v" : "trunk.m")
-                                                          : (i % 2 ? "head.v" : "head.m"),
+        t[i] = (tn_st_out){.name = x[i].name,
                            .n_dim = 1,
                            .shape = {(int64_t)x[i].store->n},
                            .read = read_floats,
@@ -67,7 +71,7 @@ static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
 
 /* The other ranks' side of save_moments. */
 static tn_status send_moments(tn_model *m, tn_err *e) {
-    moment x[2 * TN_STORES];
+    moment x[2 * TN_TRAINED_MAX];
     size_t n = list_moments(m, x, e);
     for (size_t i = 0; i < n; i++) TN_TRY(gather(&x[i], e));
     return TN_OK;
@@ -201,8 +205,10 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
 }
 
 /* This rank's shard of a moment. */
-static tn_status read_moment(const tn_st *f, const char *name, void *to, const tn_store *s, size_t elem,
-                             const char *where, tn_err *e) {
+static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_store *s,
+                             size_t elem, const char *where, tn_err *e) {
+    char name[32];
+    snprintf(name, sizeof name, "%s.%c", store, which);
     const tn_st_entry *t = tn_st_find(f, name);
     if (!t)
         return tn_fail(e, TN_STATE,
@@ -222,16 +228,14 @@ tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err 
     tn_path_join(&dir, ckpt, p->name);
     tn_path_join(&path, dir.s, "optimizer");
     tn_st *s = NULL;
-    tn_model *m = p->model;
-    tn_status st;
-    TN_GO(tn_st_open(&s, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.m", m->trunk->m, m->trunk, m->be->elem, path.s, e), done);
-    TN_GO(read_moment(s, "trunk.v", m->trunk->v, m->trunk, m->be->elem, path.s, e), done);
-    if (m->head) {
-        TN_GO(read_moment(s, "head.m", m->head->m, m->head, m->be->elem, path.s, e), done);
-        st = read_moment(s, "head.v", m->head->v, m->head, m->be->elem, path.s, e);
+    tn_trained t[TN_TRAINED_MAX];
+    size_t elem = p->model->be->elem;
+    tn_status st = tn_st_open(&s, path.s, e);
+    for (int i = 0, n = tn_model_trained(p->model, t); st == TN_OK && i < n; i++) {
+        tn_store *x = t[i].store;
+        st = read_moment(s, t[i].name, 'm', x->m, x, elem, path.s, e);
+        if (st == TN_OK) st = read_moment(s, t[i].name, 'v', x->v, x, elem, path.s, e);
     }
-done:
     if (s) tn_st_close(s);
     tn_str_free(&dir);
     tn_str_free(&path);

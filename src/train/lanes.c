@@ -45,8 +45,12 @@ static tn_status make_spares(tn_lanes *l, tn_err *e) {
 static tn_status make(tn_lanes *l, tn_err *e) {
     size_t n = (size_t)l->n, own = (size_t)l->own;
     TN_TRY(tn_model_trainable_shard(l->model, l->comm->rank, l->comm->size, e));
-    l->n_store = tn_model_stores(l->model, l->store);
-    for (int k = 0; k < l->n_store; k++) l->main[k] = l->store[k]->grad;
+    tn_trained t[TN_TRAINED_MAX];
+    l->n_store = tn_model_trained(l->model, t);
+    for (int k = 0; k < l->n_store; k++) {
+        l->store[k] = t[k].store;
+        l->main[k] = t[k].store->grad;
+    }
     l->key = tn_calloc(l->cap, sizeof *l->key);
     l->lane_of = tn_calloc(l->cap, sizeof *l->lane_of);
     l->ex = tn_calloc(l->cap, sizeof *l->ex);

@@ -19,11 +19,11 @@ typedef struct tn_lane_sum {
 struct tn_lanes {
     tn_comm *comm;
     tn_model *model;
-    tn_store *store[TN_STORES];
+    tn_store *store[TN_TRAINED_MAX];
     int n_store;
     int n, first, own, spares;                    /* lanes; this rank's; log2(own) */
-    void *main[TN_STORES];                        /* the stores' own gradients */
-    void *spare[TN_LANE_LEVELS][TN_STORES];
+    void *main[TN_TRAINED_MAX];                       /* the stores' own gradients */
+    void *spare[TN_LANE_LEVELS][TN_TRAINED_MAX];
     /* dealing */
     size_t cap;
     uint64_t *key;       /* [cap] */
@@ -36,8 +36,8 @@ struct tn_lanes {
     char name[TN_METRICS_MAX][TN_METRIC_NAME]; /* of metrics that came from other ranks */
     int n_name;
     /* shards: boundaries for ranks 0 .. size, in bytes of elements and of block sums */
-    size_t *elem_at[TN_STORES], *block_at[TN_STORES]; /* [size+1] */
-    double *block[TN_STORES];
+    size_t *elem_at[TN_TRAINED_MAX], *block_at[TN_TRAINED_MAX]; /* [size+1] */
+    double *block[TN_TRAINED_MAX];
     void *received; /* [size][piece] elements */
     size_t piece;
     tn_piece *out, *in; /* [size] */
