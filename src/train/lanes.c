@@ -53,13 +53,16 @@ static tn_status make(tn_lanes *l, tn_err *e) {
     }
     l->key = tn_calloc(l->cap, sizeof *l->key);
     l->lane_of = tn_calloc(l->cap, sizeof *l->lane_of);
-    l->ex = tn_calloc(l->cap, sizeof *l->ex);
-    l->start = tn_calloc(n + 1, sizeof *l->start);
     l->load = tn_calloc(n, sizeof *l->load);
-    l->result = tn_calloc(own, sizeof *l->result);
     l->sum = tn_calloc(n, sizeof *l->sum);
-    if (!l->key || !l->lane_of || !l->ex || !l->start || !l->load || !l->result || !l->sum)
-        return tn_fail(e, TN_NOMEM, "out of memory for %d gradient lanes", l->n);
+    bool ok = l->key && l->lane_of && l->load && l->sum;
+    for (int w = 0; w < TN_LANE_BATCHES; w++) {
+        l->batch[w].ex = tn_calloc(l->cap, sizeof *l->batch[w].ex);
+        l->batch[w].start = tn_calloc(n + 1, sizeof *l->batch[w].start);
+        l->batch[w].result = tn_calloc(own, sizeof *l->batch[w].result);
+        ok = ok && l->batch[w].ex && l->batch[w].start && l->batch[w].result;
+    }
+    if (!ok) return tn_fail(e, TN_NOMEM, "out of memory for %d gradient lanes", l->n);
     TN_TRY(make_spares(l, e));
     return tn_lanes_shards(l, e);
 }
@@ -92,7 +95,12 @@ void tn_lanes_free(tn_lanes *l) {
         tn_free(l->block_at[k]);
         tn_free(l->block[k]);
     }
-    void *p[] = {l->key, l->lane_of, l->ex, l->start, l->load, l->result, l->sum, l->out, l->in, l->received};
+    for (int w = 0; w < TN_LANE_BATCHES; w++) {
+        tn_free(l->batch[w].ex);
+        tn_free(l->batch[w].start);
+        tn_free(l->batch[w].result);
+    }
+    void *p[] = {l->key, l->lane_of, l->load, l->sum, l->out, l->in, l->received};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_free(l);
 }
@@ -121,34 +129,35 @@ static void sort(uint64_t *a, size_t n) {
 
 /* The dearest example first, each to the lane with the least so far (the lowest of equals): no lane is more
  * than 4/3 of the best possible (Graham 1969). Within a lane examples keep the batch's order. */
-void tn_lanes_deal(tn_lanes *l, tn_example *const *ex, int n, const tn_batch_options *o) {
+void tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o) {
+    int *start = l->batch[w].start;
     for (int i = 0; i < n; i++) /* descending cost, then ascending number */
         l->key[i] = (uint64_t)(INT32_MAX - tn_batch_cost(ex[i], o)) << 32 | (uint32_t)i;
     sort(l->key, (size_t)n);
     memset(l->load, 0, (size_t)l->n * sizeof *l->load);
-    memset(l->start, 0, ((size_t)l->n + 1) * sizeof *l->start);
-    memset(l->result, 0, (size_t)l->own * sizeof *l->result);
+    memset(start, 0, ((size_t)l->n + 1) * sizeof *start);
+    memset(l->batch[w].result, 0, (size_t)l->own * sizeof *l->batch[w].result);
     for (int k = 0; k < n; k++) {
         int i = (int)(uint32_t)l->key[k], to = 0;
         for (int a = 1; a < l->n; a++)
             if (l->load[a] < l->load[to]) to = a;
         l->load[to] += tn_batch_cost(ex[i], o);
         l->lane_of[i] = to;
-        l->start[to + 1]++;
+        start[to + 1]++;
     }
-    for (int a = 0; a < l->n; a++) l->start[a + 1] += l->start[a];
+    for (int a = 0; a < l->n; a++) start[a + 1] += start[a];
     for (int i = n; i-- > 0;) /* fills lanes from their ends; start moves to the lane's first */
-        l->ex[--l->start[l->lane_of[i] + 1]] = ex[i];
-    for (int a = 0; a < l->n; a++) l->start[a] = l->start[a + 1];
-    l->start[l->n] = n;
+        l->batch[w].ex[--start[l->lane_of[i] + 1]] = ex[i];
+    for (int a = 0; a < l->n; a++) start[a] = start[a + 1];
+    start[l->n] = n;
 }
 
 int tn_lanes_own(const tn_lanes *l) { return l->own; }
-tn_step_result *tn_lanes_result(tn_lanes *l, int i) { return &l->result[i]; }
-tn_example *const *tn_lanes_examples(const tn_lanes *l, int i, int *n) {
-    int lane = l->first + i;
-    *n = l->start[lane + 1] - l->start[lane];
-    return l->ex + l->start[lane];
+tn_step_result *tn_lanes_result(tn_lanes *l, int w, int i) { return &l->batch[w].result[i]; }
+tn_example *const *tn_lanes_examples(const tn_lanes *l, int w, int i, int *n) {
+    const int *start = l->batch[w].start + l->first + i;
+    *n = start[1] - start[0];
+    return l->batch[w].ex + start[0];
 }
 
 /* ---- the tree at home ---- */
@@ -218,8 +227,8 @@ static void add(tn_lanes *l, const tn_lane_sum *s, tn_step_result *r) {
     tn_metrics_merge(&r->metrics, &m);
 }
 
-tn_status tn_lanes_collect(tn_lanes *l, tn_step_result *r, tn_err *e) {
-    for (int i = 0; i < l->own; i++) TN_TRY(pack(&l->sum[l->first + i], &l->result[i], e));
+tn_status tn_lanes_collect(tn_lanes *l, int w, tn_step_result *r, tn_err *e) {
+    for (int i = 0; i < l->own; i++) TN_TRY(pack(&l->sum[l->first + i], &l->batch[w].result[i], e));
     TN_TRY(tn_comm_all_gather_even(l->comm, l->sum, (size_t)l->own * sizeof *l->sum, e));
     for (int i = 0; i < l->n; i++) add(l, &l->sum[i], r);
     return TN_OK;

@@ -34,19 +34,20 @@ tn_status tn_lanes_new(tn_lanes **l, tn_comm *c, int lanes, tn_model *m, size_t 
 void tn_lanes_free(tn_lanes *l);
 tn_comm *tn_lanes_comm(const tn_lanes *l); /* of NULL: tn_comm_self() */
 
-/* ---- a step ---- */
-/* Deals n examples; then this rank's lanes are worked off in order: */
-void tn_lanes_deal(tn_lanes *l, tn_example *const *ex, int n, const tn_batch_options *o);
+/* ---- a step: of one batch, or of several (numbered by `w`) whose gradients are one ---- */
+enum { TN_LANE_BATCHES = 2 };
+void tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o);
+/* This rank's lanes are then worked off in order. While the i-th is open the model's gradient is the lane's
+ * (zero at first); when it is shut, the lanes so far are added as far as the tree allows, and the model has
+ * its own gradient again. */
 int tn_lanes_own(const tn_lanes *l);
-/* the i-th of them; while it is open the model's gradient is the lane's (zero at first), when it is shut the
- * lanes so far are added as far as the tree allows and the model has its own gradient again. */
 void tn_lanes_open(tn_lanes *l, int i);
 void tn_lanes_shut(tn_lanes *l, int i);
-tn_example *const *tn_lanes_examples(const tn_lanes *l, int i, int *n);
+tn_example *const *tn_lanes_examples(const tn_lanes *l, int w, int i, int *n);
 /* What lane i has summed up, to be filled in by the caller (zeroed by tn_lanes_deal). */
-tn_step_result *tn_lanes_result(tn_lanes *l, int i);
+tn_step_result *tn_lanes_result(tn_lanes *l, int w, int i);
 /* Adds all lanes of all ranks to *r: loss, tokens, micro_batches, metrics. */
-tn_status tn_lanes_collect(tn_lanes *l, tn_step_result *r, tn_err *e);
+tn_status tn_lanes_collect(tn_lanes *l, int w, tn_step_result *r, tn_err *e);
 
 /* ---- an update: shard.c ---- */
 /* This rank's shard of the gradient gets the sum over all ranks; *sumsq is that of the whole gradient. */

@@ -28,10 +28,12 @@ struct tn_lanes {
     size_t cap;
     uint64_t *key;       /* [cap] */
     int *lane_of;        /* [cap] */
-    tn_example **ex;     /* [cap] by lane */
-    int *start;          /* [n+1] */
     long *load;          /* [n] */
-    tn_step_result *result; /* [own] */
+    struct {
+        tn_example **ex;        /* [cap] by lane */
+        int *start;             /* [n+1] */
+        tn_step_result *result; /* [own] */
+    } batch[TN_LANE_BATCHES];
     tn_lane_sum *sum;       /* [n] */
     char name[TN_METRICS_MAX][TN_METRIC_NAME]; /* of metrics that came from other ranks */
     int n_name;

@@ -3,12 +3,15 @@
 #include "base/rng.h"
 #include "base/signals.h"
 #include "train/intro.h"
+#include "train/ranks.h"
 #include "train/rollout.h"
 #include <math.h>
 #include <string.h>
 
 typedef struct ppo {
     const tn_ppo_task *task;
+    tn_comm *comm;
+    int lanes;
     tn_train_options o;
     tn_backend *be;
     tn_tokenizer *tok;
@@ -38,6 +41,7 @@ typedef struct ppo {
 static void ppo_free(ppo *p) {
     tn_trainee *t[2] = {&p->policy, &p->critic};
     for (int i = 0; i < 2; i++) {
+        tn_lanes_free(t[i]->lanes);
         tn_batch_free(&t[i]->mb);
         tn_run_free(t[i]->run);
         tn_run_free(t[i]->ref_run);
@@ -132,7 +136,7 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     bool from_reward = strcmp(how, "auto") == 0 && p->scorer.same_tokenizer;
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
     c->value_sd = from_reward ? p->scorer.model->score_sd : 1;
-    return tn_model_trainable(c->model, e);
+    return tn_lanes_new(&c->lanes, p->comm, p->lanes, c->model, (size_t)p->task->ppo.minibatch, e);
 }
 
 static void stop_ids(ppo *p) {
@@ -175,14 +179,17 @@ static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
 static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     const tn_train_options *o = &p->o;
+    TN_TRY(tn_ranks_open(&p->o, &p->comm, e));
     TN_TRY(check_options(p, e));
     if (!o->dry_run) TN_TRY(tn_output_open(o, &p->lock, &p->from, e));
+    TN_TRY(tn_ranks_lanes(o, p->comm, p->from.len ? p->from.s : "", &p->lanes, e));
     TN_TRY(tn_backend_from_options(&p->be, o, e));
     TN_TRY(tn_tokenizer_optional(&p->tok, o->model, o->chat_template, e));
     TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be,
                          &(tn_load){.train = true}, e));
-    TN_TRY(tn_model_trainable(p->policy.model, e));
+    TN_TRY(tn_lanes_new(&p->policy.lanes, p->comm, p->lanes, p->policy.model, (size_t)q->minibatch, e));
     TN_TRY(load_prompts(p, p->policy.model->desc.vocab, e));
+    TN_TRY(tn_ranks_check(p->comm, p->prompts->hash, p->be->profile, e));
     int max_len = longest_prompt(p->prompts) + (int)q->response_length + 1;
     const char *ref = q->ref_model ? q->ref_model : o->model;
     if (q->ref_model || p->from.len)
@@ -247,7 +254,8 @@ static tn_status save_state(ppo *p, tn_err *e) {
                   (json_int_t)p->tokens, "kl_coef", p->kl.coef, "running_count", p->running.count,
                   "running_mean", p->running.mean, "running_m2", p->running.m2, "data_hash", hash,
                   "profile", p->be->profile);
-    return p->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (!p->state) return tn_fail(e, TN_NOMEM, "out of memory");
+    return tn_ranks_save_lanes(p->state, p->lanes, e);
 }
 
 static tn_status checkpoint(ppo *p, tn_err *e) {
@@ -296,6 +304,7 @@ static void pick_prompts(ppo *p) {
 }
 
 static tn_status log_samples(ppo *p, tn_err *e) {
+    if (!p->samples) return TN_OK; /* the first rank writes them */
     for (int i = 0; i < p->roll.n && i < p->task->ppo.log_samples; i++) {
         tn_str a = TN_STR_INIT, b = TN_STR_INIT, line = TN_STR_INIT;
         tn_status st = TN_OK;
@@ -328,8 +337,8 @@ static tn_status collect(ppo *p, tn_metrics *m, tn_err *e) {
     tn_rollouts *r = &p->roll;
     pick_prompts(p);
     TN_TRY(tn_rollouts_sample(r, p->gen, p->prompt, (uint64_t)(p->iteration * (long)r->n),
-                              &p->sampling, NULL, NULL, e));
-    TN_TRY(tn_scorer_scores(&p->scorer, r->ex, r->n, p->tok, r->raw_score, e));
+                              &p->sampling, e));
+    TN_TRY(tn_rollouts_score(r, &p->scorer, p->tok, e));
     TN_TRY(tn_rollouts_observe(r, &p->policy, &p->critic, e));
     TN_TRY(log_samples(p, e));
     double raw = 0, len = 0, ended = 0;
@@ -401,8 +410,9 @@ static tn_status optimise(ppo *p, tn_metrics *m, tn_err *e) {
 static tn_status train(ppo *p, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     tn_progress bar;
+    bool stop = false, asked;
     tn_progress_begin(&bar, "ppo", "iterations", (long)q->iterations, p->iteration);
-    while (p->iteration < q->iterations && !tn_stop_requested()) {
+    while (p->iteration < q->iterations && !stop) {
         tn_metrics m = {0};
         double rate;
         tn_status st = collect(p, &m, e);
@@ -417,7 +427,8 @@ static tn_status train(ppo *p, tn_err *e) {
         TN_TRY(tn_runlog_entry(&p->log, j, e));
         TN_TRY(tn_runlog_timing(&p->log, p->iteration, p->tokens, &rate, e));
         bool due = p->o.save_steps > 0 && p->iteration % p->o.save_steps == 0;
-        if (due || tn_checkpoint_requested() || tn_stop_requested()) TN_TRY(checkpoint(p, e));
+        TN_TRY(tn_ranks_signals(p->comm, &stop, &asked, e));
+        if (due || asked || stop) TN_TRY(checkpoint(p, e));
         tn_progress_update(&bar, p->iteration, "score %.3f  kl %.2f  length %.1f  %.0f tok/s",
                            tn_metrics_find(&m, "objective/raw_scores"),
                            tn_metrics_find(&m, "objective/kl"),
@@ -446,8 +457,9 @@ static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     json_decref(history);
     TN_TRY(st);
     tn_path_join(&path, p->o.output_dir, "samples.jsonl");
-    st = tn_runlog_cut(path.s, p->iteration, e);
-    if (st == TN_OK) st = tn_out_open(&p->samples, path.s, true, e);
+    bool writes = tn_comm_is_root(p->comm);
+    if (writes) st = tn_runlog_cut(path.s, p->iteration, e);
+    if (st == TN_OK && writes) st = tn_out_open(&p->samples, path.s, true, e);
     tn_str_free(&path);
     TN_TRY(st);
     tn_signals_install();
@@ -467,6 +479,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, tn_train_option_rows, &p.o);
     tn_opts_bind(opts, tn_machine_option_rows, &p.o);
     tn_status st = run(&p, opts, e);
+    st = tn_comm_settle(tn_comm_world(), st, e);
     ppo_free(&p);
     return st;
 }

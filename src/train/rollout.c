@@ -24,7 +24,7 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
         return tn_fail(e, TN_NOMEM, "out of memory for %d rollouts of up to %d tokens", n, max_new);
     }
     memset(r->ones, 1, (size_t)max_new);
-    return TN_OK;
+    return tn_spread_new(&r->spread, tn_comm_world(), n, max_new, e);
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
@@ -32,16 +32,16 @@ void tn_rollouts_free(tn_rollouts *r) {
                  r->raw_score, r->req,      r->sample, r->ones,      r->old_logp,
                  r->ref_logp,  r->value,    r->reward, r->advantage, r->ret};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
+    tn_spread_free(&r->spread);
     memset(r, 0, sizeof *r);
 }
 
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
-                             uint64_t first_key, const tn_sampling *s, tn_gen_tick *tick, void *ctx,
-                             tn_err *e) {
+                             uint64_t first_key, const tn_sampling *s, tn_err *e) {
     for (int i = 0; i < r->n; i++)
         r->req[i] =
             (tn_gen_request){prompt[i]->prompt, prompt[i]->n_prompt, 1, first_key + (uint64_t)i};
-    TN_TRY(tn_gen_run(g, r->req, r->n, s, r->sample, tick, ctx, e));
+    TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n, s, r->sample, e));
     r->n_tok = 0;
     for (int i = 0; i < r->n; i++) {
         tn_gen_sample *y = &r->sample[i];
@@ -66,15 +66,24 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *promp
     return TN_OK;
 }
 
-/* Runs `t`'s model over all rollouts in micro-batches; copies what it saw of each token to `out`. */
+tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, tn_err *e) {
+    int from, to;
+    tn_spread_range(r->spread.comm, r->n, &from, &to);
+    TN_TRY(tn_scorer_scores(s, r->ex + from, to - from, policy_tok, r->raw_score + from, e));
+    return tn_spread_gather(&r->spread, r->raw_score, r->n, NULL, e);
+}
+
+/* Runs `t`'s model over this rank's rollouts in micro-batches; what it saw of each token goes to `out`. */
 static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out, tn_err *e) {
-    for (int i = 0, done = 0; i < r->n;) {
+    int from, to;
+    tn_spread_range(r->spread.comm, r->n, &from, &to);
+    for (int i = from, done = r->off[from]; i < to;) {
         int cost = 0;
         tn_batch_clear(&t->mb);
         do {
             TN_TRY(tn_batch_add(&t->mb, &r->ex[i], &t->batch, e));
             cost += tn_batch_cost(&r->ex[i++], &t->batch);
-        } while (i < r->n && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
+        } while (i < to && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
         TN_TRY(tn_batch_finish(&t->mb, e));
         if (reference)
             TN_TRY(tn_trainee_reference(t, e));
@@ -84,7 +93,7 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *out
                (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
-    return TN_OK;
+    return tn_spread_gather(&r->spread, out, r->n, r->off, e);
 }
 
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {

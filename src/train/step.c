@@ -148,22 +148,37 @@ static tn_status accumulate(tn_trainee *t, const tn_obs *total, tn_example *cons
     return TN_OK;
 }
 
-tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
-                                tn_step_result *r, tn_err *e) {
-    tn_obs total;
-    tn_lanes *l = t->lanes;
-    count_batch(t, ex, n, &total, &r->full_tokens);
-    if (!l) return accumulate(t, &total, ex, n, train, r, e);
-    tn_lanes_deal(l, ex, n, &t->batch);
+/* Lane by lane: the examples that it has of each batch. */
+static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_obs *total, bool train,
+                                  tn_err *e) {
+    for (int k = 0; k < n; k++) tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch);
     for (int i = 0; i < tn_lanes_own(l); i++) {
-        int m;
-        tn_example *const *own = tn_lanes_examples(l, i, &m);
+        tn_status st = TN_OK;
         if (train) tn_lanes_open(l, i);
-        tn_status st = accumulate(t, &total, own, m, train, tn_lanes_result(l, i), e);
+        for (int k = 0; k < n && st == TN_OK; k++) {
+            int m;
+            tn_example *const *own = tn_lanes_examples(l, k, i, &m);
+            st = accumulate(w[k].t, &total[k], own, m, train, tn_lanes_result(l, k, i), e);
+        }
         if (train) tn_lanes_shut(l, i);
         TN_TRY(st);
     }
-    return tn_lanes_collect(l, r, e);
+    for (int k = 0; k < n; k++) TN_TRY(tn_lanes_collect(l, k, w[k].r, e));
+    return TN_OK;
+}
+
+tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
+    tn_obs total[TN_LANE_BATCHES];
+    for (int k = 0; k < n; k++) count_batch(w[k].t, w[k].ex, w[k].n, &total[k], &w[k].r->full_tokens);
+    if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
+    for (int k = 0; k < n; k++)
+        TN_TRY(accumulate(w[k].t, &total[k], w[k].ex, w[k].n, train, w[k].r, e));
+    return TN_OK;
+}
+
+tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
+                                tn_step_result *r, tn_err *e) {
+    return tn_trainee_accumulate_all(&(tn_work){t, ex, n, r}, 1, train, e);
 }
 
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,

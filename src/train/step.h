@@ -41,6 +41,15 @@ tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
  * on the batch, so the bits are the same. */
 tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e);
+/* The same for batches of several trainees of one model, whose gradients are one: rollouts and a pretraining mix.
+ * Lanes are the first one's. n <= TN_LANE_BATCHES. */
+typedef struct tn_work {
+    tn_trainee *t;
+    tn_example *const *ex;
+    int n;
+    tn_step_result *r;
+} tn_work;
+tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e);
 /* The whole batch's ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e);
