@@ -4,6 +4,7 @@
 #include "base/proc.h"
 #include "base/signals.h"
 #include "comm/comm.h"
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +60,14 @@ tn_status tn_comm_world_open(const char *how, double timeout, tn_err *e) {
 
 /* ---- ranks by fork ---- */
 
+/* After a rank has failed the others have this long to notice, or to finish a checkpoint. */
+enum { GRACE = 60 };
+
 /* Waits for the ranks, passes signals on, tells the others of one that dies. */
-static int watch(tn_shm *s, const long *pid, int n) {
+static int watch(tn_shm *s, const long *pid, int n, double timeout) {
     int left = n, code[TN_SHM_RANKS], killed = 0, result = 0;
     bool stopped = false, ended[TN_SHM_RANKS] = {false};
+    double failed = INFINITY, grace = timeout < GRACE ? timeout : GRACE;
     while (left > 0) {
         for (int i = 0; i < n; i++) {
             int sig;
@@ -70,6 +75,7 @@ static int watch(tn_shm *s, const long *pid, int n) {
             ended[i] = true;
             left--;
             killed += sig != 0;
+            if (code[i] && failed == INFINITY) failed = tn_now();
             if (sig) code[i] = 0; /* what the others say counts */
             tn_shm_ended(s, i, code[i], sig);
         }
@@ -78,6 +84,8 @@ static int watch(tn_shm *s, const long *pid, int n) {
             for (int i = 0; i < n; i++)
                 if (!ended[i]) tn_child_signal(pid[i], SIGTERM);
         }
+        for (int i = 0; i < n && tn_now() - failed > grace; i++)
+            if (!ended[i]) tn_child_signal(pid[i], SIGKILL);
         if (tn_checkpoint_requested() && !ended[0]) tn_child_signal(pid[0], SIGUSR1);
         if (left) tn_sleep(0.01);
     }
@@ -111,7 +119,7 @@ tn_status tn_comm_world_fork(int ranks, double timeout, bool *parent, int *statu
         return st;
     }
     for (int i = 0; st != TN_OK && i < started; i++) tn_child_signal(pid[i], SIGKILL);
-    *status = watch(s, pid, started);
+    *status = watch(s, pid, started, timeout);
     tn_shm_free(s);
     return st;
 }

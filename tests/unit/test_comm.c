@@ -1,68 +1,10 @@
 /* Communicators: one rank, ranks over shared memory, agreement on failures, ranks that die or hang. */
 #include "base/os.h"
 #include "base/proc.h"
-#include "comm/comm.h"
-#include "test.h"
+#include "ranks.h"
 #include <math.h>
 #include <signal.h>
 #include <unistd.h>
-
-enum { MOST = 8 };
-/* What a rank leaves behind: the line of its first failed check, its last status and message. */
-typedef struct outcome {
-    int line;
-    tn_status st;
-    tn_err e;
-    int speaker;
-} outcome;
-typedef void job(tn_comm *c, outcome *o, const void *ctx);
-
-#define WANT(cond)                                                                                         \
-    do {                                                                                                   \
-        if (!(cond)) {                                                                                     \
-            o->line = __LINE__;                                                                            \
-            return;                                                                                        \
-        }                                                                                                  \
-    } while (0)
-
-/* Runs fn as `ranks` processes; the results are in shared memory until the next call. */
-static outcome *as_ranks(int ranks, double timeout, job *fn, const void *ctx) {
-    static outcome *o;
-    if (!o) o = tn_shared_alloc(MOST * sizeof *o);
-    tn_shm *s = NULL;
-    long pid[MOST];
-    memset(o, 0, MOST * sizeof *o);
-    CHECK_OK(tn_shm_new(&s, ranks, e));
-    for (int i = 0; i < ranks; i++) {
-        CHECK_OK(tn_fork(&pid[i], e));
-        if (pid[i]) continue;
-        tn_comm *c;
-        if (tn_shm_join(s, i, timeout, &c, NULL) != TN_OK) _exit(3);
-        o[i].line = -1; /* until it returns */
-        fn(c, &o[i], ctx);
-        if (o[i].line < 0) o[i].line = 0;
-        tn_comm_close(c);
-        _exit(0);
-    }
-    for (int left = ranks; left;) {
-        for (int i = 0; i < ranks; i++) {
-            int status, sig;
-            if (!pid[i] || !tn_child_ended(pid[i], &status, &sig)) continue;
-            tn_shm_ended(s, i, status, sig);
-            pid[i] = 0;
-            left--;
-        }
-        tn_sleep(0.002);
-    }
-    tn_shm_free(s);
-    return o;
-}
-
-static void expect_all(int ranks, job *fn, const void *ctx) {
-    outcome *o = as_ranks(ranks, 60, fn, ctx);
-    for (int i = 0; i < ranks; i++)
-        CHECK_MSG(o[i].line == 0, "rank %d of %d: line %d, %s", i, ranks, o[i].line, o[i].e.msg);
-}
 
 /* ---- operations ---- */
 
@@ -74,8 +16,8 @@ static size_t piece_size(int from, int to) {
     return sizes[(from * 3 + to) % 7];
 }
 
-static void all_to_all(tn_comm *c, outcome *o, const void *ctx) {
-    tn_piece out[MOST] = {{0}}, in[MOST] = {{0}};
+static void all_to_all(tn_comm *c, rank_outcome *o, const void *ctx) {
+    tn_piece out[RANKS_MOST] = {{0}}, in[RANKS_MOST] = {{0}};
     for (int round = 0; round < 3; round++) {
         for (int q = 0; q < c->size; q++) {
             size_t n = piece_size(c->rank, q), m = piece_size(q, c->rank);
@@ -96,11 +38,11 @@ static void all_to_all(tn_comm *c, outcome *o, const void *ctx) {
 }
 
 TEST(comm_all_to_all) {
-    for (int n = 1; n <= 5; n++) expect_all(n, all_to_all, NULL);
+    for (int n = 1; n <= 5; n++) ranks_check(n, all_to_all, NULL);
 }
 
-static void gather(tn_comm *c, outcome *o, const void *ctx) {
-    size_t at[MOST + 1] = {0};
+static void gather(tn_comm *c, rank_outcome *o, const void *ctx) {
+    size_t at[RANKS_MOST + 1] = {0};
     for (int r = 0; r < c->size; r++) at[r + 1] = at[r] + piece_size(r, 2);
     uint8_t *p = tn_calloc(at[c->size] + 1, 1);
     for (size_t i = at[c->rank]; i < at[c->rank + 1]; i++) p[i] = byte_of(c->rank, 0, i);
@@ -108,7 +50,7 @@ static void gather(tn_comm *c, outcome *o, const void *ctx) {
     for (int r = 0; r < c->size; r++)
         for (size_t i = at[r]; i < at[r + 1]; i++) WANT(p[i] == byte_of(r, 0, i));
     tn_free(p);
-    int even[MOST] = {0};
+    int even[RANKS_MOST] = {0};
     even[c->rank] = 100 + c->rank;
     WANT(tn_comm_all_gather_even(c, even, sizeof *even, &o->e) == TN_OK);
     for (int r = 0; r < c->size; r++) WANT(even[r] == 100 + r);
@@ -121,11 +63,11 @@ static void gather(tn_comm *c, outcome *o, const void *ctx) {
 }
 
 TEST(comm_gather_broadcast) {
-    for (int n = 1; n <= 5; n++) expect_all(n, gather, NULL);
+    for (int n = 1; n <= 5; n++) ranks_check(n, gather, NULL);
 }
 
 /* Sums go up in the rank: 1e16 + 1 - 1e16 has another value in another order. */
-static void reduce(tn_comm *c, outcome *o, const void *ctx) {
+static void reduce(tn_comm *c, rank_outcome *o, const void *ctx) {
     static const double v[] = {1e16, 1, -1e16, 3};
     double x[3] = {v[c->rank], v[c->rank], v[c->rank]}, sum = 0, least = INFINITY, most = -INFINITY;
     for (int r = 0; r < c->size; r++) {
@@ -147,12 +89,12 @@ static void reduce(tn_comm *c, outcome *o, const void *ctx) {
 }
 
 TEST(comm_reduce) {
-    for (int n = 1; n <= 4; n++) expect_all(n, reduce, NULL);
+    for (int n = 1; n <= 4; n++) ranks_check(n, reduce, NULL);
 }
 
 TEST(comm_self) {
     tn_comm *c = tn_comm_self();
-    outcome o = {0};
+    rank_outcome o = {0};
     CHECK(c->rank == 0 && c->size == 1 && tn_comm_is_root(c) && tn_comm_world() == c);
     gather(c, &o, NULL);
     reduce(c, &o, NULL);
@@ -170,7 +112,7 @@ typedef struct fault {
 } fault;
 
 /* Two operations, then some ranks fail in their own work while the others go on to the next one. */
-static void fail_between(tn_comm *c, outcome *o, const void *ctx) {
+static void fail_between(tn_comm *c, rank_outcome *o, const void *ctx) {
     const fault *f = ctx;
     double x = 1;
     WANT(tn_comm_reduce(c, TN_REDUCE_SUM, &x, 1, &o->e) == TN_OK && x == c->size);
@@ -189,7 +131,7 @@ static void fail_between(tn_comm *c, outcome *o, const void *ctx) {
 }
 
 static void expect_failure(int ranks, fault f, const char *text) {
-    outcome *o = as_ranks(ranks, 60, fail_between, &f);
+    rank_outcome *o = ranks_run(ranks, 60, fail_between, &f);
     for (int i = 0; i < ranks; i++) {
         CHECK_MSG(o[i].line == 0, "rank %d: line %d", i, o[i].line);
         CHECK_MSG(o[i].st == TN_IO && strstr(o[i].e.msg, text), "rank %d: status %d, %s", i, (int)o[i].st,
@@ -206,12 +148,12 @@ TEST(comm_failure_of_one_is_everyones) {
     expect_failure(2, (fault){0, 1}, "no room on disk 0");
 }
 
-static void differ(tn_comm *c, outcome *o, const void *ctx) {
+static void differ(tn_comm *c, rank_outcome *o, const void *ctx) {
     o->st = tn_comm_same(c, "numeric profile", c->rank == 1 ? "bf16-pair" : "bf16-dot32", &o->e);
 }
 
 TEST(comm_same_names_the_odd_one) {
-    outcome *o = as_ranks(3, 60, differ, NULL);
+    rank_outcome *o = ranks_run(3, 60, differ, NULL);
     for (int i = 0; i < 3; i++)
         CHECK_MSG(o[i].st == TN_STATE && strstr(o[i].e.msg, "rank 1 of 3 has another numeric profile") &&
                       strstr(o[i].e.msg, "bf16-pair, not bf16-dot32"),
@@ -225,7 +167,7 @@ typedef struct end {
     bool hang, leave;
 } end;
 
-static void vanish(tn_comm *c, outcome *o, const void *ctx) {
+static void vanish(tn_comm *c, rank_outcome *o, const void *ctx) {
     const end *x = ctx;
     WANT(tn_comm_barrier(c, &o->e) == TN_OK);
     if (c->rank == x->rank) {
@@ -242,7 +184,7 @@ TEST(comm_a_killed_rank_ends_the_others) {
     for (int dead = 0; dead < 3; dead++) {
         end x = {.rank = dead};
         double t0 = tn_now();
-        outcome *o = as_ranks(3, 60, vanish, &x);
+        rank_outcome *o = ranks_run(3, 60, vanish, &x);
         CHECK(tn_now() - t0 < 20);
         char text[80];
         snprintf(text, sizeof text, "rank %d of 3 was killed by signal 9", dead);
@@ -257,7 +199,7 @@ TEST(comm_a_killed_rank_ends_the_others) {
 
 TEST(comm_a_rank_that_leaves_ends_the_others) {
     end x = {.rank = 1, .leave = true};
-    outcome *o = as_ranks(2, 60, vanish, &x);
+    rank_outcome *o = ranks_run(2, 60, vanish, &x);
     CHECK_MSG(o[0].st == TN_STATE && strstr(o[0].e.msg, "rank 1 of 2 ended by itself (status 7)"), "%s",
               o[0].e.msg);
 }
@@ -265,7 +207,7 @@ TEST(comm_a_rank_that_leaves_ends_the_others) {
 /* The watch-dog: nobody waits for ever, and all say the same. */
 TEST(comm_a_rank_that_hangs_is_named) {
     end x = {.rank = 1, .hang = true};
-    outcome *o = as_ranks(3, 0.3, vanish, &x);
+    rank_outcome *o = ranks_run(3, 0.3, vanish, &x);
     for (int i = 0; i < 3; i++)
         CHECK_MSG(o[i].line == 0 && o[i].st == TN_STATE && strstr(o[i].e.msg, "for rank 1, which does not come"),
                   "rank %d: line %d, %s", i, o[i].line, o[i].e.msg);
