@@ -117,7 +117,14 @@ ended() {
     wait $pid 2>/dev/null || status=$?
 }
 # rank I: process id of the launcher's I-th child
-rank() { pgrep -P $pid -f "$TENET_BIN" | sed -n "$1p"; }
+rank() {
+    local child n=0
+    for child in $(cat "/proc/$pid/task/$pid/children"); do
+        [ "/proc/$child/exe" -ef "$TENET_BIN" ] || continue
+        n=$((n + 1))
+        [ $n != "$1" ] || echo "$child"
+    done
+}
 # goes_on NAME DIR LAUNCHER...: a resumed run ends in the bytes of the uninterrupted one
 goes_on() {
     local name=$1 dir=$2

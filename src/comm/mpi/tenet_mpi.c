@@ -5,7 +5,6 @@
 #include "comm/mpi/plugin.h"
 #include <limits.h>
 #include <mpi.h>
-#include <sched.h>
 #include <time.h>
 
 enum { MESSAGE = 1 << 30 }; /* bytes; counts are int in MPI 3 */
@@ -30,11 +29,10 @@ static tn_status failed(const char *what, int code, tn_err *e) {
         if (code_ != MPI_SUCCESS) return failed(#call, code_, e);                                          \
     } while (0)
 
-/* Rank threads compute between messages: after a short while of asking, a waiting rank sleeps. */
+/* A waiting rank sleeps between looks: its CPU may be one that another rank computes on. */
 static void pause_after(double waited) {
-    struct timespec t = {0, waited < 0.1 ? 50000 : 500000};
-    if (waited < 0.001) sched_yield();
-    else nanosleep(&t, NULL);
+    struct timespec t = {0, waited < 0.001 ? 20000 : waited < 0.1 ? 100000 : 500000};
+    nanosleep(&t, NULL);
 }
 
 static tn_status wait_all(tn_comm *c, mpi *m, int n, tn_err *e) {
