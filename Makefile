@@ -4,6 +4,7 @@
 #   make test FILTER=dpo only tests whose name contains it
 #   make fuzz            mutated files into every parser, under AddressSanitizer
 #   make bench           measurements against the machine's ceilings; make bench-peers: PyTorch and TRL beside
+#   make MPICC=          without tenet-mpi.so, which is built when there is mpicc (or name another one)
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
 CC      ?= cc
@@ -17,10 +18,10 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoi
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' -DTN_RELEASED='"$(RELEASED)"' \
            $(SAN) $(shell pkg-config --cflags $(DEPS))
-LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -lm
+LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -ldl -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
-SRC  := $(sort $(shell find src -name '*.c'))
+SRC  := $(sort $(shell find src -name '*.c' -not -path 'src/comm/mpi/*'))
 ifneq ($(ARCH),x86_64)
 SRC  := $(filter-out %_avx2.c %_avx512.c %_avx512bf16.c %_amx.c,$(SRC))
 endif
@@ -29,7 +30,10 @@ LIB  := $(filter-out $(MAIN),$(SRC))
 TEST := $(sort $(shell find tests -name '*.c' -not -path 'tests/fuzz/*' -not -path 'tests/e2e/*'))
 OBJ   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-all: $(BUILD)/tenet
+# The part that speaks MPI is loaded at run time, by processes that mpirun or srun started.
+MPICC  ?= mpicc
+PLUGIN := $(if $(MPICC),$(if $(shell command -v $(MPICC)),$(BUILD)/tenet-mpi.so))
+all: $(BUILD)/tenet $(PLUGIN)
 
 # Kernel files carry their instruction set in their name; nothing else is built with it.
 AVX2   := -O3 -mavx2 -mfma -mf16c
@@ -55,6 +59,10 @@ $(BUILD)/libtenet.a: $(call OBJ,$(LIB))
 
 $(BUILD)/tenet: $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
+
+MPI_SRC := src/comm/mpi/tenet_mpi.c src/base/status.c
+$(BUILD)/tenet-mpi.so: $(MPI_SRC) src/comm/mpi/plugin.h src/comm/comm.h src/base/status.h $(BUILD)/flags
+	OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) $(FLAGS) $(WERROR) $(CFLAGS) -fPIC -shared -o $@ $(MPI_SRC) $(LDFLAGS)
 
 $(BUILD)/tests/run: $(call OBJ,$(TEST)) $(BUILD)/libtenet.a
 	@mkdir -p $(@D)
@@ -118,7 +126,7 @@ Name: tenet
 Description: Aligns language models with human and AI feedback
 Version: $(VERSION)
 Requires: $(DEPS)
-Libs: -L$${libdir} -ltenet -lpthread -lm
+Libs: -L$${libdir} -ltenet -lpthread -ldl -lm
 Cflags: -I$${includedir}
 endef
 export PC
@@ -135,6 +143,8 @@ install: all
 	install -d $(TO)/bin $(TO)/lib/pkgconfig $(TO)/include $(MAN1) $(BASHD) $(ZSHD) $(FISHD)
 	install -m 755 $(BUILD)/tenet $(TO)/bin/tenet
 	install -m 644 $(BUILD)/libtenet.a $(TO)/lib/libtenet.a
+	if [ -n '$(PLUGIN)' ]; then install -d $(TO)/lib/tenet && \
+	    install -m 755 $(PLUGIN) $(TO)/lib/tenet/tenet-mpi.so; fi
 	install -m 644 $(wildcard include/*.h) $(TO)/include
 	printf '%s\n' "$$PC" | install -m 644 /dev/stdin $(TO)/lib/pkgconfig/tenet.pc
 	$(BUILD)/tenet help --man | install -m 644 /dev/stdin $(MAN1)/tenet.1
@@ -145,7 +155,7 @@ install: all
 	$(BUILD)/tenet completion fish | install -m 644 /dev/stdin $(FISHD)/tenet.fish
 
 uninstall:
-	rm -f $(TO)/bin/tenet $(TO)/lib/libtenet.a $(TO)/lib/pkgconfig/tenet.pc \
+	rm -f $(TO)/bin/tenet $(TO)/lib/libtenet.a $(TO)/lib/pkgconfig/tenet.pc $(TO)/lib/tenet/tenet-mpi.so \
 	    $(patsubst include/%,$(TO)/include/%,$(wildcard include/*.h)) \
 	    $(MAN1)/tenet.1 $(VERBS:%=$(MAN1)/tenet-%.1) \
 	    $(BASHD)/tenet $(ZSHD)/_tenet $(FISHD)/tenet.fish

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what is missing to build (default) or to check tenet on Debian and Ubuntu.
-#   tools/deps.sh [build|check]
+#   tools/deps.sh [build|check|mpi]
+# mpi: for training on several machines; any MPI library that brings mpicc will do.
 # Needs root or sudo only when something is missing. Elsewhere it says what to install.
 set -eu
 want=${1:-build}
-missing=
+missing= extra=
 
 # need PACKAGE COMMAND...: the package is missing when the command fails
 need() {
@@ -26,21 +27,35 @@ if [ "$want" = check ]; then
     need clang command -v clang
     need perl command -v perl
 fi
-[ -n "$missing" ] || exit 0
+# Not needed to build: without them there is no tenet-mpi.so, and tests of ranks under mpirun are skipped.
+if [ "$want" != build ]; then
+    required=$missing missing=
+    need libopenmpi-dev command -v mpicc
+    need openmpi-bin command -v mpirun
+    if [ "$want" = mpi ]; then missing="$required$missing"; else extra=$missing missing=$required; fi
+fi
+[ -n "$missing$extra" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
+    [ -n "$missing" ] || exit 0
     echo "missing (Debian's names):$missing" >&2
     echo "install them with your system's package manager and start again" >&2
     exit 1
 fi
 as_root=
 if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || [ -n "$missing" ] || exit 0
     command -v sudo >/dev/null 2>&1 || { echo "missing:$missing; install them as root, or install sudo" >&2; exit 1; }
     as_root=sudo
 fi
-echo "installing:$missing"
+echo "installing:$missing$extra"
 export DEBIAN_FRONTEND=noninteractive
+install() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
+        install --no-install-recommends "$@" >/dev/null
+}
 $as_root apt-get -o DPkg::Lock::Timeout=300 -qq update
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
-    install --no-install-recommends $missing >/dev/null
+[ -z "$missing" ] || install $missing
+# shellcheck disable=SC2086
+[ -z "$extra" ] || install $extra || echo "going on without$extra"

@@ -2,12 +2,12 @@
 #include "base/os.h"
 #include "base/bytes.h"
 #include "base/fault.h"
+#include "base/proc.h"
 #include "base/rng.h"
 #include "base/sys.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,11 +38,8 @@ void tn_sleep(double seconds) {
 }
 
 int tn_ncpu(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+    uint64_t mask[TN_CPU_WORDS];
+    return tn_cpu_mask(mask);
 }
 
 bool tn_is_tty(int fd) { return isatty(fd) == 1; }

@@ -29,6 +29,9 @@ tn_opt_list tn_opts_list(const tn_opts *o, const char *name) {
 bool tn_opts_given(const tn_opts *o, const char *name) {
     return value_of(o, name, TN_OPT_END)->given;
 }
+bool tn_opts_has(const tn_opts *o, const char *name) {
+    return tn_conf_find(o, name, strlen(name)) != NULL;
+}
 int tn_opts_npos(const tn_opts *o) { return o->npos; }
 const char *tn_opts_pos(const tn_opts *o, int i) {
     return i >= 0 && i < o->npos ? o->pos[i] : NULL;

@@ -40,6 +40,7 @@ double tn_opts_real(const tn_opts *o, const char *name);
 bool tn_opts_bool(const tn_opts *o, const char *name);
 tn_opt_list tn_opts_list(const tn_opts *o, const char *name);
 bool tn_opts_given(const tn_opts *o, const char *name); /* by the user, not by default */
+bool tn_opts_has(const tn_opts *o, const char *name);   /* is it an option of the verb at all? */
 int tn_opts_npos(const tn_opts *o);
 const char *tn_opts_pos(const tn_opts *o, int i);
 json_t *tn_opts_record(const tn_opts *o); /* every option with its value, new reference */

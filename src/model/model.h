@@ -17,8 +17,8 @@
 /* Elements of all tensors of one model part in one slab; shared by views, counted. */
 typedef struct tn_store {
     void *data;             /* [n] elements */
-    void *grad, *m, *v;     /* NULL until tn_model_trainable */
-    size_t n;
+    void *grad, *m, *v;     /* NULL until tn_model_trainable; m, v: of elements [first, last) */
+    size_t n, first, last;
     int refs;
 } tn_store;
 
@@ -138,6 +138,8 @@ void tn_model_free(tn_model *m);
 void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
 /* Allocates gradients and AdamW moments, zeroed: of everything, or of adapter 0 and the score head. */
 tn_status tn_model_trainable(tn_model *m, tn_err *e);
+/* The same with the moments of shard `k` of `n` only (ranks that share the optimiser's state). */
+tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e);
 void tn_model_pack(tn_model *m);  /* after any change of trained weights */
 /* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
  * "head"; returns how many) and tensors (NULL past the last). */
@@ -236,10 +238,19 @@ typedef struct tn_kv_item { int seq; const int32_t *ids; int n; bool new_segment
 tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e);
 
 /* ---------------- optimiser ---------------- */
-/* Squared norm of all gradients (double, fixed order). */
+/* Squared norm of all gradients: blocks of TN_NORM_BLOCK elements of a tensor, then tensors, each added in
+ * order (double). */
 double tn_model_grad_sumsq(tn_model *m);
-/* AdamW on every trained tensor. Decay spares norms and biases unless `decay_all`
- * (transformers' Trainer spares them). Repacks. */
+/* The same in two halves, for ranks that hold a shard of the gradient: sums of the blocks that begin in
+ * elements [begin, end) of a store, into sum[tn_model_blocks(m, s)]; then of all blocks of all stores. */
+size_t tn_model_blocks(const tn_model *m, const tn_store *s);
+void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t end, double *sum);
+double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_TRAINED_MAX]);
+/* First element of shard k of n of a store; k == n: its end. Shards are whole blocks, about equally many.
+ * *block (may be NULL): the block that begins there. */
+size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t *block);
+/* AdamW on every element whose moments are here. Decay spares norms and biases unless `decay_all`
+ * (transformers' Trainer spares them). The packed forms stay as they were: tn_model_pack. */
 void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd, bool decay_all,
                     long step, double gscale);
 #endif

@@ -22,11 +22,11 @@ tn_status tn_store_new(tn_store **s, tn_err *e) {
 
 void tn_store_free(tn_store *s, size_t elem) {
     if (!s || --s->refs > 0) return;
-    size_t bytes = s->n * elem;
+    size_t bytes = s->n * elem, kept = (s->last - s->first) * elem;
     tn_big_free(s->data, bytes);
     tn_big_free(s->grad, bytes);
-    tn_big_free(s->m, bytes);
-    tn_big_free(s->v, bytes);
+    tn_big_free(s->m, kept);
+    tn_big_free(s->v, kept);
     tn_free(s);
 }
 
@@ -140,18 +140,21 @@ void tn_model_pack(tn_model *m) {
 
 /* ---------------- training state ---------------- */
 
-tn_status tn_store_trainable(tn_store *s, size_t elem, tn_err *e) {
-    size_t bytes = s->n * elem;
+static tn_status store_trainable(tn_store *s, size_t first, size_t last, size_t elem, tn_err *e) {
+    size_t bytes = s->n * elem, kept = (last - first) * elem;
+    if (!s->m) s->first = first, s->last = last;
     if (!s->grad) s->grad = tn_big_alloc(bytes);
-    if (!s->m) s->m = tn_big_alloc(bytes);
-    if (!s->v) s->v = tn_big_alloc(bytes);
+    if (!s->m) s->m = tn_big_alloc(kept);
+    if (!s->v) s->v = tn_big_alloc(kept);
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
-                       3 * (double)bytes / 1e9);
+                       ((double)bytes + 2 * (double)kept) / 1e9);
     return TN_OK;
 }
 
-tn_status tn_model_trainable(tn_model *m, tn_err *e) {
+tn_status tn_model_trainable(tn_model *m, tn_err *e) { return tn_model_trainable_shard(m, 0, 1, e); }
+
+tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
     if (m->packs_shared && !m->n_adapter)
         return tn_fail(e, TN_STATE, "a view of another model cannot be trained without an adapter; "
                                     "make a copy");
@@ -159,8 +162,9 @@ tn_status tn_model_trainable(tn_model *m, tn_err *e) {
         return tn_fail(e, TN_STATE, "the model that this view shares was not loaded for training");
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
     tn_trained t[TN_TRAINED_MAX];
-    int n = tn_model_trained(m, t);
-    for (int i = 0; i < n; i++) TN_TRY(tn_store_trainable(t[i].store, m->be->elem, e));
+    for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++)
+        TN_TRY(store_trainable(t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
+                               tn_model_shard(m, t[i].store, k + 1, n, NULL), m->be->elem, e));
     m->trainable = true;
     return TN_OK;
 }

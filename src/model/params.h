@@ -11,7 +11,6 @@ tn_status tn_model_layout_head(tn_model *m, bool bias, tn_err *e);
 /* Stores: counted, their elements allocated later. `what` for messages. */
 tn_status tn_store_new(tn_store **s, tn_err *e);
 tn_status tn_store_alloc(tn_store *s, size_t elem, const char *what, tn_err *e);
-tn_status tn_store_trainable(tn_store *s, size_t elem, tn_err *e);
 void tn_store_free(tn_store *s, size_t elem);
 void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n);
 /* Norm weights and biases: one-dimensional in files, spared by weight decay. */

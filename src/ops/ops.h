@@ -34,6 +34,7 @@
 #define TN_KV_BLOCK 32      /* keys per key/value block, counted from each segment's start */
 #define TN_HEAD_TILE 1024   /* vocabulary columns per tile of the head (N8 below) */
 #define TN_HEAD_ROWS 256    /* rows per block of the head's backward */
+#define TN_NORM_BLOCK 4096  /* elements per partial sum of a gradient's norm, counted from a tensor's start */
 
 typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
 typedef enum tn_mode { TN_SET, TN_ADD, TN_ADD_NONZERO } tn_mode;
@@ -210,7 +211,7 @@ struct tn_ops {
     /* p *= 1 - lr*wd; m, v EMAs of g*gscale and its square; p -= lr*(m/bc1)/(sqrt(v/bc2)+eps); torch's AdamW */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
                   double beta2, double eps, double wd, long step, double gscale);
-    double (*sumsq)(tn_backend *b, const void *x, size_t n); /* double sums of blocks of 4096, added in order */
+    void (*sumsq)(tn_backend *b, const void *x, size_t n, double *block); /* of every TN_NORM_BLOCK elements */
     bool (*finite)(tn_backend *b, const void *x, size_t n);
 };
 extern const tn_ops tn_ops_ref32, tn_ops_ref64, tn_ops_cpu;

@@ -247,10 +247,8 @@ static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, siz
     TIMED(OP->adamw(b, p, g, m, v, n, lr, beta1, beta2, eps, wd, step, gscale), 0, 0, 0, 0,
           7 * elems(b, 1, (double)n));
 }
-static double p_sumsq(tn_backend *b, const void *x, size_t n) {
-    double sum;
-    TIMED(sum = OP->sumsq(b, x, n), 0, 0, 0, 0, elems(b, 1, (double)n));
-    return sum;
+static void p_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
+    TIMED(OP->sumsq(b, x, n, block), 0, 0, 0, 0, elems(b, 1, (double)n));
 }
 static bool p_finite(tn_backend *b, const void *x, size_t n) {
     bool all;

@@ -1,43 +1,81 @@
 #include "train/checkpoint.h"
+#include "comm/comm.h"
 #include "ops/profile.h"
 #include "model/safetensors.h"
 #include <stdlib.h>
 #include <string.h>
 
+/* One moment of one store, on its way into a file. */
+typedef struct moment {
+    const tn_model *model;
+    tn_store *store;
+    const void *own; /* this rank's shard of it */
+    char name[32];   /* in the file: "trunk.m" */
+    tn_status st;
+    tn_err *e;
+} moment;
+
+/* All shards of a moment, in place of the gradient: between steps its buffer is free. */
+static tn_status gather(moment *x, tn_err *e) {
+    tn_comm *c = tn_comm_world();
+    size_t elem = x->model->be->elem, *at = tn_calloc((size_t)c->size + 1, sizeof *at);
+    tn_store *s = x->store;
+    if (!at) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int r = 0; r <= c->size; r++) at[r] = tn_model_shard(x->model, s, r, c->size, NULL) * elem;
+    memcpy((char *)s->grad + at[c->rank], x->own, at[c->rank + 1] - at[c->rank]);
+    tn_status st = tn_comm_all_gather(c, s->grad, at, e);
+    tn_free(at);
+    return st;
+}
+
 static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
-    memcpy(out, (const float *)ctx + begin, n * sizeof *out);
+    moment *x = (moment *)(uintptr_t)ctx;
+    bool whole = tn_comm_world()->size == 1;
+    if (!whole && begin == 0 && x->st == TN_OK) x->st = gather(x, x->e);
+    memcpy(out, (const float *)(whole ? x->own : x->store->grad) + begin, n * sizeof *out);
 }
 
-/* Names of a trained store's moments, "trunk.m" and "trunk.v". */
-static void moment_names(const tn_trained *t, char name[2][16]) {
-    for (int k = 0; k < 2; k++) snprintf(name[k], 16, "%s.%c", t->name, k ? 'v' : 'm');
-}
-
-/* DIR/optimizer/model.safetensors: AdamW's moments of everything that is trained, flat. */
-static tn_status save_moments(const char *dir, const tn_model *m, tn_err *e) {
-    tn_st_out t[2 * TN_TRAINED_MAX];
-    tn_trained part[TN_TRAINED_MAX];
-    char name[TN_TRAINED_MAX][2][16];
+/* m and v of every trained store; none of a model that is not trained. */
+static size_t list_moments(tn_model *m, moment x[2 * TN_TRAINED_MAX], tn_err *e) {
+    tn_trained t[TN_TRAINED_MAX];
     size_t n = 0;
-    int parts = tn_model_trained(m, part);
-    for (int i = 0; i < parts; i++) {
-        const tn_store *s = part[i].store;
-        if (!s->m) continue;
-        moment_names(&part[i], name[i]);
-        for (int k = 0; k < 2; k++)
-            t[n++] = (tn_st_out){.name = name[i][k],
-                                 .n_dim = 1,
-                                 .shape = {(int64_t)s->n},
-                                 .read = read_floats,
-                                 .ctx = k ? s->v : s->m};
-    }
+    for (int i = 0, k = tn_model_trained(m, t); i < k; i++)
+        for (int v = 0; v < 2 && t[i].store->m; v++) {
+            x[n] = (moment){.model = m, .store = t[i].store, .e = e};
+            x[n].own = v ? t[i].store->v : t[i].store->m;
+            snprintf(x[n].name, sizeof x[n].name, "%s.%c", t[i].name, "mv"[v]);
+            n++;
+        }
+    return n;
+}
+
+/* DIR/optimizer/model.safetensors: AdamW's moments, store by store, flat. */
+static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
+    tn_st_out t[2 * TN_TRAINED_MAX];
+    moment x[2 * TN_TRAINED_MAX];
+    size_t n = list_moments(m, x, e);
     if (!n) return TN_OK;
+    for (size_t i = 0; i < n; i++)
+        t[i] = (tn_st_out){.name = x[i].name,
+                           .n_dim = 1,
+                           .shape = {(int64_t)x[i].store->n},
+                           .read = read_floats,
+                           .ctx = &x[i]};
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, dir, "optimizer");
     tn_status st = tn_mkdirs(path.s, e);
     if (st == TN_OK) st = tn_st_write_dir(path.s, t, n, TN_ST_SAVE_F32, TN_ST_SHARD_BYTES, e);
+    for (size_t i = 0; st == TN_OK && i < n; i++) st = x[i].st;
     tn_str_free(&path);
     return st;
+}
+
+/* The other ranks' side of save_moments. */
+static tn_status send_moments(tn_model *m, tn_err *e) {
+    moment x[2 * TN_TRAINED_MAX];
+    size_t n = list_moments(m, x, e);
+    for (size_t i = 0; i < n; i++) TN_TRY(gather(&x[i], e));
+    return TN_OK;
 }
 
 static tn_status save_json(const char *dir, const char *name, const json_t *v, tn_err *e) {
@@ -91,7 +129,12 @@ tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
     tn_backend *be = c->part[0].model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_CHECKPOINT);
     double begin = tn_work_begin(be);
-    tn_status st = write_checkpoint(c, step, e);
+    const tn_comm *w = tn_comm_world();
+    tn_status st = TN_OK;
+    if (tn_comm_is_root(w)) st = write_checkpoint(c, step, e);
+    else
+        for (int i = 0; st == TN_OK && i < c->n_part; i++) st = send_moments(c->part[i].model, e);
+    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++) tn_model_zero_grad(c->part[i].model);
     tn_work_end(be, begin, "write", 0);
     tn_phase_leave(be, before);
     return st;
@@ -125,7 +168,7 @@ static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e)
 tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_err *e) {
     long *steps;
     size_t n;
-    if (keep <= 0) return TN_OK;
+    if (keep <= 0 || !tn_comm_is_root(tn_comm_world())) return TN_OK;
     TN_TRY(list_steps(output_dir, &steps, &n, e));
     tn_status st = TN_OK;
     tn_str p = TN_STR_INIT;
@@ -167,19 +210,22 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
     return TN_OK;
 }
 
-static tn_status read_moment(const tn_st *s, const char *name, void *to, size_t n, size_t elem,
-                             const char *where, tn_err *e) {
-    const tn_st_entry *t = tn_st_find(s, name);
+/* This rank's shard of a moment. */
+static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_store *s,
+                             size_t elem, const char *where, tn_err *e) {
+    char name[32];
+    snprintf(name, sizeof name, "%s.%c", store, which);
+    const tn_st_entry *t = tn_st_find(f, name);
     if (!t)
         return tn_fail(e, TN_STATE,
                        "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where,
                        name);
-    if (t->count != n)
+    if (t->count != s->n)
         return tn_fail(
             e, TN_STATE,
             "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
-            where, name, t->count, n);
-    tn_st_read(t, 0, n, to, elem);
+            where, name, t->count, s->n);
+    tn_st_read(t, s->first, s->last - s->first, to, elem);
     return TN_OK;
 }
 
@@ -188,19 +234,14 @@ tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err 
     tn_path_join(&dir, ckpt, p->name);
     tn_path_join(&path, dir.s, "optimizer");
     tn_st *s = NULL;
-    tn_model *m = p->model;
-    tn_status st;
-    TN_GO(tn_st_open(&s, path.s, e), done);
-    tn_trained part[TN_TRAINED_MAX];
-    char name[2][16];
-    int parts = tn_model_trained(m, part);
-    for (int i = 0; i < parts; i++) {
-        const tn_store *x = part[i].store;
-        moment_names(&part[i], name);
-        TN_GO(read_moment(s, name[0], x->m, x->n, m->be->elem, path.s, e), done);
-        TN_GO(read_moment(s, name[1], x->v, x->n, m->be->elem, path.s, e), done);
+    tn_trained t[TN_TRAINED_MAX];
+    size_t elem = p->model->be->elem;
+    tn_status st = tn_st_open(&s, path.s, e);
+    for (int i = 0, n = tn_model_trained(p->model, t); st == TN_OK && i < n; i++) {
+        tn_store *x = t[i].store;
+        st = read_moment(s, t[i].name, 'm', x->m, x, elem, path.s, e);
+        if (st == TN_OK) st = read_moment(s, t[i].name, 'v', x->v, x, elem, path.s, e);
     }
-done:
     if (s) tn_st_close(s);
     tn_str_free(&dir);
     tn_str_free(&path);
@@ -243,6 +284,7 @@ static tn_status write_output(const tn_ckpt *c, const char *dtype, tn_err *e) {
 }
 
 tn_status tn_output_save(const tn_ckpt *c, const char *dtype, tn_err *e) {
+    if (!tn_comm_is_root(tn_comm_world())) return TN_OK;
     tn_backend *be = c->part[0].model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_CHECKPOINT);
     double begin = tn_work_begin(be);

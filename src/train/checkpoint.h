@@ -1,7 +1,8 @@
 /* Durable checkpoints: OUT/checkpoint-N/ is filled aside, synced and renamed, so that a kill at any
  * instant leaves the last complete one. A checkpoint is a Hugging Face (or adapter) folder (float32 weights) plus
  * optimizer/ (AdamW's moments), trainer_state.json and tenet.json; further trained models (a critic) have a
- * subfolder of the same kind. */
+ * subfolder of the same kind. Of several ranks all call these functions; the first one writes, with the moments
+ * of all shards, so that a checkpoint is the same bytes for any number of ranks, and any number reads it. */
 #ifndef TN_TRAIN_CHECKPOINT_H
 #define TN_TRAIN_CHECKPOINT_H
 #include "model/model.h"

@@ -2,6 +2,7 @@
 #include "ops/profile.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "comm/comm.h"
 #include <math.h>
 #include <string.h>
 
@@ -321,8 +322,9 @@ static tn_status train(loop *l, tn_err *e) {
     tn_online *on = &l->on;
     tn_progress bar;
     double reward = NAN, length = NAN, lr = 0, rate;
+    bool due;
     tn_progress_begin(&bar, l->task->verb, "steps", l->total_steps, on->step);
-    while (on->step < l->total_steps && !tn_stop_requested()) {
+    while (on->step < l->total_steps && !on->stop) {
         if (on->step % l->per_sampling == 0) {
             tn_status st = collect(l, e);
             if (st == TN_INTERRUPTED) break; /* the batch is sampled again */
@@ -333,7 +335,8 @@ static tn_status train(loop *l, tn_err *e) {
         TN_TRY(one_step(l, &lr, e));
         TN_TRY(tn_runlog_timing(&on->log, on->step, on->tokens, &rate, e));
         /* entries end where checkpoints are, so that a resumed run averages the same steps */
-        bool due = tn_online_due(on), last = on->step == l->total_steps;
+        TN_TRY(tn_online_due(on, &due, e));
+        bool last = on->step == l->total_steps;
         if (due || last || on->step % on->o.logging_steps == 0) TN_TRY(log_entry(l, lr, e));
         if (due) TN_TRY(tn_online_checkpoint(on, state_of(l, true), e));
         tn_progress_update(&bar, on->step, "reward %.3f  length %.1f  %.0f tok/s", reward, length,
@@ -365,6 +368,7 @@ tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opt
     l->task = task, l->on.lock = -1;
     tn_status st = run(l, opts, e);
     st = tn_profile_finish(l->on.be, st, e);
+    st = tn_comm_settle(tn_comm_world(), st, e);
     loop_free(l);
     tn_free(l);
     return st;

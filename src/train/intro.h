@@ -7,7 +7,7 @@
 
 tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,
                          const tn_tokenizer *tok, const tn_dataset *train, const tn_dataset *eval,
-                         const tn_plan *plan, const tn_batch_options *b, tn_err *e);
+                         const tn_plan *plan, const tn_batch_options *b, int lanes, tn_err *e);
 /* The rows part alone: read, kept, dropped by reason, truncated, length quantiles, trained share. */
 tn_status tn_intro_rows(const char *what, const tn_dataset *d, tn_err *e);
 /* One example as text on stderr, trained tokens coloured (between «» without a terminal). */

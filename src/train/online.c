@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "train/intro.h"
+#include "train/ranks.h"
 #include <string.h>
 
 #define AT(field) offsetof(tn_online_options, field)
@@ -22,6 +23,7 @@ const tn_opt_row tn_online_rows[] = {
     TN_OPT_LAST};
 
 void tn_online_close(tn_online *on) {
+    tn_lanes_free(on->policy.lanes);
     tn_batch_free(&on->policy.mb);
     tn_run_free(on->policy.run);
     tn_run_free(on->policy.ref_run);
@@ -69,18 +71,19 @@ tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, t
     tn_opts_bind(opts, tn_online_rows, &on->q);
     tn_opts_bind(opts, tn_adapter_option_rows, &on->lora);
     on->opts = opts;
+    TN_TRY(tn_ranks_open(&on->o, &on->comm, e));
     return check_options(on, e);
 }
 
 tn_status tn_online_open(tn_online *on, tn_err *e) {
     const tn_train_options *o = &on->o;
     if (!o->dry_run) TN_TRY(tn_output_open(o, &on->lock, &on->from, e));
+    TN_TRY(tn_ranks_lanes(o, on->comm, on->from.len ? on->from.s : "", &on->lanes, e));
     TN_TRY(tn_backend_from_options(&on->be, o, e));
     TN_TRY(tn_tokenizer_of(&on->tok, o->model, on->lora.base_model, o->chat_template, e));
     TN_TRY(tn_trained_model_open(&on->policy.model, &on->lora, on->opts, o->model,
                                  on->from.len ? on->from.s : NULL, (tn_load){.train = true},
                                  (uint64_t)o->seed, on->be, e));
-    TN_TRY(tn_model_trainable(on->policy.model, e));
     on->part[on->n_part++] = (tn_part){"", on->policy.model};
     tn_data_options d = {.kind = TN_DATA_PROMPT,
                          .max_length = (int)o->max_length,
@@ -89,6 +92,7 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .limit = (long)o->max_rows};
     TN_TRY(tn_dataset_load(&on->prompts, o->data.v, o->data.n, on->tok, &d, e));
+    TN_TRY(tn_ranks_check(on->comm, on->prompts->hash, on->be->profile, e));
     on->shortest = on->longest = on->prompts->ex[0].n_prompt;
     for (size_t i = 1; i < on->prompts->n; i++) {
         int n = on->prompts->ex[i].n_prompt;
@@ -103,10 +107,10 @@ static void stop_ids(tn_online *on) {
     size_t n = 0;
     const tn_desc *d = &on->policy.model->desc;
     if (on->tok) v = tn_stop_ids(on->tok, &n);
-    for (size_t i = 0; i < n && i < 16; i++) on->stop[on->sampling.n_stop++] = v[i];
+    for (size_t i = 0; i < n && i < 16; i++) on->stop_id[on->sampling.n_stop++] = v[i];
     if (!n)
-        for (int i = 0; i < d->n_eos && i < 16; i++) on->stop[on->sampling.n_stop++] = d->eos[i];
-    on->sampling.stop = on->stop;
+        for (int i = 0; i < d->n_eos && i < 16; i++) on->stop_id[on->sampling.n_stop++] = d->eos[i];
+    on->sampling.stop = on->stop_id;
 }
 
 tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
@@ -139,6 +143,8 @@ tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_op
                 "for %d (max_position_embeddings)",
                 length - 1, on->policy.model->desc.max_pos);
     on->length = length > s->more_length ? length : s->more_length;
+    size_t examples = (size_t)n > s->more_examples ? (size_t)n : s->more_examples;
+    TN_TRY(tn_lanes_new(&on->policy.lanes, on->comm, on->lanes, on->policy.model, examples, e));
     int tokens = (int)o->micro_tokens > length ? (int)o->micro_tokens : length;
     on->need = tn_batch_rollouts(tokens, n, s->n_sample, on->shortest);
     tn_batch_need_raise(&on->need, &s->more);
@@ -187,7 +193,7 @@ static json_t *whole_state(const tn_online *on, json_t *state) {
                           (json_int_t)on->tokens, "data_hash", hash, "profile", on->be->profile);
     bool ok = s && state && json_object_update(s, state) == 0;
     json_decref(state);
-    if (ok) return s;
+    if (ok && tn_ranks_save_lanes(s, on->lanes, NULL) == TN_OK) return s;
     json_decref(s);
     return NULL;
 }
@@ -217,9 +223,11 @@ tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e) {
     return st;
 }
 
-bool tn_online_due(const tn_online *on) {
-    bool due = on->o.save_steps > 0 && on->step % on->o.save_steps == 0;
-    return due || tn_checkpoint_requested() || tn_stop_requested();
+tn_status tn_online_due(tn_online *on, bool *due, tn_err *e) {
+    bool asked;
+    TN_TRY(tn_ranks_signals(on->comm, &on->stop, &asked, e));
+    *due = (on->o.save_steps > 0 && on->step % on->o.save_steps == 0) || asked || on->stop;
+    return TN_OK;
 }
 
 tn_status tn_online_interrupted(const tn_online *on, const char *unit, long total, tn_err *e) {
@@ -259,8 +267,9 @@ tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
     if (st == TN_OK) st = tn_runlog_report(&on->log, &on->o, on->step, e);
     json_decref(history);
     tn_path_join(&path, on->o.output_dir, "samples.jsonl");
-    if (st == TN_OK) st = tn_runlog_cut(path.s, on->step, e);
-    if (st == TN_OK) st = tn_out_open(&on->samples, path.s, true, e);
+    bool writes = tn_comm_is_root(on->comm);
+    if (st == TN_OK && writes) st = tn_runlog_cut(path.s, on->step, e);
+    if (st == TN_OK && writes) st = tn_out_open(&on->samples, path.s, true, e);
     tn_str_free(&path);
     tn_signals_install();
     return st;
@@ -296,6 +305,7 @@ static tn_status add_text(const tn_online *on, const int32_t *ids, int n, tn_str
 tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column *c, int n_column,
                                 tn_err *e) {
     const tn_rollouts *r = &on->roll;
+    if (!on->samples) return TN_OK; /* the first rank writes them */
     tn_str text = TN_STR_INIT, line = TN_STR_INIT;
     tn_status st = TN_OK;
     for (int i = 0; i < r->n && i < on->q.log_samples; i++) {

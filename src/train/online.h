@@ -25,10 +25,13 @@ typedef struct tn_online_shape {
     const void *opt;
     tn_batch_need more; /* beyond rollouts, of batches that go through the policy's workspace */
     int more_length;
+    size_t more_examples;
 } tn_online_shape;
 
 typedef struct tn_online {
     const char *verb;
+    tn_comm *comm; /* ranks of the run */
+    int lanes;
     tn_train_options o;
     tn_online_options q;
     tn_adapter_options lora;
@@ -42,7 +45,7 @@ typedef struct tn_online {
     tn_gen *gen;
     tn_rollouts roll;
     tn_sampling sampling;
-    int32_t stop[16];
+    int32_t stop_id[16];
     int shortest, longest; /* prompts, tokens */
     tn_batch_need need;    /* of the policy's micro-batches */
     int length;            /* longest sequence */
@@ -55,6 +58,7 @@ typedef struct tn_online {
     int lock;
     long step, tokens; /* loop's steps done; tokens sampled, each with its prompt */
     long saved;        /* step of the last checkpoint of this process; -1: none */
+    bool stop;         /* Ctrl-C at some rank */
 } tn_online;
 
 /* Binds and checks the options. close also after failure of this and what follows. */
@@ -85,8 +89,9 @@ typedef struct tn_online_column {
 } tn_online_column;
 tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column *c, int n_column,
                                 tn_err *e);
-/* Is a checkpoint due after this step: by --save-steps, by signal, by Ctrl-C? */
-bool tn_online_due(const tn_online *on);
+/* Is a checkpoint due after this step: by --save-steps, by signal, by Ctrl-C (on->stop)? The same on all
+ * ranks; once a step. */
+tn_status tn_online_due(tn_online *on, bool *due, tn_err *e);
 /* `state` (taken over) is what the loop needs to go on. A step is saved once. */
 tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e);
 /* Ctrl-C: the error that says how to go on, after a checkpoint. */

@@ -93,6 +93,16 @@ const tn_opt_row tn_train_option_rows[] = {
      "Decoupled weight decay; norms and biases are spared."},
     {"max-grad-norm", TN_OPT_REAL, AT(max_grad_norm), "1", NULL, 0, 0, NULL, "X",
      "Clip the gradient's norm; 0: never."},
+    {"grad-lanes", TN_OPT_INT, AT(grad_lanes), "0", NULL, 0, 1 << 16, NULL, "L",
+     "Independent sums that a step's gradient is added from, a power of two; results depend on it, not on "
+     "how many processes share the lanes. 0: one a process (a resumed run keeps its number)."},
+    {"ranks", TN_OPT_INT, AT(ranks), "1", NULL, 1, 64, NULL, "N",
+     "Run as N processes on this machine (a power of two; one for each CPU socket is sensible). On several "
+     "machines: mpirun -np N tenet ..., or srun."},
+    {"comm", TN_OPT_CHOICE, AT(comm), "auto", "auto|self|mpi", 0, 0, NULL, NULL,
+     "auto: MPI when mpirun or srun started this process as one of several. self: never."},
+    {"comm-timeout", TN_OPT_REAL, AT(comm_timeout), "1800", NULL, 1, 0, "ddp_timeout", "S",
+     "Seconds after which a process that waits for another one gives up and ends the run."},
     {"save-dtype", TN_OPT_CHOICE, AT(save_dtype), "auto", "auto|float32|bfloat16", 0, 0, NULL, NULL,
      "Dtype of the saved weights; auto: float32 when training in float32 and for adapters, else "
      "bfloat16."},

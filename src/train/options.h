@@ -20,6 +20,10 @@ typedef struct tn_train_options {
     int64_t warmup_steps;
     bool decay_all;
     const char *scheduler;
+    /* ranks */
+    int64_t grad_lanes, ranks;
+    const char *comm;
+    double comm_timeout;
     /* machine */
     const char *dtype, *backend, *kernels, *save_dtype, *profile;
     int64_t threads, seed;

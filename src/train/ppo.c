@@ -4,6 +4,7 @@
 #include "base/signals.h"
 #include "ops/profile.h"
 #include "train/intro.h"
+#include "train/ranks.h"
 #include "train/scorer.h"
 #include <math.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct ppo {
 } ppo;
 
 static void ppo_free(ppo *p) {
+    tn_lanes_free(p->critic.lanes);
     tn_batch_free(&p->critic.mb);
     tn_run_free(p->critic.run);
     tn_model_free(p->critic.model);
@@ -86,7 +88,7 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
     c->value_sd = from_reward ? p->scorer.model->score_sd : 1;
     c->algo = &tn_algo_ppo_value, c->opt = &p->task->value, c->inv_temp = 1.0;
-    TN_TRY(tn_model_trainable(c->model, e));
+    TN_TRY(tn_lanes_new(&c->lanes, on->comm, on->lanes, c->model, (size_t)p->task->ppo.minibatch, e));
     p->on.part[p->on.n_part++] = (tn_part){"critic", c->model};
     return tn_online_workspace(on, c, e);
 }
@@ -111,6 +113,7 @@ static tn_status load_texts(ppo *p, tn_online_shape *shape, tn_err *e) {
     p->text = tn_calloc((size_t)rows, sizeof *p->text);
     if (!p->text) return tn_fail(e, TN_NOMEM, "out of memory");
     p->ptx.batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
+    shape->more_examples = (size_t)rows;
     for (size_t i = 0; i < p->texts->n; i++)
         if (tn_example_tokens(&p->texts->ex[i]) > shape->more_length)
             shape->more_length = tn_example_tokens(&p->texts->ex[i]);
@@ -227,7 +230,7 @@ static tn_status collect(ppo *p, tn_metrics *m, tn_err *e) {
     long first = on->step * (long)p->task->ppo.rollouts;
     tn_online_pick(on, first);
     TN_TRY(tn_online_sample(on, (uint64_t)first, e));
-    TN_TRY(tn_scorer_scores(&p->scorer, r->ex, r->n_ex, on->tok, r->raw_score, e));
+    TN_TRY(tn_rollouts_score(r, &p->scorer, on->tok, r->raw_score, e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
     TN_TRY(tn_online_log_samples(on, on->step + 1, &(tn_online_column){"score", r->raw_score, 1}, 1,
                                  e));
@@ -258,27 +261,23 @@ static tn_status collect(ppo *p, tn_metrics *m, tn_err *e) {
     return TN_OK;
 }
 
-/* Adds the pretraining mix's gradient to the policy's; *loss: weighted. */
-static tn_status mix(ppo *p, double *loss, tn_metrics *m, tn_err *e) {
+/* The update's rows of the pretraining mix into p->text; how many. */
+static int pick_texts(ppo *p) {
     const uint32_t *rows;
     size_t n;
-    tn_step_result r = {0};
-    if (!p->texts) return TN_OK;
+    if (!p->texts) return 0;
     tn_plan_step(&p->text_plan, p->updates, &rows, &n);
     for (size_t i = 0; i < n; i++) p->text[i] = &p->texts->ex[rows[i]];
-    TN_TRY(tn_trainee_accumulate(&p->ptx, p->text, (int)n, true, &r, e));
-    *loss = r.loss;
-    tn_metrics_mean(m, "loss/ptx_avg", r.loss / p->ptx.weight, 1);
-    return TN_OK;
+    return (int)n;
 }
 
 /* One minibatch: policy and critic stepped. */
 static tn_status update(ppo *p, int n, double lr, double critic_lr, tn_metrics *m, tn_err *e) {
     tn_optimiser o = tn_optimiser_from_options(&p->on.o);
-    tn_step_result a = {0}, c = {0};
-    double ptx = 0;
-    TN_TRY(tn_trainee_accumulate(&p->on.policy, p->mini, n, true, &a, e));
-    TN_TRY(mix(p, &ptx, m, e));
+    tn_step_result a = {0}, c = {0}, ptx = {0};
+    tn_work both[2] = {{&p->on.policy, p->mini, n, &a}, {&p->ptx, p->text, pick_texts(p), &ptx}};
+    TN_TRY(tn_trainee_accumulate_all(both, p->texts ? 2 : 1, true, e));
+    if (p->texts) tn_metrics_mean(m, "loss/ptx_avg", ptx.loss / p->ptx.weight, 1);
     TN_TRY(tn_trainee_update(&p->on.policy, &o, lr, p->updates + 1, &a, e));
     TN_TRY(tn_trainee_accumulate(&p->critic, p->mini, n, true, &c, e));
     TN_TRY(tn_trainee_update(&p->critic, &o, critic_lr, p->updates + 1, &c, e));
@@ -289,7 +288,7 @@ static tn_status update(ppo *p, int n, double lr, double critic_lr, tn_metrics *
     tn_metrics_mean(m, "critic_grad_norm", c.grad_norm, 1);
     tn_metrics_mean(m, "loss/policy_avg", a.loss, 1);
     tn_metrics_mean(m, "loss/value_avg", c.loss, 1);
-    tn_metrics_mean(m, "loss", a.loss + ptx + c.loss, 1);
+    tn_metrics_mean(m, "loss", a.loss + ptx.loss + c.loss, 1);
     return TN_OK;
 }
 
@@ -321,9 +320,10 @@ static tn_status train(ppo *p, tn_err *e) {
     long total = (long)p->task->ppo.iterations;
     tn_progress bar;
     tn_progress_begin(&bar, "ppo", "iterations", total, on->step);
-    while (on->step < total && !tn_stop_requested()) {
+    while (on->step < total && !on->stop) {
         tn_metrics m = {0};
         double rate;
+        bool due;
         tn_status st = collect(p, &m, e);
         if (st == TN_INTERRUPTED) break; /* nothing of this iteration counts yet */
         TN_TRY(st);
@@ -335,7 +335,8 @@ static tn_status train(ppo *p, tn_err *e) {
         tn_runlog_put_metrics(j, "", &m);
         TN_TRY(tn_runlog_entry(&on->log, j, e));
         TN_TRY(tn_runlog_timing(&on->log, on->step, on->tokens, &rate, e));
-        if (tn_online_due(on)) TN_TRY(tn_online_checkpoint(on, state_of(p), e));
+        TN_TRY(tn_online_due(on, &due, e));
+        if (due) TN_TRY(tn_online_checkpoint(on, state_of(p), e));
         tn_progress_update(&bar, on->step, "score %.3f  kl %.2f  length %.1f  %.0f tok/s",
                            tn_metrics_find(&m, "objective/raw_scores"),
                            tn_metrics_find(&m, "objective/kl"),
@@ -366,6 +367,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     p.task = task, p.on.lock = -1;
     tn_status st = run(&p, opts, e);
     st = tn_profile_finish(p.on.be, st, e);
+    st = tn_comm_settle(tn_comm_world(), st, e);
     ppo_free(&p);
     return st;
 }

@@ -155,9 +155,9 @@ void tn_rewards_close(tn_rewards *r) {
 
 /* ---- scoring ---- */
 
-static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_err *e) {
-    const tn_rollouts *roll = &on->roll;
-    TN_TRY(tn_scorer_scores(r->source[k].scorer, roll->ex, roll->n_ex, on->tok, r->column, e));
+static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
+    tn_rollouts *roll = &on->roll;
+    TN_TRY(tn_rollouts_score(roll, r->source[k].scorer, on->tok, r->column, e));
     for (int i = 0; i < roll->n; i++) {
         if (!isfinite(r->column[i]))
             return tn_fail(e, TN_NUMERIC,
@@ -208,7 +208,7 @@ static void warn_unscored(tn_rewards *r, const tn_online *on) {
     }
 }
 
-tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_metrics *m, tn_err *e) {
+tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e) {
     for (int k = 0; k < r->n; k++)
         if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
     TN_TRY(score_functions(r, on, e));

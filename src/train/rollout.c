@@ -14,6 +14,8 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
     } a[] = {{(void **)&r->prompt, P, sizeof *r->prompt},
              {(void **)&r->ex, N, sizeof *r->ex},
              {(void **)&r->at, N, sizeof *r->at},
+             {(void **)&r->first, N + 1, sizeof *r->first},
+             {(void **)&r->tok, N + 1, sizeof *r->tok},
              {(void **)&r->response, N, sizeof *r->response},
              {(void **)&r->group, N, sizeof *r->group},
              {(void **)&r->off, N + 1, sizeof *r->off},
@@ -39,14 +41,15 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
                        max_new);
     }
     memset(r->ones, 1, (size_t)max_new);
-    return TN_OK;
+    return tn_spread_new(&r->spread, tn_comm_world(), n, max_new, e);
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
-    void *p[] = {r->prompt, r->ex,        r->at,       r->response, r->group,  r->off, r->ended,
+    void *p[] = {r->prompt, r->ex,        r->at,       r->first,    r->tok,    r->response, r->group,  r->off, r->ended,
                  r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,
                  r->score,  r->raw_score, r->ones,     r->req,      r->sample};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
+    tn_spread_free(&r->spread);
     memset(r, 0, sizeof *r);
 }
 
@@ -80,6 +83,7 @@ static void pack(tn_rollouts *r) {
             continue;
         }
         tn_example *x = &r->ex[r->n_ex];
+        r->first[r->n_ex] = i, r->tok[r->n_ex] = r->off[i];
         r->at[r->n_ex++] = x;
         *x = (tn_example){.prompt = q->prompt,
                           .n_prompt = q->n_prompt,
@@ -94,6 +98,7 @@ static void pack(tn_rollouts *r) {
                           .advantage = r->advantage + r->off[i],
                           .ret = r->ret + r->off[i]};
     }
+    r->first[r->n_ex] = r->n, r->tok[r->n_ex] = r->n_tok;
 }
 
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
@@ -101,7 +106,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     for (int i = 0; i < r->n_prompt; i++)
         r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, r->n_sample,
                                      first_key + (uint64_t)i * (uint64_t)r->n_sample};
-    TN_TRY(tn_gen_run(g, r->req, r->n_prompt, s, r->sample, NULL, NULL, e));
+    TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     clear(r);
     for (int i = 0; i < r->n_prompt * r->n_sample; i++) {
         const tn_gen_sample *y = &r->sample[i];
@@ -112,17 +117,27 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     return TN_OK;
 }
 
-/* Runs `t`'s model (its reference) over all rollouts in micro-batches; copies what it saw of each
- * token, an array of t->mb, to `out`. */
+tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, double *score,
+                            tn_err *e) {
+    int from, to;
+    tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
+    TN_TRY(tn_scorer_scores(s, r->ex + from, to - from, policy_tok, score + r->first[from], e));
+    return tn_spread_gather(&r->spread, score, r->n_ex, r->first, e);
+}
+
+/* Runs `t`'s model (its reference) over this rank's rollouts in micro-batches; copies what it saw of each
+ * token, an array of t->mb, to `out`, and gets the other ranks'. */
 static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *const *seen,
                       double *out, tn_err *e) {
-    for (int i = 0, done = 0; i < r->n_ex;) {
+    int from, to;
+    tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
+    for (int i = from, done = r->tok[from]; i < to;) {
         int cost = 0;
         tn_batch_clear(&t->mb);
         do {
             TN_TRY(tn_batch_add(&t->mb, &r->ex[i], &t->batch, e));
             cost += tn_batch_cost(&r->ex[i++], &t->batch);
-        } while (i < r->n_ex && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
+        } while (i < to && cost + tn_batch_cost(&r->ex[i], &t->batch) <= t->max_tokens);
         TN_TRY(tn_batch_finish(&t->mb, e));
         if (reference)
             TN_TRY(tn_trainee_reference(t, e));
@@ -131,7 +146,7 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *con
         memcpy(out + done, *seen, (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
-    return TN_OK;
+    return tn_spread_gather(&r->spread, out, r->n_ex, r->tok, e);
 }
 
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {

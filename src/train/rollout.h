@@ -5,6 +5,8 @@
 #define TN_TRAIN_ROLLOUT_H
 #include "algo/rl.h"
 #include "gen/gen.h"
+#include "train/scorer.h"
+#include "train/spread.h"
 #include "train/step.h"
 
 typedef struct tn_rollouts {
@@ -13,6 +15,7 @@ typedef struct tn_rollouts {
     tn_example **prompt;   /* [n_prompt] of the dataset; the caller fills them before sampling */
     tn_example *ex;        /* [n_ex]; the arrays that they know point below */
     tn_example **at;       /* [n_ex] &ex[i] */
+    int *first, *tok;      /* [n_ex+1] first response of an example, its first token */
     tn_response *response; /* [n] */
     int *group;            /* [n] which prompt */
     int *off, *ended;      /* [n+1], [n] */
@@ -24,15 +27,20 @@ typedef struct tn_rollouts {
     uint8_t *ones;
     tn_gen_request *req;
     tn_gen_sample *sample;
+    tn_spread spread; /* over this process's ranks */
 } tn_rollouts;
 
 /* Room for n responses of up to max_new tokens; n_prompt x n_sample where the batch is sampled. */
 tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
                           int max_tokens, tn_err *e);
 void tn_rollouts_free(tn_rollouts *r);
-/* n_sample responses to each prompt, in their order; response i draws from key first_key + i. */
+/* n_sample responses to each prompt, in their order; response i draws from key first_key + i. Ranks share
+ * this work and that of the passes below; all of them have everything afterwards. */
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e);
+/* A reward model's scores of all responses, [n]. */
+tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, double *score,
+                            tn_err *e);
 /* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
  * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);

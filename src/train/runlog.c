@@ -1,5 +1,6 @@
 #include "train/runlog.h"
 #include "base/log.h"
+#include "comm/comm.h"
 #include "train/events.h"
 #include <math.h>
 #include <string.h>
@@ -34,6 +35,8 @@ tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t 
                          tn_err *e) {
     memset(l, 0, sizeof *l);
     snprintf(l->dir, sizeof l->dir, "%s", dir);
+    l->t0 = l->t_last = tn_now();
+    if (!tn_comm_is_root(tn_comm_world())) return TN_OK;
     tn_str p = TN_STR_INIT;
     tn_status st;
     tn_path_join(&p, dir, "metrics.jsonl");
@@ -43,7 +46,6 @@ tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t 
     TN_GO(tn_runlog_cut(p.s, step, e), done);
     TN_GO(tn_out_open(&l->timing, p.s, true, e), done);
     l->history = history ? json_deep_copy(history) : json_array();
-    l->t0 = l->t_last = tn_now();
     if (!l->history) st = tn_fail(e, TN_NOMEM, "out of memory");
 done:
     tn_str_free(&p);
@@ -53,6 +55,7 @@ done:
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
     bool wanted = false;
     tn_str dir = TN_STR_INIT;
+    if (!l->metrics) return TN_OK; /* the first rank reports */
     for (int i = 0; i < o->report_to.n; i++) {
         const char *to = o->report_to.v[i];
         bool all = !strcmp(to, "all");
@@ -112,6 +115,10 @@ static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
 }
 
 tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
+    if (!l->metrics) {
+        json_decref(entry);
+        return TN_OK;
+    }
     tn_status st = write_line(l->metrics, entry, e);
     if (st == TN_OK && l->events) st = tn_events_write(l->events, entry, e);
     json_array_append_new(l->history, entry);
@@ -121,6 +128,7 @@ tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
 tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e) {
     double now = tn_now(), dt = now - l->t_last;
     *tokens_per_s = dt > 0 ? (double)(tokens - l->tokens_last) / dt : 0;
+    if (!l->timing) return TN_OK;
     json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds",
                             now - l->t0, "step_seconds", dt, "tokens_per_second", *tokens_per_s,
                             "peak_memory_bytes", (json_int_t)tn_peak_memory());

@@ -1,7 +1,8 @@
 /* What a run leaves for machines: metrics.jsonl (only reproducible numbers), timing.jsonl (seconds, tokens/s,
  * memory), TensorBoard's events (events.h, when asked for) and the log history of trainer_state.json, with
  * TRL's metric names.
- * Writing continues after a resume: lines past the checkpoint are cut off first. */
+ * Writing continues after a resume: lines past the checkpoint are cut off first. Of several ranks the first
+ * one writes; the others may call everything, too. */
 #ifndef TN_TRAIN_RUNLOG_H
 #define TN_TRAIN_RUNLOG_H
 #include "algo/algo.h"

@@ -1,4 +1,5 @@
 /* Pieces that every training loop uses: backend, tokenizer, output folder, record, learning rate. */
+#include "comm/comm.h"
 #include "ops/profile.h"
 #include "train/trainer.h"
 #include <math.h>
@@ -11,7 +12,8 @@ tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_
                        "--backend ref64 is the oracle of `score`; training takes cpu or ref");
     tn_dtype t = f32 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e));
-    return o->profile ? tn_profile_open(*b, o->profile, e) : TN_OK;
+    bool profiled = o->profile && tn_comm_is_root(tn_comm_world()); /* of several ranks: the first */
+    return profiled ? tn_profile_open(*b, o->profile, e) : TN_OK;
 }
 
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
@@ -34,9 +36,7 @@ tn_status tn_tokenizer_of(tn_tokenizer **tok, const char *dir, const char *base,
     return st;
 }
 
-tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
-    *lock = -1;
-    tn_str_clear(resume_from);
+static tn_status open_output(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
     if (!o->output_dir)
         return tn_fail(e, TN_ARG,
                        "--output-dir is missing; say where the model and its records go");
@@ -66,6 +66,22 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     }
     tn_str_free(&p);
     return st;
+}
+
+/* The first rank looks at the folder and tells the others. */
+tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e) {
+    tn_comm *c = tn_comm_world();
+    char from[2048] = "";
+    *lock = -1;
+    tn_str_clear(resume_from);
+    if (tn_comm_is_root(c)) TN_TRY(open_output(o, lock, resume_from, e));
+    if (resume_from->len >= sizeof from)
+        return tn_fail(e, TN_ARG, "the checkpoint's path has more than %zu bytes", sizeof from - 1);
+    if (resume_from->len) memcpy(from, resume_from->s, resume_from->len);
+    TN_TRY(tn_comm_broadcast(c, 0, from, sizeof from, e));
+    tn_str_clear(resume_from);
+    tn_str_addz(resume_from, from);
+    return TN_OK;
 }
 
 json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,

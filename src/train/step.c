@@ -157,6 +157,7 @@ static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
     }
 }
 
+/* The denominators of the whole batch, whichever micro-batch, lane or rank an example is in. */
 static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
     tn_total sum = {0};
     for (int i = 0; i < n; i++) {
@@ -170,26 +171,65 @@ static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
     return sum;
 }
 
-tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
-                                tn_step_result *r, tn_err *e) {
-    tn_total total = t->total ? *t->total : count(t, ex, n);
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < ex[i]->n_response; k++)
-            r->full_tokens += ex[i]->n_prompt + ex[i]->response[k].n;
+/* Examples in order, cut into micro-batches. */
+static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *const *ex, int n, bool train,
+                            tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         int first = i;
         TN_TRY(fill_micro(t, ex, n, &i, e));
-        TN_TRY(run_micro(t, &total, train, r, e));
+        TN_TRY(run_micro(t, total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
     }
     return TN_OK;
+}
+
+/* Lane by lane: the examples that it has of each batch. */
+static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
+                                  tn_err *e) {
+    for (int k = 0; k < n; k++) tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch);
+    for (int i = 0; i < tn_lanes_own(l); i++) {
+        tn_status st = TN_OK;
+        if (train) tn_lanes_open(l, i);
+        for (int k = 0; k < n && st == TN_OK; k++) {
+            int m;
+            tn_example *const *own = tn_lanes_examples(l, k, i, &m);
+            st = accumulate(w[k].t, &total[k], own, m, train, tn_lanes_result(l, k, i), e);
+        }
+        if (train) tn_lanes_shut(l, i);
+        TN_TRY(st);
+    }
+    for (int k = 0; k < n; k++) TN_TRY(tn_lanes_collect(l, k, w[k].r, e));
+    return TN_OK;
+}
+
+tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
+    tn_total total[TN_LANE_BATCHES];
+    for (int k = 0; k < n; k++) {
+        const tn_trainee *t = w[k].t;
+        total[k] = t->total ? *t->total : count(t, w[k].ex, w[k].n);
+        for (int i = 0; i < w[k].n; i++)
+            for (int j = 0; j < w[k].ex[i]->n_response; j++)
+                w[k].r->full_tokens += w[k].ex[i]->n_prompt + w[k].ex[i]->response[j].n;
+    }
+    if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
+    for (int k = 0; k < n; k++)
+        TN_TRY(accumulate(w[k].t, &total[k], w[k].ex, w[k].n, train, w[k].r, e));
+    return TN_OK;
+}
+
+tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
+                                tn_step_result *r, tn_err *e) {
+    return tn_trainee_accumulate_all(&(tn_work){t, ex, n, r}, 1, train, e);
 }
 
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e) {
     tn_backend *be = t->model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_OPTIMISER);
-    double norm = sqrt(tn_model_grad_sumsq(t->model));
+    double sumsq;
+    if (t->lanes) TN_TRY(tn_lanes_reduce(t->lanes, &sumsq, e));
+    else sumsq = tn_model_grad_sumsq(t->model);
+    double norm = sqrt(sumsq);
     r->grad_norm = norm;
     if (!isfinite(norm) || !isfinite(r->loss))
         return tn_fail(
@@ -204,6 +244,8 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
         scale = o->max_grad_norm / (norm + 1e-6);
     tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
                    scale);
+    if (t->lanes) TN_TRY(tn_lanes_share_weights(t->lanes, e));
+    tn_model_pack(t->model);
     double begin = tn_work_begin(be);
     tn_model_zero_grad(t->model);
     tn_work_end(be, begin, "zero_grad", (double)(t->model->trunk->n * be->elem));
@@ -211,27 +253,53 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     return TN_OK;
 }
 
+/* Examples [i, end) of a dataset. */
+static tn_status reference_range(tn_trainee *t, tn_dataset *d, size_t i, size_t end, tn_err *e) {
+    while (i < end) {
+        size_t first = i;
+        int cost = 0;
+        tn_batch_clear(&t->mb);
+        do {
+            TN_TRY(tn_batch_add(&t->mb, &d->ex[i], &t->batch, e));
+            cost += tn_batch_cost(&d->ex[i++], &t->batch);
+        } while (i < end && cost + tn_batch_cost(&d->ex[i], &t->batch) <= t->max_tokens);
+        TN_TRY(tn_batch_finish(&t->mb, e));
+        TN_TRY(tn_trainee_reference(t, e));
+        for (int seq = 0; first < i; first++) {
+            tn_example *x = &d->ex[first];
+            int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
+            memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
+            x->ref_known = true;
+            seq += x->n_response;
+        }
+    }
+    return TN_OK;
+}
+
+/* Each rank computed its share of the dataset: all get all. */
+static tn_status share_reference(tn_comm *c, tn_dataset *d, tn_err *e) {
+    size_t *at = tn_calloc((size_t)c->size + 1, sizeof *at), ranks = (size_t)c->size;
+    tn_status st = at ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t r = 0, i = 0; at && r < ranks; r++) {
+        at[r + 1] = at[r];
+        for (; i < d->n * (r + 1) / ranks; i++)
+            at[r + 1] += (size_t)tn_example_trained(&d->ex[i]) * sizeof(double);
+    }
+    if (st == TN_OK) st = tn_comm_all_gather(c, d->ex[0].ref, at, e);
+    for (size_t i = 0; i < d->n; i++) d->ex[i].ref_known = true;
+    tn_free(at);
+    return st;
+}
+
 tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
                                           tn_err *e) {
     tn_dataset *d[2] = {train, eval};
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n;) {
-            size_t first = i;
-            int cost = 0;
-            tn_batch_clear(&t->mb);
-            do {
-                TN_TRY(tn_batch_add(&t->mb, &d[k]->ex[i], &t->batch, e));
-                cost += tn_batch_cost(&d[k]->ex[i++], &t->batch);
-            } while (i < d[k]->n && cost + tn_batch_cost(&d[k]->ex[i], &t->batch) <= t->max_tokens);
-            TN_TRY(tn_batch_finish(&t->mb, e));
-            TN_TRY(tn_trainee_reference(t, e));
-            for (int seq = 0; first < i; first++) {
-                tn_example *x = &d[k]->ex[first];
-                int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
-                memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
-                x->ref_known = true;
-                seq += x->n_response;
-            }
-        }
+    tn_comm *c = tn_lanes_comm(t->lanes);
+    for (int k = 0; k < 2; k++) {
+        if (!d[k] || d[k]->n == 0) continue;
+        size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;
+        TN_TRY(reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e));
+        TN_TRY(share_reference(c, d[k], e));
+    }
     return TN_OK;
 }

@@ -3,10 +3,12 @@
  *   for each micro-batch:  forest -> forward -> heads -> algorithm(numbers) -> head backward -> backward
  *   then once:             ||g|| -> clip -> AdamW -> repack
  *
- * Algorithms with coupling up to GROUP see whole examples in one micro-batch: one pass. */
+ * Algorithms with coupling up to GROUP see whole examples in one micro-batch: one pass. With gradient lanes
+ * (lanes.h) each lane is such a sequence of micro-batches, and ranks share the work; every rank calls the same
+ * functions with the same examples. */
 #ifndef TN_TRAIN_STEP_H
 #define TN_TRAIN_STEP_H
-#include "train/batch.h"
+#include "train/lanes.h"
 
 typedef struct tn_optimiser {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
@@ -28,16 +30,9 @@ typedef struct tn_trainee {
     double weight;         /* on the loss and its gradient; 0 stands for 1 */
     const tn_total *total; /* of the batch, when its examples do not tell; NULL: they are counted */
     int max_tokens;        /* per micro-batch */
+    tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
 } tn_trainee;
-
-typedef struct tn_step_result {
-    double loss, grad_norm; /* grad_norm before clipping */
-    long tokens;            /* tokens put through the model, shared prompts counted once */
-    long full_tokens;       /* as padded frameworks count them: prompt once per response */
-    int micro_batches;
-    tn_metrics metrics;
-} tn_step_result;
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
@@ -48,10 +43,20 @@ tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
  * on the batch, so the bits are the same. */
 tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, bool train,
                                 tn_step_result *r, tn_err *e);
-/* ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
+/* The same for batches of several trainees of one model, whose gradients are one: rollouts and a pretraining mix.
+ * Lanes are the first one's. n <= TN_LANE_BATCHES. */
+typedef struct tn_work {
+    tn_trainee *t;
+    tn_example *const *ex;
+    int n;
+    tn_step_result *r;
+} tn_work;
+tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e);
+/* The whole batch's ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e);
-/* Reference log-probs of every example, kept with them. */
+/* Reference log-probs of every example, kept with them; the rooms for them (ref) of a dataset lie one after
+ * the other. Ranks compute a share each. */
 tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
                                           tn_err *e);
 #endif

@@ -4,12 +4,15 @@
 #include "ops/profile.h"
 #include "train/intro.h"
 #include "train/plan.h"
+#include "train/ranks.h"
 #include <math.h>
 #include <string.h>
 
 /* Everything of one run; freed in one place. */
 typedef struct loop {
     const tn_task *task;
+    tn_comm *comm;
+    int lanes;
     tn_train_options o;
     tn_adapter_options lora;
     const tn_opts *opts;
@@ -33,6 +36,7 @@ typedef struct loop {
 } loop;
 
 static void loop_free(loop *l) {
+    tn_lanes_free(l->t.lanes);
     tn_batch_free(&l->t.mb);
     tn_run_free(l->t.run);
     tn_run_free(l->t.ref_run);
@@ -157,7 +161,9 @@ static tn_status make_runs(loop *l, tn_err *e) {
     t->max_tokens = (int)l->o.micro_tokens;
     TN_TRY(tn_run_new(&t->run, t->model, n, n, l->length, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
-    TN_TRY(tn_model_trainable(t->model, e));
+    size_t examples = l->train->n; /* of the largest step or evaluation */
+    if (l->eval && l->eval->n > examples) examples = l->eval->n;
+    TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));
     return tn_batch_reserve(&t->mb, &l->need, e);
 }
 
@@ -220,7 +226,8 @@ static tn_status save_state(loop *l, tn_err *e) {
                          "best_step", (json_int_t)l->best_step, "bad_evals",
                          (json_int_t)l->bad_evals, "data_hash", hash, "profile", l->be->profile);
     if (l->state && l->have_best) json_object_set_new(l->state, "best", json_real(l->best));
-    return l->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (!l->state) return tn_fail(e, TN_NOMEM, "out of memory");
+    return tn_ranks_save_lanes(l->state, l->lanes, e);
 }
 
 static tn_ckpt checkpoint_of(loop *l, tn_part *part) {
@@ -305,7 +312,7 @@ static tn_status train(loop *l, tn_err *e) {
     tn_optimiser opt = tn_optimiser_from_options(&l->o);
     tn_progress bar;
     window w = {0};
-    bool stop = false;
+    bool stop = false, interrupted = false, asked = false;
     tn_progress_begin(&bar, l->task->verb, "steps", l->plan.total, l->step);
     while (l->step < l->plan.total && !stop) {
         double lr, rate, loss;
@@ -313,9 +320,9 @@ static tn_status train(loop *l, tn_err *e) {
         loss = w.loss / w.n;
         bool last = l->step == l->plan.total;
         bool eval_now = l->eval && l->o.eval_steps > 0 && (l->step % l->o.eval_steps == 0 || last);
-        stop = tn_stop_requested();
-        bool due =
-            (l->o.save_steps > 0 && l->step % l->o.save_steps == 0) || tn_checkpoint_requested();
+        TN_TRY(tn_ranks_signals(l->comm, &interrupted, &asked, e));
+        stop = interrupted;
+        bool due = (l->o.save_steps > 0 && l->step % l->o.save_steps == 0) || asked;
         /* entries end where checkpoints are, so that a resumed run averages the same steps */
         if (l->step % l->o.logging_steps == 0 || eval_now || last || stop || due) {
             json_t *j = entry_of(l, &w, lr);
@@ -337,11 +344,11 @@ static tn_status train(loop *l, tn_err *e) {
             TN_TRY(tn_runlog_entry(&l->log, j, e));
             stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
         }
-        if (due || tn_stop_requested() || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
+        if (due || interrupted || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
         tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
     }
     tn_progress_end(&bar);
-    if (l->step < l->plan.total && tn_stop_requested())
+    if (l->step < l->plan.total && interrupted)
         return tn_fail(
             e, TN_INTERRUPTED,
             "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step,
@@ -399,12 +406,15 @@ static tn_status run(loop *l, tn_err *e) {
     const tn_task *k = l->task;
     const tn_train_options *o = &l->o;
     json_t *history = NULL;
+    TN_TRY(tn_ranks_open(&l->o, &l->comm, e));
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
     if (!o->dry_run) TN_TRY(tn_output_open(o, &l->lock, &l->from, e));
+    TN_TRY(tn_ranks_lanes(o, l->comm, l->from.len ? l->from.s : "", &l->lanes, e));
     TN_TRY(tn_backend_from_options(&l->be, o, e));
     TN_TRY(tn_tokenizer_of(&l->tok, o->model, l->lora.base_model, o->chat_template, e));
     TN_TRY(load_model(l, e));
     TN_TRY(load_data(l, &l->t.model->desc, e));
+    TN_TRY(tn_ranks_check(l->comm, l->train->hash, l->be->profile, e));
     l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
     l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
@@ -413,7 +423,7 @@ static tn_status run(loop *l, tn_err *e) {
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
-    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, e));
+    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, l->lanes, e));
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
@@ -440,6 +450,7 @@ tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, tn_adapter_option_rows, &l.lora);
     tn_status st = run(&l, e);
     st = tn_profile_finish(l.be, st, e);
+    st = tn_comm_settle(tn_comm_world(), st, e);
     loop_free(&l);
     return st;
 }

@@ -425,6 +425,7 @@ TEST(adapter_views_share_the_trunk) {
         probe_gradient(&p);
         CHECK(tn_model_grad_sumsq(v) > 0);
         tn_model_adamw(v, 0.01, 0.9, 0.99, 1e-8, 0, false, step, 1);
+        tn_model_pack(v);
     }
     CHECK(memcmp(trunk, m->trunk->data, n * 4) == 0 && memcmp(own, m->adapter[0]->store->data, k * 4) == 0);
     CHECK(memcmp(own, v->adapter[0]->store->data, k * 4) != 0 && element(v->head, v->score) != 0);

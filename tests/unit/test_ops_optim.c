@@ -8,8 +8,8 @@ static void case_adamw(oc *c, const int *p) {
     size_t n = (size_t)p[0];
     void *w = oc_out(c, "p", n + 5), *m = oc_out(c, "m", n + 5), *v = oc_out_set(c, "v", n + 5, 0.25);
     c->be->op->adamw(c->be, w, oc_in(c, n, 1), m, v, n, 1e-3, 0.9, 0.95, 1e-8, 0.1, p[1], 0.5);
-    double *s = oc_out_double(c, "sumsq", 1);
-    *s = c->be->op->sumsq(c->be, w, n);
+    double *s = oc_out_double(c, "sumsq", (n + TN_NORM_BLOCK - 1) / TN_NORM_BLOCK);
+    c->be->op->sumsq(c->be, w, n, s);
 }
 static const int sizes[][OC_PARAMS] = {{1, 1}, {15, 2}, {33, 7}, {4096, 3}, {4097, 100}, {100003, 1000}};
 TEST(ops_adamw_sumsq) { oc_all("case_adamw", case_adamw, sizes, 6, 3e-6, TN_F32); }
@@ -39,8 +39,12 @@ TEST(ops_sumsq_value) {
         x[i] = (float)tn_sin(i);
         want += (double)x[i] * x[i];
     }
-    CHECK_NEAR(OC_REF32->op->sumsq(OC_REF32, x, N), want, 1e-12, 0);
-    CHECK(OC_REF32->op->sumsq(OC_REF32, x, 0) == 0);
+    double block[4] = {0, 0, 0, 5};
+    OC_REF32->op->sumsq(OC_REF32, x, 0, block);
+    CHECK(block[0] == 0);
+    OC_REF32->op->sumsq(OC_REF32, x, N, block);
+    CHECK_NEAR(block[0] + block[1] + block[2], want, 1e-12, 0);
+    CHECK(block[3] == 5);
 }
 
 TEST(ops_finite) {

@@ -65,6 +65,6 @@ void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int 
 /* optim.c */
 void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
                   double beta2, double eps, double wd, long step, double gscale);
-double tn_cpu_sumsq(tn_backend *b, const void *x, size_t n);
+void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, double *block);
 bool tn_cpu_finite(tn_backend *b, const void *x, size_t n);
 #endif

@@ -27,42 +27,34 @@ void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_
     tn_cpu_run(b, n, 4096, 4.0 * (double)n, adamw, &j);
 }
 
-#define BLOCK 4096
-#define BLOCKS 512 /* block sums kept at a time */
-
 static void sumsq(void *ctx, size_t begin, size_t end, int thread) {
     const job *j = ctx;
     for (size_t i = begin; i < end; i++) {
-        size_t at = i * BLOCK, len = j->n - at < BLOCK ? j->n - at : BLOCK;
+        size_t at = i * TN_NORM_BLOCK, len = j->n - at < TN_NORM_BLOCK ? j->n - at : TN_NORM_BLOCK;
         j->sum[i] = j->k->sumsq(j->g + at, len);
     }
 }
 
-double tn_cpu_sumsq(tn_backend *b, const void *x, size_t n) {
-    double part[BLOCKS], sum = 0;
-    for (size_t at = 0; at < n; at += (size_t)BLOCK * BLOCKS) {
-        size_t len = n - at < (size_t)BLOCK * BLOCKS ? n - at : (size_t)BLOCK * BLOCKS;
-        size_t blocks = (len + BLOCK - 1) / BLOCK;
-        job j = {.k = tn_cpu_kernels(b), .g = (const float *)x + at, .n = len, .sum = part};
-        tn_cpu_run(b, blocks, 1, (double)len, sumsq, &j);
-        for (size_t i = 0; i < blocks; i++) sum = sum + part[i];
-    }
-    return sum;
+void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
+    job j = {.k = tn_cpu_kernels(b), .g = x, .n = n, .sum = block};
+    tn_cpu_run(b, (n + TN_NORM_BLOCK - 1) / TN_NORM_BLOCK, 1, (double)n, sumsq, &j);
 }
+
+#define PARTS 512
 
 static void finite_part(void *ctx, size_t begin, size_t end, int thread) {
     const job *j = ctx;
     for (size_t i = begin; i < end; i++) {
-        size_t len = (j->n + BLOCKS - 1) / BLOCKS, at = i * len;
+        size_t len = (j->n + PARTS - 1) / PARTS, at = i * len;
         if (at < j->n) j->ok[i] = j->k->finite(j->g + at, j->n - at < len ? j->n - at : len);
     }
 }
 
 bool tn_cpu_finite(tn_backend *b, const void *x, size_t n) {
-    bool ok[BLOCKS], all = true;
-    for (int i = 0; i < BLOCKS; i++) ok[i] = true;
+    bool ok[PARTS], all = true;
+    for (int i = 0; i < PARTS; i++) ok[i] = true;
     job j = {.k = tn_cpu_kernels(b), .g = x, .n = n, .ok = ok};
-    tn_cpu_run(b, BLOCKS, 16, (double)n, finite_part, &j);
-    for (int i = 0; i < BLOCKS; i++) all = all && ok[i];
+    tn_cpu_run(b, PARTS, 16, (double)n, finite_part, &j);
+    for (int i = 0; i < PARTS; i++) all = all && ok[i];
     return all;
 }

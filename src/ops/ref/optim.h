@@ -25,19 +25,17 @@ static void ref_adamw(tn_backend *b, void *pv, const void *gv, void *mv, void *v
     }
 }
 
-/* Blocks of 4096: 16 double lanes and the tree of N4; then the blocks in order. */
-static double ref_sumsq(tn_backend *b, const void *xv, size_t n) {
+/* Each block: 16 double lanes and the tree of N4. */
+static void ref_sumsq(tn_backend *b, const void *xv, size_t n, double *block) {
     const real *x = xv;
-    double sum = 0;
-    for (size_t at = 0; at < n; at += 4096) {
-        size_t len = n - at < 4096 ? n - at : 4096;
+    for (size_t at = 0; at < n; at += TN_NORM_BLOCK) {
+        size_t len = n - at < TN_NORM_BLOCK ? n - at : TN_NORM_BLOCK;
         double p[LANES] = {0};
         for (size_t i = 0; i < len; i++) p[i % LANES] = fma((double)x[at + i], (double)x[at + i], p[i % LANES]);
         for (int w = LANES / 2; w > 0; w /= 2)
             for (int l = 0; l < w; l++) p[l] = p[l] + p[l + w];
-        sum = sum + p[0];
+        block[at / TN_NORM_BLOCK] = p[0];
     }
-    return sum;
 }
 
 static bool ref_finite(tn_backend *b, const void *xv, size_t n) {

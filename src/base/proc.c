@@ -1,0 +1,96 @@
+/* Processes, memory between them, CPUs. */
+#include "base/proc.h"
+#include "base/fault.h"
+#include "base/os.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+void *tn_shared_alloc(size_t bytes) {
+    if (tn_fault()) return NULL;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void tn_shared_free(void *p, size_t bytes) {
+    if (p) munmap(p, bytes);
+}
+
+void tn_shared_wait(atomic_uint *a, unsigned seen, double seconds) {
+    struct timespec t = {(time_t)seconds, 0};
+    t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
+    syscall(SYS_futex, (void *)a, FUTEX_WAIT, seen, &t, NULL, 0);
+}
+
+void tn_shared_wake(atomic_uint *a) {
+    syscall(SYS_futex, (void *)a, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+}
+
+tn_status tn_fork(long *pid, tn_err *e) {
+    pid_t parent = getpid();
+    int err = tn_fault();
+    *pid = err ? -1 : fork();
+    if (*pid < 0)
+        return tn_fail(e, TN_IO, "cannot start another process: %s", strerror(err ? err : errno));
+    if (*pid == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent) raise(SIGTERM); /* it died in between */
+    }
+    return TN_OK;
+}
+
+bool tn_child_ended(long pid, int *status, int *sig) {
+    int w;
+    pid_t r;
+    do r = waitpid((pid_t)pid, &w, WNOHANG);
+    while (r < 0 && errno == EINTR);
+    if (r == 0) return false;
+    *sig = r > 0 && WIFSIGNALED(w) ? WTERMSIG(w) : 0;
+    *status = r < 0 ? 1 : *sig ? 128 + *sig : WEXITSTATUS(w);
+    return true;
+}
+
+void tn_child_signal(long pid, int sig) { kill((pid_t)pid, sig); }
+
+void tn_program_dir(tn_str *out) {
+    char path[4096];
+    ssize_t n = tn_fault() ? -1 : readlink("/proc/self/exe", path, sizeof path);
+    tn_str_clear(out);
+    while (n > 0 && path[n - 1] != '/') n--;
+    if (n > 1) tn_str_add(out, path, (size_t)n - 1);
+}
+
+int tn_cpu_mask(uint64_t mask[TN_CPU_WORDS]) {
+    cpu_set_t set;
+    int n = 0;
+    memset(mask, 0, TN_CPU_WORDS * sizeof *mask);
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        for (int i = 0; i < 64 * TN_CPU_WORDS && i < CPU_SETSIZE; i++)
+            if (CPU_ISSET(i, &set)) mask[i / 64] |= (uint64_t)1 << i % 64, n++;
+    if (n == 0) { /* more CPUs than the mask holds, or no answer: those that are on line */
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        n = online > 0 ? (int)online : 1;
+        for (int i = 0; i < n && i < 64 * TN_CPU_WORDS; i++) mask[i / 64] |= (uint64_t)1 << i % 64;
+    }
+    return n;
+}
+
+/* The kernel draws its boot id once; containers of one machine see the same. */
+uint64_t tn_machine_id(void) {
+    tn_str s = TN_STR_INIT;
+    uint64_t id = 0;
+    if (tn_read_file("/proc/sys/kernel/random/boot_id", &s, 4096, NULL) == TN_OK)
+        id = tn_hash64(s.s, s.len, 0);
+    tn_str_free(&s);
+    return id;
+}

@@ -1,0 +1,33 @@
+/* Copies of this process on the same machine, what they share, and which CPUs they may use. */
+#ifndef TN_BASE_PROC_H
+#define TN_BASE_PROC_H
+#include "base/str.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed memory that later forks see, too; NULL when there is none. */
+void *tn_shared_alloc(size_t bytes);
+void tn_shared_free(void *p, size_t bytes);
+
+/* Sleeps while *a == seen, at most `seconds`; wakes early for no reason, too. Between processes. */
+void tn_shared_wait(atomic_uint *a, unsigned seen, double seconds);
+void tn_shared_wake(atomic_uint *a);
+
+/* A copy of this process: *pid is 0 in the copy, which gets SIGTERM when its parent dies and is in a process
+ * group of its own (a terminal's Ctrl-C reaches the parent, which passes it on). To be called while there is
+ * one thread. */
+tn_status tn_fork(long *pid, tn_err *e);
+/* Has it ended? *status: exit status, or 128 + the signal that killed it, with *sig (0: none). */
+bool tn_child_ended(long pid, int *status, int *sig);
+void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
+
+void tn_program_dir(tn_str *out); /* folder of the running program; "" when unknown */
+
+/* Bit i of mask: may this process run on CPU i? Returns how many (1 at least). */
+enum { TN_CPU_WORDS = 16 };
+int tn_cpu_mask(uint64_t mask[TN_CPU_WORDS]);
+/* A number that processes on one running machine, and only those, have in common. */
+uint64_t tn_machine_id(void);
+#endif

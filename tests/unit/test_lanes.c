@@ -1,0 +1,253 @@
+/* Gradient lanes: how examples are dealt, the tree of sums, shards; the same bits on 1, 2 and 4 ranks. */
+#include "base/os.h"
+#include "ranks.h"
+#include "tiny.h"
+#include "train/lanes.h"
+#include <math.h>
+
+enum { LANES = 8, STEPS = 3, EXAMPLES = 37 };
+
+static tn_model *new_model(tn_backend *b) {
+    tn_desc d = tiny_get(0)->desc;
+    d.vocab = 301, d.hidden = 64, d.ffn = 150, d.num_labels = 1; /* tensors of one block and of several */
+    return tiny_model(&d, b, false, 7);
+}
+
+/* The gradient of one lane: numbers whose sum depends on the order. */
+static float lane_value(int step, int lane, size_t i) {
+    double u = tiny_unit((uint64_t)(1000 * step + lane), i);
+    return (float)(u * (lane % 3 ? 1e-3 : 1e3));
+}
+static float tree(int step, int lane, int n, size_t i) {
+    if (n == 1) return lane_value(step, lane, i);
+    float a = tree(step, lane, n / 2, i), b = tree(step, lane + n / 2, n / 2, i);
+    return a + b;
+}
+
+/* What one rank with all the lanes must get to, computed without them. */
+typedef struct expected {
+    tn_model *m;         /* whole, after all steps */
+    double sumsq[STEPS];
+} expected;
+
+static void expect(expected *x, tn_backend *b) {
+    x->m = new_model(b);
+    CHECK_OK(tn_model_trainable(x->m, e));
+    tn_trained t[TN_TRAINED_MAX];
+    int n = tn_model_trained(x->m, t);
+    CHECK(n == 2);
+    for (int step = 0; step < STEPS; step++) {
+        for (int k = 0; k < n; k++)
+            for (size_t i = 0; i < t[k].store->n; i++) ((float *)t[k].store->grad)[i] = tree(step, 0, LANES, i);
+        x->sumsq[step] = tn_model_grad_sumsq(x->m);
+        tn_model_adamw(x->m, 1e-2, 0.9, 0.999, 1e-8, 0.1, false, step + 1, 0.5);
+        tn_model_zero_grad(x->m);
+    }
+}
+
+static bool same(const void *a, const void *b, size_t from, size_t to) {
+    return memcmp((const float *)a + from, (const float *)b + from, (to - from) * sizeof(float)) == 0;
+}
+
+/* The steps of `expect` by lanes, then weights and this rank's moments compared. */
+static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
+    const expected *x = ctx;
+    tn_backend *b = NULL;
+    tn_lanes *l;
+    WANT(tn_backend_open(&b, "cpu", TN_F32, NULL, 1, &o->e) == TN_OK);
+    tn_model *m = new_model(b);
+    WANT(tn_lanes_new(&l, c, LANES, m, EXAMPLES, &o->e) == TN_OK);
+    tn_trained t[TN_TRAINED_MAX], want[TN_TRAINED_MAX];
+    int n = tn_model_trained(m, t);
+    tn_model_trained(x->m, want);
+    for (int step = 0; step < STEPS; step++) {
+        double sumsq;
+        for (int i = 0; i < tn_lanes_own(l); i++) {
+            int lane = c->rank * tn_lanes_own(l) + i;
+            tn_lanes_open(l, i);
+            for (int k = 0; k < n; k++) {
+                float *g = t[k].store->grad;
+                for (size_t j = 0; j < t[k].store->n; j++) {
+                    WANT(g[j] == 0);
+                    g[j] = lane_value(step, lane, j);
+                }
+            }
+            tn_lanes_shut(l, i);
+        }
+        WANT(tn_lanes_reduce(l, &sumsq, &o->e) == TN_OK);
+        WANT(sumsq == x->sumsq[step]);
+        tn_model_adamw(m, 1e-2, 0.9, 0.999, 1e-8, 0.1, false, step + 1, 0.5);
+        WANT(tn_lanes_share_weights(l, &o->e) == TN_OK);
+        tn_model_zero_grad(m);
+    }
+    for (int k = 0; k < n; k++) {
+        const tn_store *s = t[k].store, *w = want[k].store;
+        WANT(same(s->data, w->data, 0, s->n));
+        WANT(same(s->m, (float *)w->m + s->first, 0, s->last - s->first));
+        WANT(same(s->v, (float *)w->v + s->first, 0, s->last - s->first));
+        WANT(c->size == 1 ? s->first == 0 && s->last == s->n : s->last - s->first < s->n || k == 1);
+    }
+    tn_lanes_free(l);
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+TEST(lanes_same_bits_on_any_ranks) {
+    tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
+    expected x;
+    expect(&x, b);
+    for (int ranks = 1; ranks <= LANES; ranks *= 2) ranks_check(ranks, train, &x);
+    tn_model_free(x.m);
+    tn_backend_free(b);
+}
+
+TEST(lanes_shards_cover_every_store_once) {
+    tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
+    tn_model *m = new_model(b);
+    CHECK_OK(tn_model_trainable(m, e));
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++) {
+        tn_store *s = t[i].store;
+        double *whole = tn_calloc(tn_model_blocks(m, s), sizeof *whole), *part;
+        for (size_t j = 0; j < s->n; j++) ((float *)s->grad)[j] = lane_value(0, 1, j);
+        tn_model_block_sums(m, s, 0, s->n, whole);
+        for (int n = 1; n <= 16; n++) {
+            size_t block, blocks = tn_model_blocks(m, s);
+            part = tn_calloc(blocks, sizeof *part);
+            CHECK(tn_model_shard(m, s, 0, n, &block) == 0 && block == 0);
+            CHECK(tn_model_shard(m, s, n, n, &block) == s->n && block == blocks);
+            for (int k = 0; k < n; k++) {
+                size_t from = tn_model_shard(m, s, k, n, &block), to = tn_model_shard(m, s, k + 1, n, NULL);
+                CHECK(from <= to && to <= s->n);
+                CHECK(block == blocks * (size_t)k / (size_t)n);
+                tn_model_block_sums(m, s, from, to, part);
+            }
+            CHECK_BYTES(part, whole, blocks * sizeof *part);
+            tn_free(part);
+        }
+        tn_free(whole);
+    }
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+/* ---- dealing ---- */
+
+static tn_response response[EXAMPLES];
+static tn_example example[EXAMPLES], *batch[EXAMPLES];
+static void make_batch(int n) {
+    for (int i = 0; i < n; i++) {
+        response[i] = (tn_response){.n = i % 5 == 0 ? 300 : 1 + i * i % 23};
+        example[i] = (tn_example){.n_prompt = i % 7, .n_response = 1, .response = &response[i]};
+        batch[i] = &example[i];
+    }
+}
+
+typedef struct dealt {
+    int n, lane_of[EXAMPLES];
+} dealt;
+
+static void deal(tn_comm *c, rank_outcome *o, const void *ctx) {
+    const dealt *x = ctx;
+    tn_backend *b = NULL;
+    tn_lanes *l;
+    WANT(tn_backend_open(&b, "cpu", TN_F32, NULL, 1, &o->e) == TN_OK);
+    tn_model *m = new_model(b);
+    tn_batch_options q = {0};
+    WANT(tn_lanes_new(&l, c, LANES, m, EXAMPLES, &o->e) == TN_OK);
+    tn_lanes_deal(l, 0, batch, x->n, &q);
+    for (int i = 0, n; i < tn_lanes_own(l); i++) {
+        tn_example *const *ex = tn_lanes_examples(l, 0, i, &n);
+        for (int k = 0; k < n; k++) {
+            WANT(x->lane_of[ex[k] - example] == c->rank * tn_lanes_own(l) + i);
+            WANT(k == 0 || ex[k] > ex[k - 1]); /* the batch's order */
+        }
+        tn_step_result *r = tn_lanes_result(l, 0, i);
+        WANT(r->loss == 0 && r->metrics.n == 0);
+        int lane = c->rank * tn_lanes_own(l) + i;
+        r->loss = lane_value(0, lane, 0), r->tokens = lane, r->micro_batches = 1;
+        tn_metrics_mean(&r->metrics, lane % 2 ? "odd" : "even", lane_value(1, lane, 0), lane + 1);
+        tn_metrics_put(&r->metrics, TN_METRIC_MAX, "largest", lane);
+    }
+    tn_step_result all = {0};
+    double loss = 0, odd = 0;
+    for (int a = 0; a < LANES; a++) {
+        loss += lane_value(0, a, 0);
+        if (a % 2) odd += lane_value(1, a, 0);
+    }
+    WANT(tn_lanes_collect(l, 0, &all, &o->e) == TN_OK);
+    WANT(all.loss == loss && all.tokens == 28 && all.micro_batches == LANES);
+    WANT(all.metrics.n == 3 && !strcmp(all.metrics.v[0].name, "even") && !strcmp(all.metrics.v[2].name, "odd"));
+    WANT(tn_metrics_find(&all.metrics, "odd") == odd / 20 && tn_metrics_find(&all.metrics, "largest") == 7);
+    tn_lanes_free(l);
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+TEST(lanes_deal_depends_on_the_batch_alone) {
+    tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
+    tn_model *m = new_model(b);
+    tn_lanes *l = NULL;
+    tn_batch_options q = {0};
+    CHECK_OK(tn_lanes_new(&l, tn_comm_self(), LANES, m, EXAMPLES, e));
+    static const int sizes[] = {EXAMPLES, 3, 0};
+    for (int s = 0; s < 3 && l; s++) {
+        dealt x = {.n = sizes[s]};
+        int n, seen = 0, least = INT32_MAX, most = 0, dearest = 0;
+        make_batch(x.n);
+        tn_lanes_deal(l, 0, batch, x.n, &q);
+        for (int a = 0; a < LANES; a++) {
+            tn_example *const *ex = tn_lanes_examples(l, 0, a, &n);
+            int load = 0;
+            seen += n;
+            for (int k = 0; k < n; k++) {
+                int cost = tn_batch_cost(ex[k], &q);
+                x.lane_of[ex[k] - example] = a;
+                load += cost;
+                if (cost > dearest) dearest = cost;
+            }
+            least = load < least ? load : least, most = load > most ? load : most;
+        }
+        CHECK(seen == x.n);
+        CHECK_MSG(most - least <= dearest, "%d examples: lanes of %d to %d tokens", x.n, least, most);
+        for (int ranks = 1; ranks <= LANES; ranks *= 2) ranks_check(ranks, deal, &x);
+    }
+    tn_lanes_free(l);
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+TEST(lanes_refusals) {
+    CHECK_FAIL(tn_lanes_check(3, 4, e), TN_ARG, "3 ranks");
+    CHECK_FAIL(tn_lanes_check(1, 6, e), TN_ARG, "power of two");
+    CHECK_FAIL(tn_lanes_check(4, 2, e), TN_ARG, "4 ranks have no work with 2 gradient lanes");
+    CHECK_OK(tn_lanes_check(4, 4, e));
+    CHECK(tn_lanes_spare(1, 1) == 0 && tn_lanes_spare(1, 8) == 3 && tn_lanes_spare(4, 8) == 1);
+    tn_lanes *l = (tn_lanes *)response;
+    tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
+    tn_model *m = new_model(b);
+    CHECK_OK(tn_lanes_new(&l, tn_comm_self(), 1, m, 1, e));
+    CHECK(l == NULL && m->trunk->grad && m->trunk->last == m->trunk->n); /* nothing to do, yet trainable */
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
+/* Every allocation fails once: an error with a message, nothing lost (the address sanitizer looks). */
+TEST(lanes_faults_are_errors) {
+    tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
+    long n = 0;
+    for (bool fired = true; fired && n < 100;) {
+        tn_err e = {0};
+        tn_lanes *l;
+        tn_model *m = new_model(b);
+        tn_fault_arm(++n, 12);
+        tn_status st = tn_lanes_new(&l, tn_comm_self(), LANES, m, EXAMPLES, &e);
+        fired = tn_fault_fired();
+        tn_fault_arm(0, 0);
+        CHECK_MSG(fired ? st == TN_NOMEM && e.msg[0] && !l : st == TN_OK && l, "allocation %ld: %s", n, e.msg);
+        tn_lanes_free(l);
+        tn_model_free(m);
+    }
+    CHECK(n > 10);
+    tn_backend_free(b);
+}
