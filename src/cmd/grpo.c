@@ -34,11 +34,12 @@ const tn_verb tn_verb_grpo = {
     .stage = "Train",
     .summary = "reinforcement learning without a critic: GRPO, DAPO, Dr. GRPO, GSPO and relatives",
     .details =
-        "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs. Every "
-        "prompt gets --num-generations responses, whose rewards are compared with each other. A "
-        "step takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
+        "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs.\n"
+        "Every prompt gets --num-generations responses, whose rewards are compared with each "
+        "other.\n"
+        "A step takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
         "  tenet grpo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir grpo/\n"
-        "  tenet grpo --model sft/ --reward-funcs number:answer --data gsm8k.jsonl --output-dir "
-        "grpo/ --per-device-train-batch-size 64",
+        "  tenet grpo --model sft/ --reward-funcs number:answer --data gsm8k.jsonl \\\n"
+        "        --per-device-train-batch-size 64 --output-dir grpo/",
     .tables = tables,
     .run = run};

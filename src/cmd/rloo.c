@@ -43,10 +43,10 @@ const tn_verb tn_verb_rloo = {
     .stage = "Train",
     .summary = "reinforcement learning without a critic: REINFORCE, leave-one-out baseline",
     .details =
-        "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs. The KL "
-        "to the reference is part of the reward, the ratio is that of whole responses. A step "
-        "takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
-        "  tenet rloo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir rloo/ "
-        "--num-generations 4",
+        "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs.\n"
+        "The KL to the reference is part of the reward; the ratio is that of whole responses.\n"
+        "A step takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
+        "  tenet rloo --model sft/ --reward-model rm/ --data prompts.jsonl --num-generations 4 \\\n"
+        "        --output-dir rloo/",
     .tables = tables,
     .run = run};

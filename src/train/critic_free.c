@@ -101,7 +101,7 @@ static tn_status plan(loop *l, long batch, tn_err *e) {
             "of %lld); lower --per-device-train-batch-size or raise --num-generations",
             n, prompts, batch, (long long)l->task->q.generations);
     l->per_sampling = batch / l->each * (long)l->task->q.iterations;
-    l->per_epoch = n / prompts * l->per_sampling; /* prompts that do not fill a batch wait */
+    l->per_epoch = n / prompts * l->per_sampling; /* a last, smaller batch is left out, as in TRL */
     l->total_steps =
         o->max_steps > 0 ? (long)o->max_steps : (long)ceil(o->epochs * (double)l->per_epoch);
     if (l->total_steps < 1) l->total_steps = 1;
