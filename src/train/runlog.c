@@ -54,7 +54,7 @@ done:
 
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
     bool wanted = false;
-    tn_str dir = TN_STR_INIT;
+    tn_str dir = TN_STR_INIT, path = TN_STR_INIT;
     if (!l->metrics) return TN_OK; /* the first rank reports */
     for (int i = 0; i < o->report_to.n; i++) {
         const char *to = o->report_to.v[i];
@@ -67,8 +67,17 @@ tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, t
     }
     if (!wanted) return TN_OK;
     tn_path_join(&dir, o->output_dir, "runs");
-    tn_status st = tn_events_open(&l->events, o->logging_dir ? o->logging_dir : dir.s, step, e);
+    if (o->logging_dir) tn_path_join(&dir, o->logging_dir, "");
+    tn_path_join(&path, dir.s, TN_EVENTS_FILE);
+    tn_status st = TN_OK;
+    if (step == 0 && !o->overwrite && !o->resume && tn_exists(path.s))
+        st = tn_fail(e, TN_STATE,
+                     "%s has the events of another run; take another --logging-dir, or say "
+                     "--overwrite",
+                     dir.s);
+    if (st == TN_OK) st = tn_events_open(&l->events, dir.s, step, e);
     tn_str_free(&dir);
+    tn_str_free(&path);
     return st;
 }
 

@@ -162,6 +162,27 @@ TEST(base_lines_plain) {
     tn_str_free(&big);
 }
 
+/* With their ends the lines are the file. */
+TEST(base_lines_keep_ends) {
+    static const char text[] = "a\r\n\n\rb\n\r\nend";
+    const char *path = in_dir(tn_test_dir(), "l"), *line;
+    tn_str s = TN_STR_INIT;
+    tn_lines *r = NULL;
+    size_t len;
+    int n = 0;
+    put(path, text, sizeof text - 1);
+    CHECK_OK(tn_lines_open(&r, path, 0, e));
+    tn_lines_keep_ends(r);
+    while (tn_lines_next(r, &line, &len, NULL) == TN_OK && line) {
+        CHECK(len > 0 && !memchr(line, '\n', len - 1));
+        tn_str_add(&s, line, len);
+        n++;
+    }
+    CHECK(n == 5 && tn_lines_number(r) == 5 && !strcmp(s.s, text));
+    tn_lines_close(r);
+    tn_str_free(&s);
+}
+
 TEST(base_lines_gzip) {
     const char *dir = tn_test_dir(), *path = in_dir(dir, "l.gz"), *odd = in_dir(dir, "no-suffix");
     tn_str text = TN_STR_INIT, want = TN_STR_INIT, gz = TN_STR_INIT, s = TN_STR_INIT;

@@ -178,7 +178,7 @@ TEST(events_resume) {
 
 TEST(events_of_a_run_log) {
     tn_runlog l;
-    char runs[800];
+    char runs[800], folder[800];
     set_up();
     const char *both[] = {"wandb", "tensorboard"};
     tn_train_options o = {.output_dir = dir, .report_to = {both, 1}};
@@ -192,4 +192,15 @@ TEST(events_of_a_run_log) {
     snprintf(runs, sizeof runs, "%s/runs/" TN_EVENTS_FILE, dir);
     file = runs;
     CHECK_MSG(!strcmp(read_back(), "0 brain.Event:2;2 train/loss=0.5;"), "%s", read_back());
+    /* another run does not get into the same folder by accident */
+    tn_train_options other = {.output_dir = "elsewhere", .report_to = {both, 2}};
+    snprintf(folder, sizeof folder, "%s/runs", dir);
+    other.logging_dir = folder;
+    memset(&l, 0, sizeof l);
+    CHECK_FAIL(tn_runlog_report(&l, &other, 0, e), TN_STATE, "the events of another run");
+    CHECK_MSG(!strcmp(read_back(), "0 brain.Event:2;2 train/loss=0.5;"), "%s", read_back());
+    other.overwrite = true;
+    CHECK_OK(tn_runlog_report(&l, &other, 0, e));
+    CHECK_OK(tn_runlog_close(&l, e));
+    CHECK_MSG(!strcmp(read_back(), "0 brain.Event:2;"), "%s", read_back());
 }
