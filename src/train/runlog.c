@@ -55,7 +55,7 @@ done:
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
     bool wanted = false;
     tn_str dir = TN_STR_INIT, path = TN_STR_INIT;
-    if (!l->metrics) return TN_OK; /* the first rank reports */
+    if (!tn_comm_is_root(tn_comm_world())) return TN_OK;
     for (int i = 0; i < o->report_to.n; i++) {
         const char *to = o->report_to.v[i];
         bool all = !strcmp(to, "all");
