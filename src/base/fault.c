@@ -1,7 +1,9 @@
 /* Fault injection: the n-th wrapped call fails with a chosen errno. */
 #include "base/fault.h"
+#include "base/mem.h"
 #include "base/os.h"
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 
 atomic_long tn_fault_count;
@@ -22,6 +24,9 @@ int tn_fault_take(void) {
     return atomic_load(&fault_errno);
 }
 
+/* jansson's allocations count too. */
+static void *json_alloc(size_t n) { return tn_malloc(n); }
+
 /* TENET_FAULT="n:errno" lets a test fail a call inside the finished binary. */
 __attribute__((constructor)) static void fault_from_environment(void) {
     const char *s = getenv("TENET_FAULT");
@@ -29,5 +34,7 @@ __attribute__((constructor)) static void fault_from_environment(void) {
     if (!s) return;
     long n = strtol(s, &end, 10);
     long err = *end == ':' ? strtol(end + 1, NULL, 10) : EIO;
-    if (n > 0 && err > 0) tn_fault_arm(n, (int)err);
+    if (n <= 0 || err <= 0) return;
+    json_set_alloc_funcs(json_alloc, tn_free);
+    tn_fault_arm(n, (int)err);
 }

@@ -127,8 +127,7 @@ static tn_status write_rows(const job *j, const char *path, bool held, tn_err *e
         st = tn_out_write(out, j->row[i].text, j->row[i].n, e);
         if (st == TN_OK) st = tn_out_write(out, "\n", 1, e);
     }
-    tn_status closed = tn_out_close(out, false, st == TN_OK ? e : NULL);
-    return st == TN_OK ? closed : st;
+    return tn_out_close(out, st, false, e);
 }
 
 static tn_status work(job *j, tn_err *e) {

@@ -130,16 +130,14 @@ static tn_status work(job *j, tn_err *e) {
         if (j->line.oom) return tn_fail(e, TN_NOMEM, "%s: no memory for the output row", where);
         TN_TRY(tn_out_write(j->out, j->line.s, j->line.len, e));
     }
-    tn_out *out = j->out;
-    j->out = NULL;
-    return tn_out_close(out, false, e);
+    return TN_OK;
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
     job j = {0};
     tn_opts_bind(opts, rows, &j.o);
     tn_status st = work(&j, e);
-    if (j.out) tn_out_close(j.out, false, NULL);
+    st = tn_out_close(j.out, st, false, e);
     tn_lines_close(j.lines);
     tn_tokenizer_free(j.tok);
     tn_ids_free(&j.ids);

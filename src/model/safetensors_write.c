@@ -73,10 +73,7 @@ tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st
     TN_GO(tn_out_write(o, h.s, h.len, e), done);
     for (size_t i = 0; i < n; i++) TN_GO(write_tensor(o, &t[i], dtype, c, e), done);
 done:
-    if (o) {
-        tn_status closed = tn_out_close(o, st == TN_OK, st == TN_OK ? e : NULL);
-        if (st == TN_OK) st = closed;
-    }
+    st = tn_out_close(o, st, true, e);
     tn_free(c);
     tn_str_free(&h);
     return st;

@@ -85,7 +85,6 @@ static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e)
     size_t count = 0;
     *steps = NULL;
     *n = 0;
-    if (!tn_is_dir(dir)) return TN_OK;
     TN_TRY(tn_list_dir(dir, &names, &count, e));
     *steps = tn_calloc(count + 1, sizeof **steps);
     for (size_t i = 0; i < count; i++) {
@@ -116,7 +115,7 @@ tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_e
         if (steps[i] == best) continue;
         snprintf(name, sizeof name, "checkpoint-%ld", steps[i]);
         tn_path_join(&p, output_dir, name);
-        st = tn_remove_tree(p.s, e);
+        st = tn_retire_tree(p.s, e);
     }
     tn_str_free(&p);
     tn_free(steps);

@@ -49,7 +49,7 @@ static void ppo_free(ppo *p) {
     tn_rollouts_free(&p->roll);
     tn_plan_free(&p->plan);
     tn_runlog_close(&p->log, NULL);
-    if (p->samples) tn_out_close(p->samples, false, NULL);
+    tn_out_close(p->samples, TN_OK, false, NULL);
     tn_dataset_free(p->prompts);
     tn_tokenizer_free(p->tok);
     tn_free(p->prompt);

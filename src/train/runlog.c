@@ -110,8 +110,8 @@ tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_
 }
 
 tn_status tn_runlog_close(tn_runlog *l, tn_err *e) {
-    tn_status st = l->metrics ? tn_out_close(l->metrics, true, e) : TN_OK;
-    tn_status st2 = l->timing ? tn_out_close(l->timing, true, st == TN_OK ? e : NULL) : TN_OK;
+    tn_status st = tn_out_close(l->metrics, TN_OK, true, e);
+    tn_status st2 = tn_out_close(l->timing, TN_OK, true, st == TN_OK ? e : NULL);
     json_decref(l->history);
     memset(l, 0, sizeof *l);
     return st != TN_OK ? st : st2;

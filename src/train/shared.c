@@ -33,6 +33,7 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
                        "--output-dir is missing; say where the model and its records go");
     TN_TRY(tn_mkdirs(o->output_dir, e));
     TN_TRY(tn_lock_dir(o->output_dir, lock, e));
+    TN_TRY(tn_commit_mend(o->output_dir, e));
     if (o->resume) return tn_checkpoint_find(o->output_dir, o->resume, resume_from, e);
     tn_str p = TN_STR_INIT;
     tn_path_join(&p, o->output_dir, "metrics.jsonl");
@@ -50,7 +51,7 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
         for (size_t i = 0; st == TN_OK && i < n; i++)
             if (strncmp(names[i], "checkpoint-", 11) == 0) {
                 tn_path_join(&p, o->output_dir, names[i]);
-                st = tn_remove_tree(p.s, e);
+                st = tn_retire_tree(p.s, e);
             }
         for (size_t i = 0; i < n; i++) tn_free(names[i]);
         tn_free(names);
