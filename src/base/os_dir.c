@@ -24,7 +24,7 @@ bool tn_exists(const char *path) {
 
 bool tn_is_dir(const char *path) {
     struct stat s;
-    return tn_sys_stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
 void tn_path_join(tn_str *out, const char *a, const char *b) {

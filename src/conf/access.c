@@ -51,7 +51,11 @@ void tn_opts_bind(const tn_opts *o, const tn_opt_row *rows, void *dst) {
 
 static json_t *list_record(const tn_opt_list *l) {
     json_t *a = json_array();
-    for (int i = 0; a && i < l->n; i++) json_array_append_new(a, json_string(l->v[i]));
+    for (int i = 0; a && i < l->n; i++)
+        if (json_array_append_new(a, json_string(l->v[i])) < 0) {
+            json_decref(a);
+            return NULL;
+        }
     return a;
 }
 
@@ -68,7 +72,11 @@ json_t *tn_opts_record(const tn_opts *o) {
             case TN_OPT_LIST: x = list_record(&v->list); break;
             default: x = json_string(v->s); break;
         }
-        json_object_set_new(rec, v->row->name, x ? x : json_null());
+        bool lost = v->set && !x;
+        if (json_object_set_new(rec, v->row->name, x ? x : json_null()) < 0 || lost) {
+            json_decref(rec);
+            return NULL;
+        }
     }
     return rec;
 }

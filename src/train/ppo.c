@@ -216,8 +216,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     p->peak_lr = isnan(o->lr) ? 3e-6 : o->lr;
     p->critic_lr = isnan(q->critic_lr) ? p->peak_lr : q->critic_lr;
     p->kl.coef = p->task->rl.kl_coef;
-    p->record = tn_run_record("ppo", opts, p->be, p->prompts->hash);
-    return p->record ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    return tn_run_record(&p->record, "ppo", opts, p->be, p->prompts->hash, e);
 }
 
 static void introduce(const ppo *p) {
@@ -238,15 +237,12 @@ static void introduce(const ppo *p) {
 /* ---- checkpoints ---- */
 
 static tn_status save_state(ppo *p, tn_err *e) {
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)p->prompts->hash);
     json_decref(p->state);
     p->state =
-        json_pack("{s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:s,s:s}", "step", (json_int_t)p->iteration,
-                  "updates", (json_int_t)p->updates, "episodes", (json_int_t)p->episodes, "tokens",
+        json_pack("{s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f}", "step", (json_int_t)p->iteration, "updates",
+                  (json_int_t)p->updates, "episodes", (json_int_t)p->episodes, "tokens",
                   (json_int_t)p->tokens, "kl_coef", p->kl.coef, "running_count", p->running.count,
-                  "running_mean", p->running.mean, "running_m2", p->running.m2, "data_hash", hash,
-                  "profile", p->be->profile);
+                  "running_mean", p->running.mean, "running_m2", p->running.m2);
     return p->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
@@ -260,14 +256,8 @@ static tn_status checkpoint(ppo *p, tn_err *e) {
 
 static tn_status resume(ppo *p, json_t **history, tn_err *e) {
     json_t *s = NULL;
+    TN_TRY(tn_resume_check(p->from.s, p->record, e));
     TN_TRY(tn_checkpoint_load_state(p->from.s, &s, history, e));
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)p->prompts->hash);
-    const char *was = json_string_value(json_object_get(s, "data_hash"));
-    tn_status st = TN_OK;
-    if (!was || strcmp(was, hash) != 0)
-        st = tn_fail(e, TN_STATE, "%s was trained on other prompts; resume with the same --data",
-                     p->from.s);
     p->iteration = (long)json_integer_value(json_object_get(s, "step"));
     p->updates = (long)json_integer_value(json_object_get(s, "updates"));
     p->episodes = (long)json_integer_value(json_object_get(s, "episodes"));
@@ -277,10 +267,8 @@ static tn_status resume(ppo *p, json_t **history, tn_err *e) {
     p->running.mean = json_number_value(json_object_get(s, "running_mean"));
     p->running.m2 = json_number_value(json_object_get(s, "running_m2"));
     json_decref(s);
-    if (st == TN_OK) st = tn_checkpoint_load_moments(p->from.s, &(tn_part){"", p->policy.model}, e);
-    if (st == TN_OK)
-        st = tn_checkpoint_load_moments(p->from.s, &(tn_part){"critic", p->critic.model}, e);
-    return st;
+    TN_TRY(tn_checkpoint_load_moments(p->from.s, &(tn_part){"", p->policy.model}, e));
+    return tn_checkpoint_load_moments(p->from.s, &(tn_part){"critic", p->critic.model}, e);
 }
 
 /* ---- one iteration ---- */
@@ -441,7 +429,10 @@ static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     introduce(p);
     TN_TRY(tn_intro_rows("prompts", p->prompts, e));
     if (p->o.dry_run) return TN_OK;
-    if (p->from.len) TN_TRY(resume(p, &history, e));
+    if (p->from.len) {
+        TN_TRY(resume(p, &history, e));
+        tn_info("continuing after step %ld from %s", p->iteration, p->from.s);
+    }
     tn_status st = tn_runlog_open(&p->log, p->o.output_dir, p->iteration, history, e);
     json_decref(history);
     TN_TRY(st);

@@ -1,4 +1,5 @@
 #include "train/runlog.h"
+#include "base/json_mem.h"
 #include <math.h>
 #include <string.h>
 
@@ -13,12 +14,13 @@ tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
         size_t n;
         TN_GO(tn_lines_next(r, &line, &n, e), done);
         if (!line) break;
-        json_t *row = json_loadb(line, n, 0, NULL); /* a line cut short by a crash is dropped */
+        json_t *row;
+        TN_GO(tn_json_load_text(line, n, 0, path, &row, NULL, e), done);
         if (row && json_integer_value(json_object_get(row, "step")) <= step) {
             tn_str_add(&out, line, n);
             tn_str_addc(&out, '\n');
         }
-        json_decref(row);
+        json_decref(row); /* NULL: a line cut short by a crash is dropped */
     }
     st = step > 0 || out.len ? tn_write_file(path, out.s ? out.s : "", out.len, e)
                              : tn_write_file(path, "", 0, e);
@@ -83,6 +85,7 @@ static void add_json(tn_str *s, const json_t *v) {
 
 static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
     tn_str s = TN_STR_INIT;
+    TN_TRY(tn_json_check("a log entry", e));
     add_json(&s, row);
     tn_str_addc(&s, '\n');
     tn_status st = s.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, s.s, s.len, e);

@@ -1,4 +1,4 @@
-/* Pieces that every training loop uses: backend, tokenizer, output folder, record, learning rate. */
+/* Pieces that every training loop uses: backend, tokenizer, output folder, learning rate. */
 #include "train/trainer.h"
 #include "train/schedule.h"
 #include <math.h>
@@ -58,15 +58,6 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     }
     tn_str_free(&p);
     return st;
-}
-
-json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
-                      uint64_t data_hash) {
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "tool", "tenet", "version", TN_VERSION, "verb",
-                     verb, "profile", be->profile, "data_hash", hash, "options",
-                     tn_opts_record(opts));
 }
 
 const char *tn_save_dtype(const tn_train_options *o) {

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 #include "base/log.h"
+#include "base/manifest.h"
 #include "base/signals.h"
 #include "train/intro.h"
 #include "train/plan.h"
@@ -179,23 +180,8 @@ static long state_int(const json_t *s, const char *k) {
 
 static tn_status resume(loop *l, json_t **history, tn_err *e) {
     json_t *s = NULL;
+    TN_TRY(tn_resume_check(l->from.s, l->record, e));
     TN_TRY(tn_checkpoint_load_state(l->from.s, &s, history, e));
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
-    const char *was = json_string_value(json_object_get(s, "data_hash")),
-               *profile = json_string_value(json_object_get(s, "profile"));
-    tn_status st = TN_OK;
-    if (!was || strcmp(was, hash) != 0)
-        st = tn_fail(e, TN_STATE,
-                     "%s was trained on other rows (hash %s, these are %s); resume with the same "
-                     "--data, order of "
-                     "files and tokenizer",
-                     l->from.s, was ? was : "unknown", hash);
-    if (st == TN_OK && profile && strcmp(profile, l->be->profile) != 0)
-        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its "
-                "bits will differ from an "
-                "uninterrupted one",
-                profile, l->be->profile);
     l->step = state_int(s, "step"), l->tokens = state_int(s, "tokens"),
     l->full_tokens = state_int(s, "full_tokens");
     l->best_step = state_int(s, "best_step"), l->bad_evals = state_int(s, "bad_evals");
@@ -203,20 +189,17 @@ static tn_status resume(loop *l, json_t **history, tn_err *e) {
     l->have_best = json_is_number(best);
     l->best = json_number_value(best);
     json_decref(s);
-    if (st == TN_OK) st = tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
-    return st;
+    return tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
 }
 
 static tn_status save_state(loop *l, tn_err *e) {
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
     json_decref(l->state);
-    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s}", "step", (json_int_t)l->step, "tokens",
+    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:o*}", "step", (json_int_t)l->step, "tokens",
                          (json_int_t)l->tokens, "full_tokens", (json_int_t)l->full_tokens,
                          "best_step", (json_int_t)l->best_step, "bad_evals",
-                         (json_int_t)l->bad_evals, "data_hash", hash, "profile", l->be->profile);
-    if (l->state && l->have_best) json_object_set_new(l->state, "best", json_real(l->best));
-    return l->state ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+                         (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
+    bool whole = l->state && (!l->have_best || json_object_get(l->state, "best"));
+    return whole ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
 static tn_ckpt checkpoint_of(loop *l, tn_part *part) {
@@ -352,7 +335,9 @@ static tn_status take_best(loop *l, tn_err *e) {
     tn_model *m = NULL;
     snprintf(name, sizeof name, "checkpoint-%ld", l->best_step);
     tn_path_join(&p, l->o.output_dir, name);
-    tn_status st = tn_model_load(&m, p.s, l->be, &(tn_load){.want_score = l->task->score_head}, e);
+    tn_status st = tn_manifest_check(p.s, e);
+    if (st == TN_OK)
+        st = tn_model_load(&m, p.s, l->be, &(tn_load){.want_score = l->task->score_head}, e);
     if (st == TN_OK) {
         memcpy(l->t.model->trunk->data, m->trunk->data, m->trunk->n * l->be->elem);
         if (m->head) memcpy(l->t.model->head->data, m->head->data, m->head->n * l->be->elem);
@@ -407,8 +392,7 @@ static tn_status run(loop *l, tn_err *e) {
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
-    l->record = tn_run_record(k->verb, l->opts, l->be, l->train->hash);
-    if (!l->record) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_run_record(&l->record, k->verb, l->opts, l->be, l->train->hash, e));
     if (l->from.len) TN_TRY(resume(l, &history, e));
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);
     json_decref(history);
