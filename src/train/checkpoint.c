@@ -154,7 +154,7 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
     TN_TRY(find_checkpoint(output_dir, which, path, e));
     if (!path->len) return TN_OK;
     tn_status st = tn_manifest_check(path->s, e);
-    if (st == TN_STATE)
+    if (st == TN_STATE || st == TN_FORMAT)
         tn_err_context(e, st, "checkpoint %s is damaged (name an earlier one with "
                        "--resume-from-checkpoint, or remove it)", path->s);
     return st;

@@ -90,8 +90,8 @@ static bool is_free(const char *name) {
 static tn_status name_difference(const char *from, const char *name, const json_t *was,
                                  const json_t *is, tn_err *e) {
     tn_str a = TN_STR_INIT, b = TN_STR_INIT;
-    tn_status st = tn_json_add(&a, was, 0, name, e);
-    if (st == TN_OK) st = tn_json_add(&b, is, 0, name, e);
+    tn_status st = tn_json_add(&a, was, JSON_REAL_PRECISION(12), name, e);
+    if (st == TN_OK) st = tn_json_add(&b, is, JSON_REAL_PRECISION(12), name, e);
     if (st == TN_OK)
         tn_warn("--%s is %s, and was %s when %s was made: the run goes on with the new value, and will "
                 "not end as an uninterrupted one",
