@@ -78,6 +78,8 @@ void tn_unlock_dir(int fd);
 
 uint64_t tn_hash64(const void *p, size_t n, uint64_t seed); /* checksums of manifests */
 
+/* Resident memory of this process in bytes, less file-mapped pages (0 if unknown). */
+size_t tn_resident_memory(void);
 /* Peak resident memory of this process in bytes, less clean file-mapped pages (0 if unknown). */
 size_t tn_peak_memory(void);
 

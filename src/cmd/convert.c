@@ -46,24 +46,6 @@ static const tn_opt_row convert_rows[] = {
     TN_OPT_LAST};
 static const tn_opt_row *const convert_tables[] = {convert_rows, NULL};
 
-static tn_status read_size(const char *text, size_t *out, tn_err *e) {
-    static const struct {
-        const char *unit;
-        double bytes;
-    } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"", 1}};
-    char *end;
-    double v = strtod(text, &end);
-    for (size_t i = 0; i < 4; i++)
-        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 &&
-            v * units[i].bytes < 1e15) {
-            *out = (size_t)(v * units[i].bytes);
-            return TN_OK;
-        }
-    return tn_fail(e, TN_ARG,
-                   "--max-shard-size \"%s\": a number with KB, MB or GB is expected, like 5GB",
-                   text);
-}
-
 /* ---------------- a folder ---------------- */
 
 typedef struct folder {
@@ -205,7 +187,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_ARG,
                        "convert takes a source and a folder: tenet convert MODEL.gguf DIR");
     const char *from = tn_opts_pos(opts, 0), *to = tn_opts_pos(opts, 1);
-    TN_TRY(read_size(o.max_shard_size, &shard, e));
+    TN_TRY(tn_opts_size("max-shard-size", o.max_shard_size, &shard, e));
     if (!tn_exists(from)) return tn_fail(e, TN_IO, "%s: there is no such file or folder", from);
     TN_TRY(check_target(to, o.overwrite, e));
     tn_str tmp = TN_STR_INIT;

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "conf/internal.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A name that no table has is a mistake in the program: said on stderr, answered as "unset". */
@@ -79,4 +80,23 @@ json_t *tn_opts_record(const tn_opts *o) {
         }
     }
     return rec;
+}
+
+tn_status tn_opts_size(const char *name, const char *text, size_t *bytes, tn_err *e) {
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"KB", 1e3},    {"MB", 1e6},       {"GB", 1e9},           {"TB", 1e12}, {"", 1},
+                 {"KiB", 1024.}, {"MiB", 1048576.}, {"GiB", 1073741824.}};
+    char *end;
+    double v = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 &&
+            v * units[i].bytes < 1e15) {
+            *bytes = (size_t)(v * units[i].bytes);
+            return TN_OK;
+        }
+    return tn_fail(e, TN_ARG,
+                   "--%s \"%s\": a number with KB, MB, GB or KiB, MiB, GiB is expected, like 5GB", name,
+                   text);
 }

@@ -8,6 +8,7 @@
 #ifndef TN_GEN_H
 #define TN_GEN_H
 #include "gen/sample.h"
+#include "model/budget.h"
 #include "model/model.h"
 
 typedef struct tn_gen_request {
@@ -29,8 +30,8 @@ typedef struct tn_gen tn_gen;
  * keeps them: after an update the next run samples from the new ones. */
 tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_err *e);
 void tn_gen_free(tn_gen *g);
-size_t tn_gen_bytes(const tn_model *m, int batch,
-                    int max_len); /* cache and workspace, for the memory plan */
+/* Cache and workspace, for the memory plan. */
+void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len);
 
 /* Called after each step with samples finished and tokens made so far; may be NULL. */
 typedef void tn_gen_tick(void *ctx, long samples, long tokens);

@@ -62,6 +62,8 @@ typedef struct tn_load {
     bool want_score;
 } tn_load;
 tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
+/* The descriptor that tn_model_load would give the model; no weights are kept (memory plans). */
+tn_status tn_model_peek(tn_desc *d, const char *dir, const tn_load *how, tn_err *e);
 /* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
 tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
@@ -104,12 +106,12 @@ void tn_forest_free(tn_forest *f);
 
 /* ---------------- running ---------------- */
 /* Workspace of one model shape: activations for up to max_tok tokens and max_rows head rows.
- * keep: what backward needs is kept. Nothing is allocated by the calls below. */
+ * keep: what backward needs is kept. Nothing is allocated by the calls below but blocks that were not
+ * reserved. */
 typedef struct tn_run tn_run;
-size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
 tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
 void tn_run_free(tn_run *r);
-/* Room for forests of that many 32-key blocks (a run starts with max_tok / 16 + 16 and grows). */
+/* Room for forests of that many 32-key blocks; a forward takes more when its forest needs them. */
 tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 
 /* Forward of a finished forest: fills the run's final residual rows. */

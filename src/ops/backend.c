@@ -95,6 +95,10 @@ void tn_backend_free(tn_backend *b) {
 }
 
 void *tn_backend_scratch(tn_backend *b, size_t bytes) {
+    if (b->sizing) {
+        if (bytes > *b->sizing) *b->sizing = bytes;
+        return NULL;
+    }
     if (bytes <= b->scratch_bytes && b->scratch) return b->scratch;
     if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
     b->scratch_bytes = 0;

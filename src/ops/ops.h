@@ -50,6 +50,7 @@ typedef struct tn_backend {
     void *scratch;        /* grown by need up to the largest call seen; steady afterwards */
     size_t scratch_bytes;
     bool starved;         /* some operation had no scratch and did nothing */
+    size_t *sizing;       /* not NULL: calls do nothing but raise this to the scratch they would take */
 } tn_backend;
 
 /* name: "ref", "ref64", "cpu"; kernels: NULL = best for this machine, or one by name (tests; a kernel

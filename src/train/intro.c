@@ -78,42 +78,37 @@ double tn_measure_flops(tn_model *m) {
     return rate;
 }
 
-static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
-                       const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b) {
-    double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
-    double weights = (double)m->trunk->n * elem * MB, packed = (double)m->packed_bytes * MB;
-    int cost = (int)o->micro_tokens;
-    for (size_t i = 0; i < train->n; i++)
-        if (tn_batch_cost(&train->ex[i], b) > cost) cost = tn_batch_cost(&train->ex[i], b);
-    double act = (double)tn_run_bytes(m, cost, cost, true) * MB;
-    double ref =
-        k->reference ? weights + packed / 2 + (double)tn_run_bytes(m, cost, cost, false) * MB : 0;
-    char more[48] = "";
-    if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
-    tn_info("memory: weights %.0f MB, packed %.0f, gradients %.0f, moments %.0f, activations %.0f "
-            "(%d tokens)%s = %.0f MB",
-            weights, packed, weights, 2 * weights, act, cost, more,
-            weights * 4 + packed + act + ref);
-    double rate = tn_measure_flops(m), per_epoch = 0;
+void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
+                   const tn_batch_options *b) {
+    double params = (double)tn_desc_params(&m->desc), rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop =
-        (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
+    double flop = (reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
     if (rate > 0)
         tn_info("time: %.3g FLOP at %.0f GFLOP/s and 60 %% efficiency: about %.0f s", flop,
                 rate * 1e-9, flop / rate / 0.6);
 }
 
-tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,
-                         const tn_tokenizer *tok, const tn_dataset *train, const tn_dataset *eval,
-                         const tn_plan *plan, const tn_batch_options *b, tn_err *e) {
-    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", k->verb,
-            m->desc.family, 1e-6 * (double)tn_desc_params(&m->desc), m->be->kernels, m->be->profile,
-            tn_pool_threads(m->be->pool), tn_pool_threads(m->be->pool) == 1 ? "" : "s");
+tn_status tn_intro_memory(const tn_budget *p, const char *max_memory, tn_err *e) {
+    tn_str s = TN_STR_INIT;
+    size_t limit = 0, available = tn_budget_available();
+    if (max_memory) TN_TRY(tn_opts_size("max-memory", max_memory, &limit, e));
+    tn_budget_print(p, &s);
+    if (s.len) s.s[s.len - 1] = 0; /* the log ends lines itself */
+    tn_info("memory: %.1f MB, of which this process has and can have %.0f MB\n%s", (double)p->total / 1e6,
+            (double)(available + tn_resident_memory()) / 1e6, s.s);
+    tn_str_free(&s);
+    return tn_budget_check(p, limit, available, e);
+}
+
+tn_status tn_intro_print(const char *verb, const tn_desc *d, const tn_backend *be, const tn_tokenizer *tok,
+                         const tn_dataset *train, const tn_dataset *eval, const tn_plan *plan, tn_err *e) {
+    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", verb, d->family,
+            1e-6 * (double)tn_desc_params(d), be->kernels, be->profile, tn_pool_threads(be->pool),
+            tn_pool_threads(be->pool) == 1 ? "" : "s");
     TN_TRY(tn_intro_rows("training data", train, e));
     if (eval) TN_TRY(tn_intro_rows("evaluation data", eval, e));
     TN_TRY(tn_intro_sample(&train->ex[0], tok, e));
     tn_info("plan: %ld optimiser steps, %ld in an epoch", plan->total, (long)plan->n_step);
-    print_cost(k, o, m, train, plan, b);
     return TN_OK;
 }

@@ -146,11 +146,68 @@ static void stop_ids(ppo *p) {
     p->sampling.stop = p->stop;
 }
 
+/* Tokens of the largest micro-batch: as many as may be, or as all rollouts have, at least one of them. */
+static int micro_tokens(const ppo *p, int max_len) {
+    int64_t all = p->task->ppo.rollouts * max_len, n = p->o.micro_tokens < all ? p->o.micro_tokens : all;
+    return n > max_len ? (int)n : max_len;
+}
+
+/* Rows that the heads read: one for each token of a response. */
+static int rows_read(const ppo *p, int tokens) {
+    int64_t all = p->task->ppo.rollouts * p->task->ppo.response_length;
+    return all < tokens ? (int)all : tokens;
+}
+
+static tn_batch_need need_of(const ppo *p, int tokens, bool same_tokenizer, bool suffix) {
+    const tn_ppo_options *q = &p->task->ppo;
+    if (!same_tokenizer) return tn_batch_rollouts(tokens, (int)q->rollouts, 0, 0);
+    /* a reward model's template may put a few tokens behind the response: one block more */
+    int blocks = tn_kv_pages_for(longest_prompt(p->prompts)) + tn_kv_pages_for((int)q->response_length);
+    return tn_batch_rollouts(tokens, (int)q->rollouts, shortest_prompt(p->prompts), blocks + suffix);
+}
+
+static int gen_batch(const ppo *p) {
+    const tn_ppo_options *q = &p->task->ppo;
+    return (int)(q->gen_batch < q->rollouts ? q->gen_batch : q->rollouts);
+}
+
+static tn_status critic_desc(const ppo *p, const tn_desc *policy, tn_desc *d, tn_err *e) {
+    const tn_ppo_options *q = &p->task->ppo;
+    const tn_load how = {.train = true, .want_score = true};
+    bool automatic = strcmp(q->critic, "auto") == 0;
+    *d = *policy; /* from_policy: with a fresh head */
+    if (strcmp(q->critic, "policy") == 0) return TN_OK;
+    return tn_model_peek(d, automatic ? q->reward_model : q->critic, &how, e);
+}
+
+static tn_status plan_memory(ppo *p, const tn_desc *d, int max_len, tn_err *e) {
+    const tn_ppo_options *q = &p->task->ppo;
+    int n = micro_tokens(p, max_len), rows = rows_read(p, n), scored = n > 2 * max_len ? n : 2 * max_len;
+    tn_batch_need need = need_of(p, n, true, false);
+    tn_desc critic, ref = *d;
+    tn_budget b = {0};
+    TN_TRY(critic_desc(p, d, &critic, e));
+    if (q->ref_model) TN_TRY(tn_model_peek(&ref, q->ref_model, &(tn_load){0}, e));
+    tn_budget_present(&b);
+    tn_budget_model(&b, "policy", d, p->be, true, false);
+    tn_budget_run(&b, "policy", d, p->be, n, rows, max_len, need.blocks, true);
+    tn_budget_scratch(&b, d, p->be, n, rows, true);
+    tn_budget_model(&b, "critic", &critic, p->be, true, true);
+    tn_budget_run(&b, "critic", &critic, p->be, n, rows, max_len, need.blocks, true);
+    tn_budget_scratch(&b, &critic, p->be, n, 0, true);
+    tn_budget_model(&b, "reference", &ref, p->be, false, false);
+    tn_budget_run(&b, "reference", &ref, p->be, n, rows, max_len, need.blocks, false);
+    TN_TRY(tn_scorer_budget(&b, q->reward_model, p->be, n, 2 * max_len, need_of(p, scored, true, true).blocks, e));
+    tn_gen_budget(&b, d, p->be, gen_batch(p), max_len);
+    tn_budget_add(&b, "rollouts", "", tn_rollouts_bytes((int)q->rollouts, (int)q->response_length));
+    tn_budget_add(&b, "micro-batch", "", 2 * tn_batch_bytes(&need));
+    return tn_intro_memory(&b, p->o.max_memory, e);
+}
+
 static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
     const tn_ppo_task *k = p->task;
-    int max_tokens = (int)p->o.micro_tokens > max_len ? (int)p->o.micro_tokens : max_len;
-    tn_batch_need need =
-        tn_batch_rollouts(max_tokens, (int)k->ppo.rollouts, shortest_prompt(p->prompts));
+    int max_tokens = micro_tokens(p, max_len), rows = rows_read(p, max_tokens);
+    tn_batch_need need = need_of(p, max_tokens, true, false);
     tn_trainee *a = &p->policy, *c = &p->critic;
     a->algo = &tn_algo_ppo_policy, a->opt = &k->policy, a->inv_temp = 1.0 / k->ppo.temperature;
     c->algo = &tn_algo_ppo_value, c->opt = &k->value, c->inv_temp = 1.0;
@@ -159,17 +216,27 @@ static tn_status make_trainees(ppo *p, int max_len, tn_err *e) {
         t[i]->needs = tn_algo_needs(t[i]->algo, t[i]->opt);
         t[i]->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
         t[i]->max_tokens = (int)p->o.micro_tokens;
-        TN_TRY(tn_run_new(&t[i]->run, t[i]->model, max_tokens, max_tokens, max_len, true, e));
+        TN_TRY(tn_run_new(&t[i]->run, t[i]->model, max_tokens, rows, max_len, true, e));
         TN_TRY(tn_run_reserve(t[i]->run, t[i]->model, need.blocks, e));
         TN_TRY(tn_batch_reserve(&t[i]->mb, &need, e));
     }
     tn_scorer *s = &p->scorer;
-    tn_batch_need scored = tn_batch_rollouts(s->max_tokens, (int)k->ppo.rollouts,
-                                             s->same_tokenizer ? shortest_prompt(p->prompts) : 0);
+    tn_batch_need scored = need_of(p, s->max_tokens, s->same_tokenizer, s->n_suffix > 0);
     TN_TRY(tn_run_reserve(s->run, s->model, scored.blocks, e));
     a->ref = p->ref;
-    TN_TRY(tn_run_new(&a->ref_run, p->ref, max_tokens, max_tokens, max_len, false, e));
+    TN_TRY(tn_run_new(&a->ref_run, p->ref, max_tokens, rows, max_len, false, e));
     return tn_run_reserve(a->ref_run, p->ref, need.blocks, e);
+}
+
+static void introduce(const ppo *p, const tn_desc *d) {
+    const tn_ppo_options *q = &p->task->ppo;
+    tn_info("ppo: %s, %.1fM parameters, %s kernels, numeric profile %s", d->family,
+            1e-6 * (double)tn_desc_params(d), p->be->kernels, p->be->profile);
+    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
+            "coefficient %g (%s)",
+            (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
+            (long long)q->minibatch, p->task->rl.kl_coef,
+            p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
 }
 
 static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
@@ -179,18 +246,28 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     if (!o->dry_run) TN_TRY(tn_output_open(o, &p->lock, &p->from, e));
     TN_TRY(tn_backend_from_options(&p->be, o, e));
     TN_TRY(tn_tokenizer_optional(&p->tok, o->model, o->chat_template, e));
-    TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be,
-                         &(tn_load){.train = true}, e));
-    TN_TRY(tn_model_trainable(p->policy.model, e));
-    TN_TRY(load_prompts(p, p->policy.model->desc.vocab, e));
+    const tn_load how = {.train = true};
+    const char *start = p->from.len ? p->from.s : o->model;
+    tn_desc desc;
+    TN_TRY(tn_model_peek(&desc, start, &how, e));
+    TN_TRY(load_prompts(p, desc.vocab, e));
     int max_len = longest_prompt(p->prompts) + (int)q->response_length + 1;
+    introduce(p, &desc);
+    TN_TRY(tn_intro_rows("prompts", p->prompts, e));
+    TN_TRY(plan_memory(p, &desc, max_len, e));
+    if (o->dry_run) return TN_OK;
+    TN_TRY(tn_model_load(&p->policy.model, start, p->be, &how, e));
+    TN_TRY(tn_model_trainable(p->policy.model, e));
     const char *ref = q->ref_model ? q->ref_model : o->model;
     if (q->ref_model || p->from.len)
         TN_TRY(tn_model_load(&p->ref, ref, p->be, &(tn_load){0}, e));
     else
         TN_TRY(tn_model_copy(&p->ref, p->policy.model, false, false, e));
-    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, o->model, p->be, (int)o->micro_tokens,
+    TN_TRY(tn_scorer_open(&p->scorer, q->reward_model, o->model, p->be, micro_tokens(p, max_len),
                           max_len * 2, e));
+    tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
+            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
+            p->scorer.model->score_mean, p->scorer.model->score_sd);
     TN_TRY(make_critic(p, e));
     TN_TRY(make_trainees(p, max_len, e));
     p->sampling = (tn_sampling){.temperature = q->temperature,
@@ -202,8 +279,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                                 .truncated_logp = q->truncated_logp};
     stop_ids(p);
     int n = (int)q->rollouts;
-    TN_TRY(tn_gen_new(&p->gen, p->policy.model, (int)(q->gen_batch < n ? q->gen_batch : n), max_len,
-                      e));
+    TN_TRY(tn_gen_new(&p->gen, p->policy.model, gen_batch(p), max_len, e));
     TN_TRY(tn_rollouts_new(&p->roll, n, (int)q->response_length, e));
     p->prompt = tn_calloc((size_t)n, sizeof *p->prompt);
     p->mini = tn_calloc((size_t)n, sizeof *p->mini);
@@ -217,21 +293,6 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     p->critic_lr = isnan(q->critic_lr) ? p->peak_lr : q->critic_lr;
     p->kl.coef = p->task->rl.kl_coef;
     return tn_run_record(&p->record, "ppo", opts, p->be, p->prompts->hash, e);
-}
-
-static void introduce(const ppo *p) {
-    const tn_ppo_options *q = &p->task->ppo;
-    const tn_desc *d = &p->policy.model->desc;
-    tn_info("ppo: %s, %.1fM parameters, %s kernels, numeric profile %s", d->family,
-            1e-6 * (double)tn_desc_params(d), p->be->kernels, p->be->profile);
-    tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
-            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
-            p->scorer.model->score_mean, p->scorer.model->score_sd);
-    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
-            "coefficient %g (%s)",
-            (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
-            (long long)q->minibatch, p->task->rl.kl_coef,
-            p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
 }
 
 /* ---- checkpoints ---- */
@@ -426,8 +487,6 @@ static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     json_t *history = NULL;
     tn_str path = TN_STR_INIT;
     TN_TRY(set_up(p, opts, e));
-    introduce(p);
-    TN_TRY(tn_intro_rows("prompts", p->prompts, e));
     if (p->o.dry_run) return TN_OK;
     if (p->from.len) {
         TN_TRY(resume(p, &history, e));

@@ -81,7 +81,8 @@ static bool is_free(const char *name) {
     static const char *const free_names[] = {
         "model",   "ref-model", "reward-model", "data",       "eval-data",        "output-dir",
         "dry-run", "overwrite", "threads",      "backend",    "kernels",          "dtype",
-        "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype"};
+        "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype",
+        "max-memory"};
     for (size_t i = 0; i < sizeof free_names / sizeof *free_names; i++)
         if (!strcmp(name, free_names[i])) return true;
     return false;

@@ -27,6 +27,12 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e) {
     return TN_OK;
 }
 
+size_t tn_rollouts_bytes(int n, int max_new) {
+    size_t token = 6 * sizeof(double) + sizeof(double) + sizeof(int32_t);
+    return (size_t)n * ((size_t)max_new * token + sizeof(tn_example) + sizeof(tn_response) +
+                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 8);
+}
+
 void tn_rollouts_free(tn_rollouts *r) {
     void *p[] = {r->ex,        r->response, r->off,    r->ended,     r->score,
                  r->raw_score, r->req,      r->sample, r->ones,      r->old_logp,

@@ -21,6 +21,7 @@ typedef struct tn_rollouts {
 } tn_rollouts;
 
 tn_status tn_rollouts_new(tn_rollouts *r, int n, int max_new, tn_err *e);
+size_t tn_rollouts_bytes(int n, int max_new); /* with their responses, for the memory plan */
 void tn_rollouts_free(tn_rollouts *r);
 /* Samples one response for each of the n prompts; sample i draws from key first_key + i. */
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,

@@ -2,6 +2,8 @@
 #include "train/trainer.h"
 #include <string.h>
 
+enum { ROWS_AT_ONCE = 64 }; /* responses whose last rows the head reads in one call */
+
 static uint64_t file_hash(const char *dir, const char *name) {
     tn_str p = TN_STR_INIT, s = TN_STR_INIT;
     uint64_t h = 0;
@@ -54,9 +56,22 @@ tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, 
                        dir);
     TN_TRY(tn_tokenizer_optional(&s->tok, dir, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
-    TN_TRY(tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e));
-    tn_batch_need need = tn_batch_rollouts(s->max_tokens, s->max_tokens, 1);
+    TN_TRY(tn_run_new(&s->run, s->model, s->max_tokens, ROWS_AT_ONCE, max_len, false, e));
+    tn_batch_need need = tn_batch_rollouts(s->max_tokens, s->max_tokens, 1, 0);
     return tn_batch_reserve(&s->mb, &need, e);
+}
+
+tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, int max_tokens, int max_len,
+                           int blocks, tn_err *e) {
+    tn_desc d;
+    int n = max_tokens > max_len ? max_tokens : max_len;
+    tn_batch_need need = tn_batch_rollouts(n, n, 1, 0);
+    TN_TRY(tn_model_peek(&d, dir, &(tn_load){0}, e));
+    tn_budget_model(p, "reward model", &d, be, false, true);
+    tn_budget_run(p, "reward model", &d, be, n, ROWS_AT_ONCE, max_len, blocks, false);
+    tn_budget_scratch(p, &d, be, n, 0, false);
+    tn_budget_add(p, "micro-batch", "", tn_batch_bytes(&need));
+    return TN_OK;
 }
 
 void tn_scorer_close(tn_scorer *s) {

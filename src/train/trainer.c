@@ -26,6 +26,7 @@ typedef struct loop {
     double *ref_slab;
     tn_batch_need need; /* of the largest micro-batch */
     int length;         /* longest sequence */
+    tn_desc desc;
     double peak_lr, best;
     long step, tokens, full_tokens, best_step, bad_evals;
     bool have_best;
@@ -78,43 +79,37 @@ static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
     return l->rows ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
-/* Room for reference log-probs next to the examples. */
-static tn_status reserve_reference(loop *l, tn_err *e) {
-    tn_dataset *d[2] = {l->train, l->eval};
-    size_t n = 0;
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
-    l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
-    if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
-    n = 0;
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
-            d[k]->ex[i].ref = l->ref_slab + n;
-            n += (size_t)tn_example_trained(&d[k]->ex[i]);
-        }
-    return TN_OK;
+/* --model of a fresh run holds no weights, only what they shall be. */
+static tn_status read_config(const loop *l, json_t **config, tn_desc *d, tn_err *e) {
+    tn_str p = TN_STR_INIT;
+    tn_path_join(&p, l->o.model, "config.json");
+    tn_status st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_load(p.s, config, e);
+    if (st == TN_OK) st = tn_desc_from_config(d, *config, p.s, e);
+    tn_str_free(&p);
+    return st;
+}
+
+static const char *weights_of(const loop *l) { return l->from.len ? l->from.s : l->o.model; }
+static tn_load how_to_load(const loop *l) { return (tn_load){.train = true, .want_score = l->task->score_head}; }
+static bool is_fresh(const loop *l) { return l->task->fresh && !l->from.len; }
+
+/* The descriptor of the model to come. */
+static tn_status peek(loop *l, tn_err *e) {
+    json_t *config = NULL;
+    tn_load how = how_to_load(l);
+    if (!is_fresh(l)) return tn_model_peek(&l->desc, weights_of(l), &how, e);
+    tn_status st = read_config(l, &config, &l->desc, e);
+    json_decref(config);
+    return st;
 }
 
 static tn_status load_model(loop *l, tn_err *e) {
-    const tn_task *k = l->task;
-    tn_load how = {.train = true, .want_score = k->score_head};
-    if (!k->fresh || l->from.len)
-        return tn_model_load(&l->t.model, l->from.len ? l->from.s : l->o.model, l->be, &how, e);
-    tn_str p = TN_STR_INIT;
-    json_t *config = NULL;
-    tn_desc d;
-    tn_status st;
-    tn_path_join(&p, l->o.model, "config.json");
-    TN_GO(tn_json_load(p.s, &config, e), done);
-    TN_GO(tn_desc_from_config(&d, config, p.s, e), done);
-    st = tn_model_new(&l->t.model, &d, (uint64_t)l->o.seed, l->be, true, e);
-    if (st == TN_OK)
-        snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
-                 l->o.model); /* its generation_config.json goes along */
-done:
-    json_decref(config);
-    tn_str_free(&p);
-    return st;
+    tn_load how = how_to_load(l);
+    if (!is_fresh(l)) return tn_model_load(&l->t.model, weights_of(l), l->be, &how, e);
+    TN_TRY(tn_model_new(&l->t.model, &l->desc, (uint64_t)l->o.seed, l->be, true, e));
+    snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
+             l->o.model); /* its generation_config.json goes along */
+    return TN_OK;
 }
 
 static int longest(const tn_dataset *d) {
@@ -132,19 +127,68 @@ static tn_status measure(loop *l, tn_err *e) {
     long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
     int a = longest(l->train), b = longest(l->eval), tokens = (int)o->micro_tokens;
     l->length = a > b ? a : b;
-    if (l->length > l->t.model->desc.max_pos)
+    if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
                 "(max_position_embeddings)",
-                l->length, l->t.model->desc.max_pos);
+                l->length, l->desc.max_pos);
     TN_TRY(tn_batch_measure(&l->need, l->train, &l->t.batch, tokens, rows, e));
     return l->eval ? tn_batch_measure(&l->need, l->eval, &l->t.batch, tokens, 0, e) : TN_OK;
+}
+
+/* Rows that the heads read: every token may be trained, or each response has one score. */
+static int rows_read(const loop *l) { return l->task->score_head ? l->need.seqs : l->need.tokens; }
+
+/* Reference log-probs that are kept beside the examples. */
+static size_t kept_reference(const loop *l) {
+    const tn_dataset *d[2] = {l->train, l->eval};
+    size_t n = 0;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
+    return n;
+}
+
+/* Room for reference log-probs next to the examples. */
+static tn_status reserve_reference(loop *l, tn_err *e) {
+    tn_dataset *d[2] = {l->train, l->eval};
+    size_t n = kept_reference(l);
+    l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
+    if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
+    n = 0;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
+            d[k]->ex[i].ref = l->ref_slab + n;
+            n += (size_t)tn_example_trained(&d[k]->ex[i]);
+        }
+    return TN_OK;
+}
+
+static tn_status plan_memory(loop *l, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    const tn_batch_need *q = &l->need;
+    bool score = l->task->score_head;
+    int n = q->tokens;
+    tn_budget p = {0};
+    tn_budget_present(&p);
+    tn_budget_model(&p, "model", d, l->be, true, score);
+    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, true);
+    tn_budget_scratch(&p, d, l->be, n, score ? 0 : n, true);
+    tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    if (l->task->reference) {
+        tn_desc ref = *d;
+        if (l->task->ref_model) TN_TRY(tn_model_peek(&ref, l->task->ref_model, &(tn_load){0}, e));
+        tn_budget_model(&p, "reference", &ref, l->be, false, false);
+        tn_budget_run(&p, "reference", &ref, l->be, n, n, l->length, q->blocks, false);
+        tn_budget_scratch(&p, &ref, l->be, n, n, false);
+        tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
+    }
+    return tn_intro_memory(&p, l->o.max_memory, e);
 }
 
 static tn_status make_runs(loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
     int n = l->need.tokens;
     t->max_tokens = (int)l->o.micro_tokens;
-    TN_TRY(tn_run_new(&t->run, t->model, n, n, l->length, true, e));
+    TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     TN_TRY(tn_model_trainable(t->model, e));
     return tn_batch_reserve(&t->mb, &l->need, e);
@@ -378,8 +422,8 @@ static tn_status run(loop *l, tn_err *e) {
     if (!o->dry_run) TN_TRY(tn_output_open(o, &l->lock, &l->from, e));
     TN_TRY(tn_backend_from_options(&l->be, o, e));
     TN_TRY(tn_tokenizer_optional(&l->tok, o->model, o->chat_template, e));
-    TN_TRY(load_model(l, e));
-    TN_TRY(load_data(l, &l->t.model->desc, e));
+    TN_TRY(peek(l, e));
+    TN_TRY(load_data(l, &l->desc, e));
     l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
     l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
@@ -388,7 +432,10 @@ static tn_status run(loop *l, tn_err *e) {
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
-    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, e));
+    TN_TRY(tn_intro_print(k->verb, &l->desc, l->be, l->tok, l->train, l->eval, &l->plan, e));
+    TN_TRY(plan_memory(l, e));
+    TN_TRY(load_model(l, e));
+    tn_intro_time(l->t.model, k->reference, l->train, &l->plan, &l->t.batch);
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
