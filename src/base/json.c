@@ -1,5 +1,6 @@
 /* JSON loading, saving, typed members, JSONL rows. */
 #include "base/json.h"
+#include "base/json_mem.h"
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -26,10 +27,9 @@ tn_status tn_json_parse(const char *text, size_t n, const char *where, json_t **
         text += 3;
         n -= 3;
     }
-    *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, &je);
+    TN_TRY(tn_json_load_text(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY, where, root,
+                             &je, e));
     if (*root) return TN_OK;
-    if (json_error_code(&je) == json_error_out_of_memory)
-        return tn_fail(e, TN_NOMEM, "%s: no memory for a JSON text of %zu bytes", where, n);
     if (je.line > 1 || memchr(text, '\n', n))
         return tn_fail(e, TN_FORMAT, "%s: not valid JSON at line %d, column %d: %s", where, je.line,
                        je.column, je.text);
@@ -50,18 +50,22 @@ static int dump_to_str(const char *p, size_t n, void *ctx) {
     return ((tn_str *)ctx)->oom ? -1 : 0;
 }
 
+tn_status tn_json_add(tn_str *out, const json_t *v, size_t flags, const char *what, tn_err *e) {
+    TN_TRY(tn_json_check(what, e)); /* of the value itself */
+    int failed = json_dump_callback(v, dump_to_str, out, flags | JSON_ENCODE_ANY);
+    TN_TRY(tn_json_check(what, e)); /* of the text */
+    if (!failed && !out->oom) return TN_OK;
+    return tn_fail(e, TN_NOMEM, "no memory for the JSON text of %s", what);
+}
+
 tn_status tn_json_save(const char *path, const json_t *root, bool sorted, tn_err *e) {
     tn_str text = TN_STR_INIT;
-    size_t flags =
-        JSON_INDENT(2) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY | (sorted ? JSON_SORT_KEYS : 0);
-    tn_status st;
-    if (json_dump_callback(root, dump_to_str, &text, flags) != 0) {
-        st = tn_fail(e, TN_NOMEM, "no memory for the JSON text of %s", path);
-    } else {
-        tn_str_addc(&text, '\n');
+    size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(17) | (sorted ? JSON_SORT_KEYS : 0);
+    tn_status st = tn_json_add(&text, root, flags, path, e);
+    tn_str_addc(&text, '\n');
+    if (st == TN_OK)
         st = text.oom ? tn_fail(e, TN_NOMEM, "no memory for the JSON text of %s", path)
                       : tn_write_file(path, text.s, text.len, e);
-    }
     tn_str_free(&text);
     return st;
 }

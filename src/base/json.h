@@ -5,8 +5,14 @@
 #include "base/os.h"
 #include <jansson.h>
 
+/* jansson goes on after some failed allocations: a string loses its end, a member is not set.
+ * TN_NOMEM when that has happened in this thread since the last call; loading and saving ask. */
+tn_status tn_json_check(const char *what, tn_err *e);
+
 tn_status tn_json_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e);
 tn_status tn_json_load(const char *path, json_t **root, tn_err *e);   /* .gz too */
+/* Appends the text of a value; jansson's flags. `what` is for the message. */
+tn_status tn_json_add(tn_str *out, const json_t *v, size_t flags, const char *what, tn_err *e);
 /* Pretty-printed (indent 2, keys sorted when `sorted`), reals with 17 digits, newline at end;
  * atomic. */
 tn_status tn_json_save(const char *path, const json_t *root, bool sorted, tn_err *e);

@@ -1,4 +1,4 @@
-/* Time, terminal, whole files, streaming writer. Directories and commits are in os_dir.c. */
+/* Time, terminal, whole files, checksums. Writers are in out.c, directories and commits in os_dir.c. */
 #include "base/os.h"
 #include "base/bytes.h"
 #include "base/fault.h"
@@ -144,75 +144,6 @@ tn_status tn_map_file(const char *path, tn_map *m, tn_err *e) {
 void tn_unmap(tn_map *m) {
     if (m->p) munmap((void *)(uintptr_t)m->p, m->n);
     *m = (tn_map){NULL, 0};
-}
-
-/* ---- streaming writer ---- */
-
-enum { OUT_BUF = 1 << 16 };
-
-struct tn_out {
-    int fd;
-    char *path, *buf;
-    size_t n;
-};
-
-tn_status tn_out_open(tn_out **out, const char *path, bool append, tn_err *e) {
-    *out = NULL;
-    tn_out *o = tn_calloc(1, sizeof *o);
-    if (!o) return tn_fail(e, TN_NOMEM, "no memory to open %s", path);
-    o->path = tn_strdup(path);
-    o->buf = tn_malloc(OUT_BUF);
-    tn_status st = TN_OK;
-    if (!o->path || !o->buf) {
-        st = tn_fail(e, TN_NOMEM, "no memory to open %s", path);
-    } else if ((o->fd = strcmp(path, "-")
-                            ? tn_sys_open(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC),
-                                          0666)
-                            : 1) < 0) {
-        st = tn_fail(e, TN_IO, "cannot open %s for writing: %s", path, strerror(errno));
-    }
-    if (st != TN_OK) {
-        tn_free(o->path);
-        tn_free(o->buf);
-        tn_free(o);
-        return st;
-    }
-    *out = o;
-    return TN_OK;
-}
-
-static tn_status out_put(tn_out *o, const void *p, size_t n, tn_err *e) {
-    if (tn_sys_write_all(o->fd, p, n) == 0) return TN_OK;
-    return tn_fail(e, TN_IO, "cannot write to %s: %s",
-                   strcmp(o->path, "-") ? o->path : "standard output", strerror(errno));
-}
-
-tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e) {
-    if (o->n + n > OUT_BUF) TN_TRY(tn_out_flush(o, false, e));
-    if (n >= OUT_BUF) return out_put(o, p, n, e);
-    if (n) memcpy(o->buf + o->n, p, n);
-    o->n += n;
-    return TN_OK;
-}
-
-tn_status tn_out_flush(tn_out *o, bool sync, tn_err *e) {
-    size_t n = o->n;
-    o->n = 0; /* also after a failure: half-written bytes are never written twice */
-    if (n) TN_TRY(out_put(o, o->buf, n, e));
-    if (sync && tn_sys_fsync(o->fd) < 0)
-        return tn_fail(e, TN_IO, "cannot bring %s to the disk: %s", o->path, strerror(errno));
-    return TN_OK;
-}
-
-tn_status tn_out_close(tn_out *o, bool sync, tn_err *e) {
-    if (!o) return TN_OK;
-    tn_status st = tn_out_flush(o, sync, e);
-    if (o->fd != 1 && tn_sys_close(o->fd) < 0 && st == TN_OK)
-        st = tn_fail(e, TN_IO, "cannot close %s: %s", o->path, strerror(errno));
-    tn_free(o->path);
-    tn_free(o->buf);
-    tn_free(o);
-    return st;
 }
 
 /* ---- checksums ---- */

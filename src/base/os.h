@@ -34,13 +34,16 @@ void tn_unmap(tn_map *m);
 /* Atomic replacement of one file: write PATH.tmp-PID, fsync, rename, fsync the directory. */
 tn_status tn_write_file(const char *path, const void *p, size_t n, tn_err *e);
 
-/* Streaming writer over a plain file (buffered), "-" = standard output. `append` positions at the
- * end. */
+/* Streaming, buffered writer; "-" = standard output. A file is written as PATH.tmp-PID and gets its
+ * name when it is closed well; what was there before stays until then. With `append`, and where
+ * PATH is a pipe or a device, bytes go straight to it. */
 typedef struct tn_out tn_out;
 tn_status tn_out_open(tn_out **o, const char *path, bool append, tn_err *e);
 tn_status tn_out_write(tn_out *o, const void *p, size_t n, tn_err *e);
 tn_status tn_out_flush(tn_out *o, bool sync, tn_err *e);
-tn_status tn_out_close(tn_out *o, bool sync, tn_err *e); /* frees o in every case */
+/* Frees o (NULL is fine). `st` says how the writing went: after TN_OK the file is completed, after a
+ * failure it is removed and `st` returned. sync: the bytes and the name are on the disk. */
+tn_status tn_out_close(tn_out *o, tn_status st, bool sync, tn_err *e);
 
 /* Line reader, plain or .gz (by magic), "-" = standard input. Lines without their newline;
  * a line longer than `max_line` is an error that names its number. *line = NULL at the end. */
@@ -57,6 +60,8 @@ tn_status tn_mkdirs(const char *path, tn_err *e);           /* like mkdir -p */
 tn_status tn_list_dir(const char *path, char ***names, size_t *n,
                       tn_err *e);                           /* sorted; free each and array */
 tn_status tn_remove_tree(const char *path, tn_err *e);      /* missing is fine */
+/* The same for a folder whose name promises that it is complete: it is renamed to PATH.tmp first. */
+tn_status tn_retire_tree(const char *path, tn_err *e);
 tn_status tn_copy_file(const char *from, const char *to, tn_err *e); /* atomic at `to` */
 void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first */
 /* Absolute, without links, "." and ".."; the file must exist. Cleared first. */
@@ -67,6 +72,9 @@ tn_status tn_real_path(const char *path, tn_str *out, tn_err *e);
  * instant leaves either no FINAL or a complete one; an existing FINAL is replaced. */
 tn_status tn_commit_begin(const char *final_dir, tn_str *tmp_dir, tn_err *e);
 tn_status tn_commit_finish(const char *final_dir, tn_err *e);
+/* Mends what killed processes left in DIR, which the caller has locked: commits and retirements
+ * half done (NAME.tmp, NAME.old) and files half written (NAME.tmp-PID). */
+tn_status tn_commit_mend(const char *dir, tn_err *e);
 
 /* Exclusive lock on DIR/.lock for the life of the process; a second run is refused with a message.
  */
@@ -75,6 +83,8 @@ void tn_unlock_dir(int fd);
 
 uint64_t tn_hash64(const void *p, size_t n, uint64_t seed); /* checksums of manifests */
 
+/* Resident memory of this process in bytes, less file-mapped pages (0 if unknown). */
+size_t tn_resident_memory(void);
 /* Peak resident memory of this process in bytes, less clean file-mapped pages (0 if unknown). */
 size_t tn_peak_memory(void);
 

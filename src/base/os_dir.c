@@ -16,9 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What cannot be looked at exists: opening it then says why. */
 bool tn_exists(const char *path) {
     struct stat s;
-    return stat(path, &s) == 0;
+    return tn_sys_stat(path, &s) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 bool tn_is_dir(const char *path) {
@@ -57,7 +58,7 @@ static void parent_of(const char *path, tn_str *out) {
     else tn_str_addc(out, '.');
 }
 
-static tn_status sync_parent(const char *path, tn_err *e) {
+tn_status tn_sync_parent(const char *path, tn_err *e) {
     tn_str dir = TN_STR_INIT;
     parent_of(path, &dir);
     tn_status st = TN_OK;
@@ -146,7 +147,7 @@ static tn_status walk_tree(const char *dir, walk_fn *fn, int depth, tn_err *e) {
         struct stat s;
         tn_path_join(&path, dir, names[i]);
         if (path.oom) st = no_path_memory(dir, e);
-        else if (lstat(path.s, &s) < 0)
+        else if (tn_sys_lstat(path.s, &s) < 0)
             st = errno == ENOENT
                      ? TN_OK
                      : tn_fail(e, TN_IO, "cannot look at %s: %s", path.s, strerror(errno));
@@ -164,7 +165,7 @@ static tn_status remove_one(const char *path, bool is_dir, tn_err *e) {
 
 tn_status tn_remove_tree(const char *path, tn_err *e) {
     struct stat s;
-    if (lstat(path, &s) < 0) {
+    if (tn_sys_lstat(path, &s) < 0) {
         if (errno == ENOENT) return TN_OK;
         return tn_fail(e, TN_IO, "cannot look at %s: %s", path, strerror(errno));
     }
@@ -196,7 +197,7 @@ tn_status tn_write_file(const char *path, const void *p, size_t n, tn_err *e) {
     tn_status st = write_aside(tmp.s, p, n, e);
     if (st == TN_OK && tn_sys_rename(tmp.s, path) < 0)
         st = tn_fail(e, TN_IO, "cannot rename %s to %s: %s", tmp.s, path, strerror(errno));
-    if (st == TN_OK) st = sync_parent(path, e);
+    if (st == TN_OK) st = tn_sync_parent(path, e);
     else unlink(tmp.s);
     tn_str_free(&tmp);
     return st;
@@ -257,7 +258,7 @@ static tn_status sync_one(const char *path, bool is_dir, tn_err *e) {
 /* FINAL exists: swap, or where the file system cannot, move it aside first. */
 static tn_status replace_dir(const char *tmp, const char *final, const char *old, tn_err *e) {
     if (tn_sys_exchange(tmp, final) == 0) {
-        TN_TRY(sync_parent(final, e));
+        TN_TRY(tn_sync_parent(final, e));
         return tn_remove_tree(tmp, e);
     }
     if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
@@ -270,7 +271,7 @@ static tn_status replace_dir(const char *tmp, const char *final, const char *old
         (void)!rename(old, final);
         return st;
     }
-    TN_TRY(sync_parent(final, e));
+    TN_TRY(tn_sync_parent(final, e));
     return tn_remove_tree(old, e);
 }
 
@@ -286,11 +287,59 @@ tn_status tn_commit_finish(const char *final_dir, tn_err *e) {
     } else if (tn_sys_rename(tmp.s, final.s) < 0) {
         st = tn_fail(e, TN_IO, "cannot rename %s to %s: %s", tmp.s, final.s, strerror(errno));
     } else {
-        st = sync_parent(final.s, e);
+        st = tn_sync_parent(final.s, e);
     }
 done:
     tn_str_free(&tmp);
     tn_str_free(&old);
+    tn_str_free(&final);
+    return st;
+}
+
+tn_status tn_retire_tree(const char *path, tn_err *e) {
+    tn_str tmp = TN_STR_INIT;
+    tn_status st = beside(path, ".tmp", &tmp, e);
+    if (st == TN_OK) st = tn_remove_tree(tmp.s, e);
+    if (st == TN_OK && tn_sys_rename(path, tmp.s) < 0 && errno != ENOENT)
+        st = tn_fail(e, TN_IO, "cannot rename %s to %s: %s", path, tmp.s, strerror(errno));
+    if (st == TN_OK) st = tn_remove_tree(tmp.s, e);
+    tn_str_free(&tmp);
+    return st;
+}
+
+/* Is `name` NAME.tmp-PID? */
+static bool half_file(const char *name) {
+    const char *t = strstr(name, ".tmp-");
+    return t && t != name && t[5] && strspn(t + 5, "0123456789") == strlen(t + 5);
+}
+
+static tn_status mend_one(const char *dir, const char *name, tn_str *path, tn_str *final,
+                          tn_err *e) {
+    size_t n = strlen(name);
+    bool tmp = n > 4 && !strcmp(name + n - 4, ".tmp"), old = n > 4 && !strcmp(name + n - 4, ".old");
+    if (!tmp && !old && !half_file(name)) return TN_OK;
+    tn_path_join(path, dir, name);
+    if (path->oom) return no_path_memory(dir, e);
+    if (half_file(name))
+        return tn_is_dir(path->s) ? TN_OK : tn_remove_tree(path->s, e);
+    if (!tn_is_dir(path->s)) return TN_OK; /* no commit's */
+    tn_str_clear(final);
+    tn_str_add(final, path->s, path->len - 4);
+    if (final->oom) return no_path_memory(dir, e);
+    if (tmp || tn_exists(final->s)) return tn_remove_tree(path->s, e);
+    if (tn_sys_rename(path->s, final->s) == 0) return TN_OK;
+    return tn_fail(e, TN_IO, "cannot rename %s back to %s: %s", path->s, final->s, strerror(errno));
+}
+
+tn_status tn_commit_mend(const char *dir, tn_err *e) {
+    char **names;
+    size_t n;
+    tn_str path = TN_STR_INIT, final = TN_STR_INIT;
+    TN_TRY(tn_list_dir(dir, &names, &n, e));
+    tn_status st = TN_OK;
+    for (size_t i = 0; i < n && st == TN_OK; i++) st = mend_one(dir, names[i], &path, &final, e);
+    names_free(names, n);
+    tn_str_free(&path);
     tn_str_free(&final);
     return st;
 }
@@ -310,7 +359,7 @@ tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e) {
     int f = tn_sys_open(path.s, O_RDWR | O_CREAT, 0666);
     if (f < 0) {
         st = tn_fail(e, TN_IO, "cannot create the lock %s: %s", path.s, strerror(errno));
-    } else if (flock(f, LOCK_EX | LOCK_NB) < 0) {
+    } else if (tn_sys_flock(f, LOCK_EX | LOCK_NB) < 0) {
         int err = errno;
         ssize_t n = read(f, pid, sizeof pid - 1);
         pid[n > 0 ? n : 0] = 0;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -86,3 +87,6 @@ int tn_sys_rmdir(const char *path) { return sys_fails() ? -1 : rmdir(path); }
 int tn_sys_mkdir(const char *path) { return sys_fails() ? -1 : mkdir(path, 0777); }
 
 char *tn_sys_realpath(const char *path) { return sys_fails() ? NULL : realpath(path, NULL); }
+int tn_sys_flock(int fd, int op) { return sys_fails() ? -1 : flock(fd, op); }
+int tn_sys_stat(const char *path, struct stat *s) { return sys_fails() ? -1 : stat(path, s); }
+int tn_sys_lstat(const char *path, struct stat *s) { return sys_fails() ? -1 : lstat(path, s); }

@@ -2,6 +2,7 @@
  * answer as the call does: -1 and errno. For base/ only; everyone else uses base/os.h. */
 #ifndef TN_BASE_SYS_H
 #define TN_BASE_SYS_H
+#include "base/status.h"
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -17,4 +18,9 @@ int tn_sys_unlink(const char *path);
 int tn_sys_rmdir(const char *path);
 int tn_sys_mkdir(const char *path);
 char *tn_sys_realpath(const char *path); /* from malloc; NULL and errno */
+int tn_sys_flock(int fd, int operation);
+struct stat;
+int tn_sys_stat(const char *path, struct stat *s);
+int tn_sys_lstat(const char *path, struct stat *s);
+tn_status tn_sync_parent(const char *path, tn_err *e); /* the folder that holds `path` (os_dir.c) */
 #endif

@@ -151,8 +151,7 @@ static tn_status save(const chat *c, const char *path, tn_err *e) {
     if (st == TN_OK) {
         st = row.oom ? tn_fail(e, TN_NOMEM, "no memory for the conversation")
                      : tn_out_write(o, row.s, row.len, e);
-        tn_status closed = tn_out_close(o, true, st == TN_OK ? e : NULL);
-        st = st == TN_OK ? closed : st;
+        st = tn_out_close(o, st, true, e);
     }
     free(text);
     tn_str_free(&row);

@@ -47,24 +47,6 @@ static const tn_opt_row convert_rows[] = {
     TN_OPT_LAST};
 static const tn_opt_row *const convert_tables[] = {convert_rows, NULL};
 
-static tn_status read_size(const char *text, size_t *out, tn_err *e) {
-    static const struct {
-        const char *unit;
-        double bytes;
-    } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"", 1}};
-    char *end;
-    double v = strtod(text, &end);
-    for (size_t i = 0; i < 4; i++)
-        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 &&
-            v * units[i].bytes < 1e15) {
-            *out = (size_t)(v * units[i].bytes);
-            return TN_OK;
-        }
-    return tn_fail(e, TN_ARG,
-                   "--max-shard-size \"%s\": a number with KB, MB or GB is expected, like 5GB",
-                   text);
-}
-
 /* ---------------- a folder ---------------- */
 
 typedef struct folder {
@@ -113,7 +95,7 @@ static bool is_copied(const char *name) {
                                      ".gguf",        ".pt",
                                      ".pth",         ".lock"};
     size_t n = strlen(name);
-    if (!strcmp(name, "config.json")) return false;
+    if (!strcmp(name, "config.json") || !strcmp(name, "manifest.json")) return false;
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
         if (n >= strlen(no[i]) && !strcmp(name + n - strlen(no[i]), no[i])) return false;
     return true;
@@ -196,7 +178,7 @@ static tn_status convert_file(const char *from, const char *to, const convert_op
 
 tn_status tn_check_target(const char *dir, bool overwrite, tn_err *e) {
     if (!tn_exists(dir)) return TN_OK;
-    if (!tn_is_dir(dir)) return tn_fail(e, TN_ARG, "%s exists and is no folder", dir);
+    if (!tn_is_dir(dir)) return tn_fail(e, TN_IO, "%s exists and is no folder", dir);
     char **names;
     size_t n;
     bool model = false;
@@ -221,7 +203,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_ARG,
                        "convert takes a source and a folder: tenet convert MODEL.gguf DIR");
     const char *from = tn_opts_pos(opts, 0), *to = tn_opts_pos(opts, 1);
-    TN_TRY(read_size(o.max_shard_size, &shard, e));
+    TN_TRY(tn_opts_size("max-shard-size", o.max_shard_size, &shard, e));
     if (!tn_exists(from)) return tn_fail(e, TN_IO, "%s: there is no such file or folder", from);
     TN_TRY(tn_check_target(to, o.overwrite, e));
     tn_str tmp = TN_STR_INIT;

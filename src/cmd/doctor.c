@@ -192,8 +192,7 @@ static tn_status write_probe(const char *path, char *buf, size_t n, probe *r, tn
     for (start = t; st == TN_OK && large < 16 && t - start < 0.7; large++, t = tn_now())
         if ((st = tn_out_write(o, buf, n, e)) == TN_OK) st = tn_out_flush(o, true, e);
     r->rate = t > start ? (double)n * large / (t - start) : 0;
-    tn_status closed = tn_out_close(o, false, st == TN_OK ? e : NULL);
-    return st == TN_OK ? closed : st;
+    return tn_out_close(o, st, false, e);
 }
 
 static tn_status show_disk(page *p, tn_err *e) {

@@ -222,8 +222,7 @@ static tn_status write_curve(session *s, tn_err *e) {
             line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, line.s, line.len, e);
     }
     tn_str_free(&line);
-    tn_status st2 = tn_out_close(o, false, st == TN_OK ? e : NULL);
-    return st != TN_OK ? st : st2;
+    return tn_out_close(o, st, false, e);
 }
 
 static tn_status work(session *s, tn_err *e) {

@@ -164,10 +164,7 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_gen_new(&s->gen, s->model, batch, longest + (int)s->o.max_new, e));
     TN_TRY(tn_out_open(&s->out, s->o.out, false, e));
     tn_signals_install();
-    TN_TRY(generate(s, &how, e));
-    tn_out *o = s->out;
-    s->out = NULL;
-    return tn_out_close(o, false, e);
+    return generate(s, &how, e);
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -176,8 +173,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = work(&s, opts, e);
+    st = tn_out_close(s.out, st, false, e);
     st = tn_profile_finish(s.be, st, e);
-    if (s.out) tn_out_close(s.out, false, NULL);
     tn_free(s.req);
     tn_free(s.sample);
     tn_gen_free(s.gen);

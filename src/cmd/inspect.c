@@ -1,4 +1,5 @@
 /* tenet inspect: what a model folder, a GGUF file or a safetensors file holds. */
+#include "base/manifest.h"
 #include "base/mem.h"
 #include "cmd/verbs.h"
 #include "model/adapter_file.h"
@@ -185,6 +186,18 @@ static tn_status print_score_norm(const char *dir, tn_err *e) {
     return st;
 }
 
+/* A checkpoint's files against its own list. */
+static tn_status print_manifest(const char *dir, tn_err *e) {
+    tn_str path = TN_STR_INIT;
+    tn_path_join(&path, dir, "manifest.json");
+    bool has = path.oom || tn_exists(path.s);
+    tn_str_free(&path);
+    if (!has) return TN_OK;
+    TN_TRY(tn_manifest_check(dir, e));
+    printf(LINE "all as manifest.json lists them\n", "files");
+    return TN_OK;
+}
+
 /* The adapter's own files, then its base. */
 static tn_status inspect_adapter(const char *dir, const char *base_dir, bool tensors, tn_err *e) {
     tn_adapter_config c;
@@ -238,6 +251,7 @@ static tn_status inspect_folder(const char *dir, const char *base, bool tensors,
     TN_GO(print_score_norm(dir, e), done);
     TN_GO(tn_st_open(&s, dir, e), done);
     print_entries(s, tensors);
+    st = print_manifest(dir, e);
 done:
     tn_st_close(s);
     json_decref(config);
@@ -317,7 +331,7 @@ const tn_verb tn_verb_inspect = {
     .summary = "What a model folder, adapter, GGUF file or safetensors file holds",
     .details =
         "Family, shape, parameters, types, tokenizer, chat template, and whether it is a reward\n"
-        "model.\n\n"
+        "model. A checkpoint's files are compared with its manifest.\n\n"
         "  tenet inspect out/reward\n"
         "  tenet inspect model.safetensors --tensors\n",
     .positional = "SOURCE",

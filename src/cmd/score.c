@@ -478,14 +478,7 @@ static tn_status score_run(const tn_opts *o, tn_err *e) {
     score_job j = {0};
     tn_opts_bind(o, score_rows, &j.opt);
     tn_status st = score_all(&j, e);
-    if (j.out) {
-        tn_err late = {0};
-        tn_status closed = tn_out_close(j.out, false, &late);
-        if (st == TN_OK && closed != TN_OK) {
-            if (e) *e = late;
-            st = closed;
-        }
-    }
+    st = tn_out_close(j.out, st, false, e);
     st = tn_profile_finish(j.be, st, e);
     free_job(&j);
     return st;

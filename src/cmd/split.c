@@ -27,8 +27,7 @@ static const tn_opt_row rows[] = {
 
 /* One row as it was read, and the number of its group (rows with the same first prompt). */
 typedef struct kept {
-    char *text;
-    size_t n;
+    tn_str text;
     uint32_t group;
 } kept;
 
@@ -65,12 +64,10 @@ static tn_status add_row(job *j, const json_t *row, const char *where, tn_err *e
     }
     kept *k = &j->row[j->n];
     k->group = (uint32_t)json_integer_value(g);
-    k->text = json_dumps(row, JSON_COMPACT);
-    if (!k->text) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-    k->n = strlen(k->text);
+    k->text = (tn_str)TN_STR_INIT;
     j->size[k->group]++;
     j->n++;
-    return TN_OK;
+    return tn_json_add(&k->text, row, JSON_COMPACT, where, e);
 }
 
 static tn_status read_file(job *j, const char *path, tn_err *e) {
@@ -124,11 +121,10 @@ static tn_status write_rows(const job *j, const char *path, bool held, tn_err *e
     tn_status st = TN_OK;
     for (size_t i = 0; i < j->n && st == TN_OK; i++) {
         if (j->held[j->row[i].group] != held) continue;
-        st = tn_out_write(out, j->row[i].text, j->row[i].n, e);
+        st = tn_out_write(out, j->row[i].text.s, j->row[i].text.len, e);
         if (st == TN_OK) st = tn_out_write(out, "\n", 1, e);
     }
-    tn_status closed = tn_out_close(out, false, st == TN_OK ? e : NULL);
-    return st == TN_OK ? closed : st;
+    return tn_out_close(out, st, false, e);
 }
 
 static tn_status work(job *j, tn_err *e) {
@@ -152,7 +148,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     job j = {0};
     tn_opts_bind(opts, rows, &j.o);
     tn_status st = work(&j, e);
-    for (size_t i = 0; i < j.n; i++) free(j.row[i].text);
+    for (size_t i = 0; i < j.n; i++) tn_str_free(&j.row[i].text);
     tn_free(j.row);
     tn_free(j.size);
     tn_free(j.held);

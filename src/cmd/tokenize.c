@@ -80,14 +80,16 @@ static tn_status encode_row(job *j, const json_t *row, const char *where, tn_err
     return tn_decode(j->tok, j->ids.v, j->ids.n, j->o.skip_special, &j->decoded, e);
 }
 
-static void put_row(job *j, const json_t *row) {
+static tn_status put_row(job *j, const json_t *row, tn_err *e) {
     tn_str *s = &j->line;
     const json_t *id = json_object_get(row, "id");
-    char *text = id ? json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     tn_str_clear(s);
     tn_str_addc(s, '{');
-    if (text) tn_str_addf(s, "\"id\": %s, ", text);
-    free(text);
+    if (id) {
+        tn_str_addz(s, "\"id\": ");
+        TN_TRY(tn_json_add(s, id, JSON_COMPACT, "an id", e));
+        tn_str_addz(s, ", ");
+    }
     tn_str_addz(s, "\"ids\": [");
     for (size_t k = 0; k < j->ids.n; k++) tn_str_addf(s, "%s%d", k ? ", " : "", j->ids.v[k]);
     tn_str_addz(s, "], \"tokens\": [");
@@ -108,6 +110,7 @@ static void put_row(job *j, const json_t *row) {
         tn_str_addc(s, ']');
     }
     tn_str_addz(s, "}\n");
+    return TN_OK;
 }
 
 static tn_status work(job *j, tn_err *e) {
@@ -124,22 +127,20 @@ static tn_status work(job *j, tn_err *e) {
         if (!row) break;
         snprintf(where, sizeof where, "%s:%ld", j->o.input, tn_lines_number(j->lines));
         tn_status st = encode_row(j, row, where, e);
-        if (st == TN_OK) put_row(j, row);
+        if (st == TN_OK) st = put_row(j, row, e);
         json_decref(row);
         if (st != TN_OK) return tn_err_context(e, st, "%s", where);
         if (j->line.oom) return tn_fail(e, TN_NOMEM, "%s: no memory for the output row", where);
         TN_TRY(tn_out_write(j->out, j->line.s, j->line.len, e));
     }
-    tn_out *out = j->out;
-    j->out = NULL;
-    return tn_out_close(out, false, e);
+    return TN_OK;
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
     job j = {0};
     tn_opts_bind(opts, rows, &j.o);
     tn_status st = work(&j, e);
-    if (j.out) tn_out_close(j.out, false, NULL);
+    st = tn_out_close(j.out, st, false, e);
     tn_lines_close(j.lines);
     tn_tokenizer_free(j.tok);
     tn_ids_free(&j.ids);

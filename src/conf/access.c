@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "conf/internal.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A name that no table has is a mistake in the program: said on stderr, answered as "unset". */
@@ -54,7 +55,11 @@ void tn_opts_bind(const tn_opts *o, const tn_opt_row *rows, void *dst) {
 
 static json_t *list_record(const tn_opt_list *l) {
     json_t *a = json_array();
-    for (int i = 0; a && i < l->n; i++) json_array_append_new(a, json_string(l->v[i]));
+    for (int i = 0; a && i < l->n; i++)
+        if (json_array_append_new(a, json_string(l->v[i])) < 0) {
+            json_decref(a);
+            return NULL;
+        }
     return a;
 }
 
@@ -71,7 +76,30 @@ json_t *tn_opts_record(const tn_opts *o) {
             case TN_OPT_LIST: x = list_record(&v->list); break;
             default: x = json_string(v->s); break;
         }
-        json_object_set_new(rec, v->row->name, x ? x : json_null());
+        bool lost = v->set && !x;
+        if (json_object_set_new(rec, v->row->name, x ? x : json_null()) < 0 || lost) {
+            json_decref(rec);
+            return NULL;
+        }
     }
     return rec;
+}
+
+tn_status tn_opts_size(const char *name, const char *text, size_t *bytes, tn_err *e) {
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"KB", 1e3},    {"MB", 1e6},       {"GB", 1e9},           {"TB", 1e12}, {"", 1},
+                 {"KiB", 1024.}, {"MiB", 1048576.}, {"GiB", 1073741824.}};
+    char *end;
+    double v = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (end != text && !strcasecmp(end, units[i].unit) && v * units[i].bytes >= 1 &&
+            v * units[i].bytes < 1e15) {
+            *bytes = (size_t)(v * units[i].bytes);
+            return TN_OK;
+        }
+    return tn_fail(e, TN_ARG,
+                   "--%s \"%s\": a number with KB, MB, GB or KiB, MiB, GiB is expected, like 5GB", name,
+                   text);
 }

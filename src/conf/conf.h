@@ -39,6 +39,8 @@ int64_t tn_opts_int(const tn_opts *o, const char *name);
 double tn_opts_real(const tn_opts *o, const char *name);
 bool tn_opts_bool(const tn_opts *o, const char *name);
 tn_opt_list tn_opts_list(const tn_opts *o, const char *name);
+/* Bytes in the text of option `name`: a number with KB, MB, GB (of 1000) or KiB, MiB, GiB. */
+tn_status tn_opts_size(const char *name, const char *text, size_t *bytes, tn_err *e);
 bool tn_opts_given(const tn_opts *o, const char *name); /* by the user, not by default */
 bool tn_opts_has(const tn_opts *o, const char *name);   /* is it an option of the verb at all? */
 int tn_opts_npos(const tn_opts *o);

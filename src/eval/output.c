@@ -109,8 +109,7 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
     }
     tn_str_free(&line);
     tn_str_free(&text);
-    tn_status st2 = tn_out_close(o, false, st == TN_OK ? e : NULL);
-    return st != TN_OK ? st : st2;
+    return tn_out_close(o, st, false, e);
 }
 
 static void cell_mean(char *s, size_t n, bool there, const tn_stat_mean *m) {

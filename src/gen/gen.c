@@ -32,14 +32,21 @@ struct tn_gen {
 
 static int pages_needed(int batch, int max_len) {
     /* every sequence: prompt and response start pages of their own; one prompt in preparation */
-    return (batch + 1) * (tn_kv_pages_for(max_len) + 2);
+    return (batch + 1) * (tn_kv_pages_for(max_len) + 1);
 }
 
-size_t tn_gen_bytes(const tn_model *m, int batch, int max_len) {
-    size_t block = m->be->op->kv_block_bytes(m->be, m->desc.kv_heads, m->desc.head_dim);
-    return (size_t)pages_needed(batch, max_len) * block * (size_t)m->desc.layers +
-           tn_run_bytes(m, batch + CHUNK, batch, false) +
-           Z_ROWS * (size_t)m->desc.vocab * sizeof(float);
+/* Tokens of one forward: a step of every sequence, or a part of a prompt. */
+static int tokens_at_once(int batch, int max_len) {
+    int chunk = max_len < CHUNK ? max_len : CHUNK;
+    return batch > chunk ? batch : chunk;
+}
+
+void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
+                   int in_use) {
+    int pages = pages_needed(batch, max_len);
+    tn_budget_kv(p, "sampling", d, be, in_use && in_use < pages ? in_use : pages);
+    tn_budget_run(p, "sampling", d, be, tokens_at_once(batch, max_len), batch, max_len, 0, false);
+    tn_budget_add(p, "sampling", "logits", (Z_ROWS + 1) * (size_t)d->vocab * sizeof(float));
 }
 
 tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn_err *e) {
@@ -57,7 +64,7 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
     tn_status st = g->slot && g->item && g->row && g->lse && g->heap && g->z && g->arena
                        ? TN_OK
                        : tn_fail(e, TN_NOMEM, "out of memory for generation");
-    int tokens = batch > CHUNK ? batch : CHUNK;
+    int tokens = tokens_at_once(batch, max_len);
     if (st == TN_OK) st = tn_run_new(&g->run, m, tokens, batch, max_len, false, e);
     if (st == TN_OK)
         st = tn_kv_new(&g->kv, m, pages_needed(batch, max_len), 2 * batch + 2, max_len, e);

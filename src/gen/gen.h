@@ -8,6 +8,7 @@
 #ifndef TN_GEN_H
 #define TN_GEN_H
 #include "gen/sample.h"
+#include "model/budget.h"
 #include "model/model.h"
 #include "text/text.h"
 
@@ -30,8 +31,9 @@ typedef struct tn_gen tn_gen;
  * keeps them: after an update the next run samples from the new ones. */
 tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_err *e);
 void tn_gen_free(tn_gen *g);
-size_t tn_gen_bytes(const tn_model *m, int batch,
-                    int max_len); /* cache and workspace, for the memory plan */
+/* Cache and workspace, for the memory plan; in_use: pages that will be touched at most (0: all). */
+void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
+                   int in_use);
 
 /* Keep the last request's prompt in the cache: the next run's first prompt is then computed only from
  * where it differs, to the same bits. For conversations, while the weights stay as they are. */

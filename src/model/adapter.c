@@ -179,6 +179,28 @@ done:
     return st;
 }
 
+tn_adapter_sizes tn_adapter_size(const tn_desc *d, const tn_lora_spec *s, const tn_backend *be) {
+    tn_adapter_sizes z = {0};
+    int parts[TN_MATRICES] = {0}, in[TN_MATRICES] = {0};
+    packing p = {.be = (tn_backend *)be};
+    for (int k = 0; k < TN_MODULES; k++) {
+        place q = place_of(d, (tn_module)k);
+        if (!adapted(s, k)) continue;
+        parts[q.matrix]++;
+        in[q.matrix] = q.in;
+        z.n += (size_t)s->rank * (size_t)(q.in + q.out);
+        place_packed(&p, &(tn_weight){.out = q.out, .in = s->rank});
+    }
+    for (int m = 0; m < TN_MATRICES; m++) {
+        int rows = parts[m] * s->rank;
+        if (rows) place_packed(&p, &(tn_weight){.out = rows, .in = in[m]});
+        if (rows > z.width) z.width = rows;
+    }
+    z.n *= (size_t)d->layers;
+    z.packed = p.bytes * (size_t)d->layers;
+    return z;
+}
+
 void tn_adapter_free(tn_adapter *a, size_t elem) {
     if (!a) return;
     tn_store_free(a->store, elem);

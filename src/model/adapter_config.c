@@ -222,6 +222,16 @@ tn_status tn_adapter_base(const char *dir, const char *base, tn_str *out, tn_err
     return st;
 }
 
+tn_status tn_adapter_peek(tn_lora_spec *s, const char *dir, tn_err *e) {
+    tn_adapter_config c;
+    *s = (tn_lora_spec){0};
+    if (!tn_adapter_folder(dir)) return TN_OK;
+    TN_TRY(tn_adapter_config_read(&c, dir, e));
+    *s = c.spec;
+    tn_str_free(&c.base);
+    return TN_OK;
+}
+
 tn_status tn_model_tokenizer_dir(const char *dir, const char *base, tn_str *out, tn_err *e) {
     tn_path_join(out, dir, "tokenizer.json");
     bool own = !out->oom && tn_exists(out->s);

@@ -125,5 +125,5 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     }
     r->kept = false; /* dx is spent */
     r->n_tok = 0;
-    return TN_OK;
+    return tn_backend_check(m->be, e);
 }

@@ -130,5 +130,5 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     tn_trunk_forward(r, m, f->ids, f->pos, &a, f->adapter, r->pool,
                      r->keep ? one * (size_t)r->cap_block : 0, r->keep);
-    return TN_OK;
+    return tn_backend_check(m->be, e);
 }

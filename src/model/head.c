@@ -80,7 +80,7 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
                      .z = q->z ? q->z + (size_t)i * (size_t)m->desc.vocab : NULL};
         r->be->op->head(r->be, &h);
     }
-    return TN_OK;
+    return tn_backend_check(r->be, e);
 }
 
 /* Rows [i, q->n) with a coefficient, until max_rows are found; *next is where to go on. */
@@ -128,7 +128,7 @@ tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const doub
         r->be->op->head_bwd(r->be, &h);
         normed_rows_backward(r, m, r->row_id, n);
     }
-    return TN_OK;
+    return tn_backend_check(r->be, e);
 }
 
 static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n,

@@ -317,5 +317,5 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
                  .head_dim = kv->head_dim};
     tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->adapter, kv->pool,
                      (size_t)kv->pages * kv->block_bytes, false);
-    return TN_OK;
+    return tn_backend_check(m->be, e);
 }

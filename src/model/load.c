@@ -206,6 +206,40 @@ static tn_status check_files(const tn_desc *d, const tn_st *s, bool fresh, bool 
     return st;
 }
 
+/* Opens the folder; the descriptor is the one that its files and `how` make of config.json. */
+static tn_status open_folder(const char *dir, const tn_load *how, json_t **config, tn_desc *d, tn_st **s,
+                             bool *fresh, tn_err *e) {
+    TN_TRY(read_config(dir, config, d, e));
+    TN_TRY(tn_st_open(s, dir, e));
+    *fresh = how->want_score && !d->num_labels;
+    if (*fresh) d->num_labels = 1;
+    resolve_tie(d, *s, dir);
+    return TN_OK;
+}
+
+static tn_status peek_adapter(tn_desc *d, const char *dir, const tn_load *how, tn_err *e) {
+    tn_adapter_config c;
+    tn_str base = TN_STR_INIT;
+    TN_TRY(tn_adapter_config_read(&c, dir, e));
+    tn_load q = {.want_score = how->want_score || c.score};
+    tn_status st = tn_adapter_base(dir, how->base, &base, e);
+    if (st == TN_OK) st = tn_model_peek(d, base.s, &q, e);
+    tn_str_free(&c.base);
+    tn_str_free(&base);
+    return st;
+}
+
+tn_status tn_model_peek(tn_desc *d, const char *dir, const tn_load *how, tn_err *e) {
+    if (tn_adapter_folder(dir)) return peek_adapter(d, dir, how, e);
+    json_t *config = NULL;
+    tn_st *s = NULL;
+    bool fresh;
+    tn_status st = open_folder(dir, how, &config, d, &s, &fresh, e);
+    json_decref(config);
+    tn_st_close(s);
+    return st;
+}
+
 tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const tn_load *how,
                         tn_err *e) {
     *out = NULL;
@@ -218,11 +252,8 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
     tn_st *s = NULL;
     tn_model *m = NULL;
     tn_status st;
-    TN_GO(read_config(dir, &config, &d, e), done);
-    TN_GO(tn_st_open(&s, dir, e), done);
-    bool fresh = how->want_score && !d.num_labels;
-    if (fresh) d.num_labels = 1;
-    resolve_tie(&d, s, dir);
+    bool fresh;
+    TN_GO(open_folder(dir, how, &config, &d, &s, &fresh, e), done);
     bool bias = fresh ? how->score_bias : d.num_labels && tn_st_find(s, "score.bias");
     TN_GO(check_files(&d, s, fresh, bias, dir, e), done);
     TN_GO(tn_model_alloc(&m, &d, be, bias, e), done);

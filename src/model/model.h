@@ -111,9 +111,13 @@ bool tn_adapter_folder(const char *dir);
 tn_status tn_adapter_base(const char *dir, const char *base, tn_str *out, tn_err *e);
 /* The folder with a model's tokenizer: its own, or that of an adapter's base. */
 tn_status tn_model_tokenizer_dir(const char *dir, const char *base, tn_str *out, tn_err *e);
+/* Shape of an adapter folder's adapter; rank 0 for a full model's folder. */
+tn_status tn_adapter_peek(tn_lora_spec *s, const char *dir, tn_err *e);
 /* Adds a module by PEFT's name, or all of "all-linear", to a set. */
 tn_status tn_lora_modules(unsigned *set, const char *name, const char *where, tn_err *e);
 tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_load *how, tn_err *e);
+/* The descriptor that tn_model_load would give the model; no weights are kept (memory plans). */
+tn_status tn_model_peek(tn_desc *d, const char *dir, const tn_load *how, tn_err *e);
 /* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
 tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
@@ -180,13 +184,13 @@ void tn_forest_free(tn_forest *f);
 
 /* ---------------- running ---------------- */
 /* Workspace of one model shape: activations for up to max_tok tokens and max_rows head rows.
- * keep: what backward needs is kept. Nothing is allocated by the calls below. */
+ * keep: what backward needs is kept. Nothing is allocated by the calls below but blocks that were not
+ * reserved. */
 typedef struct tn_run tn_run;
-size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep); /* for the memory plan */
 tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
 void tn_run_free(tn_run *r);
 bool tn_run_serves(const tn_run *r, const tn_model *m); /* made for models of m's shape and adapters */
-/* Room for forests of that many 32-key blocks (a run starts with max_tok / 16 + 16 and grows). */
+/* Room for forests of that many 32-key blocks; a forward takes more when its forest needs them. */
 tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 
 /* Forward of a finished forest: fills the run's final residual rows. */

@@ -24,6 +24,12 @@ tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e);
 /* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */
 tn_status tn_adapter_new(tn_adapter **a, const tn_desc *d, const tn_lora_spec *s, tn_backend *be,
                          tn_err *e);
+/* Of such an adapter, without making it: elements, bytes of packed forms, width of a run's products. */
+typedef struct tn_adapter_sizes {
+    size_t n, packed;
+    int width;
+} tn_adapter_sizes;
+tn_adapter_sizes tn_adapter_size(const tn_desc *d, const tn_lora_spec *s, const tn_backend *be);
 void tn_adapter_free(tn_adapter *a, size_t elem);
 void tn_adapter_pack(tn_adapter *a, int layers, tn_backend *be);
 /* Takes the adapter over (also when it fails): it becomes m's last. */

@@ -1,6 +1,6 @@
 /* A run: one slab with every buffer of forward, heads and backward, laid out once. */
 #include "model/run.h"
-#include "model/plan.h"
+#include "model/budget.h"
 #include <string.h>
 
 #define ALIGN 64
@@ -68,26 +68,17 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     for (int i = 0; i < 5; i++) r->coef[i] = take(c, R * sizeof(double));
 }
 
-/* Blocks that a run starts with: half of every block may stay empty. More are taken when a forest
- * of very short segments needs them. */
-static int first_blocks(int max_tok) { return max_tok / (TN_KV_BLOCK / 2) + 16; }
-
 static size_t pool_size(const tn_desc *d, const tn_backend *be, int blocks, bool keep) {
     size_t one = be->op->kv_block_bytes(be, d->kv_heads, d->head_dim);
     return one * (size_t)blocks * (size_t)(keep ? d->layers : 1);
 }
 
-size_t tn_plan_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, int max_rows,
-                         int max_pos, bool keep) {
+size_t tn_budget_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, int max_rows,
+                           int max_pos, int blocks, bool keep) {
     tn_run r = {.max_tok = max_tok, .max_rows = max_rows, .max_pos = max_pos, .keep = keep};
     carve c = {0};
     carve_run(&c, &r, d, be->elem);
-    return c.used + pool_size(d, be, first_blocks(max_tok), keep);
-}
-
-size_t tn_run_bytes(const tn_model *m, int max_tok, int max_rows, bool keep) {
-    size_t lora = (size_t)max_tok * (size_t)tn_adapt_width(m) * m->be->elem * (keep ? 2 : 1);
-    return tn_plan_run_bytes(&m->desc, m->be, max_tok, max_rows, m->desc.max_pos, keep) + lora;
+    return c.used + pool_size(d, be, blocks, keep);
 }
 
 static tn_status fill_rope(tn_run *r, const tn_desc *d, tn_err *e) {
@@ -134,16 +125,12 @@ tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows,
     carve c = {0};
     carve_run(&c, r, d, m->be->elem);
     r->slab_bytes = c.used;
-    r->cap_block = first_blocks(max_tok);
-    r->pool_bytes = pool_size(d, m->be, r->cap_block, keep);
     r->slab = tn_big_alloc(r->slab_bytes);
-    r->pool = tn_big_alloc(r->pool_bytes);
     r->saved = tn_calloc((size_t)d->layers + 1, sizeof *r->saved);
     tn_status st = TN_OK;
-    if (!r->slab || !r->pool || !r->saved) {
+    if (!r->slab || !r->saved) {
         st = tn_fail(e, TN_NOMEM, "no memory for the activations of %d tokens: %zu MB needed; take "
-                     "smaller micro-batches (--max-batch-tokens)", max_tok,
-                     (r->slab_bytes + r->pool_bytes) >> 20);
+                     "smaller micro-batches", max_tok, r->slab_bytes >> 20);
         goto done;
     }
     c = (carve){.base = r->slab};

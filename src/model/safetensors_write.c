@@ -73,10 +73,7 @@ tn_status tn_st_write_file(const char *path, const tn_st_out *t, size_t n, tn_st
     TN_GO(tn_out_write(o, h.s, h.len, e), done);
     for (size_t i = 0; i < n; i++) TN_GO(write_tensor(o, &t[i], dtype, c, e), done);
 done:
-    if (o) {
-        tn_status closed = tn_out_close(o, st == TN_OK, st == TN_OK ? e : NULL);
-        if (st == TN_OK) st = closed;
-    }
+    st = tn_out_close(o, st, true, e);
     tn_free(c);
     tn_str_free(&h);
     return st;
@@ -145,8 +142,8 @@ static tn_status write_shards(const char *dir, const tn_st_out *t, size_t n, tn_
         json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
     json_object_set_new(keep, "model.safetensors.index.json", json_true());
     tn_path_join(&path, dir, "model.safetensors.index.json");
-    st = index && !path.oom ? tn_json_save(path.s, index, false, e)
-                            : tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
+    st = path.oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", dir)
+                  : tn_json_save(path.s, index, false, e); /* NULL: memory is out */
     json_decref(index);
 done:
     json_decref(map);

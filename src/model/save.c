@@ -21,7 +21,7 @@ static tn_status save_config(const tn_model *m, const char *dir, const char *dty
     json_t *o = tn_desc_to_config(&m->desc, m->config, m->desc.num_labels > 0);
     tn_path_join(&path, dir, "config.json");
     tn_status st;
-    if (!o || path.oom) st = tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
+    if (path.oom) st = tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
     else {
         /* transformers 5 reads `dtype`, earlier versions `torch_dtype` */
         json_object_set_new(o, "dtype", json_string(dtype));

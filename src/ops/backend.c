@@ -96,10 +96,22 @@ void tn_backend_free(tn_backend *b) {
 }
 
 void *tn_backend_scratch(tn_backend *b, size_t bytes) {
+    if (b->sizing) {
+        if (bytes > *b->sizing) *b->sizing = bytes;
+        return NULL;
+    }
     if (bytes <= b->scratch_bytes && b->scratch) return b->scratch;
     if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
     b->scratch_bytes = 0;
     b->scratch = tn_big_alloc(bytes);
     if (b->scratch) b->scratch_bytes = bytes;
+    else b->starved = true;
     return b->scratch;
+}
+
+tn_status tn_backend_check(tn_backend *b, tn_err *e) {
+    if (!b->starved) return TN_OK;
+    b->starved = false;
+    return tn_fail(e, TN_NOMEM, "no memory for the scratch of a matrix product; take a smaller "
+                                "--micro-batch-tokens or fewer --threads");
 }

@@ -53,6 +53,8 @@ typedef struct tn_backend {
     void *scratch;        /* grown by need up to the largest call seen; steady afterwards */
     size_t scratch_bytes;
     struct tn_profiler *profiler; /* ops/profile.h; NULL: off */
+    bool starved;         /* some operation had no scratch and did nothing */
+    size_t *sizing;       /* not NULL: calls do nothing but raise this to the scratch they would take */
 } tn_backend;
 
 /* name: "ref", "ref64", "cpu"; kernels: NULL = best for this machine, or one by name (tests; a kernel
@@ -61,8 +63,11 @@ typedef struct tn_backend {
 tn_status tn_backend_open(tn_backend **b, const char *name, tn_dtype dtype, const char *kernels,
                           int threads, tn_err *e);
 void tn_backend_free(tn_backend *b);
-/* At least `bytes` of 64-byte aligned scratch (contents undefined); NULL when memory is out. */
+/* At least `bytes` of 64-byte aligned scratch (contents undefined); NULL when memory is out. Operations
+ * have no status: without scratch they do nothing, and the next check says so. */
 void *tn_backend_scratch(tn_backend *b, size_t bytes);
+/* TN_NOMEM, once, when results since the last check are void; ends every forward and backward. */
+tn_status tn_backend_check(tn_backend *b, tn_err *e);
 
 /* A matrix [out, in] in Hugging Face orientation with the backend's packed forms. */
 typedef struct tn_weight {

@@ -68,7 +68,7 @@ static void interval(tn_str *o, double v, double lo, double hi, int digits, bool
 /* ---------------- headline ---------------- */
 
 /* Paired difference of two models over the prompts that both answered. */
-static tn_stat_mean paired(const tn_report *r, int a, int b) {
+static tn_stat_mean paired(const tn_report *r, int a, int b, tn_str *o) {
     tn_stat_mean none = {0}, m;
     double *x = tn_malloc((size_t)r->n_samples * sizeof *x);
     double *y = tn_malloc((size_t)r->n_samples * sizeof *y);
@@ -78,6 +78,7 @@ static tn_stat_mean paired(const tn_report *r, int a, int b) {
         if (!isfinite(u) || !isfinite(v)) continue;
         x[n] = u, y[n] = v, f[n++] = r->family[i];
     }
+    if (!x || !y || !f) o->oom = true; /* the page is given up */
     m = n > 1 ? tn_stat_paired(x, y, f, n, r->n_families) : none;
     tn_free(x);
     tn_free(y);
@@ -140,7 +141,7 @@ static void verdict(const tn_report *r, tn_str *o) {
     for (int i = n - 1; i >= 0; i--) {
         name(o, &r->model[order[i]]);
         if (i == 0) break;
-        tn_stat_mean d = paired(r, order[i - 1], order[i]);
+        tn_stat_mean d = paired(r, order[i - 1], order[i], o);
         bool apart = d.n > 1 && d.lo > 0;
         tn_str_addf(o, " <span title=\"");
         tn_html_signed(o, d.mean, 3);
@@ -159,6 +160,7 @@ static void panel(const tn_report *r, tn_str *o, const char *title, const char *
     tn_svg_row *row = tn_calloc((size_t)r->n_models, sizeof *row);
     tn_svg_rows p = {.label = title, .row = row, .width = width, .digits = 2, .two = key[1]};
     tn_report_value v;
+    if (!row) o->oom = true;
     for (int k = 0; row && k < r->n_models; k++) {
         if (r->model[k].policy && !policies) continue;
         tn_svg_row *w = &row[p.n];
@@ -289,6 +291,7 @@ static void families(const tn_report *r, tn_str *o) {
     json_object_foreach((json_t *)f, key, v) {
         tn_svg_row *row = tn_calloc((size_t)r->n_models, sizeof *row);
         tn_svg_rows p = {.label = key, .row = row, .width = 300, .digits = 2, .lo = lo, .hi = hi};
+        if (!row) o->oom = true;
         for (int k = 0; row && k < r->n_models; k++) {
             tn_report_value m;
             if (r->model[k].policy) continue;

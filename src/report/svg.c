@@ -230,7 +230,9 @@ static void smooth(const double *y, int n, int half, double *out) {
 
 static void one_line(tn_str *o, const frame *f, const tn_svg_line *l) {
     tn_str_addf(o, l->colour < 0 ? "<g class=\"cm\">" : "<g class=\"c%d\">", l->colour & 7);
-    double *s = l->n > 60 && !l->dots && !l->lo ? tn_malloc((size_t)l->n * sizeof *s) : NULL;
+    bool smoothed = l->n > 60 && !l->dots && !l->lo;
+    double *s = smoothed ? tn_malloc((size_t)l->n * sizeof *s) : NULL;
+    if (smoothed && !s) o->oom = true;
     if (l->lo && l->n > 1) draw_band(o, f, l);
     if (l->dots || l->n == 1) {
         int skip = l->n > POINTS ? (l->n + POINTS - 1) / POINTS : 1;

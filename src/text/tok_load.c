@@ -206,10 +206,10 @@ static tn_status keep_source(tn_tokenizer *t, const char *name, const char *byte
 }
 
 static tn_status keep_json(tn_tokenizer *t, const char *name, const json_t *j, tn_err *e) {
-    char *text = json_dumps(j, JSON_INDENT(2) | JSON_ENSURE_ASCII);
-    if (!text) return no_memory(e);
-    tn_status st = keep_source(t, name, text, strlen(text), e);
-    free(text);
+    tn_str text = TN_STR_INIT;
+    tn_status st = tn_json_add(&text, j, JSON_INDENT(2) | JSON_ENSURE_ASCII, name, e);
+    if (st == TN_OK) st = keep_source(t, name, text.s, text.len, e);
+    tn_str_free(&text);
     return st;
 }
 

@@ -1,5 +1,6 @@
 #include "train/adapters.h"
 #include "base/log.h"
+#include "base/os.h"
 #include <math.h>
 #include <string.h>
 
@@ -117,6 +118,50 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
     }
     tn_str_free(&base);
     return st;
+}
+
+tn_status tn_trained_model_peek(tn_desc *d, tn_lora_spec *s, const tn_adapter_options *o,
+                                const char *dir, const char *from, tn_load how, tn_err *e) {
+    tn_str base = TN_STR_INIT;
+    TN_TRY(check(o, how.want_score, e));
+    tn_status st = tn_adapter_base(dir, o->base_model, &base, e);
+    how.base = base.s;
+    if (st == TN_OK) st = tn_model_peek(d, from ? from : dir, &how, e);
+    if (st == TN_OK) st = tn_adapter_peek(s, from ? from : dir, e);
+    if (st == TN_OK && !s->rank && o->use_peft) st = spec_of(o, s, e);
+    tn_str_free(&base);
+    return st;
+}
+
+bool tn_same_trunk(const char *dir, const char *policy, const char *base) {
+    tn_str a = TN_STR_INIT, b = TN_STR_INIT, real_a = TN_STR_INIT, real_b = TN_STR_INIT;
+    bool same = tn_adapter_base(dir, base, &a, NULL) == TN_OK &&
+                tn_adapter_base(policy, base, &b, NULL) == TN_OK &&
+                tn_real_path(a.s, &real_a, NULL) == TN_OK &&
+                tn_real_path(b.s, &real_b, NULL) == TN_OK && !strcmp(real_a.s, real_b.s);
+    tn_str *all[] = {&a, &b, &real_a, &real_b};
+    for (int i = 0; i < 4; i++) tn_str_free(all[i]);
+    return same;
+}
+
+tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora_spec *s,
+                              const tn_adapter_options *o, const char *dir, const char *ref_dir,
+                              tn_backend *be, int tokens, int rows, int length, int blocks,
+                              tn_err *e) {
+    const char *from = ref_dir ? ref_dir : dir;
+    tn_desc d = *policy;
+    tn_lora_spec own;
+    TN_TRY(tn_adapter_peek(&own, from, e));
+    if (ref_dir) TN_TRY(tn_model_peek(&d, from, &(tn_load){.base = o->base_model}, e));
+    bool shared = s->rank && (!ref_dir || tn_same_trunk(from, dir, o->base_model));
+    if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
+    if (!shared) tn_budget_model(p, "reference", &d, be, false, false);
+    if (own.rank) tn_budget_adapter(p, "reference", &d, &own, be, false, false);
+    if (shared) return TN_OK; /* the policy's workspace serves it */
+    tn_budget_run(p, "reference", &d, be, tokens, rows, length, blocks, false);
+    tn_budget_adapter_run(p, "reference", &d, &own, be, tokens, false);
+    tn_budget_scratch(p, &d, be, tokens, rows, false);
+    return TN_OK;
 }
 
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,

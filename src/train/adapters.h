@@ -7,7 +7,7 @@
 #ifndef TN_TRAIN_ADAPTERS_H
 #define TN_TRAIN_ADAPTERS_H
 #include "conf/conf.h"
-#include "model/model.h"
+#include "model/budget.h"
 
 typedef struct tn_adapter_options {
     const char *base_model;
@@ -25,10 +25,20 @@ extern const tn_opt_row
 tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const tn_opts *given,
                                 const char *dir, const char *from, tn_load how, uint64_t seed,
                                 tn_backend *be, tn_err *e);
+/* What that will be, without loading it: descriptor and adapter (rank 0: none). The options are checked. */
+tn_status tn_trained_model_peek(tn_desc *d, tn_lora_spec *s, const tn_adapter_options *o,
+                                const char *dir, const char *from, tn_load how, tn_err *e);
+/* Is `dir`, or its base, the model whose trunk `policy` (or its base) has? */
+bool tn_same_trunk(const char *dir, const char *policy, const char *base);
 /* The model as it was at the start of the run, frozen. With adapters a view of the policy's trunk (adapter off, or
  * a copy of the one in `dir`); else a copy, or loaded anew when the run goes on. ref_dir: another model, or NULL. */
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e);
+/* The same with its workspace of `tokens` (`rows`, `length`, `blocks`: as the policy's), for the memory plan. */
+tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora_spec *s,
+                              const tn_adapter_options *o, const char *dir, const char *ref_dir,
+                              tn_backend *be, int tokens, int rows, int length, int blocks,
+                              tn_err *e);
 /* A critic that shares `like`'s trunk: its adapter copied, or (none) a fresh one of *spec; its score
  * head copied, or (none) zero with a bias. */
 tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *spec, uint64_t seed,

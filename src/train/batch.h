@@ -43,12 +43,13 @@ typedef struct tn_batch_need {
 tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
                            int tokens, long rows, tn_err *e);
 /* The same for at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
- * least `min_prompt` tokens. */
-tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt);
+ * least `min_prompt` tokens, all `n` together in at most `max_blocks` blocks (0: not known). */
+tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt, int max_blocks);
 /* Raises *q to what `with` needs. */
 void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with);
 /* Room for that much; later growth still works but allocates. */
 tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e);
+size_t tn_batch_bytes(const tn_batch_need *q); /* behind that, for the memory plan */
 void tn_batch_clear(tn_batch *b);
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
 tn_status tn_batch_finish(tn_batch *b, tn_err *e);

@@ -34,10 +34,13 @@ static int densest(part *p, size_t n, int tokens) {
     return (int)ceil(sum);
 }
 
-static int largest(part *p, size_t n, long rows) {
+static int longer(const void *a, const void *b) { return ((const part *)b)->cost - ((const part *)a)->cost; }
+
+/* Sums over the `rows` examples (0: all) with most of one kind; sorts. */
+static int largest(part *p, size_t n, long rows, bool cost) {
     double sum = 0;
-    qsort(p, n, sizeof *p, more);
-    for (size_t i = 0; i < n && (long)i < rows; i++) sum += p[i].blocks;
+    qsort(p, n, sizeof *p, cost ? longer : more);
+    for (size_t i = 0; i < n && (rows == 0 || (long)i < rows); i++) sum += cost ? p[i].cost : p[i].blocks;
     return sum < INT32_MAX ? (int)sum : INT32_MAX;
 }
 
@@ -56,7 +59,6 @@ tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch
     part *p = tn_calloc(d->n, sizeof *p);
     if (!p) return tn_fail(e, TN_NOMEM, "out of memory");
     int blocks = 0;
-    raise_int(&q->tokens, tokens);
     for (size_t i = 0; i < d->n; i++) {
         tn_batch_clear(&b);
         TN_GO(tn_batch_add(&b, &d->ex[i], o, e), done);
@@ -74,10 +76,12 @@ tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch
     }
     blocks = densest(p, d->n, tokens);
     if (rows > 0) {
-        int few = largest(p, d->n, rows);
+        int few = largest(p, d->n, rows, false);
         if (few < blocks) blocks = few;
     }
     raise_int(&q->blocks, blocks);
+    int most = largest(p, d->n, rows, true);
+    raise_int(&q->tokens, most < tokens ? most : tokens);
 done:
     tn_batch_free(&b);
     tn_free(p);
@@ -86,15 +90,18 @@ done:
 
 /* A group of g responses costs at least min_prompt + g tokens. Chains: a prompt's blocks stand once
  * in its own and once in that of each response. */
-tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt) {
+tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt,
+                                int max_blocks) {
     size_t g = (size_t)n_sample;
     double most = ((double)tokens / (min_prompt + n_sample) + 1) * n_sample;
     if (n > most) n = (int)most;
     int full = tokens / 32 + 1; /* whole blocks; every segment may end in one that is not full */
+    int blocks = full + 2 * n;
+    if (max_blocks > 0 && max_blocks < blocks) blocks = max_blocks;
     return (tn_batch_need){.tokens = tokens,
                            .seqs = n,
                            .segs = 2 * n,
-                           .blocks = full + 2 * n,
+                           .blocks = blocks,
                            .chain = (1 + g) * (size_t)full + (2 + g) * (size_t)n,
                            .desc = 3 * (size_t)n};
 }
@@ -107,4 +114,14 @@ void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with) {
     raise_int(&q->blocks, with->blocks);
     raise_size(&q->chain, (double)with->chain);
     raise_size(&q->desc, (double)with->desc);
+}
+
+/* As tn_batch_reserve grows its arrays (batch.c), to within the doublings. */
+size_t tn_batch_bytes(const tn_batch_need *q) {
+    size_t tok = 15 * sizeof(double) + 2 * sizeof(int32_t) + 4 * sizeof(int32_t);
+    size_t seq = 2 * sizeof(double) + 4 * sizeof(int32_t);
+    size_t seg = sizeof(tn_aseg) + 3 * sizeof(int32_t);
+    return (size_t)q->tokens * tok + (size_t)q->seqs * seq + (size_t)q->segs * seg +
+           (size_t)q->pairs * (sizeof(double) + 2 * sizeof(int)) + q->chain * sizeof(tn_kblock) +
+           q->desc * sizeof(int32_t);
 }

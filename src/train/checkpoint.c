@@ -1,7 +1,8 @@
 #include "train/checkpoint.h"
+#include "base/manifest.h"
 #include "comm/comm.h"
-#include "ops/profile.h"
 #include "model/safetensors.h"
+#include "ops/profile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,7 @@ static tn_status write_checkpoint(const tn_ckpt *c, long step, tn_err *e) {
     for (int i = 0; i < c->n_part; i++) TN_GO(save_part(c, &c->part[i], tmp.s, e), done);
     TN_GO(save_json(tmp.s, "trainer_state.json", state, e), done);
     TN_GO(save_json(tmp.s, "tenet.json", c->record, e), done);
+    TN_GO(tn_manifest_write(tmp.s, e), done);
     st = tn_commit_finish(final.s, e);
 done:
     if (st != TN_OK)
@@ -146,7 +148,6 @@ static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e)
     size_t count = 0;
     *steps = NULL;
     *n = 0;
-    if (!tn_is_dir(dir)) return TN_OK;
     TN_TRY(tn_list_dir(dir, &names, &count, e));
     *steps = tn_calloc(count + 1, sizeof **steps);
     for (size_t i = 0; i < count; i++) {
@@ -177,14 +178,14 @@ tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_e
         if (steps[i] == best) continue;
         snprintf(name, sizeof name, "checkpoint-%ld", steps[i]);
         tn_path_join(&p, output_dir, name);
-        st = tn_remove_tree(p.s, e);
+        st = tn_retire_tree(p.s, e);
     }
     tn_str_free(&p);
     tn_free(steps);
     return st;
 }
 
-tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *path, tn_err *e) {
+static tn_status find_checkpoint(const char *output_dir, const char *which, tn_str *path, tn_err *e) {
     tn_str_clear(path);
     if (strcmp(which, "latest") != 0 && strcmp(which, "true") != 0) {
         tn_str_addz(path, which);
@@ -207,7 +208,17 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
         tn_path_join(path, output_dir, name);
     }
     tn_free(steps);
-    return TN_OK;
+    return path->oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+}
+
+tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *path, tn_err *e) {
+    TN_TRY(find_checkpoint(output_dir, which, path, e));
+    if (!path->len) return TN_OK;
+    tn_status st = tn_manifest_check(path->s, e);
+    if (st == TN_STATE || st == TN_FORMAT)
+        tn_err_context(e, st, "checkpoint %s is damaged (name an earlier one with "
+                       "--resume-from-checkpoint, or remove it)", path->s);
+    return st;
 }
 
 /* This rank's shard of a moment. */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "comm/comm.h"
+#include "train/intro.h"
 #include <math.h>
 #include <string.h>
 
@@ -129,35 +130,19 @@ static tn_status make_arrays(loop *l, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
-    const tn_critic_free_task *k = l->task;
-    tn_online *on = &l->on;
-    long batch = 0;
-    TN_TRY(tn_online_bind(on, k->verb, opts, e));
-    TN_TRY(sizes(l, &batch, e));
-    TN_TRY(tn_rewards_check(&k->rewards, e));
-    TN_TRY(tn_online_open(on, e));
-    TN_TRY(plan(l, batch, e));
-    TN_TRY(tn_online_prepare(on,
-                             &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
-                                                .n_sample = (int)k->q.generations,
-                                                .max_new = (int)k->max_completion,
-                                                .temperature = k->q.temperature,
-                                                .reference = k->beta != 0,
-                                                .algo = k->algo,
-                                                .opt = k->opt},
-                             opts, e));
-    TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
-    TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
-    TN_TRY(make_arrays(l, e));
-    l->peak_lr = isnan(on->o.lr) ? 1e-6 : on->o.lr;
+static tn_status introduce(const loop *l, tn_err *e) {
+    const tn_online_shape *s = &l->on.shape;
+    TN_TRY(tn_online_introduce(&l->on, e));
+    tn_info(
+        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; a sampling: %d prompts x "
+        "%d responses of up to %d tokens, for %ld step(s); KL coefficient %g",
+        l->total_steps, l->each, l->per_epoch, s->n_prompt, s->n_sample, s->max_new,
+        l->per_sampling, l->task->beta);
     return TN_OK;
 }
 
-static tn_status introduce(const loop *l, tn_err *e) {
-    const tn_critic_free_task *k = l->task;
-    const tn_rollouts *r = &l->on.roll;
-    TN_TRY(tn_online_introduce(&l->on, e));
+static void introduce_rewards(const loop *l) {
+    tn_intro_adapter(l->on.policy.model);
     for (int i = 0; i < l->rewards.n; i++) {
         const tn_reward_source *s = &l->rewards.source[i];
         if (s->scorer)
@@ -168,11 +153,42 @@ static tn_status introduce(const loop *l, tn_err *e) {
         else
             tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i], s->fn->help);
     }
-    tn_info(
-        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; a sampling: %d prompts x "
-        "%d responses of up to %d tokens, for %ld step(s); KL coefficient %g",
-        l->total_steps, l->each, l->per_epoch, r->n_prompt, r->n_sample, r->max_new,
-        l->per_sampling, k->beta);
+}
+
+static tn_status plan_memory(const loop *l, tn_err *e) {
+    const tn_online_shape *s = &l->on.shape;
+    tn_budget p = {0};
+    TN_TRY(tn_online_budget(&l->on, &p, e));
+    TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
+    tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
+    return tn_intro_memory(&p, l->on.o.max_memory, e);
+}
+
+static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
+    const tn_critic_free_task *k = l->task;
+    tn_online *on = &l->on;
+    long batch = 0;
+    TN_TRY(tn_online_bind(on, k->verb, opts, e));
+    TN_TRY(sizes(l, &batch, e));
+    TN_TRY(tn_rewards_check(&k->rewards, e));
+    TN_TRY(tn_online_open(on, e));
+    TN_TRY(plan(l, batch, e));
+    tn_online_measure(on, &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
+                                             .n_sample = (int)k->q.generations,
+                                             .max_new = (int)k->max_completion,
+                                             .temperature = k->q.temperature,
+                                             .reference = k->beta != 0,
+                                             .algo = k->algo,
+                                             .opt = k->opt});
+    TN_TRY(introduce(l, e));
+    TN_TRY(plan_memory(l, e));
+    if (on->o.dry_run) return TN_OK;
+    TN_TRY(tn_online_prepare(on, e));
+    TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
+    TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
+    TN_TRY(make_arrays(l, e));
+    l->peak_lr = isnan(on->o.lr) ? 1e-6 : on->o.lr;
+    introduce_rewards(l);
     return TN_OK;
 }
 
@@ -352,7 +368,6 @@ static tn_status train(loop *l, tn_err *e) {
 static tn_status run(loop *l, const tn_opts *opts, tn_err *e) {
     json_t *state;
     TN_TRY(set_up(l, opts, e));
-    TN_TRY(introduce(l, e));
     if (l->on.o.dry_run) return TN_OK;
     tn_status st = tn_online_begin(&l->on, &state, e);
     if (st == TN_OK && state) st = take_state(l, state, e);

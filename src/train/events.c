@@ -170,7 +170,7 @@ tn_status tn_events_open(tn_out **o, const char *dir, long step, tn_err *e) {
     if (st == TN_OK) st = cut(path.s, step, &left, e);
     if (st == TN_OK) st = tn_out_open(o, path.s, true, e);
     if (st == TN_OK && left == 0 && (st = write_version(*o, e)) != TN_OK) {
-        tn_out_close(*o, false, NULL);
+        tn_out_close(*o, st, false, NULL);
         *o = NULL;
     }
     tn_str_free(&path);

@@ -59,12 +59,8 @@ done:
     return st;
 }
 
-/* Of one model: what it holds, and what training adds. MB. */
-typedef struct cost {
-    double weights, packed, adapter, trained, act, ref;
-} cost;
-
-static void print_adapter(const tn_model *m) {
+void tn_intro_adapter(const tn_model *m) {
+    if (!m->n_adapter) return;
     const tn_lora_spec *s = &m->adapter[0]->spec;
     char names[128] = "";
     for (int i = 0; i < TN_MODULES; i++)
@@ -82,69 +78,43 @@ static void print_adapter(const tn_model *m) {
         100 * n / (double)tn_desc_params(&m->desc));
 }
 
-static void print_memory(const cost *c, const tn_task *k, const tn_model *m, int tokens, const char *each,
-                         int lanes) {
-    char own[48] = "", more[96] = "", at_once[64] = "";
-    int ranks = tn_comm_world()->size, grads = 1 + tn_lanes_spare(ranks, lanes), digits = !!m->n_adapter;
-    double gradients = c->trained * grads, moments = 2 * c->trained / ranks;
-    if (m->n_adapter) snprintf(own, sizeof own, ", adapter %.1f", c->adapter);
-    if (grads > 1) snprintf(at_once, sizeof at_once, " (%d at once for %d lanes)", grads, lanes / ranks);
-    if (k->reference && m->n_adapter && !k->ref_model)
-        snprintf(more, sizeof more, ", reference %.1f (%s)", c->ref,
-                 c->ref > 0 ? "a frozen copy of the adapter"
-                            : "the adapter off, on the same weights");
-    else if (k->reference)
-        snprintf(more, sizeof more, ", reference %.0f", c->ref);
-    tn_info("memory%s: weights %.0f MB, packed %.0f%s, gradients %.*f%s, moments %.*f, activations %.0f "
-            "(%d tokens)%s = %.0f MB",
-            each, c->weights, c->packed, own, digits, gradients, at_once, digits, moments, c->act, tokens,
-            more, c->weights + c->packed + c->adapter + gradients + moments + c->act + c->ref);
-}
-
-static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
-                       const tn_dataset *train, const tn_plan *plan, const tn_batch_options *b,
-                       int lanes) {
-    double params = (double)tn_desc_params(&m->desc), elem = (double)m->be->elem, MB = 1e-6;
-    cost c = {.weights = (double)m->trunk->n * elem * MB, .packed = (double)m->packed_bytes * MB};
-    tn_trained part[TN_TRAINED_MAX];
-    for (int i = tn_model_trained(m, part) - 1; i >= 0; i--)
-        c.trained += (double)part[i].store->n * elem * MB;
-    if (m->n_adapter)
-        c.adapter =
-            ((double)m->adapter[0]->store->n * elem + (double)m->adapter[0]->packed_bytes) * MB;
-    int tokens = (int)o->micro_tokens;
-    for (size_t i = 0; i < train->n; i++)
-        if (tn_batch_cost(&train->ex[i], b) > tokens) tokens = tn_batch_cost(&train->ex[i], b);
-    c.act = (double)tn_run_bytes(m, tokens, tokens, true) * MB;
-    if (k->reference && m->n_adapter && !k->ref_model)
-        c.ref = tn_adapter_folder(o->model) ? c.adapter : 0;
-    else if (k->reference)
-        c.ref = c.weights + c.packed / 2 + (double)tn_run_bytes(m, tokens, tokens, false) * MB;
+void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
+                   const tn_batch_options *b) {
+    double params = (double)tn_desc_params(&m->desc), per_epoch = 0;
     int ranks = tn_comm_world()->size;
     char each[48] = "";
-    if (ranks > 1) snprintf(each, sizeof each, " of each of %d ranks", ranks);
-    print_memory(&c, k, m, tokens, each, lanes);
-    double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03), per_epoch = 0;
+    if (ranks > 1) snprintf(each, sizeof each, " on each of %d ranks", ranks);
+    double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03);
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop = ((m->n_adapter ? 4.0 : 6.0) + (k->reference ? 2.0 : 0.0)) * params * per_epoch *
+    double flop = ((m->n_adapter ? 4.0 : 6.0) + (reference ? 2.0 : 0.0)) * params * per_epoch *
                   (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
     if (rate > 0)
         tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9, each,
                 flop / rate / ranks / 0.6);
 }
 
-tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,
-                         const tn_tokenizer *tok, const tn_dataset *train, const tn_dataset *eval,
-                         const tn_plan *plan, const tn_batch_options *b, int lanes, tn_err *e) {
-    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", k->verb,
-            m->desc.family, 1e-6 * (double)tn_desc_params(&m->desc), m->be->kernels, m->be->profile,
-            tn_pool_threads(m->be->pool), tn_pool_threads(m->be->pool) == 1 ? "" : "s");
+tn_status tn_intro_memory(const tn_budget *p, const char *max_memory, tn_err *e) {
+    tn_str s = TN_STR_INIT;
+    size_t limit = 0, available = tn_budget_available();
+    if (max_memory) TN_TRY(tn_opts_size("max-memory", max_memory, &limit, e));
+    tn_budget_print(p, &s);
+    if (s.len) s.s[s.len - 1] = 0; /* the log ends lines itself */
+    int ranks = tn_comm_world()->size;
+    tn_info("memory%s: %.1f MB, of which this process has and can have %.0f MB\n%s", ranks > 1 ? " of each rank" : "", (double)p->total / 1e6,
+            (double)(available + tn_resident_memory()) / 1e6, s.s);
+    tn_str_free(&s);
+    return tn_budget_check(p, limit, available, e);
+}
+
+tn_status tn_intro_print(const char *verb, const tn_desc *d, const tn_backend *be, const tn_tokenizer *tok,
+                         const tn_dataset *train, const tn_dataset *eval, const tn_plan *plan, tn_err *e) {
+    tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s, %d thread%s", verb, d->family,
+            1e-6 * (double)tn_desc_params(d), be->kernels, be->profile, tn_pool_threads(be->pool),
+            tn_pool_threads(be->pool) == 1 ? "" : "s");
     TN_TRY(tn_intro_rows("training data", train, e));
     if (eval) TN_TRY(tn_intro_rows("evaluation data", eval, e));
     TN_TRY(tn_intro_sample(&train->ex[0], tok, e));
-    if (m->n_adapter) print_adapter(m);
     tn_info("plan: %ld optimiser steps, %ld in an epoch", plan->total, (long)plan->n_step);
-    print_cost(k, o, m, train, plan, b, lanes);
     return TN_OK;
 }

@@ -33,7 +33,7 @@ void tn_online_close(tn_online *on) {
     tn_rollouts_free(&on->roll);
     tn_plan_free(&on->plan);
     tn_runlog_close(&on->log, NULL);
-    if (on->samples) tn_out_close(on->samples, false, NULL);
+    tn_out_close(on->samples, TN_OK, false, NULL);
     tn_dataset_free(on->prompts);
     tn_tokenizer_free(on->tok);
     json_decref(on->record);
@@ -81,14 +81,12 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
     TN_TRY(tn_ranks_lanes(o, on->comm, on->from.len ? on->from.s : "", &on->lanes, e));
     TN_TRY(tn_backend_from_options(&on->be, o, e));
     TN_TRY(tn_tokenizer_of(&on->tok, o->model, on->lora.base_model, o->chat_template, e));
-    TN_TRY(tn_trained_model_open(&on->policy.model, &on->lora, on->opts, o->model,
-                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true},
-                                 (uint64_t)o->seed, on->be, e));
-    on->part[on->n_part++] = (tn_part){"", on->policy.model};
+    TN_TRY(tn_trained_model_peek(&on->desc, &on->spec, &on->lora, o->model,
+                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true}, e));
     tn_data_options d = {.kind = TN_DATA_PROMPT,
                          .max_length = (int)o->max_length,
                          .seam = TN_SEAM_FORCE,
-                         .vocab = on->policy.model->desc.vocab,
+                         .vocab = on->desc.vocab,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .limit = (long)o->max_rows};
     TN_TRY(tn_dataset_load(&on->prompts, o->data.v, o->data.n, on->tok, &d, e));
@@ -105,7 +103,7 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
 static void stop_ids(tn_online *on) {
     const int32_t *v = NULL;
     size_t n = 0;
-    const tn_desc *d = &on->policy.model->desc;
+    const tn_desc *d = &on->desc;
     if (on->tok) v = tn_stop_ids(on->tok, &n);
     for (size_t i = 0; i < n && i < 16; i++) on->stop_id[on->sampling.n_stop++] = v[i];
     if (!n)
@@ -117,8 +115,8 @@ tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
     const tn_batch_need *q = &on->need;
     t->needs = tn_algo_needs(t->algo, t->opt);
     t->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
-    t->max_tokens = (int)on->o.micro_tokens;
-    TN_TRY(tn_run_new(&t->run, t->model, q->tokens, q->tokens, on->length, true, e));
+    t->max_tokens = on->o.micro_tokens < q->tokens ? (int)on->o.micro_tokens : q->tokens;
+    TN_TRY(tn_run_new(&t->run, t->model, q->tokens, on->rows, on->length, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, q->blocks, e));
     return tn_batch_reserve(&t->mb, q, e);
 }
@@ -130,26 +128,71 @@ static tn_status make_reference(tn_online *on, tn_err *e) {
     t->ref = on->ref;
     if (on->ref->trunk == t->model->trunk && tn_run_serves(t->run, on->ref)) return TN_OK;
     int n = on->need.tokens;
-    TN_TRY(tn_run_new(&t->ref_run, on->ref, n, n, on->length, false, e));
+    TN_TRY(tn_run_new(&t->ref_run, on->ref, n, on->rows, on->length, false, e));
     return tn_run_reserve(t->ref_run, on->ref, on->need.blocks, e);
 }
 
-tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
-                            tn_err *e) {
-    const tn_train_options *o = &on->o;
-    int n = s->n_prompt * s->n_sample, length = on->longest + s->max_new + 1;
-    if (length - 1 > on->policy.model->desc.max_pos)
+void tn_online_measure(tn_online *on, const tn_online_shape *s) {
+    int64_t n = (int64_t)s->n_prompt * s->n_sample;
+    int length = on->longest + s->max_new + 1;
+    if (length - 1 > on->desc.max_pos)
         tn_warn("the longest prompt with its response may have %d tokens, but the model was made "
                 "for %d (max_position_embeddings)",
-                length - 1, on->policy.model->desc.max_pos);
+                length - 1, on->desc.max_pos);
+    on->shape = *s;
+    on->rollout_length = length;
+    int64_t blocks = s->n_prompt * (int64_t)tn_kv_pages_for(on->longest) + n * tn_kv_pages_for(s->max_new);
+    on->rollout_blocks = blocks < INT32_MAX / 2 ? (int)blocks : 0;
     on->length = length > s->more_length ? length : s->more_length;
-    size_t examples = (size_t)n > s->more_examples ? (size_t)n : s->more_examples;
-    TN_TRY(tn_lanes_new(&on->policy.lanes, on->comm, on->lanes, on->policy.model, examples, e));
-    int tokens = (int)o->micro_tokens > length ? (int)o->micro_tokens : length;
-    on->need = tn_batch_rollouts(tokens, n, s->n_sample, on->shortest);
+    /* as many tokens as may be at once, or as all rollouts have, at least those of one */
+    int64_t all = s->n_prompt * (int64_t)on->longest + n * (s->max_new + 1);
+    int64_t tokens = on->o.micro_tokens < all ? on->o.micro_tokens : all;
+    if (tokens < length) tokens = length;
+    on->need =
+        tn_batch_rollouts((int)tokens, (int)n, s->n_sample, on->shortest, on->rollout_blocks);
     tn_batch_need_raise(&on->need, &s->more);
+    int64_t rows = n * s->max_new > s->more.tokens ? n * s->max_new : s->more.tokens;
+    on->rows = rows < on->need.tokens ? (int)rows : on->need.tokens;
+    on->gen_batch = on->q.gen_batch < n ? (int)on->q.gen_batch : (int)n;
+}
+
+tn_batch_need tn_online_scored(const tn_online *on, int tokens) {
+    const tn_online_shape *s = &on->shape;
+    int n = s->n_prompt * s->n_sample, blocks = on->rollout_blocks;
+    return tn_batch_rollouts(tokens, n, s->n_sample, on->shortest, blocks ? blocks + n : 0);
+}
+
+tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
+    const tn_desc *d = &on->desc;
+    const tn_batch_need *q = &on->need;
+    const tn_online_shape *s = &on->shape;
+    tn_budget_present(p);
+    tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
+    tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
+    tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
+    tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
+    tn_budget_scratch(p, d, on->be, q->tokens, on->rows, true);
+    if (s->reference)
+        TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
+                                   q->tokens, on->rows, on->length, q->blocks, e));
+    tn_gen_budget(p, d, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new));
+    tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
+    return TN_OK;
+}
+
+tn_status tn_online_prepare(tn_online *on, tn_err *e) {
+    const tn_train_options *o = &on->o;
+    const tn_online_shape *s = &on->shape;
     on->policy.algo = s->algo, on->policy.opt = s->opt;
     on->policy.inv_temp = 1.0 / s->temperature;
+    TN_TRY(tn_trained_model_open(&on->policy.model, &on->lora, on->opts, o->model,
+                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true},
+                                 (uint64_t)o->seed, on->be, e));
+    int64_t rollouts = (int64_t)s->n_prompt * s->n_sample;
+    size_t examples = (size_t)rollouts > s->more_examples ? (size_t)rollouts : s->more_examples;
+    TN_TRY(tn_lanes_new(&on->policy.lanes, on->comm, on->lanes, on->policy.model, examples, e));
+    on->part[on->n_part++] = (tn_part){"", on->policy.model};
     TN_TRY(tn_online_workspace(on, &on->policy, e));
     if (s->reference) TN_TRY(make_reference(on, e));
     on->sampling = (tn_sampling){.temperature = s->temperature,
@@ -160,37 +203,26 @@ tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_op
                                  .seed = (uint64_t)o->seed,
                                  .truncated_logp = on->q.truncated_logp};
     stop_ids(on);
-    int batch = on->q.gen_batch < n ? (int)on->q.gen_batch : n;
-    TN_TRY(tn_gen_new(&on->gen, on->policy.model, batch, length, e));
-    TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, n, s->max_new, (int)o->micro_tokens,
-                           e));
+    TN_TRY(tn_gen_new(&on->gen, on->policy.model, on->gen_batch, on->rollout_length, e));
+    TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, s->n_prompt * s->n_sample,
+                           s->max_new, (int)o->micro_tokens, e));
     TN_TRY(tn_plan_new(&on->plan, on->prompts, tn_order_of(o), (uint64_t)o->seed, 1, 0, 1, 1, e));
-    on->record = tn_run_record(on->verb, opts, on->be, on->prompts->hash);
-    return on->record ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    return tn_run_record(&on->record, on->verb, on->opts, on->be, on->prompts->hash, e);
 }
 
 tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
-    const tn_desc *d = &on->policy.model->desc;
+    const tn_desc *d = &on->desc;
     tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s", on->verb, d->family,
             1e-6 * (double)tn_desc_params(d), on->be->kernels, on->be->profile);
-    tn_info("memory: %.0f MB in weights, moments, caches and workspaces",
-            1e-6 * (double)tn_mem_live());
     TN_TRY(tn_intro_rows("prompts", on->prompts, e));
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }
 
 /* ---- checkpoints ---- */
 
-static void hash_text(const tn_online *on, char out[32]) {
-    snprintf(out, 32, "%016llx", (unsigned long long)on->prompts->hash);
-}
-
 /* Adds what every loop needs to its state, which is taken over. */
 static json_t *whole_state(const tn_online *on, json_t *state) {
-    char hash[32];
-    hash_text(on, hash);
-    json_t *s = json_pack("{s:I,s:I,s:s,s:s}", "step", (json_int_t)on->step, "tokens",
-                          (json_int_t)on->tokens, "data_hash", hash, "profile", on->be->profile);
+    json_t *s = json_pack("{s:I,s:I}", "step", (json_int_t)on->step, "tokens", (json_int_t)on->tokens);
     bool ok = s && state && json_object_update(s, state) == 0;
     json_decref(state);
     if (ok && tn_ranks_save_lanes(s, on->lanes, NULL) == TN_OK) return s;
@@ -237,18 +269,8 @@ tn_status tn_online_interrupted(const tn_online *on, const char *unit, long tota
 }
 
 static tn_status resume(tn_online *on, json_t **state, json_t **history, tn_err *e) {
+    TN_TRY(tn_resume_check(on->from.s, on->record, e));
     TN_TRY(tn_checkpoint_load_state(on->from.s, state, history, e));
-    char hash[32];
-    hash_text(on, hash);
-    const char *was = json_string_value(json_object_get(*state, "data_hash")),
-               *profile = json_string_value(json_object_get(*state, "profile"));
-    if (!was || strcmp(was, hash) != 0)
-        return tn_fail(e, TN_STATE, "%s was trained on other prompts; resume with the same --data",
-                       on->from.s);
-    if (profile && strcmp(profile, on->be->profile) != 0)
-        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its "
-                "bits will differ from an uninterrupted one",
-                profile, on->be->profile);
     on->step = (long)json_integer_value(json_object_get(*state, "step"));
     on->tokens = (long)json_integer_value(json_object_get(*state, "tokens"));
     for (int i = 0; i < on->n_part; i++)

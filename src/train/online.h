@@ -38,6 +38,8 @@ typedef struct tn_online {
     const tn_opts *opts;
     tn_backend *be;
     tn_tokenizer *tok; /* NULL: prompts are ids */
+    tn_desc desc;      /* of the policy; desc and spec are known before anything is loaded */
+    tn_lora_spec spec; /* its adapter; rank 0: all weights are trained */
     tn_dataset *prompts;
     tn_plan plan; /* one step = one prompt */
     tn_trainee policy;
@@ -47,8 +49,13 @@ typedef struct tn_online {
     tn_sampling sampling;
     int32_t stop_id[16];
     int shortest, longest; /* prompts, tokens */
-    tn_batch_need need;    /* of the policy's micro-batches */
-    int length;            /* longest sequence */
+    tn_online_shape shape;
+    tn_batch_need need; /* of the policy's micro-batches */
+    int rows;           /* of them that the heads read at once */
+    int rollout_length; /* longest prompt with its response, and one */
+    int rollout_blocks; /* of key/values of all rollouts of a sampling, at most */
+    int length;         /* longest sequence */
+    int gen_batch;      /* sequences decoded together */
     tn_part part[2];       /* what is trained: the policy, and what a loop adds */
     int n_part;
     tn_runlog log;
@@ -63,11 +70,16 @@ typedef struct tn_online {
 
 /* Binds and checks the options. close also after failure of this and what follows. */
 tn_status tn_online_bind(tn_online *on, const char *verb, const tn_opts *opts, tn_err *e);
-/* The run's folder opened, policy and prompts loaded. */
+/* The run's folder opened, prompts loaded; what the policy will be. */
 tn_status tn_online_open(tn_online *on, tn_err *e);
-/* Reference, workspaces, sampler and rollouts; record of the run. */
-tn_status tn_online_prepare(tn_online *on, const tn_online_shape *s, const tn_opts *opts,
-                            tn_err *e);
+/* Sizes of all that follows. */
+void tn_online_measure(tn_online *on, const tn_online_shape *s);
+/* What tn_online_prepare takes, for the memory plan. */
+tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e);
+/* Policy, reference, workspaces, sampler and rollouts; record of the run. */
+tn_status tn_online_prepare(tn_online *on, tn_err *e);
+/* For scoring all rollouts of one sampling, at most that many tokens at once. */
+tn_batch_need tn_online_scored(const tn_online *on, int tokens);
 /* Workspace of another trainee that reads the same rollouts (a critic). */
 tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e);
 void tn_online_close(tn_online *on);

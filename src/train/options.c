@@ -70,6 +70,9 @@ const tn_opt_row tn_train_option_rows[] = {
     {"micro-batch-tokens", TN_OPT_INT, AT(micro_tokens), "2048", NULL, 1, 1 << 24, NULL, "N",
      "Tokens put through the model at once; bounds memory, does not change results beyond the "
      "order of sums."},
+    {"max-memory", TN_OPT_STRING, AT(max_memory), NULL, NULL, 0, 0, NULL, "SIZE",
+     "Refuse to start when the memory plan is larger, e.g. 8GB. What this process cannot have is refused in "
+     "any case."},
     {"max-steps", TN_OPT_INT, AT(max_steps), "-1", NULL, 0, 0, NULL, "N",
      "Stop after so many optimiser steps; -1: --num-train-epochs decides."},
     {"num-train-epochs", TN_OPT_REAL, AT(epochs), "3", NULL, 0, 0, "epochs", "N",

@@ -106,7 +106,7 @@ static tn_status load_texts(ppo *p, tn_online_shape *shape, tn_err *e) {
                          .assistant_only = o->assistant_only,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
-                         .vocab = p->on.policy.model->desc.vocab};
+                         .vocab = p->on.desc.vocab};
     TN_TRY(tn_dataset_load(&p->texts, q->ptx_data.v, q->ptx_data.n, p->on.tok, &d, e));
     TN_TRY(
         tn_plan_new(&p->text_plan, p->texts, tn_order_of(o), (uint64_t)o->seed, rows, 0, 1, 1, e));
@@ -131,6 +131,85 @@ static tn_status make_ptx(ppo *p, tn_err *e) {
     return tn_batch_reserve(&t->mb, &p->on.need, e);
 }
 
+static tn_status introduce(const ppo *p, tn_err *e) {
+    const tn_ppo_options *q = &p->task->ppo;
+    TN_TRY(tn_online_introduce(&p->on, e));
+    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
+            "coefficient %g (%s)",
+            (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
+            (long long)q->minibatch, p->task->rl.kl_coef,
+            p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
+    if (!p->texts) return TN_OK;
+    TN_TRY(tn_intro_rows("pretraining mix", p->texts, e));
+    tn_info("  %ld rows of it in every update, weight %g", p->text_plan.rows_per_step, q->ptx_coef);
+    return TN_OK;
+}
+
+static void introduce_models(const ppo *p) {
+    const tn_model *policy = p->on.policy.model;
+    tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g",
+            p->task->ppo.reward_model,
+            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
+            p->scorer.model->score_mean, p->scorer.model->score_sd);
+    if (!policy->n_adapter) return;
+    const tn_store *t = policy->trunk;
+    tn_info("adapter: rank %d, alpha %g; on the policy's weights: the reference%s%s%s",
+            policy->adapter[0]->spec.rank, policy->adapter[0]->spec.alpha,
+            p->on.ref->trunk != t      ? " not"
+            : p->on.ref->n_adapter > 0 ? " (its adapter as it was)"
+                                       : " (the adapter off)",
+            p->scorer.model->trunk == t ? ", the reward model" : "",
+            p->critic.model->trunk == t ? ", the critic" : "");
+}
+
+/* With adapters a reward adapter on the same base is a view, and the critic trains on its trunk. */
+static tn_load how_to_load_reward(const ppo *p) {
+    const tn_ppo_options *q = &p->task->ppo;
+    bool view = p->on.spec.rank || tn_adapter_folder(q->reward_model);
+    return (tn_load){.train = strcmp(q->critic, "auto") == 0 && view,
+                     .base = p->on.lora.base_model};
+}
+
+/* As make_critic makes it, where reward model and policy have one tokenizer. */
+static tn_status critic_budget(const ppo *p, tn_budget *b, tn_err *e) {
+    const char *how = p->task->ppo.critic;
+    const tn_online *on = &p->on;
+    const tn_batch_need *q = &on->need;
+    const tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model};
+    bool policy = strcmp(how, "policy") == 0, automatic = strcmp(how, "auto") == 0;
+    const char *like = policy ? on->o.model : automatic ? p->task->ppo.reward_model : how;
+    tn_desc d = on->desc; /* from the policy: with a fresh head */
+    tn_lora_spec s = on->spec;
+    if (!policy) {
+        TN_TRY(tn_model_peek(&d, like, &load, e));
+        TN_TRY(tn_adapter_peek(&s, like, e));
+        if (!s.rank && automatic) s = on->spec;
+    }
+    bool shared = policy || automatic || tn_same_trunk(like, on->o.model, on->lora.base_model);
+    if (s.rank && shared) tn_budget_adapter(b, "critic", &d, &s, on->be, true, true);
+    else tn_budget_trained(b, "critic", &d, &s, on->be, true);
+    tn_budget_run(b, "critic", &d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
+    tn_budget_adapter_run(b, "critic", &d, &s, on->be, q->tokens, true);
+    tn_budget_scratch(b, &d, on->be, q->tokens, 0, true);
+    tn_budget_add(b, "micro-batch", "", tn_batch_bytes(q));
+    return TN_OK;
+}
+
+static tn_status plan_memory(const ppo *p, tn_err *e) {
+    const tn_online *on = &p->on;
+    const char *dir = p->task->ppo.reward_model;
+    int tokens = on->need.tokens, length = 2 * on->rollout_length;
+    tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length);
+    tn_load how = how_to_load_reward(p);
+    bool shared = on->spec.rank && tn_same_trunk(dir, on->o.model, on->lora.base_model);
+    tn_budget b = {0};
+    TN_TRY(tn_online_budget(on, &b, e));
+    TN_TRY(tn_scorer_budget(&b, dir, on->be, &how, shared, tokens, length, &scored, e));
+    TN_TRY(critic_budget(p, &b, e));
+    if (p->texts) tn_budget_add(&b, "micro-batch", "", tn_batch_bytes(&on->need));
+    return tn_intro_memory(&b, on->o.max_memory, e);
+}
+
 static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     tn_online *on = &p->on;
@@ -146,17 +225,19 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                              .algo = &tn_algo_ppo_policy,
                              .opt = &p->task->policy};
     TN_TRY(load_texts(p, &shape, e));
-    TN_TRY(tn_online_prepare(on, &shape, opts, e));
+    tn_online_measure(on, &shape);
+    TN_TRY(introduce(p, e));
+    TN_TRY(plan_memory(p, e));
+    if (on->o.dry_run) return TN_OK;
+    TN_TRY(tn_online_prepare(on, e));
     /* with adapters: a reward adapter on the same base is a view, and the critic trains on its trunk */
-    bool lora = on->policy.model->n_adapter > 0;
-    bool critic = strcmp(q->critic, "auto") == 0 && (lora || tn_adapter_folder(q->reward_model));
-    tn_load how = {
-        .train = critic, .base = on->lora.base_model, .on = lora ? on->policy.model : NULL};
+    tn_load how = how_to_load_reward(p);
+    how.on = on->spec.rank ? on->policy.model : NULL;
     TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, on->o.model, on->be,
-                               (int)on->o.micro_tokens, (on->longest + shape.max_new + 1) * 2, &how,
-                               e));
-    TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, e));
+                               on->need.tokens, 2 * on->rollout_length, &how, e));
+    TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, on->rollout_blocks, e));
     TN_TRY(make_critic(p, e));
+    introduce_models(p);
     TN_TRY(make_ptx(p, e));
     p->mini = tn_calloc((size_t)q->minibatch, sizeof *p->mini);
     p->perm = tn_calloc((size_t)n, sizeof *p->perm);
@@ -164,33 +245,6 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     p->peak_lr = isnan(on->o.lr) ? 3e-6 : on->o.lr;
     p->critic_lr = isnan(q->critic_lr) ? p->peak_lr : q->critic_lr;
     p->kl.coef = p->task->rl.kl_coef;
-    return TN_OK;
-}
-
-static tn_status introduce(const ppo *p, tn_err *e) {
-    const tn_ppo_options *q = &p->task->ppo;
-    TN_TRY(tn_online_introduce(&p->on, e));
-    tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", q->reward_model,
-            p->scorer.same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
-            p->scorer.model->score_mean, p->scorer.model->score_sd);
-    if (p->on.policy.model->n_adapter) {
-        const tn_store *t = p->on.policy.model->trunk;
-        tn_info("adapter: rank %d, alpha %g; on the policy's weights: the reference%s%s%s",
-                p->on.policy.model->adapter[0]->spec.rank, p->on.policy.model->adapter[0]->spec.alpha,
-                p->on.ref->trunk != t      ? " not"
-                : p->on.ref->n_adapter > 0 ? " (its adapter as it was)"
-                                        : " (the adapter off)",
-                p->scorer.model->trunk == t ? ", the reward model" : "",
-                p->critic.model->trunk == t ? ", the critic" : "");
-    }
-    tn_info("plan: %lld iterations of %lld rollouts, %lld epochs of minibatches of %lld; KL "
-            "coefficient %g (%s)",
-            (long long)q->iterations, (long long)q->rollouts, (long long)q->epochs,
-            (long long)q->minibatch, p->task->rl.kl_coef,
-            p->task->rl.kl_target > 0 ? "adaptive" : "fixed");
-    if (!p->texts) return TN_OK;
-    TN_TRY(tn_intro_rows("pretraining mix", p->texts, e));
-    tn_info("  %ld rows of it in every update, weight %g", p->text_plan.rows_per_step, q->ptx_coef);
     return TN_OK;
 }
 
@@ -351,7 +405,6 @@ static tn_status train(ppo *p, tn_err *e) {
 static tn_status run(ppo *p, const tn_opts *opts, tn_err *e) {
     json_t *state;
     TN_TRY(set_up(p, opts, e));
-    TN_TRY(introduce(p, e));
     if (p->on.o.dry_run) return TN_OK;
     tn_status st = tn_online_begin(&p->on, &state, e);
     if (st == TN_OK && state) st = take_state(p, state, e);

@@ -53,10 +53,10 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     set_name(r, s, name);
     s->scorer = tn_calloc(1, sizeof *s->scorer);
     if (!s->scorer) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(tn_scorer_open(s->scorer, dir, on->o.model, on->be, (int)on->o.micro_tokens,
-                          (on->longest + roll->max_new + 1) * 2, e));
+    TN_TRY(tn_scorer_open(s->scorer, dir, on->o.model, on->be, on->need.tokens,
+                          2 * on->rollout_length, e));
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
-                             on->shortest, e);
+                             on->shortest, on->rollout_blocks, e);
 }
 
 static const tn_reward_fn *find(const tn_reward_fn *table, const char *name, size_t n) {
@@ -113,6 +113,16 @@ tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
         if (end == o->weights.v[i] || *end || !isfinite(w))
             return tn_fail(e, TN_ARG, "--reward-weights: '%s' is not a number", o->weights.v[i]);
     }
+    return TN_OK;
+}
+
+tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
+                            tn_err *e) {
+    int tokens = on->need.tokens, length = 2 * on->rollout_length;
+    tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length);
+    for (int i = 0; i < o->models.n; i++)
+        TN_TRY(tn_scorer_budget(p, o->models.v[i], on->be, &(tn_load){0}, false, tokens, length,
+                                &need, e));
     return TN_OK;
 }
 

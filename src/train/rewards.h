@@ -32,6 +32,9 @@ typedef struct tn_rewards {
 
 /* Is there a reward at all, and a weight for each? */
 tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e);
+/* The reward models' share of the memory plan of a measured run. */
+tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
+                            tn_err *e);
 /* For the rollouts of a prepared run. `more`: functions beside the built-in ones, ending with a
  * NULL name; NULL: none. close also after failure. */
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,

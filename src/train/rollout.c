@@ -44,6 +44,12 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
     return tn_spread_new(&r->spread, tn_comm_world(), n, max_new, e);
 }
 
+size_t tn_rollouts_bytes(int n, int max_new) {
+    size_t token = 6 * sizeof(double) + sizeof(double) + sizeof(int32_t);
+    return (size_t)n * ((size_t)max_new * token + sizeof(tn_example) + sizeof(tn_response) +
+                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 8);
+}
+
 void tn_rollouts_free(tn_rollouts *r) {
     void *p[] = {r->prompt, r->ex,        r->at,       r->first,    r->tok,    r->response, r->group,  r->off, r->ended,
                  r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,

@@ -33,6 +33,7 @@ typedef struct tn_rollouts {
 /* Room for n responses of up to max_new tokens; n_prompt x n_sample where the batch is sampled. */
 tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
                           int max_tokens, tn_err *e);
+size_t tn_rollouts_bytes(int n, int max_new); /* with their responses, for the memory plan */
 void tn_rollouts_free(tn_rollouts *r);
 /* n_sample responses to each prompt, in their order; response i draws from key first_key + i. Ranks share
  * this work and that of the passes below; all of them have everything afterwards. */

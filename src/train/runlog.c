@@ -1,4 +1,5 @@
 #include "train/runlog.h"
+#include "base/json_mem.h"
 #include "base/log.h"
 #include "comm/comm.h"
 #include "train/events.h"
@@ -16,12 +17,13 @@ tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
         size_t n;
         TN_GO(tn_lines_next(r, &line, &n, e), done);
         if (!line) break;
-        json_t *row = json_loadb(line, n, 0, NULL); /* a line cut short by a crash is dropped */
+        json_t *row;
+        TN_GO(tn_json_load_text(line, n, 0, path, &row, NULL, e), done);
         if (row && json_integer_value(json_object_get(row, "step")) <= step) {
             tn_str_add(&out, line, n);
             tn_str_addc(&out, '\n');
         }
-        json_decref(row);
+        json_decref(row); /* NULL: a line cut short by a crash is dropped */
     }
     st = step > 0 || out.len ? tn_write_file(path, out.s ? out.s : "", out.len, e)
                              : tn_write_file(path, "", 0, e);
@@ -116,6 +118,7 @@ static void add_json(tn_str *s, const json_t *v) {
 
 static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
     tn_str s = TN_STR_INIT;
+    TN_TRY(tn_json_check("a log entry", e));
     add_json(&s, row);
     tn_str_addc(&s, '\n');
     tn_status st = s.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(o, s.s, s.len, e);
@@ -149,10 +152,10 @@ tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_
 }
 
 tn_status tn_runlog_close(tn_runlog *l, tn_err *e) {
-    tn_status st = l->metrics ? tn_out_close(l->metrics, true, e) : TN_OK;
-    tn_status st2 = l->timing ? tn_out_close(l->timing, true, st == TN_OK ? e : NULL) : TN_OK;
+    tn_status st = tn_out_close(l->metrics, TN_OK, true, e);
+    tn_status st2 = tn_out_close(l->timing, TN_OK, true, st == TN_OK ? e : NULL);
     tn_status st3 =
-        l->events ? tn_out_close(l->events, true, st == TN_OK && st2 == TN_OK ? e : NULL) : TN_OK;
+        tn_out_close(l->events, TN_OK, true, st == TN_OK && st2 == TN_OK ? e : NULL);
     json_decref(l->history);
     memset(l, 0, sizeof *l);
     return st != TN_OK ? st : st2 != TN_OK ? st2 : st3;

@@ -3,6 +3,8 @@
 #include "train/trainer.h"
 #include <string.h>
 
+enum { ROWS_AT_ONCE = 64 }; /* responses whose last rows the head reads in one call */
+
 static uint64_t tokenizer_hash(const char *dir, const char *base) {
     tn_str where = TN_STR_INIT, p = TN_STR_INIT, s = TN_STR_INIT;
     uint64_t h = 0;
@@ -62,14 +64,34 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
                        dir);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
-    return tn_run_new(&s->run, s->model, s->max_tokens, s->max_tokens, max_len, false, e);
+    return tn_run_new(&s->run, s->model, s->max_tokens, ROWS_AT_ONCE, max_len, false, e);
 }
 
-tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, tn_err *e) {
-    tn_batch_need need =
-        tn_batch_rollouts(s->max_tokens, n, n_sample, s->same_tokenizer ? min_prompt : 1);
+tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, int max_blocks,
+                            tn_err *e) {
+    /* a template may put a few tokens behind the response: one block more */
+    bool same = s->same_tokenizer, known = same && max_blocks > 0;
+    tn_batch_need need = tn_batch_rollouts(s->max_tokens, n, n_sample, same ? min_prompt : 1,
+                                           known ? max_blocks + (s->n_suffix > 0 ? n : 0) : 0);
     TN_TRY(tn_run_reserve(s->run, s->model, need.blocks, e));
     return tn_batch_reserve(&s->mb, &need, e);
+}
+
+tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const tn_load *how,
+                           bool shared, int max_tokens, int max_len, const tn_batch_need *need,
+                           tn_err *e) {
+    tn_desc d;
+    tn_lora_spec own;
+    int n = max_tokens > max_len ? max_tokens : max_len;
+    TN_TRY(tn_model_peek(&d, dir, how, e));
+    TN_TRY(tn_adapter_peek(&own, dir, e));
+    if (!shared || !own.rank) tn_budget_frozen(p, "reward model", &d, be, how->train, true);
+    if (own.rank) tn_budget_adapter(p, "reward model", &d, &own, be, false, true);
+    tn_budget_run(p, "reward model", &d, be, n, ROWS_AT_ONCE, max_len, need->blocks, false);
+    tn_budget_adapter_run(p, "reward model", &d, &own, be, n, false);
+    tn_budget_scratch(p, &d, be, n, 0, false);
+    tn_budget_add(p, "micro-batch", "", tn_batch_bytes(need));
+    return TN_OK;
 }
 
 void tn_scorer_close(tn_scorer *s) {

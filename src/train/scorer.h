@@ -2,6 +2,7 @@
  * tokenizer and chat template. With the policy's own tokenizer the token ids are taken as they are. */
 #ifndef TN_TRAIN_SCORER_H
 #define TN_TRAIN_SCORER_H
+#include "model/budget.h"
 #include "train/batch.h"
 
 typedef struct tn_scorer {
@@ -24,12 +25,19 @@ typedef struct tn_scorer {
 /* policy_dir: to compare tokenizers. */
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e);
-/* Room for scoring `n` rollouts, `n_sample` to a prompt, each prompt of at least `min_prompt` tokens. */
-tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, tn_err *e);
+/* Room for scoring `n` rollouts, `n_sample` to a prompt, each prompt of at least `min_prompt` tokens, all
+ * together in at most `max_blocks` of the policy's blocks (0: not known). */
+tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, int max_blocks,
+                            tn_err *e);
 /* The same with a say in how the model is loaded: of an adapter its base, or whose trunk it shares. */
 tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                               int max_tokens, int max_len, const tn_load *how, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
+/* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan, where reward model and policy have
+ * one tokenizer. shared: how->on will have its trunk; how->train: packed both ways. */
+tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const tn_load *how,
+                           bool shared, int max_tokens, int max_len, const tn_batch_need *need,
+                           tn_err *e);
 /* Normalised scores, (raw - mean)/sd of tenet.json, of every response of the examples in order; those of one
  * example share its prompt. `policy_tok` decodes responses when the tokenizers differ (the example's meta row gives
  * the prompt). */

@@ -42,6 +42,7 @@ static tn_status open_output(const tn_train_options *o, int *lock, tn_str *resum
                        "--output-dir is missing; say where the model and its records go");
     TN_TRY(tn_mkdirs(o->output_dir, e));
     TN_TRY(tn_lock_dir(o->output_dir, lock, e));
+    TN_TRY(tn_commit_mend(o->output_dir, e));
     if (o->resume) return tn_checkpoint_find(o->output_dir, o->resume, resume_from, e);
     tn_str p = TN_STR_INIT;
     tn_path_join(&p, o->output_dir, "metrics.jsonl");
@@ -59,7 +60,7 @@ static tn_status open_output(const tn_train_options *o, int *lock, tn_str *resum
         for (size_t i = 0; st == TN_OK && i < n; i++)
             if (strncmp(names[i], "checkpoint-", 11) == 0) {
                 tn_path_join(&p, o->output_dir, names[i]);
-                st = tn_remove_tree(p.s, e);
+                st = tn_retire_tree(p.s, e);
             }
         for (size_t i = 0; i < n; i++) tn_free(names[i]);
         tn_free(names);
@@ -82,15 +83,6 @@ tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_fr
     tn_str_clear(resume_from);
     tn_str_addz(resume_from, from);
     return TN_OK;
-}
-
-json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
-                      uint64_t data_hash) {
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:o}", "tool", "tenet", "version", TN_VERSION, "verb",
-                     verb, "profile", be->profile, "data_hash", hash, "options",
-                     tn_opts_record(opts));
 }
 
 tn_order_kind tn_order_of(const tn_train_options *o) {

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 #include "base/log.h"
+#include "base/manifest.h"
 #include "base/signals.h"
 #include "ops/profile.h"
 #include "train/intro.h"
@@ -30,6 +31,8 @@ typedef struct loop {
     double *ref_slab;
     tn_batch_need need; /* of the largest micro-batch */
     int length;         /* longest sequence */
+    tn_desc desc;
+    tn_lora_spec spec; /* rank 0: all weights are trained */
     double peak_lr, best;
     long step, tokens, full_tokens, best_step, bad_evals;
     bool have_best;
@@ -83,53 +86,49 @@ static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
     return l->rows ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
-/* Room for reference log-probs next to the examples. */
-static tn_status reserve_reference(loop *l, tn_err *e) {
-    tn_dataset *d[2] = {l->train, l->eval};
-    size_t n = 0;
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
-    l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
-    if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
-    n = 0;
-    for (int k = 0; k < 2; k++)
-        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
-            d[k]->ex[i].ref = l->ref_slab + n;
-            n += (size_t)tn_example_trained(&d[k]->ex[i]);
-        }
-    return TN_OK;
+/* --model of a fresh run holds no weights, only what they shall be. */
+static tn_status read_config(const loop *l, json_t **config, tn_desc *d, tn_err *e) {
+    tn_str p = TN_STR_INIT;
+    tn_path_join(&p, l->o.model, "config.json");
+    tn_status st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_load(p.s, config, e);
+    if (st == TN_OK) st = tn_desc_from_config(d, *config, p.s, e);
+    tn_str_free(&p);
+    return st;
+}
+
+static tn_load how_to_load(const loop *l) { return (tn_load){.train = true, .want_score = l->task->score_head}; }
+static bool is_fresh(const loop *l) { return l->task->fresh && !l->from.len; }
+
+/* The descriptor of the model to come. */
+static tn_status peek(loop *l, tn_err *e) {
+    json_t *config = NULL;
+    tn_load how = how_to_load(l);
+    if (!is_fresh(l))
+        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how, e);
+    if (l->lora.use_peft)
+        return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
+    tn_status st = read_config(l, &config, &l->desc, e);
+    json_decref(config);
+    return st;
 }
 
 static tn_status load_model(loop *l, tn_err *e) {
     const tn_task *k = l->task;
-    tn_load how = {.train = true, .want_score = k->score_head};
-    if (k->fresh && l->lora.use_peft)
-        return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
-    if (!k->fresh || l->from.len) {
+    if (!is_fresh(l)) {
         TN_TRY(tn_trained_model_open(&l->t.model, &l->lora, l->opts, l->o.model,
-                                     l->from.len ? l->from.s : NULL, how, (uint64_t)l->o.seed,
-                                     l->be, e));
+                                     l->from.len ? l->from.s : NULL, how_to_load(l),
+                                     (uint64_t)l->o.seed, l->be, e));
         tn_model *m = l->t.model;
         if (m->fresh_score)
             tn_model_init_score(m, isnan(k->head_init) ? m->desc.init_range : k->head_init,
                                 (uint64_t)l->o.seed);
         return TN_OK;
     }
-    tn_str p = TN_STR_INIT;
-    json_t *config = NULL;
-    tn_desc d;
-    tn_status st;
-    tn_path_join(&p, l->o.model, "config.json");
-    TN_GO(tn_json_load(p.s, &config, e), done);
-    TN_GO(tn_desc_from_config(&d, config, p.s, e), done);
-    st = tn_model_new(&l->t.model, &d, (uint64_t)l->o.seed, l->be, true, e);
-    if (st == TN_OK)
-        snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
-                 l->o.model); /* its generation_config.json goes along */
-done:
-    json_decref(config);
-    tn_str_free(&p);
-    return st;
+    TN_TRY(tn_model_new(&l->t.model, &l->desc, (uint64_t)l->o.seed, l->be, true, e));
+    snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
+             l->o.model); /* its generation_config.json goes along */
+    return TN_OK;
 }
 
 static int longest(const tn_dataset *d) {
@@ -147,19 +146,67 @@ static tn_status measure(loop *l, tn_err *e) {
     long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
     int a = longest(l->train), b = longest(l->eval), tokens = (int)o->micro_tokens;
     l->length = a > b ? a : b;
-    if (l->length > l->t.model->desc.max_pos)
+    if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
                 "(max_position_embeddings)",
-                l->length, l->t.model->desc.max_pos);
+                l->length, l->desc.max_pos);
     TN_TRY(tn_batch_measure(&l->need, l->train, &l->t.batch, tokens, rows, e));
     return l->eval ? tn_batch_measure(&l->need, l->eval, &l->t.batch, tokens, 0, e) : TN_OK;
+}
+
+/* Rows that the heads read: every token may be trained, or each response has one score. */
+static int rows_read(const loop *l) { return l->task->score_head ? l->need.seqs : l->need.tokens; }
+
+/* Reference log-probs that are kept beside the examples. */
+static size_t kept_reference(const loop *l) {
+    const tn_dataset *d[2] = {l->train, l->eval};
+    size_t n = 0;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
+    return n;
+}
+
+/* Room for reference log-probs next to the examples. */
+static tn_status reserve_reference(loop *l, tn_err *e) {
+    tn_dataset *d[2] = {l->train, l->eval};
+    size_t n = kept_reference(l);
+    l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
+    if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
+    n = 0;
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
+            d[k]->ex[i].ref = l->ref_slab + n;
+            n += (size_t)tn_example_trained(&d[k]->ex[i]);
+        }
+    return TN_OK;
+}
+
+static tn_status plan_memory(loop *l, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    const tn_batch_need *q = &l->need;
+    bool score = l->task->score_head;
+    int n = q->tokens;
+    tn_budget p = {0};
+    tn_budget_present(&p);
+    tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
+    tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
+    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, true);
+    tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
+    tn_budget_scratch(&p, d, l->be, n, score ? 0 : n, true);
+    tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    if (l->task->reference) {
+        TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,
+                                   n, n, l->length, q->blocks, e));
+        tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
+    }
+    return tn_intro_memory(&p, l->o.max_memory, e);
 }
 
 static tn_status make_runs(loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
     int n = l->need.tokens;
-    t->max_tokens = (int)l->o.micro_tokens;
-    TN_TRY(tn_run_new(&t->run, t->model, n, n, l->length, true, e));
+    t->max_tokens = l->o.micro_tokens < n ? (int)l->o.micro_tokens : n;
+    TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     size_t examples = l->train->n; /* of the largest step or evaluation */
     if (l->eval && l->eval->n > examples) examples = l->eval->n;
@@ -189,23 +236,8 @@ static long state_int(const json_t *s, const char *k) {
 
 static tn_status resume(loop *l, json_t **history, tn_err *e) {
     json_t *s = NULL;
+    TN_TRY(tn_resume_check(l->from.s, l->record, e));
     TN_TRY(tn_checkpoint_load_state(l->from.s, &s, history, e));
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
-    const char *was = json_string_value(json_object_get(s, "data_hash")),
-               *profile = json_string_value(json_object_get(s, "profile"));
-    tn_status st = TN_OK;
-    if (!was || strcmp(was, hash) != 0)
-        st = tn_fail(e, TN_STATE,
-                     "%s was trained on other rows (hash %s, these are %s); resume with the same "
-                     "--data, order of "
-                     "files and tokenizer",
-                     l->from.s, was ? was : "unknown", hash);
-    if (st == TN_OK && profile && strcmp(profile, l->be->profile) != 0)
-        tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its "
-                "bits will differ from an "
-                "uninterrupted one",
-                profile, l->be->profile);
     l->step = state_int(s, "step"), l->tokens = state_int(s, "tokens"),
     l->full_tokens = state_int(s, "full_tokens");
     l->best_step = state_int(s, "best_step"), l->bad_evals = state_int(s, "bad_evals");
@@ -213,20 +245,17 @@ static tn_status resume(loop *l, json_t **history, tn_err *e) {
     l->have_best = json_is_number(best);
     l->best = json_number_value(best);
     json_decref(s);
-    if (st == TN_OK) st = tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
-    return st;
+    return tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
 }
 
 static tn_status save_state(loop *l, tn_err *e) {
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)l->train->hash);
     json_decref(l->state);
-    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:s,s:s}", "step", (json_int_t)l->step, "tokens",
+    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:o*}", "step", (json_int_t)l->step, "tokens",
                          (json_int_t)l->tokens, "full_tokens", (json_int_t)l->full_tokens,
                          "best_step", (json_int_t)l->best_step, "bad_evals",
-                         (json_int_t)l->bad_evals, "data_hash", hash, "profile", l->be->profile);
-    if (l->state && l->have_best) json_object_set_new(l->state, "best", json_real(l->best));
-    if (!l->state) return tn_fail(e, TN_NOMEM, "out of memory");
+                         (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
+    bool whole = l->state && (!l->have_best || json_object_get(l->state, "best"));
+    if (!whole) return tn_fail(e, TN_NOMEM, "out of memory");
     return tn_ranks_save_lanes(l->state, l->lanes, e);
 }
 
@@ -366,7 +395,8 @@ static tn_status take_best(loop *l, tn_err *e) {
     tn_path_join(&p, l->o.output_dir, name);
     tn_model *on = l->t.model->n_adapter ? l->t.model : NULL;
     tn_load how = {.want_score = l->task->score_head, .base = l->t.model->dir, .on = on};
-    tn_status st = tn_model_load(&m, p.s, l->be, &how, e);
+    tn_status st = tn_manifest_check(p.s, e);
+    if (st == TN_OK) st = tn_model_load(&m, p.s, l->be, &how, e);
     if (st == TN_OK) {
         tn_trained to[TN_TRAINED_MAX], from[TN_TRAINED_MAX];
         int n = tn_model_trained(l->t.model, to);
@@ -412,8 +442,8 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(tn_ranks_lanes(o, l->comm, l->from.len ? l->from.s : "", &l->lanes, e));
     TN_TRY(tn_backend_from_options(&l->be, o, e));
     TN_TRY(tn_tokenizer_of(&l->tok, o->model, l->lora.base_model, o->chat_template, e));
-    TN_TRY(load_model(l, e));
-    TN_TRY(load_data(l, &l->t.model->desc, e));
+    TN_TRY(peek(l, e));
+    TN_TRY(load_data(l, &l->desc, e));
     TN_TRY(tn_ranks_check(l->comm, l->train->hash, l->be->profile, e));
     l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
     l->t.inv_temp = 1.0;
@@ -423,12 +453,15 @@ static tn_status run(loop *l, tn_err *e) {
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
-    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, l->lanes, e));
+    TN_TRY(tn_intro_print(k->verb, &l->desc, l->be, l->tok, l->train, l->eval, &l->plan, e));
+    TN_TRY(plan_memory(l, e));
+    TN_TRY(load_model(l, e));
+    tn_intro_adapter(l->t.model);
+    tn_intro_time(l->t.model, k->reference, l->train, &l->plan, &l->t.batch);
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
-    l->record = tn_run_record(k->verb, l->opts, l->be, l->train->hash);
-    if (!l->record) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_run_record(&l->record, k->verb, l->opts, l->be, l->train->hash, e));
     if (l->from.len) TN_TRY(resume(l, &history, e));
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);
     json_decref(history);

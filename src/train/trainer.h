@@ -40,9 +40,12 @@ tn_status tn_tokenizer_of(tn_tokenizer **tok, const char *dir, const char *base,
 /* Output folder: created, locked, refused when it holds another run (unless overwrite or resume).
  * *resume_from is empty unless the run continues. */
 tn_status tn_output_open(const tn_train_options *o, int *lock, tn_str *resume_from, tn_err *e);
-/* tenet.json of a run: verb, version, options, profile, input hash. New reference. */
-json_t *tn_run_record(const char *verb, const tn_opts *opts, const tn_backend *be,
-                      uint64_t data_hash);
+/* tenet.json of a run: verb, version, options, profile, checksums of rows and models. New reference. */
+tn_status tn_run_record(json_t **record, const char *verb, const tn_opts *opts, const tn_backend *be,
+                        uint64_t data_hash, tn_err *e);
+/* May the run of `record` go on from checkpoint `from`? Another verb, other rows or models are TN_STATE;
+ * options that differ are named in warnings. */
+tn_status tn_resume_check(const char *from, const json_t *record, tn_err *e);
 tn_order_kind tn_order_of(const tn_train_options *o);
 const char *tn_save_dtype(const tn_train_options *o);
 const char *tn_output_dtype(const tn_train_options *o, const tn_model *m); /* adapters: float32 when auto */

@@ -29,10 +29,7 @@ static tn_status sink_write(sink *s, tn_str *row, tn_err *e) {
 }
 static tn_status sink_close(sink *s, tn_status st, tn_err *e) {
     if (!s->on) return st;
-    if (s->file) {
-        tn_status closed = tn_out_close(s->file, false, st == TN_OK ? e : NULL);
-        return st == TN_OK ? closed : st;
-    }
+    if (s->file) return tn_out_close(s->file, st, false, e);
     if (fflush(stdout) && st == TN_OK) return tn_fail(e, TN_IO, "cannot write to standard output: %s", strerror(errno));
     return st;
 }

@@ -202,7 +202,7 @@ fails ranks_without_plugin 1 "install an MPI library" env PMI_RANK=0 PMI_SIZE=2 
 # shellcheck disable=SC2086
 quiet env PMI_RANK=0 PMI_SIZE=2 "$T/alone/tenet" $sft --comm self --output-dir "$T/self" && ok ranks_comm_self || fail "ranks_comm_self: $(last)"
 # shellcheck disable=SC2086
-quiet tenet $sft --grad-lanes 4 --dry-run && grep -q "(3 at once for 4 lanes)" "$T/log" && ok ranks_dry_run || fail "ranks_dry_run: $(last)"
+quiet tenet $sft --grad-lanes 4 --dry-run && grep -q "gradients, 3 at once" "$T/log" && ok ranks_dry_run || fail "ranks_dry_run: $(last)"
 if [ -n "$mpi" ] && [ "$mpi" != mpirun ]; then
     # ranks that were given different rows, and one that fails on its own
     # shellcheck disable=SC2086

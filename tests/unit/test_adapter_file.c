@@ -283,7 +283,7 @@ static void put(const char *path, const tn_str *s) {
     CHECK_OK(tn_remove_tree(path, e));
     CHECK_OK(tn_out_open(&o, path, false, e));
     CHECK_OK(tn_out_write(o, s->s, s->len, e));
-    CHECK_OK(tn_out_close(o, false, e));
+    CHECK_OK(tn_out_close(o, TN_OK, false, e));
 }
 
 /* Mutated configurations and headers: an error with a message, or an adapter; never a crash. */

@@ -31,8 +31,7 @@ static tn_status commit(const char *dir, int v, tn_err *e) {
         if (st == TN_OK) st = tn_out_open(&o, path.s, false, e);
         if (st != TN_OK) break;
         st = tn_out_write(o, text.s, text.len, e);
-        tn_status closed = tn_out_close(o, false, st == TN_OK ? e : NULL);
-        if (st == TN_OK) st = closed;
+        st = tn_out_close(o, st, false, e);
     }
     if (st == TN_OK) st = tn_commit_finish(dir, e);
     tn_str_free(&tmp);
@@ -150,4 +149,52 @@ TEST(base_commit_survives_kill) {
     CHECK_MSG(moved > 0, "none of %d rounds committed anything", round);
     CHECK_OK(commit(dir, last + 1, e));
     CHECK(version_of(dir) == last + 1);
+}
+
+static void make(const char *dir, const char *name) {
+    tn_str p = TN_STR_INIT;
+    tn_path_join(&p, dir, name);
+    if (strstr(name, "file")) CHECK_OK(tn_write_file(p.s, "x", 1, e));
+    else CHECK_OK(commit(p.s, 1, e));
+    tn_str_free(&p);
+}
+
+/* What killed processes leave is mended: half commits and files go, a commit cut between its two
+ * renames comes back, everything else stays. */
+TEST(base_commit_mend) {
+    static const char *const before[] = {"a",      "a.tmp",          "a.old",  "b.old",
+                                         "c.tmp",  "d.file.tmp-123", "e.file", "f.file.tmp-x",
+                                         "g.file.tmp"};
+    static const char *const after[] = {"a", "b", "e.file", "f.file.tmp-x", "g.file.tmp"};
+    const char *dir = tn_test_dir();
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) make(dir, before[i]);
+    for (int again = 0; again < 2; again++) {
+        char **names;
+        size_t n;
+        CHECK_OK(tn_commit_mend(dir, e));
+        CHECK_OK(tn_list_dir(dir, &names, &n, e));
+        CHECK(n == sizeof after / sizeof *after);
+        for (size_t i = 0; i < n; i++) {
+            CHECK(i >= 5 || !strcmp(names[i], after[i]));
+            tn_free(names[i]);
+        }
+        tn_free(names);
+    }
+}
+
+/* A folder is gone or whole, at every call that fails. */
+TEST(base_commit_retire) {
+    char dir[700];
+    snprintf(dir, sizeof dir, "%s/final", tn_test_dir());
+    for (long n = 1;; n++) {
+        CHECK_OK(commit(dir, 1, e));
+        tn_fault_arm(n, EIO);
+        tn_status st = tn_retire_tree(dir, NULL);
+        bool fired = tn_fault_fired();
+        tn_fault_arm(0, 0);
+        int now = version_of(dir);
+        CHECK_MSG(now == 0 || (now == 1 && st != TN_OK), "call %ld: version %d", n, now);
+        if (!fired) break;
+    }
+    CHECK_OK(tn_retire_tree(dir, e)); /* missing is fine */
 }

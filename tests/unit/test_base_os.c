@@ -28,7 +28,7 @@ static void put_quick(const char *path, const char *text, size_t n) {
     unlink(path); /* some file systems bring a file that was cut to nothing to the disk at once */
     CHECK_OK(tn_out_open(&o, path, false, e));
     CHECK_OK(tn_out_write(o, text, n, e));
-    CHECK_OK(tn_out_close(o, false, e));
+    CHECK_OK(tn_out_close(o, TN_OK, false, e));
 }
 
 static tn_status get(const char *path, tn_str *out, tn_err *e) {
@@ -100,21 +100,40 @@ TEST(base_os_writer) {
         if (n > sizeof big - at) n = sizeof big - at;
         CHECK_OK(tn_out_write(o, big + at, n, e));
     }
-    CHECK_OK(tn_out_close(o, true, e));
+    CHECK_OK(tn_out_close(o, TN_OK, true, e));
     CHECK_OK(tn_out_open(&o, path, true, e));
     CHECK_OK(tn_out_write(o, "tail", 4, e));
     CHECK_OK(tn_out_flush(o, false, e));
-    CHECK_OK(tn_out_close(o, false, e));
+    CHECK_OK(tn_out_close(o, TN_OK, false, e));
     CHECK_OK(get(path, &s, e));
     CHECK(s.len == sizeof big + 4 && !memcmp(s.s, big, sizeof big) &&
           !memcmp(s.s + sizeof big, "tail", 4));
+    /* until it is closed well, and after a failure, the old file is there and nothing else */
+    for (int k = 0; k < 2; k++) {
+        CHECK_OK(tn_out_open(&o, path, false, e));
+        CHECK_OK(tn_out_write(o, big, sizeof big, e));
+        CHECK_OK(tn_out_flush(o, true, e));
+        CHECK_OK(get(path, &s, e));
+        CHECK(s.len == sizeof big + 4);
+        if (k) tn_fault_arm(1, ENOSPC); /* the close's rename is told of it */
+        CHECK(tn_out_close(o, k ? TN_OK : TN_FORMAT, false, NULL) == (k ? TN_IO : TN_FORMAT));
+        tn_fault_arm(0, 0);
+        CHECK_OK(get(path, &s, e));
+        CHECK(s.len == sizeof big + 4);
+        char **names;
+        size_t n;
+        CHECK_OK(tn_list_dir(dir, &names, &n, e));
+        CHECK(n == 1);
+        while (n) tn_free(names[--n]);
+        tn_free(names);
+    }
     CHECK_FAIL(tn_out_open(&o, in_dir(dir, "no/folder"), false, e), TN_IO, "for writing");
     if (tn_exists("/dev/full")) {
         CHECK_OK(tn_out_open(&o, "/dev/full", false, e));
         CHECK_OK(tn_out_write(o, "x", 1, e));
-        CHECK_FAIL(tn_out_close(o, false, e), TN_IO, "No space left");
+        CHECK_FAIL(tn_out_close(o, TN_OK, false, e), TN_IO, "No space left");
     }
-    CHECK_OK(tn_out_close(NULL, true, e));
+    CHECK_OK(tn_out_close(NULL, TN_OK, true, e));
     tn_str_free(&s);
 }
 

@@ -116,7 +116,7 @@ static void write_some(long step) {
     if (step < 300) entry(o, "{\"step\": 300, \"loss\": -3, \"rewards/chosen\": 7}");
     if (step < 300) entry(o, "{\"step\": 300, \"eval_loss\": 1e10}");
     entry(o, "{\"step\": 70000, \"eval_rewards/margins\": 0.1}");
-    CHECK_OK(tn_out_close(o, true, e));
+    CHECK_OK(tn_out_close(o, TN_OK, true, e));
 }
 
 static const char all[] =

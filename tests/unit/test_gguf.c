@@ -186,7 +186,7 @@ static void put_file(const char *path, const tn_str *s) {
     CHECK_OK(tn_remove_tree(path, e)); /* a file system may flush a truncated file */
     CHECK_OK(tn_out_open(&o, path, false, e));
     CHECK_OK(tn_out_write(o, s->s, s->len, e));
-    CHECK_OK(tn_out_close(o, false, e));
+    CHECK_OK(tn_out_close(o, TN_OK, false, e));
 }
 
 /* ---------------- hostile files ---------------- */

@@ -1,6 +1,6 @@
 /* The head over a large vocabulary: no [rows, vocabulary] array, within the plan. */
 #include "base/os.h"
-#include "model/plan.h"
+#include "model/budget.h"
 #include "tiny.h"
 
 #define ROWS 2048
@@ -14,9 +14,9 @@ TEST(head_memory_at_large_vocabulary) {
     d.tied = true;
     tn_backend *be = tiny_backend("cpu", TN_BF16, NULL, 2);
     if (!be) return;
-    tn_plan plan = {0};
-    tn_plan_model(&plan, "policy", &d, be, true, false, false);
-    tn_plan_run(&plan, "policy", &d, be, ROWS + 1, ROWS, ROWS + 1, true);
+    tn_budget plan = {0};
+    tn_budget_model(&plan, "policy", &d, be, true, false);
+    tn_budget_run(&plan, "policy", &d, be, ROWS + 1, ROWS, ROWS + 1, 0, true);
     size_t resident = tn_peak_memory(), live = tn_mem_live();
     tn_model *m = NULL;
     tn_run *r = NULL;

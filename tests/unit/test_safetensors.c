@@ -13,7 +13,7 @@ static void put_file(const char *to, const void *p, size_t n) {
     CHECK_OK(tn_remove_tree(to, e)); /* a file system may flush a truncated file */
     CHECK_OK(tn_out_open(&o, to, false, e));
     CHECK_OK(tn_out_write(o, p, n, e));
-    CHECK_OK(tn_out_close(o, false, e));
+    CHECK_OK(tn_out_close(o, TN_OK, false, e));
 }
 
 /* A file of `header` and n bytes of data, at build/tmp/.../NAME. */

@@ -1,0 +1,263 @@
+/* The memory plan: what a run will take, by owner, from descriptors and settings alone. */
+#include "model/budget.h"
+#include "base/os.h"
+#include "model/params.h"
+#include "ops/profile.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static const char present[] = "rows and program";
+
+static size_t *row_of(tn_budget *p, const char *owner, const char *part) {
+    for (int i = 0; i < p->n; i++)
+        if (!strcmp(p->row[i].owner, owner) && !strcmp(p->row[i].part, part)) return &p->row[i].bytes;
+    if (p->n == TN_BUDGET_MAX) return &p->row[TN_BUDGET_MAX - 1].bytes; /* the last line takes the rest */
+    snprintf(p->row[p->n].owner, sizeof p->row[p->n].owner, "%s", owner);
+    snprintf(p->row[p->n].part, sizeof p->row[p->n].part, "%s", part);
+    return &p->row[p->n++].bytes;
+}
+
+void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes) {
+    *row_of(p, owner, part) += bytes;
+    p->total += bytes;
+}
+
+void tn_budget_present(tn_budget *p) {
+    size_t now = tn_resident_memory(), big = tn_mem_live();
+    tn_budget_add(p, present, "", now > big ? now - big : 0);
+}
+
+/* ---- models, runs, caches ---- */
+
+static size_t packed_of(const tn_backend *be, int out, int in, bool train) {
+    return be->op->weight_bytes(be, out, in) + (train ? be->op->weight_t_bytes(be, out, in) : 0);
+}
+
+static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, bool score) {
+    int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
+    size_t layer =
+        packed_of(be, q + 2 * kv, d->hidden, train) + packed_of(be, d->hidden, q, train) +
+        packed_of(be, 2 * d->ffn, d->hidden, train) + packed_of(be, d->hidden, d->ffn, train);
+    return layer * (size_t)d->layers + (score ? 0 : packed_of(be, d->vocab, d->hidden, train));
+}
+
+/* Returns the elements. */
+static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
+                          bool train, bool score) {
+    size_t head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
+    size_t n = tn_desc_params(d) + head;
+    tn_budget_add(p, owner, "weights", n * be->elem);
+    tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, train, score));
+    return n;
+}
+
+static void add_training(tn_budget *p, const char *owner, const tn_backend *be, size_t n) {
+    size_t ranks = p->ranks > 1 ? (size_t)p->ranks : 1;
+    char part[40] = "gradients";
+    if (p->spare) snprintf(part, sizeof part, "gradients, %d at once", 1 + p->spare);
+    tn_budget_add(p, owner, part, n * be->elem * (size_t)(1 + p->spare));
+    tn_budget_add(p, owner, "moments", 2 * n * be->elem / ranks);
+}
+
+void tn_budget_ranks(tn_budget *p, int ranks, int spare) {
+    p->ranks = ranks;
+    p->spare = spare;
+}
+
+void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
+                     bool train, bool score) {
+    size_t n = add_weights(p, owner, d, be, train, score);
+    if (train) add_training(p, owner, be, n);
+}
+
+void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
+                      bool both_ways, bool score) {
+    add_weights(p, owner, d, be, both_ways, score);
+}
+
+void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
+                       const tn_backend *be, bool train, bool score) {
+    tn_adapter_sizes z = tn_adapter_size(d, s, be);
+    size_t head = score ? (size_t)d->hidden + 1 : 0;
+    tn_budget_add(p, owner, "adapter", (z.n + head) * be->elem + z.packed);
+    if (train) add_training(p, owner, be, z.n + head);
+}
+
+void tn_budget_trained(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
+                       const tn_backend *be, bool score) {
+    size_t n = add_weights(p, owner, d, be, true, score);
+    if (s->rank) tn_budget_adapter(p, owner, d, s, be, true, score);
+    else add_training(p, owner, be, n);
+}
+
+void tn_budget_adapter_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
+                           const tn_backend *be, int T, bool keep) {
+    if (!s->rank) return;
+    size_t width = (size_t)tn_adapter_size(d, s, be).width;
+    tn_budget_add(p, owner, "activations", (size_t)T * width * be->elem * (keep ? 2 : 1));
+}
+
+void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int max_tok,
+                   int max_rows, int max_pos, int blocks, bool keep) {
+    size_t all = tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, blocks, keep);
+    size_t kv = all - tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, 0, keep);
+    tn_budget_add(p, owner, "activations", all - kv);
+    if (kv) tn_budget_add(p, owner, "keys and values", kv);
+}
+
+void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages) {
+    size_t block = be->op->kv_block_bytes(be, d->kv_heads, d->head_dim);
+    tn_budget_add(p, owner, "keys and values", block * (size_t)pages * (size_t)d->layers);
+}
+
+/* ---- scratch ---- */
+
+/* The calls of a layer and of the head, which only say what they would need (tn_backend.sizing). */
+static void size_products(tn_backend *be, int out, int in, int T, bool train) {
+    tn_weight w = {.out = out, .in = in};
+    be->op->gemm(be, TN_SET, NULL, out, NULL, in, &w, NULL, T);
+    if (!train) return;
+    be->op->gemm_dx(be, TN_SET, NULL, in, NULL, out, &w, T);
+    be->op->gemm_dw(be, NULL, NULL, out, NULL, in, T, out, in);
+}
+
+static void size_head(tn_backend *be, const tn_desc *d, int R, bool train) {
+    static double any; /* stands for an array that is there */
+    tn_weight w = {.out = d->vocab, .in = d->hidden};
+    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any});
+    if (train) be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dw = &any});
+}
+
+void tn_budget_scratch(tn_budget *p, const tn_desc *d, tn_backend *be, int T, int R, bool train) {
+    size_t need = 0, *row = row_of(p, "operations", "scratch");
+    int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
+    const tn_ops *timed = be->op;
+    if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
+    be->sizing = &need;
+    if (be->op == &tn_ops_cpu) { /* the reference's products need none */
+        size_products(be, q + 2 * kv, d->hidden, T, train);
+        size_products(be, d->hidden, q, T, train);
+        size_products(be, 2 * d->ffn, d->hidden, T, train);
+        size_products(be, d->hidden, d->ffn, T, train);
+        tn_attn a = {.n_tok = T, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
+        if (train) be->op->attn_bwd(be, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, &a);
+        if (R > 0) size_head(be, d, R, train);
+    } else if (R > 0 && train) {
+        tn_weight w = {.out = d->vocab, .in = d->hidden};
+        be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});
+    }
+    be->sizing = NULL;
+    be->op = timed;
+    if (need <= *row) return;
+    p->total += need - *row;
+    *row = need;
+}
+
+/* ---- the table ---- */
+
+void tn_budget_print(const tn_budget *p, tn_str *out) {
+    for (int i = 0; i < p->n; i++) {
+        bool seen = false;
+        for (int k = 0; k < i; k++) seen = seen || !strcmp(p->row[k].owner, p->row[i].owner);
+        if (seen) continue;
+        size_t sum = 0;
+        tn_str_addf(out, "  %-16s", p->row[i].owner);
+        for (int k = i; k < p->n; k++) {
+            if (strcmp(p->row[k].owner, p->row[i].owner) != 0) continue;
+            sum += p->row[k].bytes;
+            if (*p->row[k].part)
+                tn_str_addf(out, " %s %.1f ", p->row[k].part, (double)p->row[k].bytes / 1e6);
+        }
+        tn_str_addf(out, " = %.1f MB\n", (double)sum / 1e6);
+    }
+}
+
+/* ---- limits ---- */
+
+/* The number after `key` in a small file of the kernel; 0 when it is absent or "max". */
+static size_t kernel_number(const char *path, const char *key, size_t unit) {
+    tn_str s = TN_STR_INIT;
+    size_t got = 0;
+    if (tn_read_file(path, &s, 1 << 16, NULL) == TN_OK) {
+        const char *at = *key ? strstr(s.s, key) : s.s;
+        unsigned long long v = 0;
+        if (at && sscanf(at + strlen(key), " %llu", &v) == 1) got = (size_t)v * unit;
+    }
+    tn_str_free(&s);
+    return got;
+}
+
+static void lower(size_t *to, size_t limit, size_t used) {
+    size_t left = limit > used ? limit - used : 1;
+    if (!*to || left < *to) *to = left;
+}
+
+/* One group of cgroup v2: its limit, less what is used and cannot be dropped. */
+static void group_limit(size_t *to, const char *dir) {
+    char path[1200];
+    snprintf(path, sizeof path, "%s/memory.max", dir);
+    size_t limit = kernel_number(path, "", 1);
+    if (!limit) return;
+    snprintf(path, sizeof path, "%s/memory.current", dir);
+    size_t used = kernel_number(path, "", 1);
+    snprintf(path, sizeof path, "%s/memory.stat", dir);
+    size_t cache = kernel_number(path, "\ninactive_file", 1);
+    lower(to, limit, used > cache ? used - cache : 0);
+}
+
+/* This process's group and all above it. */
+static void group_limits(size_t *to) {
+    tn_str s = TN_STR_INIT;
+    char dir[1024];
+    const char *at = NULL;
+    if (tn_read_file("/proc/self/cgroup", &s, 1 << 16, NULL) == TN_OK) at = strstr(s.s, "0::");
+    snprintf(dir, sizeof dir, "/sys/fs/cgroup%.*s", at ? (int)strcspn(at + 3, "\n") : 0, at ? at + 3 : "");
+    tn_str_free(&s);
+    for (char *slash = dir; slash && strlen(dir) >= strlen("/sys/fs/cgroup");) {
+        group_limit(to, dir);
+        slash = strrchr(dir, '/');
+        if (slash) *slash = 0;
+    }
+    size_t v1 = kernel_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", "", 1);
+    if (v1 && v1 < (size_t)1 << 60)
+        lower(to, v1, kernel_number("/sys/fs/cgroup/memory/memory.usage_in_bytes", "", 1));
+}
+
+size_t tn_budget_available(void) {
+    size_t left = kernel_number("/proc/meminfo", "MemAvailable:", 1024);
+    struct rlimit r;
+    group_limits(&left);
+    if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
+        lower(&left, (size_t)r.rlim_cur, kernel_number("/proc/self/statm", "", 4096));
+    return left;
+}
+
+static const char *remedy(const char *part) {
+    static const char *const known[][2] = {
+        {"activations", "a smaller --micro-batch-tokens or a shorter --max-length"},
+        {"keys and values", "a smaller --micro-batch-tokens or batch, or shorter responses"},
+        {"scratch", "fewer --threads or a smaller --micro-batch-tokens"},
+        {"", "fewer rows (--max-rows)"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(part, known[i][0])) return known[i][1];
+    return "a smaller model";
+}
+
+tn_status tn_budget_check(const tn_budget *p, size_t limit, size_t available, tn_err *e) {
+    size_t there = 0;
+    int big = 0;
+    for (int i = 0; i < p->n; i++) {
+        if (!strcmp(p->row[i].owner, present)) there = p->row[i].bytes;
+        if (p->row[i].bytes > p->row[big].bytes) big = i;
+    }
+    bool over = limit && p->total > limit, short_of = available && p->total - there > available;
+    if (!over && !short_of) return TN_OK;
+    return tn_fail(e, TN_NOMEM,
+                   "this run needs %.2f GB of memory, and %s %.2f GB. The largest part is %s%s%s (%.2f GB); "
+                   "what helps is %s",
+                   (double)p->total / 1e9, over ? "--max-memory allows" : "this process can have",
+                   (double)(over ? limit : available + there) / 1e9, p->row[big].owner,
+                   *p->row[big].part ? ": " : "", p->row[big].part, (double)p->row[big].bytes / 1e9,
+                   remedy(p->row[big].part));
+}

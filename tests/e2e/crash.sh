@@ -1,0 +1,68 @@
+# kill -9 at random instants of every training verb: no half checkpoint is ever seen, and what was resumed
+# (once for every kill) ends in the bytes of an undisturbed run. TENET_CRASH_ROUNDS: kills per verb.
+. tests/e2e/lib.sh
+rounds=${TENET_CRASH_ROUNDS:-25}
+# A kill leaves the page cache alone, so memory does as well as a disk and is faster.
+[ -w /dev/shm ] && C=$(mktemp -d /dev/shm/tenet-crash.XXXXXX) && trap 'rm -rf "$C"' EXIT
+C=${C:-$E2E_TMP/crash}
+. tests/e2e/tiny.sh "$C"
+
+# Every folder called checkpoint-N is complete.
+whole_checkpoints() {
+    local d
+    for d in "$1"/checkpoint-*; do
+        case $d in *.tmp | *.old | *\*) continue ;; esac
+        tenet inspect "$d" >/dev/null 2>"$C/inspect" || { head -n 1 "$C/inspect"; return 1; }
+    done
+}
+same_run() { # A B: weights, log and state
+    local f
+    for f in model.safetensors metrics.jsonl trainer_state.json; do
+        cmp -s "$1/$f" "$2/$f" || { echo "$f differs"; return 1; }
+    done
+}
+
+# crash VERB ARGUMENTS...: as many kills as asked for; a run that comes to its end is compared and begun anew.
+crash() {
+    local verb=$1 kills=0 ends=0 resumed=0 bad='' t0 time pid status at
+    shift
+    t0=$(date +%s%N)
+    tenet "$verb" "$@" --output-dir "$C/$verb-whole" --save-steps 1 >"$C/log" 2>&1 || { fail "crash_$verb: $(tail -n 1 "$C/log")"; return; }
+    time=$((($(date +%s%N) - t0) / 1000000))
+    while [ $kills -lt "$rounds" ] && [ -z "$bad" ]; do
+        at=$((RANDOM % (time / 2 + 1)))
+        "$TENET_BIN" "$verb" "$@" --output-dir "$C/$verb" --save-steps 1 --resume-from-checkpoint latest \
+            --threads $((RANDOM % 3 + 1)) >"$C/log" 2>&1 &
+        pid=$!
+        sleep "$((at / 1000)).$(printf %03d $((at % 1000)))"
+        kill -9 $pid 2>/dev/null
+        status=0
+        wait $pid 2>/dev/null || status=$?
+        grep -q "continuing after step" "$C/log" && resumed=$((resumed + 1))
+        bad=$(whole_checkpoints "$C/$verb")
+        if [ $status = 0 ]; then # faster than the kill
+            bad=$bad$(same_run "$C/$verb-whole" "$C/$verb")
+            ends=$((ends + 1))
+            rm -rf "${C:?}/$verb"
+        elif [ $status = 137 ]; then
+            kills=$((kills + 1))
+        else
+            bad="status $status: $(tail -n 1 "$C/log")"
+        fi
+    done
+    if [ -z "$bad" ]; then
+        tenet "$verb" "$@" --output-dir "$C/$verb" --save-steps 1 --resume-from-checkpoint latest >"$C/log" 2>&1 ||
+            bad=$(tail -n 1 "$C/log")
+        bad=$bad$(same_run "$C/$verb-whole" "$C/$verb")
+        # nothing of the killed processes is left
+        bad=$bad$(find "$C/$verb" -name '*.tmp*' -o -name '*.old')
+    fi
+    rm -rf "${C:?}/$verb"
+    [ $resumed -gt 0 ] || bad="$bad no run was resumed"
+    if [ -z "$bad" ]; then ok "crash_$verb ($kills kills, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$verb after $kills kills: $bad"; fi
+}
+
+for verb in pretrain sft reward dpo ppo; do
+    # shellcheck disable=SC2046
+    crash $verb $(arguments $verb 24)
+done

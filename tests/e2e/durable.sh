@@ -1,0 +1,148 @@
+# What can happen to a run's folder: full disk, no permission, damaged and exchanged files, a second run,
+# another model, other options. Each has its message; what was good stays.
+. tests/e2e/lib.sh
+[ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap 'rm -rf "$D"' EXIT
+D=${D:-$E2E_TMP/durable}
+. tests/e2e/tiny.sh "$D"
+verbs="pretrain sft reward dpo ppo"
+# run VERB STEPS DIR [OPTION...]: a run that checkpoints every step
+run() {
+    local verb=$1 steps=$2 dir=$3
+    shift 3
+    # shellcheck disable=SC2046
+    tenet "$verb" $(arguments "$verb" "$steps") --save-steps 1 --output-dir "$dir" "$@"
+}
+resume() { run "$@" --resume-from-checkpoint latest; }
+quiet() { "$@" >"$D/log" 2>&1; }
+for verb in $verbs; do
+    quiet run "$verb" 3 "$D/$verb" || fail "durable_$verb: $(tail -n 1 "$D/log")"
+done
+
+# A full disk: files may have only so many blocks of 1,024 bytes.
+for verb in $verbs; do
+    for blocks in 1 8 20 60; do
+        rm -rf "$D/full"
+        (trap '' XFSZ; ulimit -f $blocks; run "$verb" 3 "$D/full" 2>&1 >/dev/null) | cat >"$D/log"
+        status=${PIPESTATUS[0]}
+        [ "$status" != 0 ] || continue # every file is small
+        if [ "$status" != 1 ] || ! grep -q "tenet: error: .*File too large" "$D/log"; then
+            fail "durable_full_$verb at $blocks kB: status $status, $(tail -n 1 "$D/log")"
+            continue 2
+        fi
+        resume "$verb" 3 "$D/full" >/dev/null 2>"$D/log" && cmp -s "$D/full/model.safetensors" "$D/$verb/model.safetensors" ||
+            { fail "durable_full_$verb at $blocks kB: no resuming, $(tail -n 1 "$D/log")"; continue 2; }
+    done
+    ok "durable_full_$verb"
+done
+mkdir -p "$D/disk"
+if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k tmpfs "$D/disk" 2>/dev/null; then
+    fails durable_full_disk 1 "No space left on device" run sft 3 "$D/disk/run"
+    rm -rf "$D/disk/run/"*.tmp* "$D"/disk/run/checkpoint-*.tmp
+    mount -o remount,size=20m "$D/disk"
+    quiet resume sft 3 "$D/disk/run" && cmp -s "$D/disk/run/model.safetensors" "$D/sft/model.safetensors" &&
+        ok durable_full_disk_resume || fail "durable_full_disk_resume: $(tail -n 1 "$D/log")"
+    mount -o remount,ro "$D/disk"
+    fails durable_read_only 1 "Read-only file system" run sft 3 "$D/disk/other"
+    fails durable_read_only_resume 1 "Read-only file system" resume sft 3 "$D/disk/run"
+    fails durable_read_only_generate 1 "Read-only file system" tenet generate --model "$D/base" --input "$D/pref.jsonl" --out "$D/disk/x"
+    umount "$D/disk"
+elif [ "$(id -u)" != 0 ]; then
+    skip durable_full_disk mounting needs root
+    chmod a-w "$D/disk"
+    fails durable_read_only 1 "Permission denied" run sft 3 "$D/disk/other"
+    chmod u+w "$D/disk"
+else
+    skip durable_full_disk tmpfs cannot be mounted here
+fi
+
+# Every file of a checkpoint cut, changed in one bit, exchanged for another checkpoint's, or missing: refused
+# by its name, and the checkpoint before it still serves.
+damaged() { # VERB FILE HOW
+    local ckpt=$D/hurt/checkpoint-3 file=$2 size
+    size=$(wc -c <"$ckpt/$file")
+    cp "$ckpt/$file" "$D/good"
+    case $3 in
+        cut) head -c $((size / 2)) "$D/good" >"$ckpt/$file" ;;
+        bit) printf "$(printf '\\%03o' $(($(od -An -tu1 -j $((size / 2)) -N 1 "$D/good") ^ 4)))" |
+            dd of="$ckpt/$file" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null ;;
+        other) cp "$D/hurt/checkpoint-2/$file" "$ckpt/$file" ;;
+        gone) rm "$ckpt/$file" ;;
+    esac
+    local status=0
+    if [ "$3" = other ] && cmp -s "$ckpt/$file" "$D/good"; then return; fi # the same in both
+    resume "$1" 4 "$D/hurt" >/dev/null 2>"$D/log" || status=$?
+    if [ $status != 1 ] || ! grep -q "tenet: error: .*checkpoint-3 is damaged.*\($file\|the manifest says\)" "$D/log"; then
+        bad="$bad $file $3: status $status, $(tail -n 1 "$D/log");"
+    fi
+    cp "$D/good" "$ckpt/$file"
+    tried=$((tried + 1))
+}
+for verb in sft reward ppo; do
+    bad='' tried=0
+    rm -rf "$D/hurt"
+    cp -r "$D/$verb" "$D/hurt"
+    for file in $(cd "$D/hurt/checkpoint-3" && find . -type f | sed 's|^\./||' | sort); do
+        for how in cut bit other gone; do damaged $verb "$file" $how; done
+    done
+    rm "$D/hurt/checkpoint-3/optimizer/model.safetensors"
+    quiet run $verb 3 "$D/hurt" --resume-from-checkpoint "$D/hurt/checkpoint-2" &&
+        cmp -s "$D/hurt/model.safetensors" "$D/$verb/model.safetensors" || bad="$bad the one before does not serve: $(tail -n 1 "$D/log")"
+    if [ -z "$bad" ]; then ok "durable_damaged_$verb ($tried files)"; else fail "durable_damaged_$verb:$bad"; fi
+done
+# weights or moments of another run, in a folder that looks complete
+cp -r "$D/sft" "$D/mixed"
+cp "$D/dpo/checkpoint-3/optimizer/model.safetensors" "$D/mixed/checkpoint-3/optimizer/"
+fails durable_moments_of_another_run 1 "it was changed or is of another checkpoint" resume sft 4 "$D/mixed"
+fails durable_inspect 1 "it was changed or is of another checkpoint" tenet inspect "$D/mixed/checkpoint-3"
+
+# two runs in one folder
+# shellcheck disable=SC2046
+"$TENET_BIN" sft $(arguments sft 100000) --output-dir "$D/busy" --save-steps 0 >"$D/log" 2>&1 &
+pid=$!
+n=0
+while [ ! -s "$D/busy/metrics.jsonl" ] && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
+for verb in $verbs; do
+    fails "durable_second_run_$verb" 1 "is in use by another run (process" run "$verb" 3 "$D/busy" --overwrite
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+[ -s "$D/busy/metrics.jsonl" ] || fail durable_second_run_leaves_the_first
+
+# another verb, model, reward model or rows: refused; other options: named
+fails durable_resume_other_verb 1 'was made by `tenet sft`' tenet pretrain --model "$D/base" --data "$D/text.jsonl" --output-dir "$D/sft" \
+    --resume-from-checkpoint latest
+# shellcheck disable=SC2046
+{
+    fails durable_resume_other_model 1 "was trained with another --model" tenet dpo $(arguments dpo 4) --output-dir "$D/dpo" \
+        --resume-from-checkpoint latest --model "$D/sft"
+    cp -r "$D/base" "$D/moved" # the same weights elsewhere are the same model
+    check durable_resume_moved_model tenet dpo $(arguments dpo 3) --output-dir "$D/dpo" --resume-from-checkpoint latest --model "$D/moved"
+    fails durable_resume_other_reward_model 1 "was trained with another --reward-model" tenet ppo $(arguments ppo 4) \
+        --output-dir "$D/ppo" --resume-from-checkpoint latest --reward-model "$D/reward"
+    fails durable_resume_other_rows 1 "was trained on other rows" tenet reward $(arguments reward 4) --output-dir "$D/reward" \
+        --resume-from-checkpoint latest --max-rows 20
+}
+quiet resume dpo 5 "$D/dpo" --beta 0.3 --threads 1 --save-total-limit 9
+if grep -q "warning.*--beta is 0.3, and was 0.1" "$D/log" && grep -q "warning.*--max-steps is 5, and was 3" "$D/log" &&
+    [ "$(grep -c warning "$D/log")" = 2 ] && [ -s "$D/dpo/checkpoint-5/manifest.json" ]; then
+    ok durable_resume_other_options
+else
+    fail "durable_resume_other_options: $(grep warning "$D/log")"
+fi
+fails durable_resume_nowhere 2 "no trainer_state.json there" run sft 3 "$D/none" --resume-from-checkpoint "$D/base/../pref.jsonl"
+
+# numbers that are not finite: every verb stops, says where, and leaves its checkpoints
+cp -r "$D/base" "$D/nan-base"
+size=$(wc -c <"$D/nan-base/model.safetensors")
+printf '\377\377\377\177' | dd of="$D/nan-base/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+for verb in sft reward dpo ppo; do
+    # shellcheck disable=SC2046
+    fails "durable_not_finite_$verb" 1 "finite" tenet $verb $(arguments $verb 3) --model "$D/nan-base" --output-dir "$D/nan-$verb"
+    [ ! -e "$D/nan-$verb/model.safetensors" ] || fail "durable_not_finite_$verb: a model was written"
+done
+quiet run sft 400 "$D/blowup" --learning-rate 10 --weight-decay 10 --save-total-limit 1
+if [ ! -e "$D/blowup/model.safetensors" ] && grep -q "finite" "$D/log" && tenet inspect "$D"/blowup/checkpoint-* >/dev/null; then
+    ok durable_blow_up
+else
+    fail "durable_blow_up: $(tail -n 1 "$D/log")"
+fi

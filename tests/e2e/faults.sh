@@ -1,0 +1,114 @@
+# Every system call and every allocation fails once (base/fault.h), for every verb that writes: the exit
+# status is 1 with a message, what was there before is untouched, nothing half-written stands under a final
+# name, and a training run can be resumed to the same bytes. All calls take long, so a sample is drawn:
+# TENET_FAULT_SAMPLES per verb, `all` for every one.
+. tests/e2e/lib.sh
+samples=${TENET_FAULT_SAMPLES:-16}
+[ -w /dev/shm ] && F=$(mktemp -d /dev/shm/tenet-faults.XXXXXX) && trap 'rm -rf "$F"' EXIT
+F=${F:-$E2E_TMP/faults}
+. tests/e2e/tiny.sh "$F"
+errors=(5 12 28) # EIO ENOMEM ENOSPC
+: "${seed:=$RANDOM}"
+RANDOM=$seed
+
+# calls COMMAND...: how many calls can fail.
+calls() {
+    TENET_FAULT=1000000000:5 "$@" 2>&1 >/dev/null | sed -n 's/^tenet: fault: \([0-9]*\) calls$/\1/p'
+}
+# Numbers of the calls to fail: all, or one drawn from each of $samples equal parts.
+numbers() {
+    if [ "$samples" = all ]; then seq 1 "$1"; return; fi
+    local i
+    for i in $(seq 0 $((samples - 1))); do echo $((i * $1 / samples + RANDOM % ($1 / samples + 1) + 1)); done
+}
+# run_fault N COMMAND...: sets $status and $bad.
+run_fault() {
+    local n=$1
+    shift
+    status=0
+    TENET_FAULT=$n:${errors[$((n % 3))]} "$@" >"$F/stdout" 2>"$F/log" || status=$?
+    if [ $status != 0 ] && { [ $status != 1 ] || ! grep -q "^tenet: error: ." "$F/log"; }; then
+        bad="$bad call $n: status $status, $(tail -n 2 "$F/log" | head -n 1);"
+    fi
+}
+finish() { # NAME TOTAL TRIED FAILED
+    if [ "$3" = 0 ] || [ "$4" = 0 ]; then bad="$bad nothing failed"; fi
+    if [ -z "$bad" ]; then ok "$1 ($4 of $3 failed, of $2 calls)"; else fail "$1 (seed=$seed):${bad:0:2000}"; fi
+}
+
+# file NAME OUT COMMAND...: OUT holds something older; afterwards it holds that, or what a good run writes.
+file() {
+    local name=$1 out=$2 total tried=0 failed=0 n
+    shift 2
+    bad=
+    rm -rf "$out"
+    "$@" >/dev/null 2>"$F/log" || { fail "$name: $(tail -n 1 "$F/log")"; return; }
+    mv "$out" "$F/whole"
+    total=$(calls "$@")
+    for n in $(numbers "$total"); do
+        rm -rf "$out"
+        if [ -d "$F/whole" ]; then mkdir "$out"; else echo older >"$out"; fi
+        run_fault "$n" "$@"
+        tried=$((tried + 1))
+        [ $status = 0 ] || failed=$((failed + 1))
+        if [ -d "$F/whole" ]; then # a folder of files, each old (absent) or whole; complete when the run says so
+            local f
+            for f in $(cd "$out" && find . -type f); do
+                cmp -s "$out/$f" "$F/whole/$f" || bad="$bad call $n (status $status): $f is torn;"
+            done
+            [ $status != 0 ] || diff -r "$out" "$F/whole" >/dev/null || bad="$bad call $n: status 0, but files are missing;"
+        elif ! cmp -s "$out" "$F/whole" && { [ $status = 0 ] || [ "$(cat "$out")" != older ]; }; then
+            bad="$bad call $n (status $status): $out is torn;"
+        fi
+        [ -z "$(find "$F" -maxdepth 2 -name '*.tmp-*')" ] || bad="$bad call $n: $(find "$F" -maxdepth 2 -name '*.tmp-*') is left;"
+        rm -rf "$out".tmp "$F"/*.tmp-*
+    done
+    rm -rf "$F/whole" "$out"
+    finish "$name" "$total" $tried $failed
+}
+
+# train VERB: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
+train() {
+    local verb=$1 total tried=0 failed=0 n f d
+    bad=
+    # shellcheck disable=SC2046
+    set -- tenet "$verb" $(arguments "$verb" 2) --save-steps 1 --resume-from-checkpoint latest --output-dir
+    "$@" "$F/whole" >"$F/log" 2>&1 || { fail "faults_$verb: $(tail -n 1 "$F/log")"; return; }
+    total=$(calls "$@" "$F/out")
+    for n in $(numbers "$total"); do
+        rm -rf "$F/out"
+        run_fault "$n" "$@" "$F/out"
+        tried=$((tried + 1))
+        [ $status = 0 ] || failed=$((failed + 1))
+        for d in "$F"/out/checkpoint-[0-9]; do
+            [ ! -d "$d" ] || tenet inspect "$d" >/dev/null 2>&1 || bad="$bad call $n: $d is damaged;"
+        done
+        f=$F/out/model.safetensors
+        [ ! -e "$f" ] || cmp -s "$f" "$F/whole/model.safetensors" || bad="$bad call $n: $f is torn;"
+        [ $status = 0 ] || "$@" "$F/out" >"$F/log" 2>&1 || bad="$bad call $n: no resuming, $(tail -n 1 "$F/log");"
+        for f in model.safetensors metrics.jsonl trainer_state.json tenet.json; do
+            cmp -s "$F/out/$f" "$F/whole/$f" || [ $f = tenet.json ] || bad="$bad call $n (status $status): $f differs;"
+            [ -s "$F/out/$f" ] || bad="$bad call $n (status $status): no $f;"
+        done
+        [ -z "$(find "$F/out" -name '*.tmp*')" ] || bad="$bad call $n: $(find "$F/out" -name '*.tmp*') is left;"
+    done
+    rm -rf "$F/whole" "$F/out"
+    finish "faults_$verb" "$total" $tried $failed
+}
+
+for verb in ${TENET_FAULT_VERBS:-pretrain sft reward dpo ppo}; do train "$verb"; done
+[ -z "${TENET_FAULT_VERBS:-}" ] || exit
+tenet sft --model "$F/base" --data "$F/sft.jsonl" --max-steps 2 --save-steps 0 --output-dir "$F/sft" >"$F/log" 2>&1
+tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --out "$F/eval" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"
+head -n 12 "$F/pref.jsonl" >"$F/few.jsonl"
+file faults_generate "$F/g.jsonl" tenet generate --model "$F/base" --input "$F/few.jsonl" --max-new-tokens 8 --out "$F/g.jsonl"
+file faults_score "$F/s.jsonl" tenet score --model "$F/base" --input "$F/samples.jsonl" --out "$F/s.jsonl"
+file faults_score_grads "$F/grads.safetensors" tenet score --model "$F/base" --input "$F/samples.jsonl" --grads "$F/grads.safetensors"
+file faults_eval "$F/e" tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --ref-model "$F/base" --reward-model "$F/rm" \
+    --pairs "$F/pairs.jsonl" --baselines --out "$F/e"
+file faults_convert "$F/c" tenet convert "$F/base" "$F/c" --dtype bfloat16
+file faults_report "$F/r.html" tenet report --eval "$F/eval" --runs sft="$F/sft" rm="$F/rm" --out "$F/r.html"
+file faults_rank "$F/k.jsonl" tenet world rank --input "$F/samples.jsonl" --out "$F/k.jsonl"
+file faults_split "$F/t.jsonl" tenet split --data "$F/pairs.jsonl" --train-out "$F/t.jsonl" --held-out "$F/h.jsonl"
+file faults_tokenize "$F/ids.jsonl" tenet tokenize --model "$F/base" --input "$F/text.jsonl" --out "$F/ids.jsonl"
+file faults_world_config "$F/w" tenet world config --out "$F/w"

@@ -1,0 +1,97 @@
+# The printed memory plan against the measured peak, within 5 %, for every training verb and both dtypes; and
+# what is refused. TENET_MEMORY_SHAPES: "small 20M" by default, 135M too where there are 6 GB.
+. tests/e2e/lib.sh
+[ -w /dev/shm ] && M=$(mktemp -d /dev/shm/tenet-memory.XXXXXX) && trap 'rm -rf "$M"' EXIT
+M=${M:-$E2E_TMP/memory}
+mkdir -p "$M"
+config() { # DIR hidden layers heads kv ffn vocab
+    mkdir -p "$1"
+    printf '{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": %d, "num_hidden_layers": %d,
+        "num_attention_heads": %d, "num_key_value_heads": %d, "intermediate_size": %d, "vocab_size": %d, "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": true}\n' "${@:2}" >"$1/config.json"
+}
+rows() { # KIND COUNT VOCAB: every row of 128 tokens, so that micro-batches are full
+    awk -v kind="$1" -v count="$2" -v vocab="$3" '
+        function ids(n, a,   s, i) { s = ""; for (i = 0; i < n; i++) s = s (i ? "," : "") (a * 7919 + i * (a + 13) * 31) % vocab; return s }
+        BEGIN { for (r = 1; r <= count; r++)
+            if (kind == "sft") printf "{\"prompt_ids\": [%s], \"ids\": [%s]}\n", ids(2, r), ids(126, r + 1)
+            else if (kind == "pair") printf "{\"prompt_ids\": [%s], \"chosen_ids\": [%s], \"rejected_ids\": [%s]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
+            else printf "{\"ids\": [%s]}\n", ids(32, r) }'
+}
+number() { sed -n 's/^tenet: memory: \([0-9.]*\) MB.*/\1/p' "$M/log"; }
+# held NAME VERB ARGUMENTS...: a short run; prints plan and peak in MB.
+held() {
+    local name=$1 plan peak
+    shift
+    rm -rf "$M/out"
+    if ! tenet "$@" --output-dir "$M/out" --save-steps 0 >"$M/log" 2>&1; then fail "$name: $(tail -n 1 "$M/log")"; return; fi
+    plan=$(number)
+    peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$M/out/timing.jsonl" | tail -n 1)
+    awk -v plan="$plan" -v peak="$peak" 'BEGIN { r = plan * 1e6 / peak; printf "plan %.1f MB, peak %.1f MB, %+.1f %%\n", plan, peak / 1e6, 100 * (r - 1); exit !(r > 0.95 && r < 1.05) }' >"$M/ratio"
+    if [ $? = 0 ]; then ok "$name ($(cat "$M/ratio"))"; else fail "$name: $(cat "$M/ratio")"; fi
+}
+shapes=${TENET_MEMORY_SHAPES:-small 20M}
+for shape in $shapes; do
+    case $shape in
+        small) vocab=2048; config "$M/$shape" 128 3 4 4 344 $vocab ;;
+        20M) vocab=16384; config "$M/$shape" 384 8 6 2 1024 $vocab ;;
+        135M) vocab=49152; config "$M/$shape" 576 30 9 3 1536 $vocab ;;
+    esac
+    for kind in sft pair prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
+    held "memory_pretrain_$shape" pretrain --model "$M/$shape" --data "$M/sft.jsonl" --batch-tokens 2048 --max-steps 2 --save-dtype float32
+    rm -rf "$M/base-$shape" "$M/rm-$shape"
+    mv "$M/out" "$M/base-$shape"
+    for dtype in bfloat16 float32; do
+        [ $shape != 20M ] || [ $dtype = bfloat16 ] || [ -n "${TENET_MEMORY_SHAPES:-}" ] || continue
+        held "memory_sft_${shape}_$dtype" sft --model "$M/base-$shape" --data "$M/sft.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        held "memory_reward_${shape}_$dtype" reward --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        [ -d "$M/rm-$shape" ] || cp -r "$M/out" "$M/rm-$shape"
+        held "memory_dpo_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
+            --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 --dtype $dtype
+    done
+    lora="--use-peft --lora-r 8 --lora-target-modules all-linear"
+    # shellcheck disable=SC2086
+    {
+        held "memory_lora_sft_$shape" sft --model "$M/base-$shape" --data "$M/sft.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
+        held "memory_lora_reward_$shape" reward --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
+        rm -rf "$M/rm-lora" && cp -r "$M/out" "$M/rm-lora"
+        held "memory_lora_dpo_$shape" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
+        held "memory_lora_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --data "$M/prompt.jsonl" --iterations 1 \
+            --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 $lora
+        held "memory_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04
+        held "memory_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32
+        held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $lora
+    }
+    [ $shape = small ] || rm -rf "$M/base-$shape" "$M/rm-$shape"
+done
+
+# 2,048 rows of a vocabulary of 131,072: [T,V] in float32 would be 1,074 MB
+config "$M/wide" 64 1 2 2 128 131072
+rows sft 16 131072 >"$M/wide.jsonl"
+held memory_wide_vocabulary pretrain --model "$M/wide" --data "$M/wide.jsonl" --batch-tokens 2048 --max-steps 2 --no-completion-only-loss
+peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$M/out/timing.jsonl" | tail -n 1)
+if [ "$peak" -lt $(($(number | cut -d. -f1) * 1000000 + 64000000)) ] && [ "$peak" -lt 400000000 ]; then
+    ok "memory_wide_vocabulary_peak ($((peak / 1000000)) MB)"
+else
+    fail "memory_wide_vocabulary_peak: $((peak / 1000000)) MB"
+fi
+
+# refusals: before anything is loaded, with the numbers and what helps
+rows sft 32 2048 >"$M/sft.jsonl"
+sft="sft --model $M/base-small --data $M/sft.jsonl --max-steps 1 --output-dir $M/refused"
+# shellcheck disable=SC2086
+{
+    fails memory_max_memory 1 "--max-memory allows 0.01 GB" tenet $sft --max-memory 10MB
+    fails memory_max_memory_dry_run 1 "what helps is a smaller --micro-batch-tokens" tenet $sft --max-memory 10MiB --dry-run
+    fails memory_max_memory_unit 2 "a number with KB, MB, GB" tenet $sft --max-memory much
+    check memory_max_memory_fits tenet $sft --max-memory 1GB --overwrite
+    (ulimit -v 100000 && tenet $sft --threads 1 --overwrite --per-device-train-batch-size 32 --micro-batch-tokens 4096 >"$M/log" 2>&1)
+    if [ $? = 1 ] && grep -q "this process can have" "$M/log"; then ok memory_address_space; else fail "memory_address_space: $(tail -n 1 "$M/log")"; fi
+}
+rows sft 4000 2048 >"$M/long.jsonl"
+fails memory_cannot_fit 1 "this process can have" tenet sft --model "$M/base-small" --data "$M/long.jsonl" --micro-batch-tokens 16777216 \
+    --batch-tokens 16777216 --max-steps 1 --output-dir "$M/refused2" --max-memory 1000GB

@@ -1,0 +1,77 @@
+#!/bin/bash
+# The whole pipeline in the tiny world, every verb once, under AddressSanitizer with UndefinedBehaviorSanitizer,
+# under ThreadSanitizer, and on the reference backend under valgrind. Long, so not a part of ./check.
+#   tools/sanitize.sh [asan|tsan|valgrind]...     default: all three
+cd "$(dirname "$0")/.." || exit 1
+jobs=$(nproc) failed=0
+T=$(mktemp -d)
+trap 'rm -rf "$T"' EXIT
+
+# pipeline NAME [OPTION...]: every verb, with these machine options; $run is the command that runs tenet
+pipeline() {
+    local name=$1 W=$T/$1 verb
+    shift
+    tenet() { "${run[@]}" "$@"; }
+    fail() { echo "FAIL $name $*"; failed=1; }
+    step() { # NAME COMMAND...
+        local what=$1 status=0
+        shift
+        "$@" >"$W/out" 2>"$W/err" || status=$?
+        if [ $status != 0 ] || grep -qE "ERROR: |WARNING: ThreadSanitizer|runtime error|ERROR SUMMARY: [1-9]" "$W/err"; then
+            fail "$what (status $status)"
+            grep -vE "^tenet: " "$W/err" | head -n 40
+        else
+            echo "ok $name $what"
+        fi
+    }
+    mkdir -p "$W"
+    . tests/e2e/tiny.sh "$W/tiny" # world, pretrain, generate, rank, reward
+    step "set up" cat "$W/tiny/log"
+    cp "$W/tiny/log" "$W/err"
+    for verb in pretrain sft reward dpo ppo; do
+        # shellcheck disable=SC2046
+        {
+            step $verb tenet $verb $(arguments $verb 2) "$@" --save-steps 1 --output-dir "$W/$verb"
+            step "$verb resumed" tenet $verb $(arguments $verb 3) "$@" --save-steps 1 --output-dir "$W/$verb" --resume-from-checkpoint latest
+        }
+    done
+    step "sft evaluated" tenet sft --model "$W/tiny/base" --data "$W/tiny/sft.jsonl" --eval-data "$W/tiny/sft.jsonl" --eval-steps 1 \
+        --max-steps 2 --load-best-model-at-end "$@" --output-dir "$W/best"
+    step generate tenet generate --model "$W/sft" --input "$W/tiny/pref.jsonl" --n 2 --max-new-tokens 8 --logprobs --top-p 0.9 "$@" --out "$W/g.jsonl"
+    step score tenet score --model "$W/sft" --input "$W/g.jsonl" --grads "$W/g.safetensors" --out "$W/s.jsonl"
+    step eval tenet eval --world --count 8 --models base="$W/tiny/base" sft="$W/sft" --ref-model "$W/tiny/base" --reward-model "$W/reward" \
+        --pairs "$W/tiny/pairs.jsonl" --baselines --greedy "$@" --out "$W/eval"
+    step report tenet report --eval "$W/eval" --runs sft="$W/sft" rm="$W/reward" ppo="$W/ppo" --out "$W/r.html"
+    step convert tenet convert "$W/sft" "$W/converted" --dtype bfloat16
+    step inspect tenet inspect "$W/sft" --tensors
+    step tokenize tenet tokenize --model "$W/sft" --input "$W/tiny/text.jsonl" --out "$W/ids.jsonl"
+    step split tenet split --data "$W/tiny/pairs.jsonl" --train-out "$W/a.jsonl" --held-out "$W/b.jsonl"
+    step "a damaged checkpoint" damaged "$W"
+}
+damaged() { # errors leak nothing either
+    head -c 1000 "$1/sft/model.safetensors" >"$1/cut" && cp "$1/cut" "$1/sft/model.safetensors"
+    ! tenet generate --model "$1/sft" --input "$1/tiny/pref.jsonl" --out "$1/x.jsonl"
+}
+
+for kind in "${@:-all}"; do
+    if [ "$kind" = all ] || [ "$kind" = asan ]; then
+        make -s -j"$jobs" asan || exit 1
+        export ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+        run=(build/asan/tenet)
+        pipeline asan --threads 3
+    fi
+    if [ "$kind" = all ] || [ "$kind" = tsan ]; then
+        make -s -j"$jobs" tsan || exit 1
+        export TSAN_OPTIONS=halt_on_error=0
+        run=(build/tsan/tenet)
+        pipeline tsan --threads 4
+    fi
+    if [ "$kind" = all ] || [ "$kind" = valgrind ]; then
+        command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind" >&2; exit 1; }
+        make -s -j"$jobs" build/tenet || exit 1
+        run=(valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect build/tenet)
+        pipeline valgrind --backend ref --threads 2
+    fi
+done
+[ $failed = 0 ] && echo "sanitize: all passed"
+exit $failed
