@@ -102,7 +102,7 @@ void bench_plot(const json_t *parts, tn_str *svg) {
                 "fill=\"#fff\"/>\n",
                 WIDTH, height, WIDTH, height);
     if (n) {
-        axis(svg, &peers, n, "Times the speed of others (blue TRL, orange transformers, green torch, violet llama.cpp)");
+        axis(svg, &peers, n, "Times better than others: TRL blue, transformers orange, torch green, llama.cpp violet");
         rows(parts, &peers, svg);
     }
     if (m) {
