@@ -153,8 +153,7 @@ static tn_status write_rows(const char *path, const json_t *pairs, const char *k
         free(text);
         json_decref(row);
     }
-    tn_status closed = tn_out_close(out, false, st == TN_OK ? e : NULL);
-    return st == TN_OK ? closed : st;
+    return tn_out_close(out, st, false, e);
 }
 
 tn_status bench_rows(bench *b, const char *kind, tn_str *path, tn_err *e) {
