@@ -92,6 +92,3 @@ sft="sft --model $M/base-small --data $M/sft.jsonl --max-steps 1 --output-dir $M
     (ulimit -v 100000 && tenet $sft --threads 1 --overwrite --per-device-train-batch-size 32 --micro-batch-tokens 4096 >"$M/log" 2>&1)
     if [ $? = 1 ] && grep -q "this process can have" "$M/log"; then ok memory_address_space; else fail "memory_address_space: $(tail -n 1 "$M/log")"; fi
 }
-rows sft 4000 2048 >"$M/long.jsonl"
-fails memory_cannot_fit 1 "this process can have" tenet sft --model "$M/base-small" --data "$M/long.jsonl" --micro-batch-tokens 16777216 \
-    --batch-tokens 16777216 --max-steps 1 --output-dir "$M/refused2" --max-memory 1000GB
