@@ -1,5 +1,7 @@
 # kill -9 at random instants of every training verb: no half checkpoint is ever seen, and what was resumed
 # (once for every kill) ends in the bytes of an undisturbed run. TENET_CRASH_ROUNDS: kills per verb.
+# An instant is drawn in two parts, so that runs get on however fast or loaded the machine is: 0 to 2 checkpoints more
+# than there were at the start, and then up to two steps' time.
 . tests/e2e/lib.sh
 rounds=${TENET_CRASH_ROUNDS:-25}
 # A kill leaves the page cache alone, so memory does as well as a disk and is faster.
@@ -15,6 +17,15 @@ whole_checkpoints() {
         tenet inspect "$d" >/dev/null 2>"$C/inspect" || { head -n 1 "$C/inspect"; return 1; }
     done
 }
+newest_step() { # DIR: of its whole checkpoints; 0 without one
+    local d n=0
+    for d in "$1"/checkpoint-*; do
+        d=${d##*/checkpoint-}
+        case $d in *[!0-9]*) continue ;; esac
+        [ "$d" -gt $n ] && n=$d
+    done
+    echo $n
+}
 same_run() { # A B: weights, log and state
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json; do
@@ -22,19 +33,24 @@ same_run() { # A B: weights, log and state
     done
 }
 
+seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); } # of milliseconds
+
 # crash VERB ARGUMENTS...: as many kills as asked for; a run that comes to its end is compared and begun anew.
 crash() {
-    local verb=$1 kills=0 ends=0 resumed=0 bad='' t0 time pid status at
+    local verb=$1 kills=0 ends=0 resumed=0 bad='' t0 time pid status at from
     shift
     t0=$(date +%s%N)
     tenet "$verb" "$@" --output-dir "$C/$verb-whole" --save-steps 1 >"$C/log" 2>&1 || { fail "crash_$verb: $(tail -n 1 "$C/log")"; return; }
     time=$((($(date +%s%N) - t0) / 1000000))
     while [ $kills -lt "$rounds" ] && [ -z "$bad" ]; do
-        at=$((RANDOM % (time / 2 + 1)))
+        from=$(newest_step "$C/$verb")
+        at=$((from + RANDOM % 3))
         "$TENET_BIN" "$verb" "$@" --output-dir "$C/$verb" --save-steps 1 --resume-from-checkpoint latest \
             --threads $((RANDOM % 3 + 1)) >"$C/log" 2>&1 &
         pid=$!
-        sleep "$((at / 1000)).$(printf %03d $((at % 1000)))"
+        [ $at = "$from" ] && sleep "$(seconds $((RANDOM % (time / 2 + 1))))"
+        while [ "$(newest_step "$C/$verb")" -lt $at ] && kill -0 $pid 2>/dev/null; do sleep 0.002; done
+        sleep "$(seconds $((RANDOM % (time / 12 + 1))))"
         kill -9 $pid 2>/dev/null
         status=0
         wait $pid 2>/dev/null || status=$?
