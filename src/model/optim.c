@@ -42,8 +42,7 @@ void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t en
     const tn_tensor *t;
     for (int i = 0; (t = tn_model_param(m, i)); i++) {
         if (t->store != s) continue;
-        size_t from = blocks_before(t, begin), to = blocks_before(t, end),
-               at = from * TN_NORM_BLOCK;
+        size_t from = blocks_before(t, begin), to = blocks_before(t, end), at = from * TN_NORM_BLOCK;
         if (from < to)
             m->be->op->sumsq(m->be, tn_at(m->be, tn_tensor_grad(t, m->be), at),
                              smaller(to * TN_NORM_BLOCK, count(t)) - at, sum + from);
@@ -92,8 +91,7 @@ void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double e
         size_t from = larger(t->off, s->first), to = smaller(t->off + count(t), s->last);
         if (from >= to) continue;
         double decay = decay_all || !tn_tensor_is_vector(t) ? wd : 0;
-        b->op->adamw(b, tn_at(b, s->data, from), tn_cat(b, s->grad, from),
-                     tn_at(b, s->m, from - s->first), tn_at(b, s->v, from - s->first), to - from,
-                     lr, beta1, beta2, eps, decay, step, gscale);
+        b->op->adamw(b, tn_at(b, s->data, from), tn_cat(b, s->grad, from), tn_at(b, s->m, from - s->first),
+                     tn_at(b, s->v, from - s->first), to - from, lr, beta1, beta2, eps, decay, step, gscale);
     }
 }

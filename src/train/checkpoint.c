@@ -127,12 +127,10 @@ done:
 tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
     const tn_comm *w = tn_comm_world();
     tn_status st = TN_OK;
-    if (tn_comm_is_root(w))
-        st = save_checkpoint(c, step, e);
+    if (tn_comm_is_root(w)) st = save_checkpoint(c, step, e);
     else
         for (int i = 0; st == TN_OK && i < c->n_part; i++) st = send_moments(c->part[i].model, e);
-    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++)
-        tn_model_zero_grad(c->part[i].model);
+    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++) tn_model_zero_grad(c->part[i].model);
     return st;
 }
 
@@ -207,8 +205,8 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
 }
 
 /* This rank's shard of a moment. */
-static tn_status read_moment(const tn_st *f, const char *store, char which, void *to,
-                             const tn_store *s, size_t elem, const char *where, tn_err *e) {
+static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_store *s,
+                             size_t elem, const char *where, tn_err *e) {
     char name[32];
     snprintf(name, sizeof name, "%s.%c", store, which);
     const tn_st_entry *t = tn_st_find(f, name);

@@ -94,21 +94,19 @@ static void print_cost(const tn_task *k, const tn_train_options *o, tn_model *m,
     char more[48] = "", each[48] = "", at_once[64] = "";
     if (ref > 0) snprintf(more, sizeof more, ", reference %.0f", ref);
     if (ranks > 1) snprintf(each, sizeof each, " of each of %d ranks", ranks);
-    if (grads > 1)
-        snprintf(at_once, sizeof at_once, " (%d at once for %d lanes)", grads, lanes / ranks);
-    tn_info(
-        "memory%s: weights %.0f MB, packed %.0f, gradients %.0f%s, moments %.0f, activations %.0f "
-        "(%d tokens)%s = %.0f MB",
-        each, weights, packed, gradients, at_once, moments, act, cost, more,
-        weights + gradients + moments + packed + act + ref);
+    if (grads > 1) snprintf(at_once, sizeof at_once, " (%d at once for %d lanes)", grads, lanes / ranks);
+    tn_info("memory%s: weights %.0f MB, packed %.0f, gradients %.0f%s, moments %.0f, activations %.0f "
+            "(%d tokens)%s = %.0f MB",
+            each, weights, packed, gradients, at_once, moments, act, cost, more,
+            weights + gradients + moments + packed + act + ref);
     double rate = tn_measure_flops(m), per_epoch = 0;
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
     double flop =
         (k->reference ? 8.0 : 6.0) * params * per_epoch * (double)plan->total / steps_per_epoch;
     if (rate > 0)
-        tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop,
-                rate * 1e-9, each, flop / rate / ranks / 0.6);
+        tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9, each,
+                flop / rate / ranks / 0.6);
 }
 
 tn_status tn_intro_print(const tn_task *k, const tn_train_options *o, tn_model *m,

@@ -91,12 +91,10 @@ const tn_opt_row tn_train_option_rows[] = {
     {"max-grad-norm", TN_OPT_REAL, AT(max_grad_norm), "1", NULL, 0, 0, NULL, "X",
      "Clip the gradient's norm; 0: never."},
     {"grad-lanes", TN_OPT_INT, AT(grad_lanes), "0", NULL, 0, 1 << 16, NULL, "L",
-     "Independent sums that a step's gradient is added from, a power of two; results depend on it, "
-     "not on "
+     "Independent sums that a step's gradient is added from, a power of two; results depend on it, not on "
      "how many processes share the lanes. 0: one a process (a resumed run keeps its number)."},
     {"ranks", TN_OPT_INT, AT(ranks), "1", NULL, 1, 64, NULL, "N",
-     "Run as N processes on this machine (a power of two; one for each CPU socket is sensible). On "
-     "several "
+     "Run as N processes on this machine (a power of two; one for each CPU socket is sensible). On several "
      "machines: mpirun -np N tenet ..., or srun."},
     {"comm", TN_OPT_CHOICE, AT(comm), "auto", "auto|self|mpi", 0, 0, NULL, NULL,
      "auto: MPI when mpirun or srun started this process as one of several. self: never."},

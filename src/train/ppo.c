@@ -187,8 +187,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_tokenizer_optional(&p->tok, o->model, o->chat_template, e));
     TN_TRY(tn_model_load(&p->policy.model, p->from.len ? p->from.s : o->model, p->be,
                          &(tn_load){.train = true}, e));
-    TN_TRY(tn_lanes_new(&p->policy.lanes, p->comm, p->lanes, p->policy.model, (size_t)q->minibatch,
-                        e));
+    TN_TRY(tn_lanes_new(&p->policy.lanes, p->comm, p->lanes, p->policy.model, (size_t)q->minibatch, e));
     TN_TRY(load_prompts(p, p->policy.model->desc.vocab, e));
     TN_TRY(tn_ranks_check(p->comm, p->prompts->hash, p->be->profile, e));
     int max_len = longest_prompt(p->prompts) + (int)q->response_length + 1;

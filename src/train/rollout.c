@@ -66,8 +66,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *promp
     return TN_OK;
 }
 
-tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok,
-                            tn_err *e) {
+tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, tn_err *e) {
     int from, to;
     tn_spread_range(r->spread.comm, r->n, &from, &to);
     TN_TRY(tn_scorer_scores(s, r->ex + from, to - from, policy_tok, r->raw_score + from, e));

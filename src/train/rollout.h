@@ -28,8 +28,7 @@ void tn_rollouts_free(tn_rollouts *r);
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, tn_example *const *prompt,
                              uint64_t first_key, const tn_sampling *s, tn_err *e);
 /* The reward model's scores of all responses into raw_score. */
-tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok,
-                            tn_err *e);
+tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, tn_err *e);
 /* Reference log-probs and critic values of every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
 #endif

@@ -118,8 +118,7 @@ static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
 }
 
 /* The denominators of the whole batch, whichever micro-batch, lane or rank an example is in. */
-static void count_batch(const tn_trainee *t, tn_example *const *ex, int n, tn_obs *x,
-                        long *full_tokens) {
+static void count_batch(const tn_trainee *t, tn_example *const *ex, int n, tn_obs *x, long *full_tokens) {
     memset(x, 0, sizeof *x);
     for (int i = 0; i < n; i++) {
         x->total.tok += tn_example_trained(ex[i]);
@@ -134,8 +133,8 @@ static void count_batch(const tn_trainee *t, tn_example *const *ex, int n, tn_ob
 }
 
 /* Examples in order, cut into micro-batches. */
-static tn_status accumulate(tn_trainee *t, const tn_obs *total, tn_example *const *ex, int n,
-                            bool train, tn_step_result *r, tn_err *e) {
+static tn_status accumulate(tn_trainee *t, const tn_obs *total, tn_example *const *ex, int n, bool train,
+                            tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         tn_batch_clear(&t->mb);
         int cost = 0, first = i;
@@ -150,10 +149,9 @@ static tn_status accumulate(tn_trainee *t, const tn_obs *total, tn_example *cons
 }
 
 /* Lane by lane: the examples that it has of each batch. */
-static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_obs *total,
-                                  bool train, tn_err *e) {
-    for (int k = 0; k < n; k++)
-        TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
+static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_obs *total, bool train,
+                                  tn_err *e) {
+    for (int k = 0; k < n; k++) TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
     for (int i = 0; i < tn_lanes_own(l); i++) {
         tn_status st = TN_OK;
         if (train) tn_lanes_open(l, i);
@@ -171,8 +169,7 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
 
 tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
     tn_obs total[TN_LANE_BATCHES];
-    for (int k = 0; k < n; k++)
-        count_batch(w[k].t, w[k].ex, w[k].n, &total[k], &w[k].r->full_tokens);
+    for (int k = 0; k < n; k++) count_batch(w[k].t, w[k].ex, w[k].n, &total[k], &w[k].r->full_tokens);
     if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
     for (int k = 0; k < n; k++)
         TN_TRY(accumulate(w[k].t, &total[k], w[k].ex, w[k].n, train, w[k].r, e));
@@ -187,10 +184,8 @@ tn_status tn_trainee_accumulate(tn_trainee *t, tn_example *const *ex, int n, boo
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e) {
     double sumsq;
-    if (t->lanes)
-        TN_TRY(tn_lanes_reduce(t->lanes, &sumsq, e));
-    else
-        sumsq = tn_model_grad_sumsq(t->model);
+    if (t->lanes) TN_TRY(tn_lanes_reduce(t->lanes, &sumsq, e));
+    else sumsq = tn_model_grad_sumsq(t->model);
     double norm = sqrt(sumsq);
     r->grad_norm = norm;
     if (!isfinite(norm) || !isfinite(r->loss))

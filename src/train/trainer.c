@@ -339,7 +339,8 @@ static tn_status train(loop *l, tn_err *e) {
             stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
         }
         bool due = l->o.save_steps > 0 && l->step % l->o.save_steps == 0;
-        if (due || asked || interrupted || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
+        if (due || asked || interrupted || (improved && l->o.keep_best))
+            TN_TRY(checkpoint(l, e));
         tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
     }
     tn_progress_end(&bar);
@@ -413,8 +414,7 @@ static tn_status run(loop *l, tn_err *e) {
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
-    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch,
-                          l->lanes, e));
+    TN_TRY(tn_intro_print(k, o, l->t.model, l->tok, l->train, l->eval, &l->plan, &l->t.batch, l->lanes, e));
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
