@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-tn_status tn_comm_new(tn_comm **out, const tn_comm_ops *op, int rank, int size, double timeout, void *priv,
-                      tn_err *e) {
+tn_status tn_comm_new(tn_comm **out, const tn_comm_ops *op, int rank, int size, double timeout,
+                      void *priv, tn_err *e) {
     size_t n = (size_t)size;
     size_t each = 2 * sizeof(tn_piece) + TN_REDUCE_LIMIT * sizeof(double) + sizeof(int32_t);
     tn_comm *c = tn_calloc(1, sizeof *c + n * each);
@@ -28,7 +28,9 @@ void tn_comm_close(tn_comm *c) {
 
 /* ---- one rank ---- */
 
-static tn_status self_swap(tn_comm *c, const tn_piece *out, const tn_piece *in, tn_err *e) { return TN_OK; }
+static tn_status self_swap(tn_comm *c, const tn_piece *out, const tn_piece *in, tn_err *e) {
+    return TN_OK;
+}
 static void self_close(tn_comm *c, bool together) {}
 
 tn_comm *tn_comm_self(void) {
@@ -125,9 +127,12 @@ tn_status tn_comm_all_gather_even(tn_comm *c, void *p, size_t n, tn_err *e) {
 
 static double reduced(tn_reduce how, double a, double b) {
     switch (how) {
-    case TN_REDUCE_MIN: return b < a ? b : a;
-    case TN_REDUCE_MAX: return b > a ? b : a;
-    default: return a + b;
+    case TN_REDUCE_MIN:
+        return b < a ? b : a;
+    case TN_REDUCE_MAX:
+        return b > a ? b : a;
+    default:
+        return a + b;
     }
 }
 
@@ -140,7 +145,8 @@ tn_status tn_comm_reduce(tn_comm *c, tn_reduce how, double *x, int n, tn_err *e)
     TN_TRY(tn_comm_all_gather_even(c, c->number, each * sizeof *x, e));
     for (size_t i = 0; i < each; i++) {
         x[i] = c->number[i];
-        for (size_t q = 1; q < (size_t)c->size; q++) x[i] = reduced(how, x[i], c->number[q * each + i]);
+        for (size_t q = 1; q < (size_t)c->size; q++)
+            x[i] = reduced(how, x[i], c->number[q * each + i]);
     }
     return TN_OK;
 }
@@ -154,10 +160,11 @@ tn_status tn_comm_same(tn_comm *c, const char *what, const char *value, tn_err *
     first[sizeof first - 1] = 0;
     tn_status st = TN_OK;
     if (strcmp(first, mine) != 0)
-        st = tn_fail(e, TN_STATE,
-                     "rank %d of %d has another %s than rank 0: %s, not %s. All ranks need the same files, "
-                     "the same binary and the same kind of CPU (--dtype float32 is the same on all)",
-                     c->rank, c->size, what, mine, first);
+        st = tn_fail(
+            e, TN_STATE,
+            "rank %d of %d has another %s than rank 0: %s, not %s. All ranks need the same files, "
+            "the same binary and the same kind of CPU (--dtype float32 is the same on all)",
+            c->rank, c->size, what, mine, first);
     return tn_comm_settle(c, st, e);
 }
 

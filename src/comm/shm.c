@@ -43,7 +43,9 @@ tn_status tn_shm_new(tn_shm **out, int ranks, tn_err *e) {
     size_t slot = (size_t)(AREA / ranks) & ~(size_t)63, n = (size_t)ranks;
     size_t bytes = sizeof(tn_shm) + n * n * slot;
     tn_shm *s = tn_shared_alloc(bytes);
-    if (!s) return tn_fail(e, TN_NOMEM, "%zu bytes of shared memory for %d ranks cannot be had", bytes, ranks);
+    if (!s)
+        return tn_fail(e, TN_NOMEM, "%zu bytes of shared memory for %d ranks cannot be had", bytes,
+                       ranks);
     s->bytes = bytes, s->slot = slot, s->size = ranks;
     *out = s;
     return TN_OK;
@@ -68,13 +70,15 @@ void tn_shm_ended(tn_shm *s, int r, int status, int sig) {
     tn_err why = {0};
     if (atomic_load(&s->rank[r].left)) return;
     if (sig)
-        tn_fail(&why, TN_STATE,
-                "rank %d of %d was killed by signal %d, and the run ended with it. Its last checkpoint is "
-                "whole: --resume-from-checkpoint latest continues, also with another number of ranks",
-                r, s->size, sig);
+        tn_fail(
+            &why, TN_STATE,
+            "rank %d of %d was killed by signal %d, and the run ended with it. Its last checkpoint "
+            "is "
+            "whole: --resume-from-checkpoint latest continues, also with another number of ranks",
+            r, s->size, sig);
     else
-        tn_fail(&why, TN_STATE, "rank %d of %d ended by itself (status %d), and the run with it", r, s->size,
-                status);
+        tn_fail(&why, TN_STATE, "rank %d of %d ended by itself (status %d), and the run with it", r,
+                s->size, status);
     say_lost(s, r, &why);
 }
 
@@ -85,10 +89,11 @@ static tn_status too_late(const tn_comm *c, const tn_shm *s, tn_err *e) {
     while (missing < s->size - 1 &&
            atomic_load(&s->rank[missing].met) >= atomic_load(&s->rank[c->rank].met))
         missing++;
-    return tn_fail(e, TN_STATE,
-                   "rank %d of %d has waited %.0f seconds for rank %d, which does not come; --comm-timeout "
-                   "sets another limit",
-                   c->rank, c->size, c->timeout, missing);
+    return tn_fail(
+        e, TN_STATE,
+        "rank %d of %d has waited %.0f seconds for rank %d, which does not come; --comm-timeout "
+        "sets another limit",
+        c->rank, c->size, c->timeout, missing);
 }
 
 static tn_status lost(tn_comm *c, const tn_shm *s, tn_err *e) {
@@ -129,12 +134,14 @@ static tn_status shm_swap(tn_comm *c, const tn_piece *out, const tn_piece *in, t
     for (size_t at = 0; at == 0 || at < most; at += s->slot) {
         for (int q = 0; q < s->size; q++)
             if (q != c->rank && out[q].n > at)
-                memcpy(slot_of(s, c->rank, q), (const char *)out[q].p + at, smaller(s->slot, out[q].n - at));
+                memcpy(slot_of(s, c->rank, q), (const char *)out[q].p + at,
+                       smaller(s->slot, out[q].n - at));
         TN_TRY(meet(c, s, e));
         for (int q = 0; q < s->size; q++) {
             if (s->rank[q].most > most) most = s->rank[q].most;
             if (q != c->rank && in[q].n > at)
-                memcpy((char *)in[q].p + at, slot_of(s, q, c->rank), smaller(s->slot, in[q].n - at));
+                memcpy((char *)in[q].p + at, slot_of(s, q, c->rank),
+                       smaller(s->slot, in[q].n - at));
         }
         TN_TRY(meet(c, s, e));
     }

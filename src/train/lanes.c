@@ -6,17 +6,19 @@ static bool power_of_two(int n) { return n > 0 && (n & (n - 1)) == 0; }
 
 tn_status tn_lanes_check(int ranks, int lanes, tn_err *e) {
     if (!power_of_two(ranks))
-        return tn_fail(e, TN_ARG,
-                       "%d ranks: lanes are shared out evenly, so the number of ranks must be a power of two",
-                       ranks);
+        return tn_fail(
+            e, TN_ARG,
+            "%d ranks: lanes are shared out evenly, so the number of ranks must be a power of two",
+            ranks);
     if (!power_of_two(lanes) || lanes > 1 << TN_LANE_LEVELS)
         return tn_fail(e, TN_ARG, "--grad-lanes %d: expected a power of two up to %d", lanes,
                        1 << TN_LANE_LEVELS);
     if (ranks > lanes)
-        return tn_fail(e, TN_ARG,
-                       "%d ranks have no work with %d gradient lane%s; start fewer, or give --grad-lanes %d "
-                       "(the order of sums, so the last bits of results, depends on it)",
-                       ranks, lanes, lanes == 1 ? "" : "s", ranks);
+        return tn_fail(
+            e, TN_ARG,
+            "%d ranks have no work with %d gradient lane%s; start fewer, or give --grad-lanes %d "
+            "(the order of sums, so the last bits of results, depends on it)",
+            ranks, lanes, lanes == 1 ? "" : "s", ranks);
     return TN_OK;
 }
 
@@ -34,10 +36,11 @@ static tn_status make_spares(tn_lanes *l, tn_err *e) {
             size_t bytes = l->store[k]->n * l->model->be->elem;
             l->spare[i][k] = tn_big_alloc(bytes);
             if (!l->spare[i][k])
-                return tn_fail(e, TN_NOMEM,
-                               "%.2f GB for one more gradient cannot be had: %d lanes on this rank keep %d; "
-                               "fewer --grad-lanes, or more ranks",
-                               (double)bytes / 1e9, l->own, l->spares + 1);
+                return tn_fail(
+                    e, TN_NOMEM,
+                    "%.2f GB for one more gradient cannot be had: %d lanes on this rank keep %d; "
+                    "fewer --grad-lanes, or more ranks",
+                    (double)bytes / 1e9, l->own, l->spares + 1);
         }
     return TN_OK;
 }
@@ -67,7 +70,8 @@ static tn_status make(tn_lanes *l, tn_err *e) {
     return tn_lanes_shards(l, e);
 }
 
-tn_status tn_lanes_new(tn_lanes **out, tn_comm *c, int lanes, tn_model *m, size_t examples, tn_err *e) {
+tn_status tn_lanes_new(tn_lanes **out, tn_comm *c, int lanes, tn_model *m, size_t examples,
+                       tn_err *e) {
     *out = NULL;
     TN_TRY(tn_lanes_check(c->size, lanes, e));
     if (lanes == 1) return tn_model_trainable(m, e);
@@ -129,8 +133,12 @@ static void sort(uint64_t *a, size_t n) {
 
 /* The dearest example first, each to the lane with the least so far (the lowest of equals): no lane is more
  * than 4/3 of the best possible (Graham 1969). Within a lane examples keep the batch's order. */
-void tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o) {
+tn_status tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o,
+                        tn_err *e) {
     int *start = l->batch[w].start;
+    if (w >= TN_LANE_BATCHES || (size_t)n > l->cap)
+        return tn_fail(e, TN_BUG, "batch %d of %d examples for lanes made for %d of %zu", w, n,
+                       TN_LANE_BATCHES, l->cap);
     for (int i = 0; i < n; i++) /* descending cost, then ascending number */
         l->key[i] = (uint64_t)(INT32_MAX - tn_batch_cost(ex[i], o)) << 32 | (uint32_t)i;
     sort(l->key, (size_t)n);
@@ -150,6 +158,7 @@ void tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_ba
         l->batch[w].ex[--start[l->lane_of[i] + 1]] = ex[i];
     for (int a = 0; a < l->n; a++) start[a] = start[a + 1];
     start[l->n] = n;
+    return TN_OK;
 }
 
 int tn_lanes_own(const tn_lanes *l) { return l->own; }
@@ -207,7 +216,8 @@ static tn_status pack(tn_lane_sum *s, const tn_step_result *r, tn_err *e) {
 static const char *address_of(tn_lanes *l, const char *name) {
     for (int i = 0; i < l->n_name; i++)
         if (strcmp(l->name[i], name) == 0) return l->name[i];
-    if (l->n_name == TN_METRICS_MAX) return l->name[0]; /* a table of metrics holds no more either */
+    if (l->n_name == TN_METRICS_MAX)
+        return l->name[0]; /* a table of metrics holds no more either */
     memcpy(l->name[l->n_name], name, TN_METRIC_NAME);
     return l->name[l->n_name++];
 }

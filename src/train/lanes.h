@@ -30,13 +30,15 @@ int tn_lanes_spare(int ranks, int lanes);
 
 /* Lanes of one model, which becomes trainable with this rank's shard of the moments. `examples`: of the
  * largest batch. *l stays NULL for one lane on one rank: there is nothing to do then. */
-tn_status tn_lanes_new(tn_lanes **l, tn_comm *c, int lanes, tn_model *m, size_t examples, tn_err *e);
+tn_status tn_lanes_new(tn_lanes **l, tn_comm *c, int lanes, tn_model *m, size_t examples,
+                       tn_err *e);
 void tn_lanes_free(tn_lanes *l);
 tn_comm *tn_lanes_comm(const tn_lanes *l); /* of NULL: tn_comm_self() */
 
 /* ---- a step: of one batch, or of several (numbered by `w`) whose gradients are one ---- */
 enum { TN_LANE_BATCHES = 2 };
-void tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o);
+tn_status tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const tn_batch_options *o,
+                        tn_err *e);
 /* This rank's lanes are then worked off in order. While the i-th is open the model's gradient is the lane's
  * (zero at first); when it is shut, the lanes so far are added as far as the tree allows, and the model has
  * its own gradient again. */

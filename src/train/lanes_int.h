@@ -21,20 +21,20 @@ struct tn_lanes {
     tn_model *model;
     tn_store *store[TN_TRAINED_MAX];
     int n_store;
-    int n, first, own, spares;                    /* lanes; this rank's; log2(own) */
-    void *main[TN_TRAINED_MAX];                       /* the stores' own gradients */
+    int n, first, own, spares;  /* lanes; this rank's; log2(own) */
+    void *main[TN_TRAINED_MAX]; /* the stores' own gradients */
     void *spare[TN_LANE_LEVELS][TN_TRAINED_MAX];
     /* dealing */
     size_t cap;
-    uint64_t *key;       /* [cap] */
-    int *lane_of;        /* [cap] */
-    long *load;          /* [n] */
+    uint64_t *key; /* [cap] */
+    int *lane_of;  /* [cap] */
+    long *load;    /* [n] */
     struct {
         tn_example **ex;        /* [cap] by lane */
         int *start;             /* [n+1] */
         tn_step_result *result; /* [own] */
     } batch[TN_LANE_BATCHES];
-    tn_lane_sum *sum;       /* [n] */
+    tn_lane_sum *sum;                          /* [n] */
     char name[TN_METRICS_MAX][TN_METRIC_NAME]; /* of metrics that came from other ranks */
     int n_name;
     /* shards: boundaries for ranks 0 .. size, in bytes of elements and of block sums */

@@ -11,7 +11,8 @@ tn_status tn_ranks_open(tn_train_options *o, tn_comm **out, tn_err *e) {
     tn_comm *c = *out = tn_comm_world();
     if (o->ranks > 1 && c->size != o->ranks)
         return tn_fail(e, TN_ARG,
-                       "--ranks %d starts processes from the command line only, and not within mpirun or srun, "
+                       "--ranks %d starts processes from the command line only, and not within "
+                       "mpirun or srun, "
                        "which say themselves how many there are",
                        (int)o->ranks);
     TN_TRY(tn_comm_same(c, "version", TN_VERSION, e));
@@ -31,12 +32,14 @@ static tn_status lanes_of(const char *from, int *lanes, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_ranks_lanes(const tn_train_options *o, tn_comm *c, const char *from, int *lanes, tn_err *e) {
+tn_status tn_ranks_lanes(const tn_train_options *o, tn_comm *c, const char *from, int *lanes,
+                         tn_err *e) {
     int before = 0;
     if (*from) TN_TRY(lanes_of(from, &before, e));
     *lanes = o->grad_lanes > 0 ? (int)o->grad_lanes : before ? before : c->size;
     if (before && *lanes != before)
-        tn_warn("the checkpoint was made with %d gradient lane%s, this run has %d: it goes on, its bits will "
+        tn_warn("the checkpoint was made with %d gradient lane%s, this run has %d: it goes on, its "
+                "bits will "
                 "differ from an uninterrupted one",
                 before, before == 1 ? "" : "s", *lanes);
     TN_TRY(tn_lanes_check(c->size, *lanes, e));

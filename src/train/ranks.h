@@ -9,7 +9,8 @@
 tn_status tn_ranks_open(tn_train_options *o, tn_comm **c, tn_err *e);
 /* Gradient lanes: --grad-lanes, else those of the checkpoint that the run continues, else one a rank.
  * `from`: the checkpoint's folder, or "". */
-tn_status tn_ranks_lanes(const tn_train_options *o, tn_comm *c, const char *from, int *lanes, tn_err *e);
+tn_status tn_ranks_lanes(const tn_train_options *o, tn_comm *c, const char *from, int *lanes,
+                         tn_err *e);
 /* Adds them to a checkpoint's state (when there are several). */
 tn_status tn_ranks_save_lanes(json_t *state, int lanes, tn_err *e);
 /* All ranks hold the same rows and compute with the same numeric profile. */

@@ -5,7 +5,7 @@
 #include "train/lanes_int.h"
 #include <string.h>
 
-enum { RECEIVED = 8 << 20 }; /* bytes of other ranks' pieces under way */
+enum { RECEIVED = 2 << 20 }; /* bytes of other ranks' pieces under way */
 
 static size_t *bytes_of(size_t n) { return tn_calloc(n + 1, sizeof(size_t)); }
 
@@ -72,8 +72,10 @@ tn_status tn_lanes_reduce(tn_lanes *l, double *sumsq, tn_err *e) {
         size_t most = 0;
         for (int r = 0; r < c->size; r++)
             if (at[r + 1] - at[r] > most) most = at[r + 1] - at[r];
-        for (size_t from = 0; from < most; from += l->piece * elem) TN_TRY(reduce_piece(l, k, from, e));
-        tn_model_block_sums(l->model, l->store[k], at[c->rank] / elem, at[c->rank + 1] / elem, l->block[k]);
+        for (size_t from = 0; from < most; from += l->piece * elem)
+            TN_TRY(reduce_piece(l, k, from, e));
+        tn_model_block_sums(l->model, l->store[k], at[c->rank] / elem, at[c->rank + 1] / elem,
+                            l->block[k]);
         TN_TRY(tn_comm_all_gather(c, l->block[k], l->block_at[k], e));
     }
     *sumsq = tn_model_sum_blocks(l->model, (const double *const *)l->block);

@@ -14,7 +14,8 @@ tn_status tn_spread_new(tn_spread *s, tn_comm *c, int samples, int max_new, tn_e
     s->logp = tn_calloc(tokens, sizeof *s->logp);
     if (s->at && s->n && s->ended && s->ids && s->logp) return TN_OK;
     tn_spread_free(s);
-    return tn_fail(e, TN_NOMEM, "out of memory for %d samples of up to %d tokens", samples, max_new);
+    return tn_fail(e, TN_NOMEM, "out of memory for %d samples of up to %d tokens", samples,
+                   max_new);
 }
 
 void tn_spread_free(tn_spread *s) {
@@ -81,10 +82,12 @@ tn_status tn_spread_sample(tn_spread *s, tn_gen *g, const tn_gen_request *req, i
     tn_comm *c = s->comm;
     int from, to, each = n_req > 0 ? req[0].n : 0;
     if (n_req * each > s->samples)
-        return tn_fail(e, TN_BUG, "%d samples asked for, room was made for %d", n_req * each, s->samples);
+        return tn_fail(e, TN_BUG, "%d samples asked for, room was made for %d", n_req * each,
+                       s->samples);
     tn_spread_range(c, n_req, &from, &to);
-    tn_status st = from < to ? tn_gen_run(g, req + from, to - from, how, out + from * each, NULL, NULL, e)
-                             : TN_OK;
+    tn_status st = from < to
+                       ? tn_gen_run(g, req + from, to - from, how, out + from * each, NULL, NULL, e)
+                       : TN_OK;
     if (c->size == 1) return st;
     double interrupted = st == TN_INTERRUPTED;
     if (st != TN_OK && st != TN_INTERRUPTED) return st;

@@ -9,9 +9,9 @@
 typedef struct tn_spread {
     tn_comm *comm;
     int samples, max_new;
-    size_t *at;          /* [size+1] */
-    int32_t *n, *ended;  /* [samples] */
-    int32_t *ids;        /* [samples * max_new] of all ranks, each one's in a row */
+    size_t *at;         /* [size+1] */
+    int32_t *n, *ended; /* [samples] */
+    int32_t *ids;       /* [samples * max_new] of all ranks, each one's in a row */
     double *logp;
 } tn_spread;
 

@@ -186,7 +186,7 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
 /* Lane by lane: the examples that it has of each batch. */
 static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
                                   tn_err *e) {
-    for (int k = 0; k < n; k++) tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch);
+    for (int k = 0; k < n; k++) TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
     for (int i = 0; i < tn_lanes_own(l); i++) {
         tn_status st = TN_OK;
         if (train) tn_lanes_open(l, i);

@@ -111,7 +111,7 @@ start() {
     # shellcheck disable=SC2086
     "$@" "$TENET_BIN" $long --output-dir "$dir" $more >"$T/log" 2>&1 &
     pid=$!
-    while [ ! -d "$dir/checkpoint-20" ] && [ ! -d "$dir/checkpoint-40" ] && kill -0 $pid 2>/dev/null && [ $n -lt 600 ]; do
+    while [ ! -d "$dir/checkpoint-20" ] && [ ! -d "$dir/checkpoint-40" ] && kill -0 $pid 2>/dev/null && [ $n -lt 3000 ]; do
         sleep 0.02
         n=$((n + 1))
     done
@@ -151,7 +151,7 @@ goes_on() {
 for victim in 1 3; do
     more="--ranks 4" start "$T/kill"
     kill -9 "$(rank $victim)"
-    if ended 30 && [ $status = 1 ] && grep -q "rank . of 4 was killed by signal 9" "$T/log" && [ "$(grep -c error "$T/log")" = 1 ]; then
+    if ended 60 && [ $status = 1 ] && grep -q "rank . of 4 was killed by signal 9" "$T/log" && [ "$(grep -c error "$T/log")" = 1 ]; then
         ok "ranks_kill_9_of_rank_$((victim - 1))"
     else
         fail "ranks_kill_9_of_rank_$((victim - 1)): status $status; $(last)"
@@ -170,11 +170,11 @@ fi
 # the first TERM ends the step on all ranks and checkpoints; a rank that hangs is noticed by the others
 more="--ranks 2" start "$T/term"
 kill -TERM $pid
-if ended 30 && [ $status = 130 ] && grep -q "resume-from-checkpoint latest" "$T/log"; then ok ranks_stop; else fail "ranks_stop: status $status; $(last)"; fi
+if ended 60 && [ $status = 130 ] && grep -q "resume-from-checkpoint latest" "$T/log"; then ok ranks_stop; else fail "ranks_stop: status $status; $(last)"; fi
 more="--ranks 4" goes_on ranks_resume_after_stop "$T/term"
-more="--ranks 2 --comm-timeout 1" start "$T/hang"
+more="--ranks 2 --comm-timeout 5" start "$T/hang"
 kill -STOP "$(rank 2)"
-if ended 30 && [ $status = 1 ] && grep -q "rank 0 of 2 has waited 1 seconds for rank 1, which does not come" "$T/log"; then
+if ended 60 && [ $status = 1 ] && grep -q "rank 0 of 2 has waited 5 seconds for rank 1, which does not come" "$T/log"; then
     ok ranks_watch_dog
 else
     fail "ranks_watch_dog: status $status; $(last)"

@@ -8,7 +8,9 @@
 
 /* ---- operations ---- */
 
-static uint8_t byte_of(int from, int to, size_t i) { return (uint8_t)(31 * from + 7 * to + (int)(i % 251) + 1); }
+static uint8_t byte_of(int from, int to, size_t i) {
+    return (uint8_t)(31 * from + 7 * to + (int)(i % 251) + 1);
+}
 
 /* Pieces of every size, none and larger than a slot among them, between all ranks. */
 static size_t piece_size(int from, int to) {
@@ -29,7 +31,8 @@ static void all_to_all(tn_comm *c, rank_outcome *o, const void *ctx) {
         WANT(tn_comm_all_to_all(c, out, in, &o->e) == TN_OK);
         for (int q = 0; q < c->size; q++) {
             const uint8_t *p = in[q].p;
-            for (size_t i = 0; q != c->rank && i < in[q].n; i++) WANT(p[i] == byte_of(q, c->rank, i));
+            for (size_t i = 0; q != c->rank && i < in[q].n; i++)
+                WANT(p[i] == byte_of(q, c->rank, i));
             WANT(p[in[q].n] == 0); /* nothing beyond it */
             tn_free(in[q].p);
             tn_free(out[q].p);
@@ -134,9 +137,10 @@ static void expect_failure(int ranks, fault f, const char *text) {
     rank_outcome *o = ranks_run(ranks, 60, fail_between, &f);
     for (int i = 0; i < ranks; i++) {
         CHECK_MSG(o[i].line == 0, "rank %d: line %d", i, o[i].line);
-        CHECK_MSG(o[i].st == TN_IO && strstr(o[i].e.msg, text), "rank %d: status %d, %s", i, (int)o[i].st,
-                  o[i].e.msg);
-        CHECK_MSG(!strcmp(o[i].e.msg, o[0].e.msg), "rank %d: %s; rank 0: %s", i, o[i].e.msg, o[0].e.msg);
+        CHECK_MSG(o[i].st == TN_IO && strstr(o[i].e.msg, text), "rank %d: status %d, %s", i,
+                  (int)o[i].st, o[i].e.msg);
+        CHECK_MSG(!strcmp(o[i].e.msg, o[0].e.msg), "rank %d: %s; rank 0: %s", i, o[i].e.msg,
+                  o[0].e.msg);
         CHECK(o[i].speaker == 0);
     }
 }
@@ -155,7 +159,8 @@ static void differ(tn_comm *c, rank_outcome *o, const void *ctx) {
 TEST(comm_same_names_the_odd_one) {
     rank_outcome *o = ranks_run(3, 60, differ, NULL);
     for (int i = 0; i < 3; i++)
-        CHECK_MSG(o[i].st == TN_STATE && strstr(o[i].e.msg, "rank 1 of 3 has another numeric profile") &&
+        CHECK_MSG(o[i].st == TN_STATE &&
+                      strstr(o[i].e.msg, "rank 1 of 3 has another numeric profile") &&
                       strstr(o[i].e.msg, "bf16-pair, not bf16-dot32"),
                   "rank %d: %s", i, o[i].e.msg);
 }
@@ -172,8 +177,10 @@ static void vanish(tn_comm *c, rank_outcome *o, const void *ctx) {
     WANT(tn_comm_barrier(c, &o->e) == TN_OK);
     if (c->rank == x->rank) {
         if (x->leave) _exit(7);
-        if (x->hang) tn_sleep(1.2);
-        else raise(SIGKILL);
+        if (x->hang)
+            tn_sleep(1.2);
+        else
+            raise(SIGKILL);
     }
     o->st = tn_comm_barrier(c, &o->e);
     o->speaker = c->speaker;
@@ -190,8 +197,8 @@ TEST(comm_a_killed_rank_ends_the_others) {
         snprintf(text, sizeof text, "rank %d of 3 was killed by signal 9", dead);
         for (int i = 0; i < 3; i++) {
             if (i == dead) continue;
-            CHECK_MSG(o[i].line == 0 && o[i].st == TN_STATE && strstr(o[i].e.msg, text), "rank %d: line %d, %s",
-                      i, o[i].line, o[i].e.msg);
+            CHECK_MSG(o[i].line == 0 && o[i].st == TN_STATE && strstr(o[i].e.msg, text),
+                      "rank %d: line %d, %s", i, o[i].line, o[i].e.msg);
             CHECK(o[i].speaker == (dead == 0));
         }
     }
@@ -200,8 +207,8 @@ TEST(comm_a_killed_rank_ends_the_others) {
 TEST(comm_a_rank_that_leaves_ends_the_others) {
     end x = {.rank = 1, .leave = true};
     rank_outcome *o = ranks_run(2, 60, vanish, &x);
-    CHECK_MSG(o[0].st == TN_STATE && strstr(o[0].e.msg, "rank 1 of 2 ended by itself (status 7)"), "%s",
-              o[0].e.msg);
+    CHECK_MSG(o[0].st == TN_STATE && strstr(o[0].e.msg, "rank 1 of 2 ended by itself (status 7)"),
+              "%s", o[0].e.msg);
 }
 
 /* The watch-dog: nobody waits for ever, and all say the same. */
@@ -209,7 +216,8 @@ TEST(comm_a_rank_that_hangs_is_named) {
     end x = {.rank = 1, .hang = true};
     rank_outcome *o = ranks_run(3, 0.3, vanish, &x);
     for (int i = 0; i < 3; i++)
-        CHECK_MSG(o[i].line == 0 && o[i].st == TN_STATE && strstr(o[i].e.msg, "for rank 1, which does not come"),
+        CHECK_MSG(o[i].line == 0 && o[i].st == TN_STATE &&
+                      strstr(o[i].e.msg, "for rank 1, which does not come"),
                   "rank %d: line %d, %s", i, o[i].line, o[i].e.msg);
 }
 

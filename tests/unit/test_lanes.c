@@ -5,11 +5,12 @@
 #include "train/lanes.h"
 #include <math.h>
 
-enum { LANES = 8, STEPS = 3, EXAMPLES = 37 };
+enum { LANES = 8, STEPS = 2, EXAMPLES = 37, SMALL = 301, LARGE = 9001 };
 
-static tn_model *new_model(tn_backend *b) {
+/* Tensors of one block and of several; LARGE: shards of several pieces, too. */
+static tn_model *new_model(tn_backend *b, int vocab) {
     tn_desc d = tiny_get(0)->desc;
-    d.vocab = 301, d.hidden = 64, d.ffn = 150, d.num_labels = 1; /* tensors of one block and of several */
+    d.vocab = vocab, d.hidden = 64, d.ffn = 150, d.num_labels = 1;
     return tiny_model(&d, b, false, 7);
 }
 
@@ -26,27 +27,28 @@ static float tree(int step, int lane, int n, size_t i) {
 
 /* What one rank with all the lanes must get to, computed without them. */
 typedef struct expected {
-    tn_model *m;         /* whole, after all steps */
+    tn_model *m; /* whole, after all steps */
     double sumsq[STEPS];
 } expected;
 
-static void expect(expected *x, tn_backend *b) {
-    x->m = new_model(b);
+static void expect(expected *x, tn_backend *b, int vocab) {
+    x->m = new_model(b, vocab);
     CHECK_OK(tn_model_trainable(x->m, e));
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(x->m, t);
     CHECK(n == 2);
     for (int step = 0; step < STEPS; step++) {
         for (int k = 0; k < n; k++)
-            for (size_t i = 0; i < t[k].store->n; i++) ((float *)t[k].store->grad)[i] = tree(step, 0, LANES, i);
+            for (size_t i = 0; i < t[k].store->n; i++)
+                ((float *)t[k].store->grad)[i] = tree(step, 0, LANES, i);
         x->sumsq[step] = tn_model_grad_sumsq(x->m);
         tn_model_adamw(x->m, 1e-2, 0.9, 0.999, 1e-8, 0.1, false, step + 1, 0.5);
         tn_model_zero_grad(x->m);
     }
 }
 
-static bool same(const void *a, const void *b, size_t from, size_t to) {
-    return memcmp((const float *)a + from, (const float *)b + from, (to - from) * sizeof(float)) == 0;
+static bool same(const void *a, const float *b, size_t n) {
+    return memcmp(a, b, n * sizeof *b) == 0;
 }
 
 /* The steps of `expect` by lanes, then weights and this rank's moments compared. */
@@ -55,7 +57,7 @@ static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
     tn_backend *b = NULL;
     tn_lanes *l;
     WANT(tn_backend_open(&b, "cpu", TN_F32, NULL, 1, &o->e) == TN_OK);
-    tn_model *m = new_model(b);
+    tn_model *m = new_model(b, x->m->desc.vocab);
     WANT(tn_lanes_new(&l, c, LANES, m, EXAMPLES, &o->e) == TN_OK);
     tn_trained t[TN_TRAINED_MAX], want[TN_TRAINED_MAX];
     int n = tn_model_trained(m, t);
@@ -82,9 +84,10 @@ static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
     }
     for (int k = 0; k < n; k++) {
         const tn_store *s = t[k].store, *w = want[k].store;
-        WANT(same(s->data, w->data, 0, s->n));
-        WANT(same(s->m, (float *)w->m + s->first, 0, s->last - s->first));
-        WANT(same(s->v, (float *)w->v + s->first, 0, s->last - s->first));
+        size_t own = s->last - s->first;
+        WANT(same(s->data, w->data, s->n));
+        WANT(same(s->m, (const float *)w->m + s->first, own));
+        WANT(same(s->v, (const float *)w->v + s->first, own));
         WANT(c->size == 1 ? s->first == 0 && s->last == s->n : s->last - s->first < s->n || k == 1);
     }
     tn_lanes_free(l);
@@ -94,16 +97,19 @@ static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
 
 TEST(lanes_same_bits_on_any_ranks) {
     tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
-    expected x;
-    expect(&x, b);
-    for (int ranks = 1; ranks <= LANES; ranks *= 2) ranks_check(ranks, train, &x);
-    tn_model_free(x.m);
+    for (int large = 0; large < 2; large++) {
+        expected x;
+        expect(&x, b, large ? LARGE : SMALL);
+        for (int ranks = large ? LANES : 1; ranks <= LANES; ranks *= 2)
+            ranks_check(ranks, train, &x);
+        tn_model_free(x.m);
+    }
     tn_backend_free(b);
 }
 
 TEST(lanes_shards_cover_every_store_once) {
     tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
-    tn_model *m = new_model(b);
+    tn_model *m = new_model(b, SMALL);
     CHECK_OK(tn_model_trainable(m, e));
     tn_trained t[TN_TRAINED_MAX];
     for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++) {
@@ -117,7 +123,8 @@ TEST(lanes_shards_cover_every_store_once) {
             CHECK(tn_model_shard(m, s, 0, n, &block) == 0 && block == 0);
             CHECK(tn_model_shard(m, s, n, n, &block) == s->n && block == blocks);
             for (int k = 0; k < n; k++) {
-                size_t from = tn_model_shard(m, s, k, n, &block), to = tn_model_shard(m, s, k + 1, n, NULL);
+                size_t from = tn_model_shard(m, s, k, n, &block),
+                       to = tn_model_shard(m, s, k + 1, n, NULL);
                 CHECK(from <= to && to <= s->n);
                 CHECK(block == blocks * (size_t)k / (size_t)n);
                 tn_model_block_sums(m, s, from, to, part);
@@ -152,10 +159,10 @@ static void deal(tn_comm *c, rank_outcome *o, const void *ctx) {
     tn_backend *b = NULL;
     tn_lanes *l;
     WANT(tn_backend_open(&b, "cpu", TN_F32, NULL, 1, &o->e) == TN_OK);
-    tn_model *m = new_model(b);
+    tn_model *m = new_model(b, SMALL);
     tn_batch_options q = {0};
     WANT(tn_lanes_new(&l, c, LANES, m, EXAMPLES, &o->e) == TN_OK);
-    tn_lanes_deal(l, 0, batch, x->n, &q);
+    WANT(tn_lanes_deal(l, 0, batch, x->n, &q, &o->e) == TN_OK);
     for (int i = 0, n; i < tn_lanes_own(l); i++) {
         tn_example *const *ex = tn_lanes_examples(l, 0, i, &n);
         for (int k = 0; k < n; k++) {
@@ -177,8 +184,10 @@ static void deal(tn_comm *c, rank_outcome *o, const void *ctx) {
     }
     WANT(tn_lanes_collect(l, 0, &all, &o->e) == TN_OK);
     WANT(all.loss == loss && all.tokens == 28 && all.micro_batches == LANES);
-    WANT(all.metrics.n == 3 && !strcmp(all.metrics.v[0].name, "even") && !strcmp(all.metrics.v[2].name, "odd"));
-    WANT(tn_metrics_find(&all.metrics, "odd") == odd / 20 && tn_metrics_find(&all.metrics, "largest") == 7);
+    WANT(all.metrics.n == 3 && !strcmp(all.metrics.v[0].name, "even") &&
+         !strcmp(all.metrics.v[2].name, "odd"));
+    WANT(tn_metrics_find(&all.metrics, "odd") == odd / 20 &&
+         tn_metrics_find(&all.metrics, "largest") == 7);
     tn_lanes_free(l);
     tn_model_free(m);
     tn_backend_free(b);
@@ -186,7 +195,7 @@ static void deal(tn_comm *c, rank_outcome *o, const void *ctx) {
 
 TEST(lanes_deal_depends_on_the_batch_alone) {
     tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
-    tn_model *m = new_model(b);
+    tn_model *m = new_model(b, SMALL);
     tn_lanes *l = NULL;
     tn_batch_options q = {0};
     CHECK_OK(tn_lanes_new(&l, tn_comm_self(), LANES, m, EXAMPLES, e));
@@ -195,7 +204,7 @@ TEST(lanes_deal_depends_on_the_batch_alone) {
         dealt x = {.n = sizes[s]};
         int n, seen = 0, least = INT32_MAX, most = 0, dearest = 0;
         make_batch(x.n);
-        tn_lanes_deal(l, 0, batch, x.n, &q);
+        CHECK_OK(tn_lanes_deal(l, 0, batch, x.n, &q, e));
         for (int a = 0; a < LANES; a++) {
             tn_example *const *ex = tn_lanes_examples(l, 0, a, &n);
             int load = 0;
@@ -209,7 +218,8 @@ TEST(lanes_deal_depends_on_the_batch_alone) {
             least = load < least ? load : least, most = load > most ? load : most;
         }
         CHECK(seen == x.n);
-        CHECK_MSG(most - least <= dearest, "%d examples: lanes of %d to %d tokens", x.n, least, most);
+        CHECK_MSG(most - least <= dearest, "%d examples: lanes of %d to %d tokens", x.n, least,
+                  most);
         for (int ranks = 1; ranks <= LANES; ranks *= 2) ranks_check(ranks, deal, &x);
     }
     tn_lanes_free(l);
@@ -225,9 +235,10 @@ TEST(lanes_refusals) {
     CHECK(tn_lanes_spare(1, 1) == 0 && tn_lanes_spare(1, 8) == 3 && tn_lanes_spare(4, 8) == 1);
     tn_lanes *l = (tn_lanes *)response;
     tn_backend *b = tiny_backend("cpu", TN_F32, NULL, 1);
-    tn_model *m = new_model(b);
+    tn_model *m = new_model(b, SMALL);
     CHECK_OK(tn_lanes_new(&l, tn_comm_self(), 1, m, 1, e));
-    CHECK(l == NULL && m->trunk->grad && m->trunk->last == m->trunk->n); /* nothing to do, yet trainable */
+    CHECK(l == NULL && m->trunk->grad &&
+          m->trunk->last == m->trunk->n); /* nothing to do, yet trainable */
     tn_model_free(m);
     tn_backend_free(b);
 }
@@ -239,12 +250,13 @@ TEST(lanes_faults_are_errors) {
     for (bool fired = true; fired && n < 100;) {
         tn_err e = {0};
         tn_lanes *l;
-        tn_model *m = new_model(b);
+        tn_model *m = new_model(b, SMALL);
         tn_fault_arm(++n, 12);
         tn_status st = tn_lanes_new(&l, tn_comm_self(), LANES, m, EXAMPLES, &e);
         fired = tn_fault_fired();
         tn_fault_arm(0, 0);
-        CHECK_MSG(fired ? st == TN_NOMEM && e.msg[0] && !l : st == TN_OK && l, "allocation %ld: %s", n, e.msg);
+        CHECK_MSG(fired ? st == TN_NOMEM && e.msg[0] && !l : st == TN_OK && l, "allocation %ld: %s",
+                  n, e.msg);
         tn_lanes_free(l);
         tn_model_free(m);
     }

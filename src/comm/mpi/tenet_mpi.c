@@ -23,10 +23,10 @@ static tn_status failed(const char *what, int code, tn_err *e) {
     MPI_Error_string(code, text, &n);
     return tn_fail(e, TN_IO, "%s: %.400s", what, text);
 }
-#define MPI_TRY(call)                                                                                      \
-    do {                                                                                                   \
-        int code_ = (call);                                                                                \
-        if (code_ != MPI_SUCCESS) return failed(#call, code_, e);                                          \
+#define MPI_TRY(call)                                                                              \
+    do {                                                                                           \
+        int code_ = (call);                                                                        \
+        if (code_ != MPI_SUCCESS) return failed(#call, code_, e);                                  \
     } while (0)
 
 /* A waiting rank sleeps between looks: its CPU may be one that another rank computes on. */
@@ -46,13 +46,17 @@ static tn_status wait_all(tn_comm *c, mpi *m, int n, tn_err *e) {
         pause_after(waited);
     }
     c->speaker = c->rank; /* nobody else may be left to say it */
-    return tn_fail(e, TN_STATE,
-                   "rank %d of %d has waited %.0f seconds for another rank, which does not come; --comm-timeout "
-                   "sets another limit. The last checkpoint is whole: --resume-from-checkpoint latest",
-                   c->rank, c->size, c->timeout);
+    return tn_fail(
+        e, TN_STATE,
+        "rank %d of %d has waited %.0f seconds for another rank, which does not come; "
+        "--comm-timeout "
+        "sets another limit. The last checkpoint is whole: --resume-from-checkpoint latest",
+        c->rank, c->size, c->timeout);
 }
 
-static int count(size_t n, size_t at) { return n > at ? (int)(n - at < MESSAGE ? n - at : MESSAGE) : 0; }
+static int count(size_t n, size_t at) {
+    return n > at ? (int)(n - at < MESSAGE ? n - at : MESSAGE) : 0;
+}
 
 static tn_status mpi_swap(tn_comm *c, const tn_piece *out, const tn_piece *in, tn_err *e) {
     mpi *m = c->priv;
@@ -61,13 +65,14 @@ static tn_status mpi_swap(tn_comm *c, const tn_piece *out, const tn_piece *in, t
         for (int k = 1; k < c->size; k++) { /* receives first, from the nearest rank below on */
             int q = (c->rank - k + c->size) % c->size, bytes = count(in[q].n, at);
             if (bytes)
-                MPI_TRY(MPI_Irecv((char *)in[q].p + at, bytes, MPI_BYTE, q, 0, m->comm, &m->request[n++]));
+                MPI_TRY(MPI_Irecv((char *)in[q].p + at, bytes, MPI_BYTE, q, 0, m->comm,
+                                  &m->request[n++]));
         }
         for (int k = 1; k < c->size; k++) {
             int q = (c->rank + k) % c->size, bytes = count(out[q].n, at);
             if (bytes)
-                MPI_TRY(
-                    MPI_Isend((const char *)out[q].p + at, bytes, MPI_BYTE, q, 0, m->comm, &m->request[n++]));
+                MPI_TRY(MPI_Isend((const char *)out[q].p + at, bytes, MPI_BYTE, q, 0, m->comm,
+                                  &m->request[n++]));
         }
         if (n == 0) return TN_OK;
         TN_TRY(wait_all(c, m, n, e));
@@ -94,11 +99,12 @@ static tn_status strangers(int ranks, int size, tn_err *e) {
     MPI_Get_library_version(name, &n);
     for (n = 0; name[n] && name[n] != ',' && name[n] != '\n'; n++) {}
     name[n] = 0;
-    return tn_fail(e, TN_STATE,
-                   "%d processes were started, but %.100s, with which tenet-mpi.so was built, sees %d. Start "
-                   "them with the mpirun of that library (or build with the other one: make MPICC=...); with "
-                   "Slurm, give srun --mpi=pmix or --mpi=pmi2 as the library needs",
-                   ranks, name, size);
+    return tn_fail(
+        e, TN_STATE,
+        "%d processes were started, but %.100s, with which tenet-mpi.so was built, sees %d. Start "
+        "them with the mpirun of that library (or build with the other one: make MPICC=...); with "
+        "Slurm, give srun --mpi=pmix or --mpi=pmi2 as the library needs",
+        ranks, name, size);
 }
 
 static tn_status start(mpi *m, int ranks, int *rank, int *size, tn_err *e) {
@@ -131,5 +137,5 @@ static tn_status mpi_open(int ranks, int *rank, int *size, void **priv, tn_err *
 
 static const tn_comm_ops ops = {"mpi", mpi_swap, mpi_close};
 extern const tn_comm_plugin tn_comm_mpi_plugin;
-__attribute__((visibility("default"))) const tn_comm_plugin tn_comm_mpi_plugin = {TN_VERSION, sizeof(tn_comm),
-                                                                                  &ops, mpi_open};
+__attribute__((visibility("default")))
+const tn_comm_plugin tn_comm_mpi_plugin = {TN_VERSION, sizeof(tn_comm), &ops, mpi_open};
