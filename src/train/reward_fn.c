@@ -116,7 +116,8 @@ static tn_status open_pattern(void **state, const char *argument, tn_err *e) {
     pattern *p = *state = tn_calloc(1, sizeof *p);
     if (!p) return tn_fail(e, TN_NOMEM, "out of memory");
     tn_err why = {0};
-    if (tn_rx_compile(&p->rx, argument, strlen(argument), "the pattern", &why) == TN_OK) return TN_OK;
+    if (tn_rx_compile(&p->rx, argument, strlen(argument), "the pattern", &why) == TN_OK)
+        return TN_OK;
     return tn_fail(e, TN_ARG, "--reward-funcs regex:%s: %s", argument, why.msg);
 }
 

@@ -191,7 +191,8 @@ static void check_metrics(const steps *s, const char *who) {
     json_object_foreach(json_object_get(s->c, "metrics"), name, v) {
         double w = json_number_value(v), got = tn_metrics_find(&s->m, name);
         /* TRL counts RLOO's masked responses (two of eight here) as not clipped */
-        if (!s->grpo && s->mask && strstr(name, "clip_ratio/") && strstr(name, "_mean")) got *= 0.75;
+        if (!s->grpo && s->mask && strstr(name, "clip_ratio/") && strstr(name, "_mean"))
+            got *= 0.75;
         CHECK_MSG(fabs(got - w) <= 1e-7 + 1e-6 * fabs(w), "%s: %s is %.12g, TRL has %.12g", who,
                   name, got, w);
     }
