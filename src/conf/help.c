@@ -69,8 +69,8 @@ void tn_help_all(const tn_verb *const *verbs, FILE *f) {
         fprintf(f, "\n%s\n", (*v)->stage);
         for (const tn_verb *const *u = v; *u; u++) {
             if (strcmp((*u)->stage, (*v)->stage)) continue;
-            fprintf(f, "  %-12s", (*u)->name);
-            print_wrapped(f, (*u)->summary, 14, 14);
+            fprintf(f, "  %-16s", (*u)->name);
+            print_wrapped(f, (*u)->summary, 18, 18);
         }
     }
     fprintf(f, "\n'tenet VERB --help' explains a verb and lists its options; 'tenet --version' "
