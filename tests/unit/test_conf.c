@@ -299,6 +299,7 @@ TEST(conf_tables_of_all_verbs) {
         json_decref(nothing);
         tn_opts_free(o);
         CHECK_MSG((*v)->run && (*v)->summary && (*v)->stage, "%s", (*v)->name);
+        CHECK_MSG(strlen((*v)->name) < 16, "%s: longer than the column of --help", (*v)->name);
         for (const tn_opt_row *const *t = (*v)->tables; t && *t; t++)
             for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) {
                 CHECK_MSG(!strpbrk(r->name, "_ABCDEFGHIJKLMNOPQRSTUVWXYZ "),
