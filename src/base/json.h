@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 /* jansson goes on after some failed allocations: a string loses its end, a member is not set.
- * TN_NOMEM when that has happened in this thread since the last call; loading and saving ask. */
+ * TN_NOMEM when that has happened in this thread and nobody has said so yet; loading and saving ask. */
 tn_status tn_json_check(const char *what, tn_err *e);
 
 tn_status tn_json_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e);

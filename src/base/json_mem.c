@@ -1,12 +1,12 @@
 /* jansson's memory. Where jansson is told that there is none, it often goes on: a member is not set, an
  * array is short, and its lexer (2.14, lex_scan_string) runs over the end of a buffer, because the text of a
- * token that could not grow has lost its end. So losses are remembered until tn_json_check, and while a text
- * is parsed the lexer's buffer, which doubles from 16 bytes and so asks for powers of two, can grow in a
- * reserve of eight times the text. Other requests fail after a loss, which ends the parse at the next value. */
+ * token that could not grow has lost its end. So a loss is remembered until TN_NOMEM is said somewhere. While
+ * a text is parsed, the lexer's buffer, which doubles from 16 bytes and so asks for powers of two, can grow in
+ * a reserve of eight times the text; other requests fail after a loss, which ends the parse at the next
+ * value. */
 #include "base/json_mem.h"
 #include "base/json.h"
 
-static _Thread_local bool lost;
 static _Thread_local char *reserve, *reserve_next, *reserve_end;
 
 static void *from_reserve(size_t n) {
@@ -17,9 +17,9 @@ static void *from_reserve(size_t n) {
 }
 
 static void *json_alloc(size_t n) {
-    void *p = reserve && lost ? NULL : tn_malloc(n);
+    void *p = reserve && tn_memory_lost ? NULL : tn_malloc(n);
     if (p) return p;
-    lost = true;
+    tn_memory_lost = true;
     return from_reserve(n);
 }
 
@@ -33,20 +33,19 @@ __attribute__((constructor)) static void json_use_ours(void) {
 }
 
 tn_status tn_json_check(const char *what, tn_err *e) {
-    if (!lost) return TN_OK;
-    lost = false;
+    if (!tn_memory_lost) return TN_OK;
     return tn_fail(e, TN_NOMEM, "no memory for the JSON values of %s", what);
 }
 
 tn_status tn_json_load_text(const char *text, size_t n, size_t flags, const char *where, json_t **root,
                             json_error_t *je, tn_err *e) {
-    bool before = lost;
+    bool before = tn_memory_lost;
     size_t size = n < SIZE_MAX / 16 ? 8 * n + 65536 : SIZE_MAX;
     *root = NULL;
     reserve = reserve_next = tn_malloc(size);
     if (!reserve) return tn_fail(e, TN_NOMEM, "%s: no memory to parse %zu bytes of JSON", where, n);
     reserve_end = reserve + size;
-    lost = false;
+    tn_memory_lost = false;
     *root = json_loadb(text, n, flags, je);
     tn_status st = tn_json_check(where, e);
     if (st != TN_OK) {
@@ -55,6 +54,6 @@ tn_status tn_json_load_text(const char *text, size_t n, size_t flags, const char
     }
     tn_free(reserve);
     reserve = NULL;
-    lost = before;
+    tn_memory_lost = before;
     return st;
 }

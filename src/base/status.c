@@ -1,6 +1,7 @@
 /* Status texts and the error object. */
 #include "base/status.h"
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,7 +14,10 @@ const char *tn_status_text(tn_status s) {
     return (unsigned)s < TN_STATUS_COUNT ? text[s] : "unknown status";
 }
 
+_Thread_local bool tn_memory_lost;
+
 tn_status tn_err_set(tn_err *e, tn_status code, const char *file, int line, const char *fmt, ...) {
+    if (code == TN_NOMEM) tn_memory_lost = false;
     if (!e) return code;
     /* The arguments may point into e->msg: format aside first. */
     char msg[sizeof e->msg];

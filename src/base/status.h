@@ -5,6 +5,7 @@
  * A message says what, where, expected, found, and what to try.                    */
 #ifndef TN_BASE_STATUS_H
 #define TN_BASE_STATUS_H
+#include <stdbool.h>
 
 #define TN_STATUS_LIST(X)                                                            \
     X(OK, "ok")                                                                      \
@@ -31,6 +32,9 @@ typedef struct tn_err {
     int line;
     char msg[768];
 } tn_err;
+
+/* Set where an allocation failed and the caller may not notice (json_mem.c); TN_NOMEM settles it. */
+extern _Thread_local bool tn_memory_lost;
 
 const char *tn_status_text(tn_status s);
 

@@ -178,7 +178,7 @@ static tn_status convert_file(const char *from, const char *to, const convert_op
 
 tn_status tn_check_target(const char *dir, bool overwrite, tn_err *e) {
     if (!tn_exists(dir)) return TN_OK;
-    if (!tn_is_dir(dir)) return tn_fail(e, TN_IO, "%s exists and is no folder", dir);
+    if (!tn_is_dir(dir)) return tn_fail(e, TN_ARG, "%s exists and is no folder", dir);
     char **names;
     size_t n;
     bool model = false;

@@ -159,6 +159,7 @@ tn_status tn_st_write_dir(const char *dir, const tn_st_out *t, size_t n, tn_st_s
     json_t *keep = json_object();
     if (!keep) return tn_fail(e, TN_NOMEM, "%s: out of memory", dir);
     tn_status st = write_shards(dir, t, n, dtype, shard_bytes, shards, keep, e);
+    if (st == TN_OK) st = tn_json_check(dir, e); /* a name lost from `keep` would lose its file */
     if (st == TN_OK) st = remove_others(dir, keep, e);
     json_decref(keep);
     return st;

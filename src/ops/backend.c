@@ -38,9 +38,10 @@ static tn_status open_cpu(tn_backend *b, tn_dtype dtype, const char *kernels, tn
                                   "use backend ref64");
     const char *name = kernels ? kernels : tn_cpu_best_kernels(dtype), *type = dtype == TN_F32 ? "f32" : "bf16";
     const struct tn_cpu_mm *mm = tn_cpu_mm_pick(dtype, name, &b->profile);
-    if (!mm) return tn_fail(e, TN_ARG, "backend cpu has no kernels '%s' for %s; leave them out to get '%s'", name, type,
+    if (!mm && !tn_cpu_foreign(name))
+        return tn_fail(e, TN_ARG, "backend cpu has no kernels '%s' for %s; leave them out to get '%s'", name, type,
                             tn_cpu_best_kernels(dtype));
-    if (!tn_cpu_has(name))
+    if (!mm || !tn_cpu_has(name))
         return tn_fail(e, TN_UNSUPPORTED, "this machine lacks the instructions of kernels '%s'; its best for %s are '%s'",
                        name, type, tn_cpu_best_kernels(dtype));
     tn_cpu *c = tn_calloc(1, sizeof *c);

@@ -13,9 +13,8 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
     tn_lm q = {
         .n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
     if (all) {
-        q.lse = b->lse;
-        if (wants(all, TN_NEED_ENTROPY | TN_NEED_STATS)) q.entropy = b->entropy;
-        if (wants(all, TN_NEED_STATS)) q.mean_logit = b->mean_logit, q.top1 = b->top1;
+        q.lse = b->lse, q.entropy = b->entropy, q.mean_logit = b->mean_logit; /* the head has them anyway */
+        if (wants(all, TN_NEED_STATS)) q.top1 = b->top1;
     }
     return tn_lm_head(run, m, &q, e);
 }
@@ -96,6 +95,16 @@ static void weigh(double w, tn_grad *g, const tn_batch *b) {
     for (int i = 0; i < b->n_seq; i++) g->score[i] *= w;
 }
 
+/* The algorithm sees what was computed; the other arrays hold numbers of another batch, or none. */
+static void hide_unknown(const tn_trainee *t, tn_obs *x) {
+    if (!wants(t, TN_NEED_LOGP)) x->logp = NULL;
+    if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x->entropy = NULL;
+    if (!wants(t, TN_NEED_STATS)) x->mean_logit = x->top1 = NULL;
+    if (!wants(t, TN_NEED_VALUE)) x->value = NULL;
+    if (!wants(t, TN_NEED_SCORE)) x->score = NULL;
+    if (!wants(t, TN_NEED_REF_LOGP)) x->ref_logp = NULL;
+}
+
 static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_step_result *r,
                            tn_err *e) {
     tn_batch *b = &t->mb;
@@ -106,8 +115,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     if (t->expect_on_policy) TN_TRY(check_on_policy(b, e));
     tn_obs x;
     tn_batch_obs(b, &x);
-    if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x.entropy = NULL;
-    if (!wants(t, TN_NEED_STATS)) x.mean_logit = x.top1 = NULL;
+    hide_unknown(t, &x);
     x.total = *total;
     tn_grad g = {.logp = b->d_logp,
                  .entropy = b->d_entropy,

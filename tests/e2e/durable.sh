@@ -1,7 +1,8 @@
 # What can happen to a run's folder: full disk, no permission, damaged and exchanged files, a second run,
 # another model, other options. Each has its message; what was good stays.
 . tests/e2e/lib.sh
-[ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap 'rm -rf "$D"' EXIT
+pid=
+[ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; umount "$D/disk" 2>/dev/null; rm -rf "$D"' EXIT
 D=${D:-$E2E_TMP/durable}
 . tests/e2e/tiny.sh "$D"
 verbs="pretrain sft reward dpo ppo"
@@ -106,6 +107,7 @@ for verb in $verbs; do
 done
 kill -9 $pid
 wait $pid 2>/dev/null
+pid=
 [ -s "$D/busy/metrics.jsonl" ] || fail durable_second_run_leaves_the_first
 
 # another verb, model, reward model or rows: refused; other options: named

@@ -51,6 +51,9 @@ for method in sft reward dpo ppo; do
     if equal "$T/$method-whole" "$T/$method-cut"; then ok "train_${method}_kill_resume_threads"; else fail "train_${method}_kill_resume_threads: other bits"; fi
 done
 
+# statistics that no loss asked for are computed or absent, never whatever lay in memory
+if ! grep -q '"policy/entropy_avg": [1-9]' "$T/ppo-whole/metrics.jsonl"; then fail train_ppo_entropy; else ok train_ppo_entropy; fi
+
 # float32 on the reference backend gives the same bits as on cpu
 # shellcheck disable=SC2086
 quiet tenet $dpo --output-dir "$T/dpo-cpu" --dtype float32 --max-steps 2 --save-steps 0

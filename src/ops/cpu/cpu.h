@@ -7,6 +7,7 @@
 /* features.c: what this machine can run. */
 const char *tn_cpu_best_kernels(tn_dtype dtype); /* "avx512", "avx512bf16", ...; "scalar" at least */
 bool tn_cpu_has(const char *kernels);            /* true for "scalar" and the software models, too */
+bool tn_cpu_foreign(const char *kernels); /* of another architecture: this build has none of them */
 
 /* State of an opened cpu backend (tn_backend.priv): kernels picked once. */
 typedef struct tn_cpu {

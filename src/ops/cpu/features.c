@@ -63,6 +63,15 @@ const char *tn_cpu_best_kernels(tn_dtype dtype) {
     return f.avx512 ? "avx512" : f.avx2 ? "avx2" : "scalar";
 }
 
+bool tn_cpu_foreign(const char *kernels) {
+#ifdef __x86_64__
+    return false;
+#else
+    bool model = strstr(kernels, "-model") != NULL;
+    return !model && (strncmp(kernels, "avx", 3) == 0 || strcmp(kernels, "amx") == 0);
+#endif
+}
+
 bool tn_cpu_has(const char *kernels) {
     static const char *const anywhere[] = {"scalar", "scalar-dot32", "avx512bf16-model", "amx-model"};
     tn_features f = tn_cpu_features();
