@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define CHUNK 512 /* prompt tokens put through at once */
-#define Z_ROWS 16 /* rows of logits kept at a time: bounded, never [T,V] */
+#define Z_ROWS 32 /* rows of logits kept at a time, at most: bounded, never [T,V] */
 
 typedef struct slot {
     int seq; /* in the cache; -1: empty */
@@ -22,9 +22,13 @@ struct tn_gen {
     int batch, max_len;
     slot *slot;
     tn_kv_item *item;
-    int32_t *row, *heap;
-    double *lse;
-    float *z;
+    int32_t *row;
+    int z_rows;     /* rows that get a token at once */
+    double *lse;    /* [z_rows] */
+    float *z, *p;   /* [z_rows + 1, V] logits and probabilities; the last row is the prompt's */
+    int32_t *heap;  /* [threads, V] */
+    int *token;     /* [z_rows] drawn */
+    double *share;  /* [z_rows] probability that the truncation kept */
     tn_arena *arena; /* responses of the last run */
     int32_t *kept;   /* [max_len] prompt of cache sequence kept_seq; NULL: prompts are not kept */
     int n_kept, kept_seq, reused;
@@ -41,12 +45,15 @@ static int tokens_at_once(int batch, int max_len) {
     return batch > chunk ? batch : chunk;
 }
 
+static int z_rows(int batch) { return batch < Z_ROWS ? batch : Z_ROWS; }
+
 void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
                    int in_use) {
     int pages = pages_needed(batch, max_len);
     tn_budget_kv(p, "sampling", d, be, in_use && in_use < pages ? in_use : pages);
     tn_budget_run(p, "sampling", d, be, tokens_at_once(batch, max_len), batch, max_len, 0, false);
-    tn_budget_add(p, "sampling", "logits", (Z_ROWS + 1) * (size_t)d->vocab * sizeof(float));
+    size_t rows = 2 * (size_t)(z_rows(batch) + 1) + (size_t)tn_pool_threads(be->pool);
+    tn_budget_add(p, "sampling", "logits", rows * (size_t)d->vocab * sizeof(float));
 }
 
 tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn_err *e) {
@@ -57,11 +64,16 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
     g->slot = tn_calloc((size_t)batch, sizeof *g->slot);
     g->item = tn_calloc((size_t)batch, sizeof *g->item);
     g->row = tn_calloc((size_t)batch, sizeof *g->row);
-    g->lse = tn_calloc(Z_ROWS, sizeof *g->lse);
-    g->heap = tn_calloc((size_t)m->desc.vocab, sizeof *g->heap);
-    g->z = tn_calloc(Z_ROWS * (size_t)m->desc.vocab, sizeof *g->z);
+    g->z_rows = z_rows(batch);
+    size_t V = (size_t)m->desc.vocab, rows = (size_t)g->z_rows;
+    g->lse = tn_calloc(rows, sizeof *g->lse);
+    g->z = tn_calloc((rows + 1) * V, sizeof *g->z);
+    g->p = tn_calloc((rows + 1) * V, sizeof *g->p);
+    g->heap = tn_calloc((size_t)tn_pool_threads(m->be->pool) * V, sizeof *g->heap);
+    g->token = tn_calloc(rows, sizeof *g->token);
+    g->share = tn_calloc(rows, sizeof *g->share);
     g->arena = tn_arena_new((size_t)1 << 18);
-    tn_status st = g->slot && g->item && g->row && g->lse && g->heap && g->z && g->arena
+    tn_status st = g->slot && g->item && g->row && g->lse && g->z && g->p && g->heap && g->token && g->share && g->arena
                        ? TN_OK
                        : tn_fail(e, TN_NOMEM, "out of memory for generation");
     int tokens = tokens_at_once(batch, max_len);
@@ -84,8 +96,11 @@ void tn_gen_free(tn_gen *g) {
     tn_free(g->item);
     tn_free(g->row);
     tn_free(g->lse);
-    tn_free(g->heap);
     tn_free(g->z);
+    tn_free(g->p);
+    tn_free(g->heap);
+    tn_free(g->token);
+    tn_free(g->share);
     tn_arena_free(g->arena);
     tn_free(g->kept);
     tn_free(g);
@@ -115,9 +130,7 @@ typedef struct job {
     int next_req, next_sample,
         base;       /* the request being handed out, its next sample, index of its first sample */
     int parent;     /* cache sequence of that request's prompt; -1 */
-    float *first_z; /* its last row's probabilities */
-    double first_lse;
-    float *first_logit;
+    double first_lse; /* of its last row */
     long done, tokens;
     int active;
 } job;
@@ -132,15 +145,31 @@ static bool is_stop(const tn_sampling *s, int32_t id) {
     return false;
 }
 
-/* Draws the next token of slot k from a row: `logit` its logits, `p` its probabilities. */
-static void draw(job *j, int k, const float *logit, const float *p, double lse) {
+static float *row_of(const tn_gen *g, float *p, int row) {
+    return p + (size_t)row * (size_t)g->m->desc.vocab;
+}
+
+static double uniform_of(const job *j, const slot *c) {
+    return tn_sample_uniform(j->s->seed, c->key, j->out[c->out].n);
+}
+
+/* Row i is slot row[i]'s. */
+typedef struct drawing { job *j; const int32_t *row; } drawing;
+static void draw_rows(void *ctx, size_t begin, size_t end, int thread) {
+    const drawing *d = ctx;
+    tn_gen *g = d->j->g;
+    int V = g->m->desc.vocab;
+    for (int i = (int)begin; i < (int)end; i++)
+        g->token[i] = tn_sample_token(d->j->s, row_of(g, g->p, i), V, uniform_of(d->j, &g->slot[d->row[i]]),
+                                      g->heap + (size_t)thread * (size_t)V, &g->share[i]);
+}
+
+/* Slot k's next token is t, whose logit is z. */
+static void take(job *j, int k, int t, float z, double lse, double share) {
     tn_gen *g = j->g;
     slot *c = &g->slot[k];
     tn_gen_sample *o = &j->out[c->out];
-    double share;
-    int t = tn_sample_token(j->s, p, g->m->desc.vocab, tn_sample_uniform(j->s->seed, c->key, o->n),
-                            g->heap, &share);
-    double logp = (double)(logit[t] - (float)lse);
+    double logp = (double)(z - (float)lse);
     if (j->s->truncated_logp && share < 1) logp -= tn_log(share);
     c->first = o->n == 0;
     c->last = t;
@@ -200,15 +229,10 @@ static tn_status prefill(job *j, tn_err *e) {
         last = n - 1;
     }
     int32_t row = last;
-    size_t V = (size_t)g->m->desc.vocab;
-    tn_lm h = {.n = 1,
-               .rows = &row,
-               .inv_temp = inv_temp(j->s),
-               .lse = &j->first_lse,
-               .z = j->first_logit};
+    float *z = row_of(g, g->z, g->z_rows), *p = row_of(g, g->p, g->z_rows);
+    tn_lm h = {.n = 1, .rows = &row, .inv_temp = inv_temp(j->s), .lse = &j->first_lse, .z = z};
     TN_TRY(tn_lm_head(g->run, g->m, &h, e));
-    memcpy(j->first_z, j->first_logit, V * sizeof(float));
-    g->m->be->op->exp_rows(g->m->be, j->first_z, &j->first_lse, 1, (int)V);
+    g->m->be->op->exp_rows(g->m->be, p, z, &j->first_lse, 1, g->m->desc.vocab);
     return TN_OK;
 }
 
@@ -231,7 +255,9 @@ static tn_status admit(job *j, tn_err *e) {
         if (!o->ids || !o->logp) return tn_fail(e, TN_NOMEM, "out of memory for responses");
         o->n = 0;
         j->active++;
-        draw(j, k, j->first_logit, j->first_z, j->first_lse);
+        double share;
+        int t = tn_sample_token(j->s, row_of(g, g->p, g->z_rows), g->m->desc.vocab, uniform_of(j, c), g->heap, &share);
+        take(j, k, t, row_of(g, g->z, g->z_rows)[t], j->first_lse, share);
         if (++j->next_sample == q->n) {
             close_prompt(j, q);
             j->base += q->n;
@@ -254,23 +280,18 @@ static tn_status decode(job *j, tn_err *e) {
         g->row[n++] = k; /* slot of row n */
     }
     TN_TRY(tn_forward_kv(g->run, g->m, g->kv, g->item, n, e));
-    for (int at = 0; at < n; at += Z_ROWS) {
-        int r = n - at < Z_ROWS ? n - at : Z_ROWS;
+    for (int at = 0; at < n; at += g->z_rows) {
+        int r = n - at < g->z_rows ? n - at : g->z_rows;
         int32_t rows[Z_ROWS];
-        float *logit = j->first_z + V; /* [Z_ROWS, V] after the two rows of the prompt */
         for (int i = 0; i < r; i++) rows[i] = at + i;
-        tn_lm h = {.n = r, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = logit};
+        tn_lm h = {.n = r, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = g->z};
         TN_TRY(tn_lm_head(g->run, g->m, &h, e));
-        size_t bytes = (size_t)r * (size_t)V * sizeof(float);
+        be->op->exp_rows(be, g->p, g->z, g->lse, r, V);
         double begin = tn_work_begin(be);
-        memcpy(g->z, logit, bytes);
-        tn_work_end(be, begin, "copy_logits", 2 * (double)bytes);
-        be->op->exp_rows(be, g->z, g->lse, r, V);
-        begin = tn_work_begin(be);
+        tn_pool_run(be->pool, (size_t)r, 1, draw_rows, &(drawing){j, g->row + at});
+        tn_work_end(be, begin, "draw", 4.0 * r * V);
         for (int i = 0; i < r; i++)
-            draw(j, g->row[at + i], logit + (size_t)i * (size_t)V, g->z + (size_t)i * (size_t)V,
-                 g->lse[i]);
-        tn_work_end(be, begin, "draw", (double)bytes);
+            take(j, g->row[at + i], g->token[i], row_of(g, g->z, i)[g->token[i]], g->lse[i], g->share[i]);
     }
     return TN_OK;
 }
@@ -303,17 +324,12 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
     TN_TRY(check(g, req, n_req, s, e));
     tn_arena_reset(g->arena);
     for (int k = 0; k < g->batch; k++) g->slot[k].seq = -1;
-    size_t V = (size_t)g->m->desc.vocab;
-    float *rows = tn_arena_alloc(g->arena, (Z_ROWS + 2) * V * sizeof(float));
-    if (!rows) return tn_fail(e, TN_NOMEM, "out of memory for logits of %d rows", Z_ROWS + 2);
     job j = {.g = g,
              .req = req,
              .n_req = n_req,
              .s = s,
              .out = out,
-             .parent = -1,
-             .first_logit = rows,
-             .first_z = rows + V};
+             .parent = -1};
     tn_status st = TN_OK;
     tn_phase before = tn_phase_enter(g->m->be, TN_PHASE_SAMPLING);
     while (st == TN_OK && (j.next_req < n_req || j.active > 0)) {

@@ -7,17 +7,39 @@ static int arg_max(const float *p, int V) {
     return best;
 }
 
-/* Inverse of the cumulative sum in ascending ids. */
+#define BLOCK 512
+#define LANES 16
+
+/* Sum of up to BLOCK probabilities: id v in lane v mod LANES, lanes by halves. */
+static double block_sum(const float *p, int n) {
+    double lane[LANES] = {0};
+    int v = 0;
+    for (; v + LANES <= n; v += LANES)
+        for (int l = 0; l < LANES; l++) lane[l] += (double)p[v + l];
+    for (; v < n; v++) lane[v % LANES] += (double)p[v];
+    for (int w = LANES / 2; w > 0; w /= 2)
+        for (int l = 0; l < w; l++) lane[l] += lane[l + w];
+    return lane[0];
+}
+
+static int block_width(int V, int v) { return V - v < BLOCK ? V - v : BLOCK; }
+
+/* Inverse of the cumulative sum in ascending ids: by blocks, then within the one that reaches the goal. */
 static int draw_all(const float *p, int V, double u) {
     double total = 0, sum = 0;
-    for (int v = 0; v < V; v++) total += (double)p[v];
-    double goal = u * total;
-    int last = 0;
-    for (int v = 0; v < V; v++) {
+    for (int v = 0; v < V; v += BLOCK) total += block_sum(p + v, block_width(V, v));
+    double goal = u * total, before = 0;
+    int at = 0;
+    for (int v = 0; v < V && sum <= goal; v += BLOCK) {
+        double share = block_sum(p + v, block_width(V, v));
+        if (share > 0) at = v, before = sum;
+        sum += share;
+    }
+    int last = at;
+    for (int v = at; v < at + block_width(V, at) && before <= goal; v++) {
         if (p[v] <= 0) continue;
-        sum += (double)p[v];
+        before += (double)p[v];
         last = v;
-        if (sum > goal) return v;
     }
     return last;
 }

@@ -210,8 +210,8 @@ struct tn_ops {
     void (*rowdot)(tn_backend *b, double *out, const void *x, const void *w, int R, int D); /* N4 dot */
     void (*rowdot_bwd)(tn_backend *b, void *dx /* set */, void *dw /* += */, const double *d_out,
                        const void *x, const void *w, int R, int D);
-    /* --- sampling: z[r][v] = exp(z[r][v] - (float)lse[r]) by N5, the row's probabilities --- */
-    void (*exp_rows)(tn_backend *b, float *z, const double *lse, int R, int V);
+    /* --- sampling: p[r][v] = exp(z[r][v] - (float)lse[r]) by N5, the row's probabilities; p may be z --- */
+    void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
     /* --- optimiser; p, g, m, v are elements --- */
     /* p *= 1 - lr*wd; m, v EMAs of g*gscale and its square; p -= lr*(m/bc1)/(sqrt(v/bc2)+eps); torch's AdamW */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,

@@ -239,8 +239,8 @@ static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out,
                          const void *w, int R, int D) {
     TIMED(OP->rowdot_bwd(b, dx, dw, d_out, x, w, R, D), R, 0, D, 0, 2 * elems(b, R, D));
 }
-static void p_exp_rows(tn_backend *b, float *z, const double *lse, int R, int V) {
-    TIMED(OP->exp_rows(b, z, lse, R, V), R, 0, V, 0, 8.0 * R * V);
+static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
+    TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 0, 8.0 * R * V);
 }
 static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr,
                     double beta1, double beta2, double eps, double wd, long step, double gscale) {

@@ -128,7 +128,7 @@ TEST(convert_protects_what_is_there) {
     CHECK_OK(RUN("convert", golden("tiny.gguf"), at("m")));
     CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("m")), TN_ARG, "--overwrite");
     CHECK_OK(RUN("convert", golden("tiny.gguf"), at("m"), "--overwrite", "--dtype", "bfloat16"));
-    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("m/config.json")), TN_IO, "no folder");
+    CHECK_FAIL(RUN("convert", golden("tiny.gguf"), at("m/config.json")), TN_ARG, "no folder");
 }
 
 TEST(inspect_describes) {

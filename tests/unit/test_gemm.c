@@ -54,6 +54,33 @@ static void long_sums(kernels k, tn_backend *c, tn_backend *r) {
 }
 TEST(gemm_dw_over_many_tokens) { every_kernel(long_sums, 2); }
 
+/* K of y and dx in pieces, which few rows are not: through y, and through scratch with modes, bias and edges. */
+static void wide(kernels k, tn_backend *c, tn_backend *r) {
+    products(k, c, r, 17, 64, 2150, NORMAL, TN_SET, false);
+    products(k, c, r, 15, 33, 2150, NORMAL, TN_ADD, true);
+    products(k, c, r, 9, 4200, 5, NORMAL, TN_ADD_NONZERO, false);
+    products(k, c, r, 3, 32, 2150, NORMAL, TN_SET, false);
+}
+TEST(gemm_wide_layers) { every_kernel(wide, 2); }
+
+/* More unfinished rows than are kept at once: equal to the same rows four by four, which need no pieces. */
+static void wide_alone(kernels k, tn_backend *c, tn_backend *r) {
+    enum { T = 90, OUT = 13000, IN = 2200 };
+    if (strstr(k.name, "scalar") || strstr(k.name, "model")) return;
+    float *x = numbers((size_t)T * IN, NORMAL), *m = numbers((size_t)OUT * IN, NORMAL);
+    float *y = numbers((size_t)T * OUT, NORMAL), *one = tn_malloc((size_t)T * OUT * 4);
+    memcpy(one, y, (size_t)T * OUT * 4);
+    tn_weight w = weight(c, OUT, IN, m);
+    tn_cpu_gemm(c, TN_ADD, y, OUT, x, IN, &w, NULL, T);
+    for (int t = 0; t < T; t += 4)
+        tn_cpu_gemm(c, TN_ADD, one + (size_t)t * OUT, OUT, x + (size_t)t * IN, IN, &w, NULL, T - t < 4 ? T - t : 4);
+    CHECK_MSG(same(one, y, (size_t)T * OUT), "%s", k.name);
+    weight_free(&w);
+    float *all[] = {x, m, y, one};
+    for (int i = 0; i < 4; i++) tn_free(all[i]);
+}
+TEST(gemm_wide_layers_of_many_rows) { every_kernel(wide_alone, 2); }
+
 static void denormals(kernels k, tn_backend *c, tn_backend *r) {
     for (int in = 1; in < 80; in += 26) products(k, c, r, 16, 40, in, TINY, TN_SET, false);
 }

@@ -353,7 +353,7 @@ static int by_probability(const void *a, const void *b) {
 
 /* Keeps the first of the sorted ids by each rule in turn; returns the drawn id. */
 static int oracle(const tn_sampling *s, const float *p, int V, double u, double *share) {
-    int32_t id[64];
+    int32_t id[2000];
     double all = 0, left = 0, sum = 0, kept_sum = 0;
     int n = V, k = 0, m;
     for (int i = 0; i < V; i++) id[i] = i, all += (double)p[i];
@@ -372,11 +372,12 @@ static int oracle(const tn_sampling *s, const float *p, int V, double u, double 
 }
 
 TEST(gen_truncated_draws) {
-    int32_t heap[64];
+    enum { MOST = 2000 };
+    int32_t heap[MOST];
     tn_rng r = tn_rng_stream(1, 2, 3);
     for (int round = 0; round < 20000; round++) {
-        int V = 1 + (int)tn_rng_below(&r, 40);
-        float p[64];
+        int V = 1 + (int)tn_rng_below(&r, round % 50 ? 40 : MOST);
+        float p[MOST];
         bool some = false;
         for (int i = 0; i < V; i++) { /* multiples of 2^-10 with many ties: sums are exact */
             p[i] = (float)tn_rng_below(&r, 1u << tn_rng_below(&r, 8)) / 1024.0f;

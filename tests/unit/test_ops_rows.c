@@ -132,7 +132,7 @@ static void case_exp_rows(oc *c, const int *p) {
     float *z = oc_out_float(c, "p", zu(p[0], p[1]));
     double *x = oc_in_double(c, zu(p[0], p[1]), p[2]);
     for (size_t i = 0; i < zu(p[0], p[1]); i++) z[i] = (float)x[i];
-    OP->exp_rows(c->be, z, oc_in_double(c, (size_t)p[0], 1), p[0], p[1]);
+    OP->exp_rows(c->be, z, z, oc_in_double(c, (size_t)p[0], 1), p[0], p[1]);
 }
 static const int exps[][OC_PARAMS] = {{1, 1, 1}, {3, 17, 1}, {2, 1030, 60}, {40, 1000, 40}, {1, 30000, 3}};
 TEST(ops_exp_rows) { OC_ALL(case_exp_rows, exps, 0); }

@@ -12,6 +12,11 @@
 
 /* Bytes of A a thread works on at a time: with a panel or two of B, well inside L2. */
 #define A_BLOCK_BYTES (256 << 10)
+/* K of more than WHOLE_UNITS is taken in pieces, and so many bytes of unfinished rows are kept at most. */
+#define WHOLE_UNITS 1024
+#define PIECE_UNITS 512
+#define FEW_ROWS 8 /* but not for so few rows: their part of A stays in L1 */
+#define CARRY_BYTES ((size_t)4 << 20)
 /* Below this much work a second thread costs more than it brings. */
 #define INLINE_FLOP 400000.0
 #define INLINE_PACK 20000.0 /* elements */
@@ -77,13 +82,13 @@ static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
     t->c = straight ? y : c;
     t->ldc = straight ? p->ldy : TN_NR;
     if (p->carry) {
-        t->ldc = (size_t)l->panels * TN_NR;
+        t->ldc = p->ld_carry;
         t->c = p->carry + (size_t)row * t->ldc + col;
         t->more = p->more;
     }
     g->tile(t);
     if (p->carry && !p->last) return;
-    if (!straight) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
+    if (t->c != y) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
     if (p->each) p->each(p->ctx, y, p->ldy, row, t->m, col, n);
 }
 
@@ -186,9 +191,40 @@ void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
 
 /* --- the products --- */
 
+/* Rows [row, row + rows) of p in pieces of K, through carry. */
+static void run_pieces(const tn_product *p, tn_pool *pool, int row, int rows, int piece, float *carry, void *scratch) {
+    int per = tn_unit_k(p->kern->form);
+    tn_product part = *p;
+    part.m = rows;
+    part.y = p->y + (size_t)row * p->ldy;
+    part.carry = carry ? carry : part.y;
+    part.ld_carry = carry ? (size_t)tn_panels(p->n) * TN_NR : p->ldy;
+    for (int k = 0; k < p->k; k += piece) {
+        part.a = p->a + (size_t)row * p->lda + k;
+        part.b = p->b + (size_t)(k / per) * TN_NR;
+        part.k = p->k - k < piece ? p->k - k : piece;
+        part.more = k > 0;
+        part.last = k + piece >= p->k;
+        tn_product_run(&part, pool, scratch);
+    }
+}
+
+/* A wide K is taken in pieces: a tile of A then stays in L1 and a block of many tiles in L2. The chains go through
+ * y, or through scratch, some rows at a time, where y is added to or ends within a panel. */
 static void run(tn_backend *b, const tn_product *p) {
-    void *scratch = tn_backend_scratch(b, tn_product_scratch(p, tn_pool_threads(b->pool)) + 64);
-    if (scratch) tn_product_run(p, b->pool, scratch);
+    int units = tn_units(p->kern, p->k), threads = tn_pool_threads(b->pool);
+    int pieces = units <= WHOLE_UNITS || p->m < FEW_ROWS ? 1 : (units + PIECE_UNITS - 1) / PIECE_UNITS;
+    int piece = ((units + pieces - 1) / pieces + 31) / 32 * 32 * tn_unit_k(p->kern->form);
+    size_t need = (tn_product_scratch(p, threads) + 63) / 64 * 64, row = (size_t)tn_panels(p->n) * TN_NR * 4;
+    bool in_y = p->mode == TN_SET && !p->bias && p->n % TN_NR == 0;
+    int rows = in_y || pieces == 1 || row * (size_t)p->m <= CARRY_BYTES ? p->m : (int)(CARRY_BYTES / row) + 1;
+    char *scratch = tn_backend_scratch(b, need + (in_y || pieces == 1 ? 0 : row * (size_t)rows) + 64);
+    if (!scratch) return;
+    if (pieces == 1) tn_product_run(p, b->pool, scratch);
+    else
+        for (int r = 0; r < p->m; r += rows)
+            run_pieces(p, b->pool, r, p->m - r < rows ? p->m - r : rows, piece,
+                       in_y ? NULL : (float *)(void *)(scratch + need), scratch);
 }
 
 void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,

@@ -118,9 +118,11 @@ typedef struct tn_product {
     float *y;
     size_t ldy;
     const float *bias;
-    /* K in pieces, one product each: the chains are kept in carry [m][panels * TN_NR] and end in y with
+    /* K in pieces, one product each: the chains are kept in carry [m][ld_carry >= panels * TN_NR], which may
+     * be y where nothing is added to it, and end in y with
      * the last piece. Pieces but the last are multiples of 32. */
     float *carry;
+    size_t ld_carry;
     bool more, last;
     /* Called on each finished tile of y, or NULL. */
     void (*each)(void *ctx, float *y, size_t ldy, int row, int rows, int col, int cols);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define STRIP_UNITS 16    /* of K, packed at a time: whole rows, few enough to stay near; a_cols needs 16 */
+#define AHEAD 64          /* columns */
 #define PIECE_UNITS 1024  /* of K, of one piece: a panel of B is 128 KiB, a tile of A 64 */
 
 size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k) {
@@ -18,6 +19,12 @@ size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k) {
 }
 size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k) {
     return (size_t)tn_panels(n) * (size_t)tn_units(g, k) * TN_NR * 4;
+}
+
+/* The next `width` columns of k rows: rows lie far apart, too many of them for the hardware to follow. */
+static void fetch_rows(const float *src, size_t lds, int k, int width) {
+    for (int r = 0; r < k; r++)
+        for (int i = 0; i < width; i += 16) __builtin_prefetch(src + (size_t)r * lds + i);
 }
 
 static void strip_a(const tn_outer *o, int u, int units, int k0, int k) {
@@ -34,6 +41,7 @@ static void strip_a(const tn_outer *o, int u, int units, int k0, int k) {
     for (int t = 0; t < tiles.to; t++) {
         int row = tn_tile_row(g, &tiles, o->m, t), n = o->m - row < TN_AW ? o->m - row : TN_AW;
         uint32_t *to = o->pa + ((size_t)t * (size_t)all + (size_t)u) * TN_AW;
+        if (row + AHEAD < o->m) fetch_rows(src + row + AHEAD, o->lda, k, TN_AW);
         g->pack->cols(g->form, to, TN_AW, src + row, o->lda, n, k, units);
     }
 }
@@ -45,6 +53,7 @@ static void strip_b(const tn_outer *o, int u, int units, int k0, int k) {
     for (int col = 0, i = 0; col < o->n; col += TN_NR, i++) {
         int n = o->n - col < TN_NR ? o->n - col : TN_NR;
         uint32_t *to = o->pb + ((size_t)i * (size_t)all + (size_t)u) * TN_NR;
+        if (col + AHEAD < o->n) fetch_rows(src + col + AHEAD, o->ldb, k, TN_NR);
         g->pack->cols(g->form, to, TN_NR, src + col, o->ldb, n, k, units);
     }
 }
@@ -94,6 +103,7 @@ void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const voi
         p.y = dw;
         p.ldy = (size_t)in;
         p.carry = carry ? (float *)(scratch + at_b + pb) : NULL;
+        p.ld_carry = (size_t)TN_NR * (size_t)tn_panels(in);
         p.more = t > 0;
         p.last = t + piece >= T;
         tn_product_run(&p, b->pool, NULL);

@@ -173,12 +173,12 @@ static void exp_rows(void *c, size_t begin, size_t end, int thread) {
     for (size_t V = j->ldy, stop; begin < end; begin = stop) {
         size_t r = begin / V;
         stop = (r + 1) * V < end ? (r + 1) * V : end;
-        j->k->exp_span(j->y + begin, (float)j->d_out[r], stop - begin);
+        j->k->exp_span(j->y + begin, j->x + begin, (float)j->d_out[r], stop - begin);
     }
 }
 
-void tn_cpu_exp_rows(tn_backend *b, float *z, const double *lse, int R, int V) {
-    job j = {.k = tn_cpu_kernels(b), .y = z, .d_out = lse, .ldy = zu(V)};
+void tn_cpu_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
+    job j = {.k = tn_cpu_kernels(b), .y = p, .x = z, .d_out = lse, .ldy = zu(V)};
     tn_cpu_run(b, zu(R) * zu(V), 1024, 4.0 * R * V, exp_rows, &j);
 }
 

@@ -149,10 +149,10 @@ static void scale(float *y, float s, size_t n) {
     }
 }
 
-static void exp_span(float *x, float c, size_t n) {
+static void exp_span(float *y, const float *x, float c, size_t n) {
     for (size_t i = 0; i < n; i += VF) {
         int k = chunk(n, i);
-        vf_put(x + i, vf_exp(vf_sub(vf_get(x + i, k), vf_set(c))), k);
+        vf_put(y + i, vf_exp(vf_sub(vf_get(x + i, k), vf_set(c))), k);
     }
 }
 
