@@ -10,7 +10,14 @@ size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim) {
 }
 
 /* ---- writing ---- */
+#define WRITE_GRAIN 4 /* rows: in a decoding step each of them has a block of its own */
 typedef struct write_job { const tn_attn_kernels *k; const tn_attn *a; float *pool; const float *qkv; size_t ld; } write_job;
+
+/* One row's keys are a column of K^T: lines that the caches are to fetch together and not one store after another. */
+static void fetch_column(const float *block, size_t size, int heads, int d, int slot) {
+    for (int g = 0; g < heads; g++, block += size)
+        for (int i = 0; i < d; i++) __builtin_prefetch(block + i * TN_KV_BLOCK + slot, 1);
+}
 
 /* Rows [t, end) go to one block. */
 static void write_block(const write_job *j, int t, int end) {
@@ -18,6 +25,7 @@ static void write_block(const write_job *j, int t, int end) {
     int d = a->head_dim, slot = a->row_slot[t];
     size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads, H = (size_t)a->heads;
     float *block = j->pool + (size_t)a->row_block[t] * G * size;
+    if (slot > 0 && end - t < 16) fetch_column(block, size, a->kv_heads, d, slot);
     if (slot == 0 && (end - t < TN_KV_BLOCK || d % 16)) memset(block, 0, G * size * sizeof *block);
     for (size_t g = 0; g < G; g++) {
         const float *k = j->qkv + (size_t)t * j->ld + (H + g) * (size_t)d;
@@ -41,7 +49,7 @@ static void write_rows(void *ctx, size_t begin, size_t end, int thread) {
 
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
     write_job j = {tn_cpu_kernels(b)->attn, a, pool, qkv, (size_t)ld};
-    tn_cpu_run(b, (size_t)a->n_tok, TN_KV_BLOCK, 4.0 * a->n_tok * a->kv_heads * a->head_dim, write_rows, &j);
+    tn_cpu_run(b, (size_t)a->n_tok, WRITE_GRAIN, 4.0 * a->n_tok * a->kv_heads * a->head_dim, write_rows, &j);
 }
 
 /* ---- sharing out ---- */

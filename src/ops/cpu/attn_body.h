@@ -78,11 +78,12 @@ INLINE void any_rows(int m, bool zero, const float *a, size_t sr, size_t sk, con
 #undef ROWS
 }
 
-/* s[n][32] = q[n][d] times b [d][32] */
-static void scores(int n, int d, const float *q, size_t ldq, const float *b, float *s) {
+/* s[n][32] = q[n][d] times b [d][32], for the first `keys` of the 32 and some that follow */
+static void scores(int n, int d, const float *q, size_t ldq, const float *b, float *s, int keys) {
+    int vecs = (keys + VF - 1) / VF;
     for (int r = 0, m; r < n; r += m) {
         m = step(n - r);
-        any_rows(m, true, q + (size_t)r * ldq, ldq, 1, b, B, s + r * B, B, 0, d, B / VF);
+        any_rows(m, true, q + (size_t)r * ldq, ldq, 1, b, B, s + r * B, B, 0, d, vecs);
     }
 }
 
@@ -210,6 +211,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     float q[TN_ATTN_TILE * QS], p[TN_ATTN_TILE * B], acc[TN_ATTN_TILE * TN_ATTN_DIM];
     float max[TN_ATTN_TILE], sum[TN_ATTN_TILE];
     memset(acc, 0, (size_t)n * width * sizeof *acc);
+    memset(p, 0, (size_t)n * B * sizeof *p); /* scores of keys that are not there are never computed */
     for (int v = 0; v < n; v++) {
         place x = place_of(a, seg, g, first + v);
         copy_row(q + v * QS, j->qkv + x.row * (size_t)j->ld + x.head * (size_t)d, d);
@@ -221,7 +223,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
         const tn_kblock *k = &a->chain[c];
         if (!key_ranges(a, k, n, pos, lo, hi)) continue;
         const float *kt = tn_attn_block(j, k->block, g);
-        scores(n, d, q, QS, kt, p);
+        scores(n, d, q, QS, kt, p, k->n);
         softmax_rows(n, (float)a->scale, lo, hi, p, max, sum, acc, width);
         rows_ranged(n, lo, hi, p, kt + (size_t)d * B, width, acc, width, (int)(width / VF));
     }
@@ -293,8 +295,8 @@ static void load_rows(const tn_attn_job *j, grad_tile *t, place first, int n) {
 static void grad_scores(const tn_attn_job *j, grad_tile *t, int n, const float *kt, const float *vt) {
     int d = j->a->head_dim;
     vf scale = vf_set((float)j->a->scale);
-    scores(n, d, t->qp, t->ldq, kt, t->p);
-    scores(n, d, t->doutp, t->lddout, vt, t->ds);
+    scores(n, d, t->qp, t->ldq, kt, t->p, B);
+    scores(n, d, t->doutp, t->lddout, vt, t->ds, B);
     for (int v = 0; v < n; v++) {
         vf lse = vf_set(t->lse[v]), D = vf_set(t->D[v]);
         for (int i = v * B; i < (v + 1) * B; i += VF) {

@@ -20,9 +20,6 @@
 /* Below this much work a second thread costs more than it brings. */
 #define INLINE_FLOP 400000.0
 #define INLINE_PACK 20000.0 /* elements */
-/* Packing from columns takes this much of K, and of panels, at a time. */
-#define STRIP_UNITS 8
-#define STRIP_PANELS 32
 
 /* Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
 static bool usable_in_place(const tn_product *p) {
@@ -86,6 +83,11 @@ static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
         t->c = p->carry + (size_t)row * t->ldc + col;
         t->more = p->more;
     }
+    bool adds = p->mode != TN_SET && (!p->carry || p->last);
+    for (int i = 0; adds && i < t->m; i++) { /* what will be added to is on its way meanwhile */
+        __builtin_prefetch(y + (size_t)i * p->ldy, 1);
+        __builtin_prefetch(y + (size_t)i * p->ldy + 16, 1);
+    }
     g->tile(t);
     if (p->carry && !p->last) return;
     if (t->c != y) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
@@ -125,52 +127,6 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
     else tn_pool_run(pool, n, 1, work, &l);
 }
 
-/* --- panels of B --- */
-
-/* Element (k, j) of B is src[k*lds + j] (cols) or src[j*lds + k]. */
-typedef struct packing {
-    const tn_kernel *kern;
-    const float *src;
-    size_t lds;
-    int n, k;
-    bool cols;
-    uint32_t *dst;
-} packing;
-
-/* From columns: strip by strip of K, so that the source's rows are read whole. */
-static void pack_cols(const packing *j, int units, int p0, int p1) {
-    const tn_kernel *g = j->kern;
-    int per = tn_unit_k(g->form);
-    for (int u = 0; u < units; u += STRIP_UNITS) {
-        int n_units = units - u < STRIP_UNITS ? units - u : STRIP_UNITS, k0 = u * per;
-        int k = j->k - k0 < n_units * per ? j->k - k0 : n_units * per;
-        for (int i = p0; i < p1; i++) {
-            int col = i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
-            uint32_t *at = j->dst + ((size_t)i * (size_t)units + (size_t)u) * TN_NR;
-            g->pack->cols(g->form, at, TN_NR, j->src + (size_t)k0 * j->lds + col, j->lds, n, k, n_units);
-        }
-    }
-}
-
-static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
-    const packing *j = ctx;
-    const tn_kernel *g = j->kern;
-    int units = tn_units(g, j->k), last = (int)end;
-    for (int i = (int)begin; j->cols && i < last; i += STRIP_PANELS)
-        pack_cols(j, units, i, i + STRIP_PANELS < last ? i + STRIP_PANELS : last);
-    for (int i = (int)begin; !j->cols && i < last; i++) {
-        int col = i * TN_NR, n = j->n - col < TN_NR ? j->n - col : TN_NR;
-        g->pack->b_rows(g->form, j->dst + (size_t)i * (size_t)units * TN_NR, j->src + (size_t)col * j->lds, j->lds, n,
-                        j->k, units);
-    }
-}
-
-static void pack_run(packing *j, tn_pool *pool) {
-    size_t n = (size_t)tn_panels(j->n);
-    if ((double)j->n * j->k < INLINE_PACK) pack_panels(j, 0, n, 0);
-    else tn_pool_run(pool, n, 1, pack_panels, j);
-}
-
 /* --- packed weights --- */
 
 size_t tn_cpu_weight_bytes(const tn_backend *b, int out, int in) {
@@ -179,14 +135,38 @@ size_t tn_cpu_weight_bytes(const tn_backend *b, int out, int in) {
 
 size_t tn_cpu_weight_t_bytes(const tn_backend *b, int out, int in) { return tn_cpu_weight_bytes(b, in, out); }
 
+typedef struct packing {
+    const tn_kernel *kern;
+    const tn_weight *w;
+} packing;
+
+/* Rows [row, row + n) of W, read once from memory: one panel of W^T, and n of K for every panel of W. */
+static void pack_rows(const packing *j, int row, int n) {
+    const tn_kernel *g = j->kern;
+    const tn_weight *w = j->w;
+    size_t in = (size_t)w->in;
+    const float *src = (const float *)w->master + (size_t)row * in;
+    int units = tn_units(g, w->in), all = tn_units(g, w->out), u = row / tn_unit_k(g->form);
+    int last = row + n < w->out ? (row + n) / tn_unit_k(g->form) : all;
+    g->pack->b_rows(g->form, (uint32_t *)w->packed + (size_t)(row / TN_NR * TN_NR) * (size_t)units, src, in, n, w->in,
+                    units);
+    for (int col = 0; w->packed_t && col < w->in; col += TN_NR) {
+        uint32_t *to = (uint32_t *)w->packed_t + ((size_t)(col / TN_NR) * (size_t)all + (size_t)u) * TN_NR;
+        g->pack->cols(g->form, to, TN_NR, src + col, in, w->in - col < TN_NR ? w->in - col : TN_NR, n, last - u);
+    }
+}
+
+static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
+    const packing *j = ctx;
+    for (int row = (int)begin * TN_NR; row < (int)end * TN_NR && row < j->w->out; row += TN_NR)
+        pack_rows(j, row, j->w->out - row < TN_NR ? j->w->out - row : TN_NR);
+}
+
 void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
-    const tn_kernel *g = tn_kernel_of(b);
-    packing j = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->out, .k = w->in, .dst = w->packed};
-    pack_run(&j, b->pool);
-    if (!w->packed_t) return;
-    packing t = {.kern = g, .src = w->master, .lds = (size_t)w->in, .n = w->in, .k = w->out, .cols = true,
-                    .dst = w->packed_t};
-    pack_run(&t, b->pool);
+    packing j = {.kern = tn_kernel_of(b), .w = w};
+    size_t n = (size_t)tn_panels(w->out);
+    if ((double)w->out * w->in < INLINE_PACK) pack_panels(&j, 0, n, 0);
+    else tn_pool_run(b->pool, n, 1, pack_panels, &j);
 }
 
 /* --- the products --- */
