@@ -14,6 +14,30 @@ static void case_adamw(oc *c, const int *p) {
 static const int sizes[][OC_PARAMS] = {{1, 1}, {15, 2}, {33, 7}, {4096, 3}, {4097, 100}, {100003, 1000}};
 TEST(ops_adamw_sumsq) { oc_all("case_adamw", case_adamw, sizes, 6, 3e-6, TN_F32); }
 
+/* Runs of numbers that rest (no gradient, no moments) among others, with and without decay. */
+TEST(ops_adamw_at_rest) {
+    static const char *const kernels[] = {"scalar", "avx2", "avx512"};
+    enum { N = 203 };
+    float start[4][N], p[2][4][N];
+    for (int i = 0; i < N; i++) {
+        bool rests = (i >= 16 && i < 64) || (i > 150 && i < 200);
+        start[0][i] = i % 9 == 4 ? -0.0f : (float)tn_sin(i);
+        for (int k = 1; k < 4; k++) start[k][i] = rests ? 0 : (float)(i % 7) * 0.01f;
+        if (i % 40 == 20) start[1 + i / 40 % 3][i] = 1e-40f;
+    }
+    for (int k = 0; k < 3; k++) {
+        tn_backend *b[2] = {OC_REF32, oc_backend("cpu", TN_F32, kernels[k], 2)};
+        for (int wd = 0; b[1] && wd < 2; wd++) {
+            for (int side = 0; side < 2; side++) {
+                float(*x)[N] = p[side];
+                memcpy(x, start, sizeof start);
+                b[side]->op->adamw(b[side], x[0], x[1], x[2], x[3], N, 1e-2, 0.9, 0.999, 1e-8, 0.1 * wd, 3, 0.5);
+            }
+            CHECK_MSG(memcmp(p[0], p[1], sizeof p[0]) == 0, "%s, decay %d", kernels[k], wd);
+        }
+    }
+}
+
 TEST(ops_adamw_formula) { /* two steps of torch.optim.AdamW written out */
     double p = 0.7, m = 0, v = 0, lr = 1e-2, b1 = 0.9, b2 = 0.999, eps = 1e-8, wd = 0.01, g[2] = {0.3, -1.1};
     double q = p, qm = 0, qv = 0;
