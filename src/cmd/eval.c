@@ -84,6 +84,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_status st;
     tn_info("%s: %s", c->name, c->dir);
     TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){.base = s->base}, e), done);
+    tn_model_lean(m);
     if (m->no_lm_head) {
         st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
         goto done;
@@ -148,7 +149,10 @@ static tn_status open_all(session *s, tn_err *e) {
                  : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
     tn_str_free(&path);
     TN_TRY(st);
-    if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){.base = s->base}, e));
+    if (o->ref) {
+        TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){.base = s->base}, e));
+        tn_model_lean(s->ref);
+    }
     if (o->pairs.n) {
         tn_data_options q = {.kind = TN_DATA_PREFERENCE,
                              .seam = TN_SEAM_TRL,

@@ -34,6 +34,13 @@ static size_t packed_of(const tn_backend *be, int out, int in, bool train) {
     return be->op->weight_bytes(be, out, in) + (train ? be->op->weight_t_bytes(be, out, in) : 0);
 }
 
+/* Elements of the layers' matrices, which a frozen model has only packed (tn_model_lean). */
+static size_t matrix_elements(const tn_desc *d, bool score) {
+    size_t q = (size_t)d->heads * (size_t)d->head_dim, kv = (size_t)d->kv_heads * (size_t)d->head_dim;
+    size_t layer = (q + 2 * kv) + q + 3 * (size_t)d->ffn, D = (size_t)d->hidden;
+    return layer * D * (size_t)d->layers + (d->tied || score ? 0 : (size_t)d->vocab * D);
+}
+
 static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, bool score) {
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     size_t layer =
@@ -44,10 +51,10 @@ static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, b
 
 /* Returns the elements. */
 static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
-                          bool train, bool score) {
+                          bool train, bool score, bool lean) {
     size_t head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
     size_t n = tn_desc_params(d) + head;
-    tn_budget_add(p, owner, "weights", n * be->elem);
+    tn_budget_add(p, owner, "weights", (n - (lean ? matrix_elements(d, score) : 0)) * be->elem);
     tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, train, score));
     return n;
 }
@@ -67,13 +74,13 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare) {
 
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score) {
-    size_t n = add_weights(p, owner, d, be, train, score);
+    size_t n = add_weights(p, owner, d, be, train, score, false);
     if (train) add_training(p, owner, be, n);
 }
 
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                       bool both_ways, bool score) {
-    add_weights(p, owner, d, be, both_ways, score);
+    add_weights(p, owner, d, be, both_ways, score, true);
 }
 
 void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
@@ -86,7 +93,7 @@ void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const 
 
 void tn_budget_trained(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
                        const tn_backend *be, bool score) {
-    size_t n = add_weights(p, owner, d, be, true, score);
+    size_t n = add_weights(p, owner, d, be, true, score, s->rank > 0);
     if (s->rank) tn_budget_adapter(p, owner, d, s, be, true, score);
     else add_training(p, owner, be, n);
 }

@@ -85,6 +85,7 @@ typedef struct tn_model {
     void *packed;           /* all packed forms, one big buffer */
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
+    bool lean;              /* see tn_model_lean */
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
@@ -144,6 +145,10 @@ void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
 tn_status tn_model_trainable(tn_model *m, tn_err *e);
 /* The same with the moments of shard `k` of `n` only (ranks that share the optimiser's state). */
 tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e);
+/* Gives back the memory of the layers' matrices, whose packed forms are all that forward and backward read. For
+ * references, reward models, and trunks under adapters: such a trunk is never saved, copied, merged or packed again.
+ * Views are left as they are. */
+void tn_model_lean(tn_model *m);
 void tn_model_pack(tn_model *m);  /* after any change of trained weights */
 /* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
  * "head"; returns how many) and tensors (NULL past the last). */

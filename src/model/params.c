@@ -132,10 +132,22 @@ tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
     return TN_OK;
 }
 
+static bool is_lm_head(const tn_model *m, const tn_weight *w) { return w == &m->lm_head; }
+
+void tn_model_lean(tn_model *m) {
+    if (m->packs_shared || m->lean || m->trainable) return;
+    for (int i = 0; i < n_matrix(m); i++) {
+        tn_weight *w = matrix(m, i);
+        bool embeds = is_lm_head(m, w) && m->lm_head_off == m->embed;
+        if (!embeds) tn_big_release((void *)(uintptr_t)w->master, (size_t)w->out * (size_t)w->in * m->be->elem);
+    }
+    m->lean = true;
+}
+
 void tn_model_pack(tn_model *m) {
     for (int i = 0; i < m->n_adapter; i++)
         tn_adapter_pack(m->adapter[i], m->desc.layers, m->be);
-    if (!m->n_adapter && !m->packs_shared) pack_trunk(m);
+    if (!m->n_adapter && !m->packs_shared && !m->lean) pack_trunk(m);
 }
 
 /* ---------------- training state ---------------- */
@@ -217,7 +229,8 @@ void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n) {
 
 tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool score, tn_err *e) {
     tn_desc d = from->desc;
-    if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
+    if (from->n_adapter || from->lean)
+        return tn_fail(e, TN_BUG, "a model with adapters, or without its masters, is not copied");
     if (score) d.num_labels = 1;
     tn_model *m;
     TN_TRY(tn_model_alloc(&m, &d, from->be, score || from->score_bias != TN_NONE, e));

@@ -237,6 +237,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                                on->need.tokens, 2 * on->rollout_length, &how, e));
     TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, on->rollout_blocks, e));
     TN_TRY(make_critic(p, e));
+    tn_model_lean(p->scorer.model);
     introduce_models(p);
     TN_TRY(make_ptx(p, e));
     p->mini = tn_calloc((size_t)q->minibatch, sizeof *p->mini);

@@ -55,6 +55,7 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     if (!s->scorer) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_scorer_open(s->scorer, dir, on->o.model, on->be, on->need.tokens,
                           2 * on->rollout_length, e));
+    tn_model_lean(s->scorer->model);
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
 }
