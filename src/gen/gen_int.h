@@ -1,0 +1,69 @@
+/* The engine and the state of one run, for gen.c and prompts.c. */
+#ifndef TN_GEN_INT_H
+#define TN_GEN_INT_H
+#include "gen/gen.h"
+
+#define TN_GEN_CHUNK 512 /* prompt tokens put through at once */
+#define TN_GEN_ROWS 32   /* rows of logits kept at a time, at most: bounded, never [T,V] */
+
+typedef struct tn_gen_slot {
+    int seq; /* in the cache; -1: empty */
+    int out; /* index of its sample */
+    uint64_t key;
+    int32_t last; /* token to feed next */
+    bool first;   /* `last` opens the response's segment */
+} tn_gen_slot;
+
+/* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. */
+typedef struct tn_gen_prompt { int seq, req, next; } tn_gen_prompt;
+
+/* One token to draw: from row `row` of the probabilities, as token 0, 1, ... of a sample. */
+typedef struct tn_gen_draw {
+    int row, out;
+    uint64_t key;
+    int token;
+    double share; /* of the probability that the truncation kept */
+} tn_gen_draw;
+
+struct tn_gen {
+    const tn_model *m;
+    tn_run *run;
+    tn_kv *kv;
+    int batch, max_len, tokens; /* tokens: of one forward, at most */
+    tn_gen_slot *slot;          /* [batch] */
+    tn_gen_prompt *prompt;      /* [rows] */
+    tn_kv_item *item;           /* [batch] */
+    int rows;                   /* that get a token at once */
+    double *lse;                /* [rows] */
+    float *z, *p;               /* [rows, V] logits and probabilities */
+    int32_t *heap;              /* [threads, V] */
+    tn_gen_draw *draw;          /* grown */
+    size_t cap_draw;
+    tn_arena *arena; /* responses of the last run */
+    int32_t *kept;   /* [max_len] prompt of cache sequence kept_seq; NULL: prompts are not kept */
+    int n_kept, kept_seq, reused;
+};
+
+typedef struct tn_gen_job {
+    tn_gen *g;
+    const tn_gen_request *req;
+    int n_req;
+    const tn_sampling *s;
+    tn_gen_sample *out;
+    int next_req, base;     /* the first request that is not prepared, and the index of its first sample */
+    int n_prompt, at;       /* prepared ones in g->prompt, and the first of them that waits for slots */
+    int first_out;          /* index of the first sample of prompt[at] */
+    long done, tokens;
+    int active;
+} tn_gen_job;
+
+/* Head and probabilities of n <= g->rows rows of the last forward. */
+tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);
+/* Draws n tokens, shared out over the threads. */
+void tn_gen_draws(tn_gen_job *j, int n);
+/* Appends draw d to its sample. True when that ends it; `length`: tokens of its sequence so far, this one not among them. */
+bool tn_gen_append(tn_gen_job *j, const tn_gen_draw *d, int length);
+
+/* Fills empty slots, preparing prompts as they are needed (prompts.c). */
+tn_status tn_gen_admit(tn_gen_job *j, tn_err *e);
+#endif
