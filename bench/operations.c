@@ -37,7 +37,8 @@ static void embed(args *g) { g->be->op->embed(g->be, g->b, g->a, g->ids, g->T, g
 static void embed_bwd(args *g) { g->be->op->embed_bwd(g->be, g->a, g->b, g->ids, g->T, g->D); }
 static void bias_bwd(args *g) { g->be->op->bias_bwd(g->be, g->m, g->b, g->D, g->T, g->D); }
 static void adamw(args *g) {
-    g->be->op->adamw(g->be, g->a, g->b, g->c, g->m, g->n, 1e-4, 0.9, 0.999, 1e-8, 0.01, 10, 1);
+    tn_adamw s = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .wd = 0.01, .gscale = 1, .step = 10};
+    g->be->op->adamw(g->be, g->a, g->b, g->c, g->m, g->n, &s);
 }
 static void sumsq(args *g) {
     static double block[6000000 / TN_NORM_BLOCK + 1];

@@ -199,8 +199,11 @@ static tn_status save_weights(const tn_model *m, const char *path, tn_st_save as
         src[k] = (source){.p = tn_tensor_data(x, m->be), .elem = m->be->elem};
         snprintf(src[k].name, sizeof src[k].name, "%s%s", x->store == m->head ? head_prefix : "",
                  x->name);
-        t[k] = (tn_st_out){
-            src[k].name, vector ? 1 : 2, {x->rows, vector ? 0 : x->cols}, read_elements, &src[k]};
+        t[k] = (tn_st_out){.name = src[k].name,
+                           .n_dim = vector ? 1 : 2,
+                           .shape = {x->rows, vector ? 0 : x->cols},
+                           .read = read_elements,
+                           .ctx = &src[k]};
     }
     if (st == TN_OK) st = tn_st_write_file(path, t, (size_t)k, as, e);
     tn_free(t);

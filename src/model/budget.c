@@ -64,7 +64,7 @@ static void add_training(tn_budget *p, const char *owner, const tn_backend *be, 
     char part[40] = "gradients";
     if (p->spare) snprintf(part, sizeof part, "gradients, %d at once", 1 + p->spare);
     tn_budget_add(p, owner, part, n * be->elem * (size_t)(1 + p->spare));
-    tn_budget_add(p, owner, "moments", 2 * n * be->elem / ranks);
+    tn_budget_add(p, owner, "moments", 2 * tn_moment_bytes(p->moments, n, be->elem) / ranks);
 }
 
 void tn_budget_ranks(tn_budget *p, int ranks, int spare) {

@@ -11,6 +11,7 @@ typedef struct tn_budget {
     struct { char owner[24], part[24]; size_t bytes; } row[TN_BUDGET_MAX];
     size_t total;
     int ranks, spare; /* of tn_budget_ranks; 0: one rank, no spare gradients */
+    tn_moment_kind moments; /* of what is trained; set before it is added */
 } tn_budget;
 
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes);

@@ -100,7 +100,11 @@ static tn_status place(tn_import *m, int i, bool permuted, tn_err *e) {
                        name);
     m->from[i] = (tn_from){s, type, vector ? 1 : t->cols, permuted && qk ? d->head_dim : 0};
     m->out[i] = (tn_st_out){
-        t->name, vector ? 1 : 2, {t->rows, vector ? 0 : t->cols}, read_rows, &m->from[i]};
+        .name = t->name,
+        .n_dim = vector ? 1 : 2,
+        .shape = {t->rows, vector ? 0 : t->cols},
+        .read = read_rows,
+        .ctx = &m->from[i]};
     return TN_OK;
 }
 

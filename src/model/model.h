@@ -18,7 +18,7 @@
 typedef struct tn_store {
     void *data;             /* [n] elements */
     void *grad, *m, *v;     /* NULL until tn_model_trainable; m, v: of elements [first, last) */
-    size_t n, first, last;
+    size_t n, first, last, moment_bytes; /* of m, and of v */
     int refs;
 } tn_store;
 
@@ -86,6 +86,8 @@ typedef struct tn_model {
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
     bool lean;              /* see tn_model_lean */
+    tn_moment_kind moments;     /* how AdamW's are kept, and the seed of their rounding: tn_model_moments */
+    uint64_t moments_seed;
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
@@ -141,6 +143,9 @@ void tn_model_free(tn_model *m);
 /* score.weight from N(0, sd^2), counter-based as in tn_model_new. Zero weights are a saddle: neither the head nor,
  * through it, the trunk has a direction; a random head gives the trunk one from the first step. */
 void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
+/* How the moments will be kept: before tn_model_trainable. Norms, biases and tensors of less than 4,096 elements
+ * keep full ones. Rounding is a function of (seed, step, tensor, element). */
+void tn_model_moments(tn_model *m, tn_moment_kind kind, uint64_t seed);
 /* Allocates gradients and AdamW moments, zeroed: of everything, or of adapter 0 and the score head. */
 tn_status tn_model_trainable(tn_model *m, tn_err *e);
 /* The same with the moments of shard `k` of `n` only (ranks that share the optimiser's state). */
@@ -258,6 +263,9 @@ double tn_model_sum_blocks(const tn_model *m, const double *const sum[TN_TRAINED
 /* First element of shard k of n of a store; k == n: its end. Shards are whole blocks, about equally many.
  * *block (may be NULL): the block that begins there. */
 size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t *block);
+/* Bytes of the moment (m or v) of a store's elements before `end`, a shard's end: where the next one begins. With
+ * full moments they lie as the elements do; else tensors follow each other. Never more than a gradient has. */
+size_t tn_model_moment_bytes(const tn_model *m, const tn_store *s, size_t end);
 /* AdamW on every element whose moments are here. Decay spares norms and biases unless `decay_all`
  * (transformers' Trainer spares them). The packed forms stay as they were: tn_model_pack. */
 void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd, bool decay_all,

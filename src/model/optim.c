@@ -1,4 +1,5 @@
 /* AdamW over a model's trained tensors, the norm of its gradients, and how ranks share both. */
+#include "base/rng.h"
 #include "model/params.h"
 
 static size_t count(const tn_tensor *t) { return (size_t)t->rows * (size_t)t->cols; }
@@ -82,16 +83,45 @@ size_t tn_model_shard(const tn_model *m, const tn_store *s, int k, int n, size_t
     return s->n;
 }
 
+/* ---- AdamW ---- */
+
+void tn_model_moments(tn_model *m, tn_moment_kind kind, uint64_t seed) {
+    m->moments = kind;
+    m->moments_seed = seed;
+}
+
+/* Of one tensor: what is small stays exact and costs nothing. */
+tn_moment_kind tn_moment_kind_of(tn_moment_kind kind, size_t n, bool vector) {
+    return vector || n < TN_NORM_BLOCK ? TN_MOMENTS_FULL : kind;
+}
+
+size_t tn_model_moment_bytes(const tn_model *m, const tn_store *s, size_t end) {
+    size_t bytes = 0, elem = m->be->elem;
+    const tn_tensor *t;
+    if (m->moments == TN_MOMENTS_FULL) return end * elem;
+    for (int i = 0; (t = tn_model_param(m, i)); i++)
+        if (t->store == s && end > t->off)
+            bytes += tn_moment_bytes(tn_moment_kind_of(m->moments, count(t), tn_tensor_is_vector(t)),
+                                     smaller(end - t->off, count(t)), elem);
+    return bytes;
+}
+
 void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double eps, double wd,
                     bool decay_all, long step, double gscale) {
     tn_backend *b = m->be;
+    uint64_t stream = tn_rng_stream(m->moments_seed, TN_RNG_MOMENTS, (uint64_t)step).key;
+    tn_adamw how = {lr, beta1, beta2, eps, 0, gscale, step, TN_MOMENTS_FULL, 0, 0};
     const tn_tensor *t;
     for (int i = 0; (t = tn_model_param(m, i)); i++) {
         tn_store *s = t->store;
         size_t from = larger(t->off, s->first), to = smaller(t->off + count(t), s->last);
         if (from >= to) continue;
-        double decay = decay_all || !tn_tensor_is_vector(t) ? wd : 0;
-        b->op->adamw(b, tn_at(b, s->data, from), tn_cat(b, s->grad, from), tn_at(b, s->m, from - s->first),
-                     tn_at(b, s->v, from - s->first), to - from, lr, beta1, beta2, eps, decay, step, gscale);
+        size_t at = tn_model_moment_bytes(m, s, from) - tn_model_moment_bytes(m, s, s->first);
+        how.wd = decay_all || !tn_tensor_is_vector(t) ? wd : 0;
+        how.moments = tn_moment_kind_of(m->moments, count(t), tn_tensor_is_vector(t));
+        how.first = from - t->off;
+        how.key = (uint32_t)tn_mix(stream + (uint64_t)i);
+        b->op->adamw(b, tn_at(b, s->data, from), tn_cat(b, s->grad, from), (char *)s->m + at,
+                     (char *)s->v + at, to - from, &how);
     }
 }

@@ -22,11 +22,11 @@ tn_status tn_store_new(tn_store **s, tn_err *e) {
 
 void tn_store_free(tn_store *s, size_t elem) {
     if (!s || --s->refs > 0) return;
-    size_t bytes = s->n * elem, kept = (s->last - s->first) * elem;
+    size_t bytes = s->n * elem;
     tn_big_free(s->data, bytes);
     tn_big_free(s->grad, bytes);
-    tn_big_free(s->m, kept);
-    tn_big_free(s->v, kept);
+    tn_big_free(s->m, s->moment_bytes);
+    tn_big_free(s->v, s->moment_bytes);
     tn_free(s);
 }
 
@@ -152,15 +152,29 @@ void tn_model_pack(tn_model *m) {
 
 /* ---------------- training state ---------------- */
 
-static tn_status store_trainable(tn_store *s, size_t first, size_t last, size_t elem, tn_err *e) {
-    size_t bytes = s->n * elem, kept = (last - first) * elem;
-    if (!s->m) s->first = first, s->last = last;
+static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
+    memset(*(char **)ctx + begin, 0, end - begin);
+}
+static void zero(tn_backend *b, void *p, size_t bytes) { tn_pool_run(b->pool, bytes, 1 << 16, zero_part, &p); }
+
+/* Gradient, and the moments of elements [first, last). */
+static tn_status store_trainable(tn_model *m, tn_store *s, size_t first, size_t last, tn_err *e) {
+    size_t bytes = s->n * m->be->elem;
+    if (!s->m) {
+        s->first = first, s->last = last;
+        s->moment_bytes = tn_model_moment_bytes(m, s, last) - tn_model_moment_bytes(m, s, first);
+    }
     if (!s->grad) s->grad = tn_big_alloc(bytes);
-    if (!s->m) s->m = tn_big_alloc(kept);
-    if (!s->v) s->v = tn_big_alloc(kept);
+    bool fresh = !s->v;
+    if (!s->m) s->m = tn_big_alloc(s->moment_bytes);
+    if (!s->v) s->v = tn_big_alloc(s->moment_bytes);
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
-                       ((double)bytes + 2 * (double)kept) / 1e9);
+                       ((double)bytes + 2 * (double)s->moment_bytes) / 1e9);
+    if (fresh) { /* written now: the plan's numbers are the process's, and no step waits for pages */
+        zero(m->be, s->m, s->moment_bytes);
+        zero(m->be, s->v, s->moment_bytes);
+    }
     return TN_OK;
 }
 
@@ -175,8 +189,8 @@ tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
     if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
     tn_trained t[TN_TRAINED_MAX];
     for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++)
-        TN_TRY(store_trainable(t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
-                               tn_model_shard(m, t[i].store, k + 1, n, NULL), m->be->elem, e));
+        TN_TRY(store_trainable(m, t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
+                               tn_model_shard(m, t[i].store, k + 1, n, NULL), e));
     m->trainable = true;
     return TN_OK;
 }
@@ -196,19 +210,12 @@ const tn_tensor *tn_model_param(const tn_model *m, int i) {
     return i < m->n_tensor ? &m->tensor[i] : NULL;
 }
 
-typedef struct tn_zero {
-    char *p;
-} tn_zero;
-static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
-    memset(((tn_zero *)ctx)->p + begin, 0, end - begin);
-}
 void tn_model_zero_grad(tn_model *m) {
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(m, t);
     for (int i = 0; i < n; i++) {
         const tn_store *s = t[i].store;
-        tn_zero z = {s->grad};
-        if (s->grad) tn_pool_run(m->be->pool, s->n * m->be->elem, 1 << 16, zero_part, &z);
+        if (s->grad) zero(m->be, s->grad, s->n * m->be->elem);
     }
 }
 

@@ -15,6 +15,8 @@ void tn_store_free(tn_store *s, size_t elem);
 void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n);
 /* Norm weights and biases: one-dimensional in files, spared by weight decay. */
 bool tn_tensor_is_vector(const tn_tensor *t);
+/* How the moments of a tensor of n elements are kept in a model that keeps `kind`. */
+tn_moment_kind tn_moment_kind_of(tn_moment_kind kind, size_t n, bool vector);
 /* An empty model of `d`: layout made, stores allocated (zeroed), packs not yet. */
 tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool score_bias,
                          tn_err *e);

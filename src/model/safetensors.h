@@ -47,6 +47,7 @@ typedef struct tn_st_out {
     int64_t shape[TN_ST_MAX_DIM];
     void (*read)(const void *ctx, size_t begin, size_t n, float *out);
     const void *ctx;
+    bool bytes; /* U8, whatever the others are: n and shape count bytes, and `out` takes them */
 } tn_st_out;
 typedef enum tn_st_save { TN_ST_SAVE_F32, TN_ST_SAVE_BF16 } tn_st_save;
 /* "float32" or "bfloat16". */

@@ -18,7 +18,7 @@ static size_t out_count(const tn_st_out *t) {
     return n;
 }
 static size_t out_bytes(const tn_st_out *t, tn_st_save dtype) {
-    return out_count(t) * (dtype == TN_ST_SAVE_F32 ? 4 : 2);
+    return out_count(t) * (t->bytes ? 1 : dtype == TN_ST_SAVE_F32 ? 4 : 2);
 }
 
 static void add_header(tn_str *h, const tn_st_out *t, size_t n, tn_st_save dtype) {
@@ -27,7 +27,7 @@ static void add_header(tn_str *h, const tn_st_out *t, size_t n, tn_st_save dtype
     for (size_t i = 0; i < n; i++) {
         tn_str_addc(h, ',');
         tn_str_add_json(h, t[i].name, strlen(t[i].name));
-        tn_str_addf(h, ":{\"dtype\":\"%s\",\"shape\":[", dtype == TN_ST_SAVE_F32 ? "F32" : "BF16");
+        tn_str_addf(h, ":{\"dtype\":\"%s\",\"shape\":[", t[i].bytes ? "U8" : dtype == TN_ST_SAVE_F32 ? "F32" : "BF16");
         for (int k = 0; k < t[i].n_dim; k++)
             tn_str_addf(h, "%s%lld", k ? "," : "", (long long)t[i].shape[k]);
         size_t end = at + out_bytes(&t[i], dtype);
@@ -49,7 +49,8 @@ static tn_status write_tensor(tn_out *o, const tn_st_out *t, tn_st_save dtype, t
     for (size_t at = 0; at < count; at += TN_ST_CHUNK) {
         size_t n = count - at < TN_ST_CHUNK ? count - at : TN_ST_CHUNK;
         t->read(t->ctx, at, n, c->f);
-        if (dtype == TN_ST_SAVE_F32) TN_TRY(tn_out_write(o, c->f, n * 4, e));
+        if (t->bytes) TN_TRY(tn_out_write(o, c->f, n, e));
+        else if (dtype == TN_ST_SAVE_F32) TN_TRY(tn_out_write(o, c->f, n * 4, e));
         else {
             for (size_t i = 0; i < n; i++) c->h[i] = tn_f32_to_bf16(c->f[i]);
             TN_TRY(tn_out_write(o, c->h, n * 2, e));

@@ -72,8 +72,11 @@ static tn_status save_weights(const tn_model *m, const char *dir, tn_st_save dty
             const tn_tensor *x = &m->tensor[i];
             bool vector = tn_tensor_is_vector(x);
             src[i] = (tn_src){tn_tensor_data(x, m->be), m->be->elem};
-            t[i] = (tn_st_out){
-                x->name, vector ? 1 : 2, {x->rows, vector ? 0 : x->cols}, read_elements, &src[i]};
+            t[i] = (tn_st_out){.name = x->name,
+                               .n_dim = vector ? 1 : 2,
+                               .shape = {x->rows, vector ? 0 : x->cols},
+                               .read = read_elements,
+                               .ctx = &src[i]};
         }
         st = tn_st_write_dir(dir, t, n, dtype, shard_bytes, e);
     }

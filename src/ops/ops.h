@@ -24,6 +24,7 @@
  *   N5  exp is tn_op_expf (ops/expf.h): one polynomial in FMA form, <= 2 ulp, same bits everywhere.
  *   N6  Reductions over tokens (dW, norm weights, biases, embeddings) are ascending in the token.
  *   N7  Everything is computed in the element type; per-row results go out as double (exact widening).
+ * N9 below: AdamW and how it keeps its moments.
  * ref64 computes the same formulas in double (expressions, not bits, are shared): the oracle.   */
 #ifndef TN_OPS_H
 #define TN_OPS_H
@@ -153,6 +154,40 @@ typedef struct tn_head_bwd {
     void *dw;                              /* [V, in] added; may be NULL */
 } tn_head_bwd;
 
+/* AdamW. N9, in the element type:
+ *   g = g gscale;  m = fma(1-b1, g - m, m);  v = fma((1-b2) g, g, b2 v);
+ *   p = fma(-lr/bc1, m / (sqrt(v)/sqrt(bc2) + eps), p (1 - lr wd));  bc = 1 - b^step             (torch's AdamW)
+ * Between steps m and v are kept as elements, or rounded, where a draw h of 32 bits (tn_moment_draw: a function
+ * of step, tensor and element alone) decides which neighbour it is. Without draws v would not fall any more once
+ * (1-b2) v is less than half a unit: with b2 = .999 neither bf16 nor 8 bits would let it.
+ *   bf16   m to nearest even; v = bits + (h >> 16), the lower 16 bits cut off.
+ *   8 bit  blocks of TN_MOMENT_BLOCK elements from the tensor's start (Dettmers et al. 2022, 2110.02861; the code
+ *          is ours): a float s, then a byte an element (their number rounded up to 4). With C = 127, x = |m|,
+ *          s = max x:  c = min(C sqrt(sqrt(x (1/s))) + (h & 65535)/65536, C), cut to an integer, with m's sign;
+ *          with C = 255, x = sqrt(v), s = max x:  c = min(C sqrt(x (1/s)) + (h >> 16)/65536, C), cut, at least 1
+ *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s). */
+typedef enum tn_moment_kind { TN_MOMENTS_FULL, TN_MOMENTS_BF16, TN_MOMENTS_8BIT } tn_moment_kind;
+#define TN_MOMENT_BLOCK 256
+typedef struct tn_adamw {
+    double lr, beta1, beta2, eps, wd, gscale;
+    long step;          /* from 1 */
+    tn_moment_kind moments;
+    size_t first;       /* number in its tensor of p[0], a multiple of TN_MOMENT_BLOCK */
+    uint32_t key;       /* of step and tensor */
+} tn_adamw;
+/* Of m, or of v, for n elements from a block's start on. */
+static inline size_t tn_moment_bytes(tn_moment_kind k, size_t n, size_t elem) {
+    if (k == TN_MOMENTS_FULL) return n * elem;
+    if (k == TN_MOMENTS_BF16) return (2 * n + 3) / 4 * 4;
+    return (n + TN_MOMENT_BLOCK - 1) / TN_MOMENT_BLOCK * sizeof(float) + (n + 3) / 4 * 4;
+}
+static inline uint32_t tn_moment_draw(uint32_t key, uint32_t i) { /* murmur3's finaliser */
+    uint32_t h = i * 0x9e3779b1u + key;
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
+
 struct tn_ops {
     /* --- weights --- */
     size_t (*weight_bytes)(const tn_backend *b, int out, int in);   /* of `packed` */
@@ -212,10 +247,8 @@ struct tn_ops {
                        const void *x, const void *w, int R, int D);
     /* --- sampling: p[r][v] = exp(z[r][v] - (float)lse[r]) by N5, the row's probabilities; p may be z --- */
     void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
-    /* --- optimiser; p, g, m, v are elements --- */
-    /* p *= 1 - lr*wd; m, v EMAs of g*gscale and its square; p -= lr*(m/bc1)/(sqrt(v/bc2)+eps); torch's AdamW */
-    void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
-                  double beta2, double eps, double wd, long step, double gscale);
+    /* --- optimiser: N9; p and g are elements, m and v as s->moments says --- */
+    void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
     void (*sumsq)(tn_backend *b, const void *x, size_t n, double *block); /* of every TN_NORM_BLOCK elements */
     bool (*finite)(tn_backend *b, const void *x, size_t n);
 };

@@ -242,10 +242,9 @@ static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out,
 static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
     TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 0, 8.0 * R * V);
 }
-static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr,
-                    double beta1, double beta2, double eps, double wd, long step, double gscale) {
-    TIMED(OP->adamw(b, p, g, m, v, n, lr, beta1, beta2, eps, wd, step, gscale), 0, 0, 0, 0,
-          7 * elems(b, 1, (double)n));
+static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s) {
+    TIMED(OP->adamw(b, p, g, m, v, n, s), 0, 0, 0, 0,
+          3 * elems(b, 1, (double)n) + 4.0 * (double)tn_moment_bytes(s->moments, n, b->elem));
 }
 static void p_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
     TIMED(OP->sumsq(b, x, n, block), 0, 0, 0, 0, elems(b, 1, (double)n));

@@ -19,21 +19,26 @@ typedef struct moment {
 /* All shards of a moment, in place of the gradient: between steps its buffer is free. */
 static tn_status gather(moment *x, tn_err *e) {
     tn_comm *c = tn_comm_world();
-    size_t elem = x->model->be->elem, *at = tn_calloc((size_t)c->size + 1, sizeof *at);
+    size_t *at = tn_calloc((size_t)c->size + 1, sizeof *at);
     tn_store *s = x->store;
     if (!at) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (int r = 0; r <= c->size; r++) at[r] = tn_model_shard(x->model, s, r, c->size, NULL) * elem;
+    for (int r = 0; r <= c->size; r++)
+        at[r] = tn_model_moment_bytes(x->model, s, tn_model_shard(x->model, s, r, c->size, NULL));
     memcpy((char *)s->grad + at[c->rank], x->own, at[c->rank + 1] - at[c->rank]);
     tn_status st = tn_comm_all_gather(c, s->grad, at, e);
     tn_free(at);
     return st;
 }
 
-static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
+/* Full moments are floats in the file, rounded ones bytes as they lie. */
+static size_t unit_of(const tn_model *m) { return m->moments == TN_MOMENTS_FULL ? sizeof(float) : 1; }
+
+static void read_moment_part(const void *ctx, size_t begin, size_t n, float *out) {
     moment *x = (moment *)(uintptr_t)ctx;
     bool whole = tn_comm_world()->size == 1;
+    size_t unit = unit_of(x->model);
     if (!whole && begin == 0 && x->st == TN_OK) x->st = gather(x, x->e);
-    memcpy(out, (const float *)(whole ? x->own : x->store->grad) + begin, n * sizeof *out);
+    memcpy(out, (const char *)(whole ? x->own : x->store->grad) + begin * unit, n * unit);
 }
 
 /* m and v of every trained store; none of a model that is not trained. */
@@ -50,7 +55,7 @@ static size_t list_moments(tn_model *m, moment x[2 * TN_TRAINED_MAX], tn_err *e)
     return n;
 }
 
-/* DIR/optimizer/model.safetensors: AdamW's moments, store by store, flat. */
+/* DIR/optimizer/model.safetensors: AdamW's moments, store by store, flat (tn_model_moment_bytes). */
 static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
     tn_st_out t[2 * TN_TRAINED_MAX];
     moment x[2 * TN_TRAINED_MAX];
@@ -59,9 +64,10 @@ static tn_status save_moments(const char *dir, tn_model *m, tn_err *e) {
     for (size_t i = 0; i < n; i++)
         t[i] = (tn_st_out){.name = x[i].name,
                            .n_dim = 1,
-                           .shape = {(int64_t)x[i].store->n},
-                           .read = read_floats,
-                           .ctx = &x[i]};
+                           .shape = {(int64_t)(tn_model_moment_bytes(m, x[i].store, x[i].store->n) / unit_of(m))},
+                           .read = read_moment_part,
+                           .ctx = &x[i],
+                           .bytes = unit_of(m) == 1};
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, dir, "optimizer");
     tn_status st = tn_mkdirs(path.s, e);
@@ -222,21 +228,23 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
 }
 
 /* This rank's shard of a moment. */
-static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_store *s,
-                             size_t elem, const char *where, tn_err *e) {
+static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_model *m,
+                             const tn_store *s, const char *where, tn_err *e) {
     char name[32];
     snprintf(name, sizeof name, "%s.%c", store, which);
     const tn_st_entry *t = tn_st_find(f, name);
     if (!t)
+        return tn_fail(e, TN_STATE, "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where, name);
+    size_t want = tn_model_moment_bytes(m, s, s->n), at = tn_model_moment_bytes(m, s, s->first);
+    bool rounded = m->moments != TN_MOMENTS_FULL;
+    if (rounded != !strcmp(t->dtype_name, "U8"))
+        return tn_fail(e, TN_STATE, "%s: \"%s\" is %s; it was made with another --optim", where, name, t->dtype_name);
+    if (t->bytes != want)
         return tn_fail(e, TN_STATE,
-                       "%s: no tensor \"%s\"; the checkpoint is of another kind of run", where,
-                       name);
-    if (t->count != s->n)
-        return tn_fail(
-            e, TN_STATE,
-            "%s: \"%s\" has %zu elements, the model needs %zu; was it made from another model?",
-            where, name, t->count, s->n);
-    tn_st_read(t, s->first, s->last - s->first, to, elem);
+                       "%s: \"%s\" has %zu bytes, the model needs %zu; was it made from another model, or with "
+                       "another --optim?",
+                       where, name, t->bytes, want);
+    memcpy(to, t->data + at, s->moment_bytes);
     return TN_OK;
 }
 
@@ -246,12 +254,11 @@ tn_status tn_checkpoint_load_moments(const char *ckpt, const tn_part *p, tn_err 
     tn_path_join(&path, dir.s, "optimizer");
     tn_st *s = NULL;
     tn_trained t[TN_TRAINED_MAX];
-    size_t elem = p->model->be->elem;
     tn_status st = tn_st_open(&s, path.s, e);
     for (int i = 0, n = tn_model_trained(p->model, t); st == TN_OK && i < n; i++) {
         tn_store *x = t[i].store;
-        st = read_moment(s, t[i].name, 'm', x->m, x, elem, path.s, e);
-        if (st == TN_OK) st = read_moment(s, t[i].name, 'v', x->v, x, elem, path.s, e);
+        st = read_moment(s, t[i].name, 'm', x->m, p->model, x, path.s, e);
+        if (st == TN_OK) st = read_moment(s, t[i].name, 'v', x->v, p->model, x, path.s, e);
     }
     if (s) tn_st_close(s);
     tn_str_free(&dir);

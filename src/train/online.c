@@ -167,6 +167,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     const tn_batch_need *q = &on->need;
     const tn_online_shape *s = &on->shape;
     tn_budget_present(p);
+    p->moments = tn_moments_from_option(on->o.optim);
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
     tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
     tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
@@ -191,6 +192,7 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
                                  (uint64_t)o->seed, on->be, e));
     int64_t rollouts = (int64_t)s->n_prompt * s->n_sample;
     size_t examples = (size_t)rollouts > s->more_examples ? (size_t)rollouts : s->more_examples;
+    tn_model_moments(on->policy.model, tn_moments_from_option(o->optim), (uint64_t)o->seed);
     TN_TRY(tn_lanes_new(&on->policy.lanes, on->comm, on->lanes, on->policy.model, examples, e));
     on->part[on->n_part++] = (tn_part){"", on->policy.model};
     TN_TRY(tn_online_workspace(on, &on->policy, e));

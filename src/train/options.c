@@ -80,6 +80,10 @@ const tn_opt_row tn_train_option_rows[] = {
     {"learning-rate", TN_OPT_REAL, AT(lr), NULL, NULL, 0, 10, "lr", "X",
      "Peak learning rate of AdamW. Default: sft 2e-5, reward 1e-4, dpo 1e-6, pretrain 3e-3, ppo "
      "3e-6, grpo and rloo 1e-6."},
+    {"optim", TN_OPT_CHOICE, AT(optim), "adamw_torch",
+     "adamw_torch|adamw_bf16|adamw_8bit|adamw|adamw_torch_fused|adamw_torch_8bit|adamw_bnb_8bit", 0, 0, NULL, NULL,
+     "How AdamW keeps its two moments: adamw_torch (also adamw, adamw_torch_fused) in float32; adamw_bf16, half of "
+     "that; adamw_8bit (also adamw_torch_8bit, adamw_bnb_8bit) in 8 bits with a scale for 256 elements, a quarter."},
     {"lr-scheduler-type", TN_OPT_CHOICE, AT(scheduler), "linear",
      "linear|cosine|constant|constant_with_warmup", 0, 0, NULL, NULL,
      "Schedule after the warm-up."},

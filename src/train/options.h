@@ -19,7 +19,7 @@ typedef struct tn_train_options {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm, warmup_ratio, min_lr_ratio;
     int64_t warmup_steps;
     bool decay_all;
-    const char *scheduler;
+    const char *scheduler, *optim;
     /* ranks */
     int64_t grad_lanes, ranks;
     const char *comm;

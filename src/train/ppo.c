@@ -88,6 +88,7 @@ static tn_status make_critic(ppo *p, tn_err *e) {
     c->value_mean = from_reward ? p->scorer.model->score_mean : 0;
     c->value_sd = from_reward ? p->scorer.model->score_sd : 1;
     c->algo = &tn_algo_ppo_value, c->opt = &p->task->value, c->inv_temp = 1.0;
+    tn_model_moments(c->model, tn_moments_from_option(on->o.optim), (uint64_t)on->o.seed + 1);
     TN_TRY(tn_lanes_new(&c->lanes, on->comm, on->lanes, c->model, (size_t)p->task->ppo.minibatch, e));
     p->on.part[p->on.n_part++] = (tn_part){"critic", c->model};
     return tn_online_workspace(on, c, e);

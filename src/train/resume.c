@@ -99,7 +99,7 @@ static bool is_free(const char *name) {
         "dry-run", "overwrite", "threads",      "backend",    "kernels",          "dtype",
         "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype",
         "max-memory", "base-model", "profile", "report-to", "logging-dir", "ptx-data",
-        "gen-batch-size"};
+        "gen-batch-size", "optim"};
     for (size_t i = 0; i < sizeof free_names / sizeof *free_names; i++)
         if (!strcmp(name, free_names[i])) return true;
     return false;
@@ -146,8 +146,14 @@ static tn_status compare(const char *from, const json_t *was, const json_t *is, 
         tn_warn("the checkpoint's numeric profile is %s, this run's is %s: the run goes on, its bits will "
                 "differ from an uninterrupted one",
                 text(was, "profile"), text(is, "profile"));
-    const json_t *old = json_object_get(was, "options");
-    json_object_foreach(json_object_get(is, "options"), name, v) {
+    json_t *old = json_object_get(was, "options"), *new = json_object_get(is, "options");
+    const char *optim = json_string_value(json_object_get(old, "optim"));
+    optim = optim ? optim : "adamw_torch";
+    if (tn_moments_from_option(optim) != tn_moments_from_option(text(new, "optim")))
+        return tn_fail(e, TN_STATE,
+                       "%s was made with --optim %s, and its moments are kept that way; --optim %s cannot continue it",
+                       from, optim, text(new, "optim"));
+    json_object_foreach(new, name, v) {
         const json_t *o = json_object_get(old, name);
         if (o && !is_free(name) && !json_equal(o, v))
             TN_TRY(name_difference(from, name, o, v, e));

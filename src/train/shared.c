@@ -106,6 +106,10 @@ tn_optimiser tn_optimiser_from_options(const tn_train_options *o) {
                           o->weight_decay, o->max_grad_norm, o->decay_all};
 }
 
+tn_moment_kind tn_moments_from_option(const char *optim) {
+    return strstr(optim, "8bit") ? TN_MOMENTS_8BIT : strstr(optim, "bf16") ? TN_MOMENTS_BF16 : TN_MOMENTS_FULL;
+}
+
 double tn_lr_at(const tn_train_options *o, double peak, long step, long total) {
     tn_schedule_kind k = strcmp(o->scheduler, "linear") == 0   ? TN_SCHEDULE_LINEAR
                          : strcmp(o->scheduler, "cosine") == 0 ? TN_SCHEDULE_COSINE

@@ -188,6 +188,7 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     int n = q->tokens;
     tn_budget p = {0};
     tn_budget_present(&p);
+    p.moments = tn_moments_from_option(l->o.optim);
     tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
     tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, true);
@@ -208,6 +209,7 @@ static tn_status make_runs(loop *l, tn_err *e) {
     t->max_tokens = l->o.micro_tokens < n ? (int)l->o.micro_tokens : n;
     TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
+    tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
     size_t examples = l->train->n; /* of the largest step or evaluation */
     if (l->eval && l->eval->n > examples) examples = l->eval->n;
     TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));

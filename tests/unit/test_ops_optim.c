@@ -7,7 +7,8 @@
 static void case_adamw(oc *c, const int *p) {
     size_t n = (size_t)p[0];
     void *w = oc_out(c, "p", n + 5), *m = oc_out(c, "m", n + 5), *v = oc_out_set(c, "v", n + 5, 0.25);
-    c->be->op->adamw(c->be, w, oc_in(c, n, 1), m, v, n, 1e-3, 0.9, 0.95, 1e-8, 0.1, p[1], 0.5);
+    c->be->op->adamw(c->be, w, oc_in(c, n, 1), m, v, n,
+                        &(tn_adamw){1e-3, 0.9, 0.95, 1e-8, 0.1, 0.5, p[1], TN_MOMENTS_FULL, 0, 0});
     double *s = oc_out_double(c, "sumsq", (n + TN_NORM_BLOCK - 1) / TN_NORM_BLOCK);
     c->be->op->sumsq(c->be, w, n, s);
 }
@@ -31,7 +32,8 @@ TEST(ops_adamw_at_rest) {
             for (int side = 0; side < 2; side++) {
                 float(*x)[N] = p[side];
                 memcpy(x, start, sizeof start);
-                b[side]->op->adamw(b[side], x[0], x[1], x[2], x[3], N, 1e-2, 0.9, 0.999, 1e-8, 0.1 * wd, 3, 0.5);
+                b[side]->op->adamw(b[side], x[0], x[1], x[2], x[3], N,
+                                   &(tn_adamw){.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .wd = 0.1 * wd, .step = 3, .gscale = 0.5});
             }
             CHECK_MSG(memcmp(p[0], p[1], sizeof p[0]) == 0, "%s, decay %d", kernels[k], wd);
         }
@@ -48,7 +50,8 @@ TEST(ops_adamw_formula) { /* two steps of torch.optim.AdamW written out */
         qv = b2 * qv + (1 - b2) * gi * gi;
         double bc1 = 1 - pow(b1, t), bc2 = 1 - pow(b2, t);
         q -= lr / bc1 * qm / (sqrt(qv) / sqrt(bc2) + eps);
-        OC_REF64->op->adamw(OC_REF64, &p, &g[t - 1], &m, &v, 1, lr, b1, b2, eps, wd, t, 0.5);
+        OC_REF64->op->adamw(OC_REF64, &p, &g[t - 1], &m, &v, 1,
+                            &(tn_adamw){lr, b1, b2, eps, wd, 0.5, t, TN_MOMENTS_FULL, 0, 0});
         CHECK_NEAR(p, q, 1e-14, 0);
         CHECK_NEAR(m, qm, 1e-14, 0);
         CHECK_NEAR(v, qv, 1e-14, 0);

@@ -130,7 +130,7 @@ TEST(profile_counts_flop_and_bytes) {
     r = find(b, TN_PHASE_SETUP, "weight_pack");
     CHECK(r && r->bytes == 4 * 5 * 7 + (double)bytes);
     float p4[4] = {0};
-    b->op->adamw(b, p4, p4, p4, p4, 4, 0, 0, 0, 1, 0, 1, 1);
+    b->op->adamw(b, p4, p4, p4, p4, 4, &(tn_adamw){.eps = 1, .step = 1, .gscale = 1});
     double block = 1;
     b->op->sumsq(b, p4, 4, &block);
     CHECK(b->op->finite(b, p4, 4) && block == 0);

@@ -64,8 +64,7 @@ void tn_cpu_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, 
 void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out,
                      int ldo, const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a);
 /* optim.c */
-void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
-                  double beta2, double eps, double wd, long step, double gscale);
+void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
 void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, double *block);
 bool tn_cpu_finite(tn_backend *b, const void *x, size_t n);
 #endif

@@ -6,7 +6,9 @@
 typedef struct job {
     const tn_cpu_rows *k;
     tn_adam c;
-    float *p, *m, *v;
+    const tn_adamw *how;
+    float *p;
+    char *m, *v;
     const float *g;
     size_t n;
     double *sum;
@@ -15,16 +17,20 @@ typedef struct job {
 
 static void adamw(void *ctx, size_t begin, size_t end, int thread) {
     const job *j = ctx;
-    j->k->adamw(&j->c, j->p + begin, j->g + begin, j->m + begin, j->v + begin, end - begin);
+    size_t byte = tn_moment_bytes(j->how->moments, begin, sizeof(float)), n = end - begin;
+    float *p = j->p + begin;
+    const float *g = j->g + begin;
+    char *m = j->m + byte, *v = j->v + byte;
+    if (j->how->moments == TN_MOMENTS_FULL) j->k->adamw(&j->c, p, g, (float *)m, (float *)v, n);
+    else j->k->adamw_kept(&j->c, j->how->moments, p, g, m, v, n, j->how->key, (uint32_t)(j->how->first + begin));
 }
 
-void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, double lr, double beta1,
-                  double beta2, double eps, double wd, long step, double gscale) {
-    double c1 = 1 - tn_pow(beta1, (double)step), c2 = 1 - tn_pow(beta2, (double)step);
-    job j = {.k = tn_cpu_kernels(b), .p = p, .g = g, .m = m, .v = v,
-             .c = {(float)(1 - lr * wd), (float)beta1, (float)(1 - beta1), (float)beta2, (float)(1 - beta2),
-                   (float)sqrt(c2), (float)(lr / c1), (float)eps, (float)gscale}};
-    tn_cpu_run(b, n, 4096, 4.0 * (double)n, adamw, &j);
+void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s) {
+    double c1 = 1 - tn_pow(s->beta1, (double)s->step), c2 = 1 - tn_pow(s->beta2, (double)s->step);
+    job j = {.k = tn_cpu_kernels(b), .p = p, .g = g, .m = m, .v = v, .how = s,
+             .c = {(float)(1 - s->lr * s->wd), (float)s->beta1, (float)(1 - s->beta1), (float)s->beta2,
+                   (float)(1 - s->beta2), (float)sqrt(c2), (float)(s->lr / c1), (float)s->eps, (float)s->gscale}};
+    tn_cpu_run(b, n, TN_NORM_BLOCK, 4.0 * (double)n, adamw, &j);
 }
 
 static void sumsq(void *ctx, size_t begin, size_t end, int thread) {

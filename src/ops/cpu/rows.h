@@ -25,6 +25,9 @@ typedef struct tn_cpu_rows {
     void (*rowdot_dx)(float *dx, const double *d_out, const float *w, int R, int D);
     void (*rowdot_dw)(float *dw, const double *d_out, const float *x, int R, int D, int cols);
     void (*adamw)(const tn_adam *c, float *p, const float *g, float *m, float *v, size_t n);
+    /* the same with rounded moments; element 0 begins a block and is number `first` of its tensor */
+    void (*adamw_kept)(const tn_adam *c, tn_moment_kind kind, float *p, const float *g, void *m, void *v, size_t n,
+                       uint32_t key, uint32_t first);
     double (*sumsq)(const float *x, size_t n); /* n <= 4096 */
     bool (*finite)(const float *x, size_t n);
     const struct tn_attn_kernels *attn; /* attn.h */

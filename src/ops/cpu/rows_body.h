@@ -195,6 +195,8 @@ static void adamw(const tn_adam *c, float *p, const float *g, float *m, float *v
     }
 }
 
+#include "ops/cpu/moments_body.h"
+
 static double sumsq(const float *x, size_t n) {
     vd p = vd_zero();
     for (size_t i = 0; i < n; i += VF) p = vd_fma_square(vf_get(x + i, chunk(n, i)), p);
@@ -210,6 +212,6 @@ static bool finite_range(const float *x, size_t n) { /* 0 x is a NaN for infinit
 const tn_cpu_rows VF_SUFFIX(tn_rows) = {
     .norm = norm, .norm_dx = norm_dx, .norm_dw = norm_dw, .rope = rope, .act = act_fwd,
     .act_bwd = act_bwd, .add = add, .scale = scale, .exp_span = exp_span, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
-    .rowdot_dw = rowdot_dw, .adamw = adamw, .sumsq = sumsq, .finite = finite_range,
+    .rowdot_dw = rowdot_dw, .adamw = adamw, .adamw_kept = adamw_kept, .sumsq = sumsq, .finite = finite_range,
     .attn = &VF_SUFFIX(tn_attn),
 };

@@ -31,6 +31,7 @@ static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); } /* b for a NaN */
 static inline vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
@@ -98,6 +99,7 @@ static inline vf vf_sub(vf x, vf y) { return (vf){_mm256_sub_ps(x.a, y.a), _mm25
 static inline vf vf_mul(vf x, vf y) { return (vf){_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 static inline vf vf_div(vf x, vf y) { return (vf){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
 static inline vf vf_max(vf x, vf y) { return (vf){_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+static inline vf vf_min(vf x, vf y) { return (vf){_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
 static inline vf vf_sqrt(vf x) { return (vf){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
 static inline vf vf_fma(vf x, vf y, vf z) {
     return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
@@ -185,6 +187,7 @@ static inline vf vf_sub(vf a, vf b) { VF_LANES(r, a.v[l] - b.v[l]); }
 static inline vf vf_mul(vf a, vf b) { VF_LANES(r, a.v[l] * b.v[l]); }
 static inline vf vf_div(vf a, vf b) { VF_LANES(r, a.v[l] / b.v[l]); }
 static inline vf vf_max(vf a, vf b) { VF_LANES(r, a.v[l] > b.v[l] ? a.v[l] : b.v[l]); }
+static inline vf vf_min(vf a, vf b) { VF_LANES(r, a.v[l] < b.v[l] ? a.v[l] : b.v[l]); }
 static inline vf vf_sqrt(vf a) { VF_LANES(r, sqrtf(a.v[l])); }
 static inline vf vf_fma(vf a, vf b, vf c) { VF_LANES(r, fmaf(a.v[l], b.v[l], c.v[l])); }
 static inline vf vf_fnma(vf a, vf b, vf c) { VF_LANES(r, fmaf(-a.v[l], b.v[l], c.v[l])); }
