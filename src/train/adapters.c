@@ -92,11 +92,11 @@ static tn_status finish_open(tn_model *m, const tn_adapter_options *o, const tn_
     if (m->n_adapter && m->adapter_dropout > 0)
         tn_warn("%s: the adapter was trained with dropout %g; it goes on without", dir,
                 m->adapter_dropout);
-    if (adapter) return check_same(m->adapter[0], o, given, dir, e);
-    if (from && !m->n_adapter != !o->use_peft)
+    if (from && !adapter && !m->n_adapter != !o->use_peft)
         return tn_fail(e, TN_STATE, "%s holds %s; go on %s --use-peft", from,
                        m->n_adapter ? "an adapter" : "a full model",
                        m->n_adapter ? "with" : "without");
+    if (m->n_adapter) return check_same(m->adapter[0], o, given, from ? from : dir, e);
     if (from || !o->use_peft) return TN_OK;
     TN_TRY(spec_of(o, &s, e));
     return tn_model_adapt(m, &s, seed, e);

@@ -91,15 +91,15 @@ tn_status tn_run_record(json_t **record, const char *verb, const tn_opts *opts, 
 
 /* ---- resume ---- */
 
-/* Options that may differ without a word: where things are, what is compared by checksum or profile, and
- * what does not touch the numbers. */
+/* Options that may differ without a word: where things are, what is compared by checksum or profile, what
+ * does not touch the numbers, and an adapter's shape, which is the checkpoint's (train/adapters.c). */
 static bool is_free(const char *name) {
     static const char *const free_names[] = {
         "model",   "ref-model", "reward-model", "data",       "eval-data",        "output-dir",
         "dry-run", "overwrite", "threads",      "backend",    "kernels",          "dtype",
         "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype",
         "max-memory", "base-model", "profile", "report-to", "logging-dir", "ptx-data",
-        "gen-batch-size", "optim"};
+        "gen-batch-size", "optim", "use-peft", "lora-r", "lora-alpha", "use-rslora", "lora-target-modules"};
     for (size_t i = 0; i < sizeof free_names / sizeof *free_names; i++)
         if (!strcmp(name, free_names[i])) return true;
     return false;

@@ -1,5 +1,6 @@
 #include "train/rollout.h"
 #include "ops/profile.h"
+#include <math.h>
 #include <string.h>
 
 tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int max_new,
@@ -107,6 +108,18 @@ static void pack(tn_rollouts *r) {
     r->first[r->n_ex] = r->n, r->tok[r->n_ex] = r->n_tok;
 }
 
+/* Responses that are all masked never reach a loss that would notice. */
+static tn_status check_finite(const tn_gen_sample *y, int i, tn_err *e) {
+    for (int t = 0; t < y->n; t++)
+        if (!isfinite(y->logp[t]))
+            return tn_fail(e, TN_NUMERIC,
+                           "token %d of sampled response %d has log-prob %g, expected a finite number: the "
+                           "policy's weights are not finite, or too large. If this run made them so, go on from "
+                           "an earlier checkpoint with a lower --learning-rate; else take another --model",
+                           t + 1, i + 1, y->logp[t]);
+    return TN_OK;
+}
+
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e) {
     for (int i = 0; i < r->n_prompt; i++)
@@ -116,6 +129,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     clear(r);
     for (int i = 0; i < r->n_prompt * r->n_sample; i++) {
         const tn_gen_sample *y = &r->sample[i];
+        TN_TRY(check_finite(y, i, e));
         memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
         append(r, i / r->n_sample, y->ids, y->n, y->stopped);
     }

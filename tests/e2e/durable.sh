@@ -5,35 +5,40 @@ pid=
 [ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; umount "$D/disk" 2>/dev/null; rm -rf "$D"' EXIT
 D=${D:-$E2E_TMP/durable}
 . tests/e2e/tiny.sh "$D"
-verbs="pretrain sft reward dpo ppo"
-# run VERB STEPS DIR [OPTION...]: a run that checkpoints every step
+runs="pretrain sft reward dpo ppo grpo rloo lora"
+# run RUN STEPS DIR [OPTION...]: a run that checkpoints every step
 run() {
-    local verb=$1 steps=$2 dir=$3
+    local run=$1 steps=$2 dir=$3
     shift 3
     # shellcheck disable=SC2046
-    tenet "$verb" $(arguments "$verb" "$steps") --save-steps 1 --output-dir "$dir" "$@"
+    tenet $(arguments "$run" "$steps") --save-steps 1 --output-dir "$dir" "$@"
 }
 resume() { run "$@" --resume-from-checkpoint latest; }
+same_weights() { # A B
+    local f=model.safetensors
+    [ -e "$2/$f" ] || f=adapter_$f
+    cmp -s "$1/$f" "$2/$f"
+}
 quiet() { "$@" >"$D/log" 2>&1; }
-for verb in $verbs; do
-    quiet run "$verb" 3 "$D/$verb" || fail "durable_$verb: $(tail -n 1 "$D/log")"
+for run in $runs; do
+    quiet run $run 3 "$D/$run" || fail "durable_$run: $(tail -n 1 "$D/log")"
 done
 
 # A full disk: files may have only so many blocks of 1,024 bytes.
-for verb in $verbs; do
+for run in $runs; do
     for blocks in 1 8 20 60; do
         rm -rf "$D/full"
-        (trap '' XFSZ; ulimit -f $blocks; run "$verb" 3 "$D/full" 2>&1 >/dev/null) | cat >"$D/log"
+        (trap '' XFSZ; ulimit -f $blocks; run $run 3 "$D/full" 2>&1 >/dev/null) | cat >"$D/log"
         status=${PIPESTATUS[0]}
         [ "$status" != 0 ] || continue # every file is small
         if [ "$status" != 1 ] || ! grep -q "tenet: error: .*File too large" "$D/log"; then
-            fail "durable_full_$verb at $blocks kB: status $status, $(tail -n 1 "$D/log")"
+            fail "durable_full_$run at $blocks kB: status $status, $(tail -n 1 "$D/log")"
             continue 2
         fi
-        resume "$verb" 3 "$D/full" >/dev/null 2>"$D/log" && cmp -s "$D/full/model.safetensors" "$D/$verb/model.safetensors" ||
-            { fail "durable_full_$verb at $blocks kB: no resuming, $(tail -n 1 "$D/log")"; continue 2; }
+        resume $run 3 "$D/full" >/dev/null 2>"$D/log" && same_weights "$D/full" "$D/$run" ||
+            { fail "durable_full_$run at $blocks kB: no resuming, $(tail -n 1 "$D/log")"; continue 2; }
     done
-    ok "durable_full_$verb"
+    ok "durable_full_$run"
 done
 mkdir -p "$D/disk"
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=200k tmpfs "$D/disk" 2>/dev/null; then
@@ -78,17 +83,17 @@ damaged() { # VERB FILE HOW
     cp "$D/good" "$ckpt/$file"
     tried=$((tried + 1))
 }
-for verb in sft reward ppo; do
+for run in sft reward ppo grpo lora; do
     bad='' tried=0
     rm -rf "$D/hurt"
-    cp -r "$D/$verb" "$D/hurt"
+    cp -r "$D/$run" "$D/hurt"
     for file in $(cd "$D/hurt/checkpoint-3" && find . -type f | sed 's|^\./||' | sort); do
-        for how in cut bit other gone; do damaged $verb "$file" $how; done
+        for how in cut bit other gone; do damaged $run "$file" $how; done
     done
     rm "$D/hurt/checkpoint-3/optimizer/model.safetensors"
-    quiet run $verb 3 "$D/hurt" --resume-from-checkpoint "$D/hurt/checkpoint-2" &&
-        cmp -s "$D/hurt/model.safetensors" "$D/$verb/model.safetensors" || bad="$bad the one before does not serve: $(tail -n 1 "$D/log")"
-    if [ -z "$bad" ]; then ok "durable_damaged_$verb ($tried files)"; else fail "durable_damaged_$verb:$bad"; fi
+    quiet run $run 3 "$D/hurt" --resume-from-checkpoint "$D/hurt/checkpoint-2" &&
+        same_weights "$D/hurt" "$D/$run" || bad="$bad the one before does not serve: $(tail -n 1 "$D/log")"
+    if [ -z "$bad" ]; then ok "durable_damaged_$run ($tried files)"; else fail "durable_damaged_$run:$bad"; fi
 done
 # weights or moments of another run, in a folder that looks complete
 cp -r "$D/sft" "$D/mixed"
@@ -98,12 +103,12 @@ fails durable_inspect 1 "it was changed or is of another checkpoint" tenet inspe
 
 # two runs in one folder
 # shellcheck disable=SC2046
-"$TENET_BIN" sft $(arguments sft 100000) --output-dir "$D/busy" --save-steps 0 >"$D/log" 2>&1 &
+"$TENET_BIN" $(arguments sft 100000) --output-dir "$D/busy" --save-steps 0 >"$D/log" 2>&1 &
 pid=$!
 n=0
 while [ ! -s "$D/busy/metrics.jsonl" ] && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
-for verb in $verbs; do
-    fails "durable_second_run_$verb" 1 "is in use by another run (process" run "$verb" 3 "$D/busy" --overwrite
+for run in $runs; do
+    fails "durable_second_run_$run" 1 "is in use by another run (process" run $run 3 "$D/busy" --overwrite
 done
 kill -9 $pid
 wait $pid 2>/dev/null
@@ -115,13 +120,19 @@ fails durable_resume_other_verb 1 'was made by `tenet sft`' tenet pretrain --mod
     --resume-from-checkpoint latest
 # shellcheck disable=SC2046
 {
-    fails durable_resume_other_model 1 "was trained with another --model" tenet dpo $(arguments dpo 4) --output-dir "$D/dpo" \
+    fails durable_resume_other_model 1 "was trained with another --model" tenet $(arguments dpo 4) --output-dir "$D/dpo" \
         --resume-from-checkpoint latest --model "$D/sft"
     cp -r "$D/base" "$D/moved" # the same weights elsewhere are the same model
-    check durable_resume_moved_model tenet dpo $(arguments dpo 3) --output-dir "$D/dpo" --resume-from-checkpoint latest --model "$D/moved"
-    fails durable_resume_other_reward_model 1 "was trained with another --reward-model" tenet ppo $(arguments ppo 4) \
+    check durable_resume_moved_model tenet $(arguments dpo 3) --output-dir "$D/dpo" --resume-from-checkpoint latest --model "$D/moved"
+    fails durable_resume_other_reward_model 1 "was trained with another --reward-model" tenet $(arguments ppo 4) \
         --output-dir "$D/ppo" --resume-from-checkpoint latest --reward-model "$D/reward"
-    fails durable_resume_other_rows 1 "was trained on other rows" tenet reward $(arguments reward 4) --output-dir "$D/reward" \
+    fails durable_resume_other_reward_models 1 "was trained with another --reward-model" tenet $(arguments grpo 4) \
+        --output-dir "$D/grpo" --resume-from-checkpoint latest --reward-model "$D/reward"
+    fails durable_resume_other_adapter 2 "--lora-r: the adapter in $D/lora/checkpoint-3 has rank 4" tenet $(arguments lora 4) \
+        --output-dir "$D/lora" --resume-from-checkpoint latest --lora-r 8
+    fails durable_resume_without_adapter 1 "holds an adapter; go on with --use-peft" tenet $(arguments sft 4) \
+        --output-dir "$D/lora" --resume-from-checkpoint latest
+    fails durable_resume_other_rows 1 "was trained on other rows" tenet $(arguments reward 4) --output-dir "$D/reward" \
         --resume-from-checkpoint latest --max-rows 20
 }
 quiet resume dpo 5 "$D/dpo" --beta 0.3 --threads 1 --save-total-limit 9
@@ -133,14 +144,14 @@ else
 fi
 fails durable_resume_nowhere 2 "no trainer_state.json there" run sft 3 "$D/none" --resume-from-checkpoint "$D/base/../pref.jsonl"
 
-# numbers that are not finite: every verb stops, says where, and leaves its checkpoints
+# numbers that are not finite: every run stops, says where, and leaves its checkpoints
 cp -r "$D/base" "$D/nan-base"
 size=$(wc -c <"$D/nan-base/model.safetensors")
 printf '\377\377\377\177' | dd of="$D/nan-base/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
-for verb in sft reward dpo ppo; do
+for run in sft reward dpo ppo grpo rloo lora; do
     # shellcheck disable=SC2046
-    fails "durable_not_finite_$verb" 1 "finite" tenet $verb $(arguments $verb 3) --model "$D/nan-base" --output-dir "$D/nan-$verb"
-    [ ! -e "$D/nan-$verb/model.safetensors" ] || fail "durable_not_finite_$verb: a model was written"
+    fails "durable_not_finite_$run" 1 "finite" tenet $(arguments $run 3) --model "$D/nan-base" --output-dir "$D/nan-$run"
+    [ -z "$(find "$D/nan-$run" -name "*.safetensors")" ] || fail "durable_not_finite_$run: a model was written"
 done
 quiet run sft 400 "$D/blowup" --learning-rate 10 --weight-decay 10 --save-total-limit 1
 if [ ! -e "$D/blowup/model.safetensors" ] && grep -q "finite" "$D/log" && tenet inspect "$D"/blowup/checkpoint-* >/dev/null; then

@@ -1,7 +1,7 @@
 # Every system call and every allocation fails once (base/fault.h), for every verb that writes: the exit
 # status is 1 with a message, what was there before is untouched, nothing half-written stands under a final
 # name, and a training run can be resumed to the same bytes. All calls take long, so a sample is drawn:
-# TENET_FAULT_SAMPLES per verb, `all` for every one.
+# TENET_FAULT_SAMPLES per verb, `all` for every one. TENET_FAULT_RUNS: these training runs only.
 . tests/e2e/lib.sh
 samples=${TENET_FAULT_SAMPLES:-16}
 [ -w /dev/shm ] && F=$(mktemp -d /dev/shm/tenet-faults.XXXXXX) && trap 'rm -rf "$F"' EXIT
@@ -67,13 +67,13 @@ file() {
     finish "$name" "$total" $tried $failed
 }
 
-# train VERB: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
+# train RUN: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
 train() {
-    local verb=$1 total tried=0 failed=0 n f d
+    local run=$1 total tried=0 failed=0 n f d
     bad=
     # shellcheck disable=SC2046
-    set -- tenet "$verb" $(arguments "$verb" 2) --save-steps 1 --resume-from-checkpoint latest --output-dir
-    "$@" "$F/whole" >"$F/log" 2>&1 || { fail "faults_$verb: $(tail -n 1 "$F/log")"; return; }
+    set -- tenet $(arguments "$run" 2) --save-steps 1 --resume-from-checkpoint latest --output-dir
+    "$@" "$F/whole" >"$F/log" 2>&1 || { fail "faults_$run: $(tail -n 1 "$F/log")"; return; }
     total=$(calls "$@" "$F/out")
     for n in $(numbers "$total"); do
         rm -rf "$F/out"
@@ -83,21 +83,23 @@ train() {
         for d in "$F"/out/checkpoint-[0-9]; do
             [ ! -d "$d" ] || tenet inspect "$d" >/dev/null 2>&1 || bad="$bad call $n: $d is damaged;"
         done
-        f=$F/out/model.safetensors
-        [ ! -e "$f" ] || cmp -s "$f" "$F/whole/model.safetensors" || bad="$bad call $n: $f is torn;"
+        for f in model.safetensors adapter_model.safetensors; do
+            [ ! -e "$F/out/$f" ] || cmp -s "$F/out/$f" "$F/whole/$f" || bad="$bad call $n: $f is torn;"
+        done
         [ $status = 0 ] || "$@" "$F/out" >"$F/log" 2>&1 || bad="$bad call $n: no resuming, $(tail -n 1 "$F/log");"
-        for f in model.safetensors metrics.jsonl trainer_state.json tenet.json; do
+        for f in model.safetensors adapter_model.safetensors metrics.jsonl samples.jsonl trainer_state.json tenet.json; do
+            [ -e "$F/whole/$f" ] || continue
             cmp -s "$F/out/$f" "$F/whole/$f" || [ $f = tenet.json ] || bad="$bad call $n (status $status): $f differs;"
             [ -s "$F/out/$f" ] || bad="$bad call $n (status $status): no $f;"
         done
         [ -z "$(find "$F/out" -name '*.tmp*')" ] || bad="$bad call $n: $(find "$F/out" -name '*.tmp*') is left;"
     done
     rm -rf "$F/whole" "$F/out"
-    finish "faults_$verb" "$total" $tried $failed
+    finish "faults_$run" "$total" $tried $failed
 }
 
-for verb in ${TENET_FAULT_VERBS:-pretrain sft reward dpo ppo}; do train "$verb"; done
-[ -z "${TENET_FAULT_VERBS:-}" ] || exit
+for run in ${TENET_FAULT_RUNS:-pretrain sft reward dpo ppo grpo rloo lora}; do train "$run"; done
+[ -z "${TENET_FAULT_RUNS:-}" ] || exit
 tenet sft --model "$F/base" --data "$F/sft.jsonl" --max-steps 2 --save-steps 0 --output-dir "$F/sft" >"$F/log" 2>&1
 tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --out "$F/eval" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"
 head -n 12 "$F/pref.jsonl" >"$F/few.jsonl"
@@ -106,6 +108,8 @@ file faults_score "$F/s.jsonl" tenet score --model "$F/base" --input "$F/samples
 file faults_score_grads "$F/grads.safetensors" tenet score --model "$F/base" --input "$F/samples.jsonl" --grads "$F/grads.safetensors"
 file faults_eval "$F/e" tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --ref-model "$F/base" --reward-model "$F/rm" \
     --pairs "$F/pairs.jsonl" --baselines --out "$F/e"
+tenet $(arguments lora 2) --save-steps 0 --output-dir "$F/lora" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"
+file faults_merge "$F/merged" tenet merge "$F/lora" "$F/merged"
 file faults_convert "$F/c" tenet convert "$F/base" "$F/c" --dtype bfloat16
 file faults_report "$F/r.html" tenet report --eval "$F/eval" --runs sft="$F/sft" rm="$F/rm" --out "$F/r.html"
 file faults_rank "$F/k.jsonl" tenet world rank --input "$F/samples.jsonl" --out "$F/k.jsonl"

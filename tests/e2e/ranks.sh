@@ -28,18 +28,21 @@ dpo="dpo --model $T/base --data $T/pairs.jsonl --precompute-ref-log-probs --per-
 ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
      --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common"
 
-# an adapter that learns with a pretraining mix; several samples of a prompt, several steps of a sampling
-lora="$ppo --use-peft --lora-r 4 --ptx-coef 0.5 --ptx-data $T/sft.jsonl --ptx-batch-size 8"
+# adapters, one of them with a pretraining mix; several samples of a prompt, several steps of a sampling
+sft_lora="$sft --use-peft --lora-r 4 --lora-target-modules all-linear"
+ppo_lora="$ppo --use-peft --lora-r 4 --ptx-coef 0.5 --ptx-data $T/sft.jsonl --ptx-batch-size 8"
 grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-funcs world --num-generations 4
       --per-device-train-batch-size 8 --steps-per-generation 2 --num-iterations 2 --max-steps 6 --max-completion-length 12
       --beta 0.05 --mask-truncated-completions --top-entropy-quantile 0.5 $common"
+rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps 6
+      --max-completion-length 12 --normalize-advantages $common"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json checkpoint-3/trainer_state.json checkpoint-3/model.safetensors \
         checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl \
-        adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
+        adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
         [ -e "$1/$f" ] || [ -e "$2/$f" ] || continue
         cmp -s "$1/$f" "$2/$f" || { echo "$f" >"$T/differs"; return 1; }
     done
@@ -71,7 +74,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo lora grpo; do
+for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo; do
     line=${!method}
     bad=
     for n in 1 2 4; do
@@ -81,7 +84,6 @@ for method in sft reward dpo ppo lora grpo; do
     done
     cmp -s "$T/$method-1/model.safetensors" "$T/$method-plain/model.safetensors" && bad="$bad four lanes have the bits of one"
     if [ -z "$bad" ]; then ok "ranks_${method}_1_2_4_same_bits"; else fail "ranks_${method}_1_2_4_same_bits:$bad"; fi
-    [ -e "$T/$method-plain" ] || continue # mpirun: what is above is enough
     [ -n "$mpi" ] || { skip "ranks_${method}_mpirun" "$mpi_missing"; continue; }
     bad=
     for n in 2 4; do
@@ -98,20 +100,26 @@ quiet tenet $sft --ranks 4 --output-dir "$T/auto" --save-steps 3 && equal "$T/sf
     quiet tenet $sft --output-dir "$T/auto" --save-steps 3 --resume-from-checkpoint latest && grep -q "4 gradient lanes" "$T/log" &&
     equal "$T/sft-1" "$T/auto" && ok ranks_lanes_are_kept || fail "ranks_lanes_are_kept: $(last)"
 
-# Enough steps to be interrupted.
-long="sft --model $T/base --data $T/sft.jsonl --max-steps 400 --save-steps 20 --per-device-train-batch-size 8 --grad-lanes 4 $common"
-# shellcheck disable=SC2086
-quiet tenet $long --output-dir "$T/long" || fail "ranks_long: $(last)"
+# Runs with enough steps to be interrupted; checkpoints of grpo lie within a sampling. `long` is the one in hand.
+long_sft="sft --model $T/base --data $T/sft.jsonl --max-steps 400 --save-steps 20 --per-device-train-batch-size 8 --grad-lanes 4 $common"
+long_lora="$long_sft --use-peft --lora-r 4"
+long_grpo="$grpo --max-steps 200 --save-steps 14 --grad-lanes 4"
+for long in sft lora grpo; do
+    line=long_$long
+    # shellcheck disable=SC2086
+    quiet tenet ${!line} --output-dir "$T/long_$long" || fail "ranks_long_$long: $(last)"
+done
 
-# start DIR LAUNCHER...: the long run in the background, until its first checkpoint; $pid is the launcher's.
+# start RUN DIR LAUNCHER...: the long run in the background, until its first checkpoint; $pid is the launcher's.
 start() {
-    local dir=$1 n=0
-    shift
+    local dir=$2 n=0
+    long=long_$1
+    shift 2
     rm -rf "$dir"
     # shellcheck disable=SC2086
-    "$@" "$TENET_BIN" $long --output-dir "$dir" $more >"$T/log" 2>&1 &
+    "$@" "$TENET_BIN" ${!long} --output-dir "$dir" $more >"$T/log" 2>&1 &
     pid=$!
-    while [ ! -d "$dir/checkpoint-20" ] && [ ! -d "$dir/checkpoint-40" ] && kill -0 $pid 2>/dev/null && [ $n -lt 3000 ]; do
+    while [ -z "$(find "$dir" -maxdepth 1 -name 'checkpoint-*[0-9]' 2>/dev/null)" ] && kill -0 $pid 2>/dev/null && [ $n -lt 3000 ]; do
         sleep 0.02
         n=$((n + 1))
     done
@@ -133,33 +141,38 @@ rank() {
         [ $n != "$1" ] || echo "$child"
     done
 }
-# goes_on NAME DIR LAUNCHER...: a resumed run ends in the bytes of the uninterrupted one
+# goes_on NAME DIR LAUNCHER...: resumed, that run ends in the bytes of the uninterrupted one
 goes_on() {
     local name=$1 dir=$2
     shift 2
     # shellcheck disable=SC2086
-    if ! quiet "$@" "$TENET_BIN" $long --output-dir "$dir" --resume-from-checkpoint latest $more; then
+    if ! quiet "$@" "$TENET_BIN" ${!long} --output-dir "$dir" --resume-from-checkpoint latest $more; then
         fail "$name: $(last)"
-    elif cmp -s "$dir/model.safetensors" "$T/long/model.safetensors" && cmp -s "$dir/metrics.jsonl" "$T/long/metrics.jsonl"; then
+    elif equal "$dir" "$T/$long"; then
         ok "$name"
     else
-        fail "$name: other bits"
+        fail "$name: other bits in $(cat "$T/differs")"
     fi
 }
 
-# kill -9 of a rank ends the run with a message; another number of ranks continues it
-for victim in 1 3; do
-    more="--ranks 4" start "$T/kill"
-    kill -9 "$(rank $victim)"
-    if ended 60 && [ $status = 1 ] && grep -q "rank . of 4 was killed by signal 9" "$T/log" && [ "$(grep -c error "$T/log")" = 1 ]; then
-        ok "ranks_kill_9_of_rank_$((victim - 1))"
+# kill -9 of a rank ends the run with a message; another number of ranks continues it. RUN, victim, ranks afterwards
+while read -r run victim ranks; do
+    more="--ranks 4" start "$run" "$T/kill"
+    kill -9 "$(rank "$((victim + 1))")"
+    if ended 60 && [ $status = 1 ] && grep -q "rank $victim of 4 was killed by signal 9" "$T/log" && [ "$(grep -c error "$T/log")" = 1 ]; then
+        ok "ranks_${run}_kill_9_of_rank_$victim"
     else
-        fail "ranks_kill_9_of_rank_$((victim - 1)): status $status; $(last)"
+        fail "ranks_${run}_kill_9_of_rank_$victim: status $status; $(last)"
     fi
-    more="--ranks $((victim - 1 ? victim - 1 : 1))" goes_on "ranks_resume_after_kill_of_rank_$((victim - 1))" "$T/kill"
-done
+    more="--ranks $ranks" goes_on "ranks_${run}_resume_after_kill_of_rank_$victim" "$T/kill"
+done <<END
+sft 0 1
+sft 2 2
+lora 3 1
+grpo 1 2
+END
 if [ -n "$mpi" ]; then
-    more="" start "$T/mkill" $mpi -np 4
+    more="" start sft "$T/mkill" $mpi -np 4
     kill -9 "$(rank 2)"
     if ended 60 && [ $status != 0 ]; then ok ranks_mpirun_kill_9; else fail "ranks_mpirun_kill_9: status $status; $(last)"; fi
     more="" goes_on ranks_mpirun_resume_after_kill "$T/mkill" $mpi -np 2
@@ -168,11 +181,11 @@ else
 fi
 
 # the first TERM ends the step on all ranks and checkpoints; a rank that hangs is noticed by the others
-more="--ranks 2" start "$T/term"
+more="--ranks 2" start sft "$T/term"
 kill -TERM $pid
 if ended 60 && [ $status = 130 ] && grep -q "resume-from-checkpoint latest" "$T/log"; then ok ranks_stop; else fail "ranks_stop: status $status; $(last)"; fi
 more="--ranks 4" goes_on ranks_resume_after_stop "$T/term"
-more="--ranks 2 --comm-timeout 5" start "$T/hang"
+more="--ranks 2 --comm-timeout 5" start sft "$T/hang"
 kill -STOP "$(rank 2)"
 if ended 60 && [ $status = 1 ] && grep -q "rank 0 of 2 has waited 5 seconds for rank 1, which does not come" "$T/log"; then
     ok ranks_watch_dog

@@ -1,5 +1,6 @@
 # For end-to-end scripts: `. tests/e2e/tiny.sh DIR` puts a tiny model of the built-in world (base), a reward
-# model (rm) and rows of every kind into DIR. `arguments VERB STEPS` prints a training verb's command line.
+# model (rm) and rows of every kind into DIR. `arguments RUN STEPS` prints a training command: of a verb, or of
+# `lora`, sft with an adapter.
 TINY=$1
 mkdir -p "$TINY"
 {
@@ -16,13 +17,21 @@ mkdir -p "$TINY"
         --save-dtype float32
 } >"$TINY/log" 2>&1 || fail "tiny_world: $(tail -n 1 "$TINY/log")"
 arguments() {
-    local common="--learning-rate 1e-3 --seed 3"
+    local common="--learning-rate 1e-3 --seed 3" sft="--data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8"
+    local prompts="--model $TINY/base --data $TINY/rl.jsonl"
     case $1 in
-        pretrain) echo "--model $TINY/config --data $TINY/text.jsonl --batch-tokens 512 --max-steps $2 $common" ;;
-        sft) echo "--model $TINY/base --data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8 --max-steps $2 $common" ;;
-        reward) echo "--model $TINY/base --data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6 --max-steps $2 $common" ;;
-        dpo) echo "--model $TINY/base --data $TINY/pairs.jsonl --per-device-train-batch-size 6 --max-steps $2 $common" ;;
-        ppo) echo "--model $TINY/base --reward-model $TINY/rm --data $TINY/rl.jsonl --iterations $2 --rollouts 12 --minibatch-size 6
-            --num-ppo-epochs 2 --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
+        pretrain) echo "pretrain --model $TINY/config --data $TINY/text.jsonl --batch-tokens 512 --max-steps $2 $common" ;;
+        sft) echo "sft --model $TINY/base $sft --max-steps $2 $common" ;;
+        lora) echo "sft --model $TINY/base $sft --max-steps $2 $common --use-peft --lora-r 4 --lora-target-modules all-linear" ;;
+        reward) echo "reward --model $TINY/base --data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6 --max-steps $2 $common" ;;
+        dpo) echo "dpo --model $TINY/base --data $TINY/pairs.jsonl --per-device-train-batch-size 6 --max-steps $2 $common" ;;
+        ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
+            --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
+        # two steps of a sampling, each taken twice: three of four checkpoints lie within one
+        grpo) echo "grpo $prompts --reward-model $TINY/rm --reward-funcs world --num-generations 4 --per-device-train-batch-size 8
+            --steps-per-generation 2 --num-iterations 2 --max-steps $2 --max-completion-length 12 --beta 0.05
+            --mask-truncated-completions --top-entropy-quantile 0.5 $common" ;;
+        rloo) echo "rloo $prompts --reward-model $TINY/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps $2
+            --max-completion-length 12 $common" ;;
     esac
 }

@@ -25,14 +25,22 @@ dpo="dpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 -
 ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
      --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common"
 
+grpo="grpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --steps-per-generation 2
+      --num-generations 4 --max-steps 6 --max-completion-length 12 --beta 0.05 $common"
+rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --num-iterations 2 --max-steps 6
+      --max-completion-length 12 $common"
+lora="$sft --use-peft --lora-r 4"
+
 # The same metrics, the same events, the same weights.
 equal() {
-    for file in metrics.jsonl runs/events.out.tfevents.tenet model.safetensors; do
+    local weights=model.safetensors
+    [ -e "$1/$weights" ] || weights=adapter_model.safetensors
+    for file in metrics.jsonl runs/events.out.tfevents.tenet $weights; do
         [ -s "$1/$file" ] && cmp -s "$1/$file" "$2/$file" || return 1
     done
 }
 
-for method in sft reward dpo ppo; do
+for method in sft reward dpo ppo grpo rloo lora; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"
