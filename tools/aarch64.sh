@@ -56,13 +56,15 @@ TENET_BIN=$PWD/build/tenet
 # shellcheck source=tests/e2e/lib.sh
 . tests/e2e/lib.sh
 . tests/e2e/tiny.sh "$T/tiny"
-for verb in pretrain sft reward dpo ppo; do
+for verb in pretrain sft lora reward dpo ppo grpo rloo; do
     # shellcheck disable=SC2046
     {
-        build/tenet $verb $(arguments $verb 3) --dtype float32 --save-steps 0 --output-dir "$T/$verb-here" >"$T/log" 2>&1
-        "$arm" $verb $(arguments $verb 3) --dtype float32 --save-steps 0 --output-dir "$T/$verb-arm" >"$T/log" 2>&1
+        build/tenet $(arguments $verb 3) --dtype float32 --save-steps 0 --output-dir "$T/$verb-here" >"$T/log" 2>&1
+        "$arm" $(arguments $verb 3) --dtype float32 --save-steps 0 --output-dir "$T/$verb-arm" >"$T/log" 2>&1
     } || { tail -n 2 "$T/log"; failed=1; }
-    for f in model.safetensors metrics.jsonl trainer_state.json; do
+    weights=model.safetensors
+    [ $verb != lora ] || weights=adapter_model.safetensors
+    for f in $weights metrics.jsonl trainer_state.json; do
         cmp "$T/$verb-here/$f" "$T/$verb-arm/$f" || failed=1
     done
     [ -n "$failed" ] || echo "ok $verb"

@@ -27,11 +27,11 @@ pipeline() {
     mkdir -p "$W"
     . tests/e2e/tiny.sh "$W/tiny" # world, pretrain, generate, rank, reward
     step "set up" sh -c 'cat "$1" >&2' _ "$W/tiny/log"
-    for verb in pretrain sft reward dpo ppo; do
+    for verb in pretrain sft lora reward dpo ppo grpo rloo; do
         # shellcheck disable=SC2046
         {
-            step $verb tenet $verb $(arguments $verb 2) "$@" --save-steps 1 --output-dir "$W/$verb"
-            step "$verb resumed" tenet $verb $(arguments $verb 3) "$@" --save-steps 1 --output-dir "$W/$verb" --resume-from-checkpoint latest
+            step $verb tenet $(arguments $verb 2) "$@" --save-steps 1 --output-dir "$W/$verb"
+            step "$verb resumed" tenet $(arguments $verb 3) "$@" --save-steps 1 --output-dir "$W/$verb" --resume-from-checkpoint latest
         }
     done
     step "sft evaluated" tenet sft --model "$W/tiny/base" --data "$W/tiny/sft.jsonl" --eval-data "$W/tiny/sft.jsonl" --eval-steps 1 \
@@ -44,6 +44,8 @@ pipeline() {
     step eval tenet eval --world --count 8 --models base="$W/tiny/base" sft="$W/sft" --ref-model "$W/tiny/base" --reward-model "$W/reward" \
         --pairs "$W/tiny/pairs.jsonl" --baselines --greedy "$@" --out "$W/eval"
     step report tenet report --eval "$W/eval" --runs sft="$W/sft" rm="$W/reward" ppo="$W/ppo" --out "$W/r.html"
+    step merge tenet merge "$W/lora" "$W/merged"
+    step "ranks" tenet $(arguments sft 2) "$@" --ranks 2 --grad-lanes 4 --save-steps 1 --output-dir "$W/ranks"
     step convert tenet convert "$W/sft" "$W/converted" --dtype bfloat16
     step inspect tenet inspect "$W/sft" --tensors
     step tokenize tenet tokenize --model "$W/sft" --input "$W/tiny/text.jsonl" --out "$W/ids.jsonl"
