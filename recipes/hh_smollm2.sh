@@ -12,14 +12,14 @@
 #
 # Rows are split by their first prompt: HELD_OUT of them (1,000) are never trained on. Two cores with AVX512_BF16:
 # about an hour and a quarter with the defaults below. A stage whose folder is complete is kept, so that the recipe
-# goes on where it was stopped; settings are environment variables (ROWS, MAX_LENGTH, DPO_STEPS, ITERATIONS, ...).
+# goes on where it was stopped; settings are environment variables (ROWS, MAX_LENGTH, DPO_MAX_LENGTH, ITERATIONS, ...).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 3 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2
 shift 2
 tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} rows=${ROWS:-0} held=${HELD_OUT:-1000} length=${MAX_LENGTH:-256} dpo_length=${DPO_MAX_LENGTH:-192}
-dpo_steps=${DPO_STEPS:-90} iterations=${ITERATIONS:-30} rollouts=${ROLLOUTS:-64} answer=${ANSWER:-48}
+iterations=${ITERATIONS:-30} rollouts=${ROLLOUTS:-64} answer=${ANSWER:-48}
 mkdir -p "$out"
 t0=$(date +%s)
 stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
@@ -50,8 +50,8 @@ fi
 if ! done_already dpo; then
     stage "DPO"
     # shellcheck disable=SC2086
-    $tenet dpo --model "$out/sft" --data "$out/train.jsonl" --output-dir "$out/dpo" --max-steps "$dpo_steps" \
-        --per-device-train-batch-size 16 --beta 0.1 --learning-rate 1e-5 --warmup-ratio 0.1 $common --max-length "$dpo_length"
+    $tenet dpo --model "$out/sft" --data "$out/train.jsonl" --output-dir "$out/dpo" --num-train-epochs 1 \
+        --per-device-train-batch-size 16 --beta 0.1 --learning-rate 5e-5 --warmup-ratio 0.1 $common --max-length "$dpo_length"
 fi
 if ! done_already ppo; then
     stage "PPO: $iterations iterations of $rollouts rollouts"
