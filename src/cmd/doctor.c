@@ -148,8 +148,8 @@ static tn_status show_dtype(page *p, tn_dtype dtype, const char *name, double *b
     double rate = 0;
     *bytes = (double)b->op->weight_bytes(b, WIDTH, WIDTH) / (WIDTH * WIDTH);
     if (p->o.measure) { /* few rows first: a slow machine shall not take long */
-        rate = tn_rate_square(b, WIDTH, 32, 0.01);
-        if (rate > 2e10) rate = tn_rate_square(b, WIDTH, WIDTH, 1);
+        rate = tn_rate_shape(b, WIDTH, WIDTH, 32, 0.01);
+        if (rate > 2e10) rate = tn_rate_shape(b, WIDTH, WIDTH, WIDTH, 1);
     }
     json_t *j = json_pack("{s:s,s:s,s:i}", "kernels", b->kernels, "profile", b->profile, "threads",
                           threads);

@@ -22,12 +22,12 @@ double tn_rate_gemm(tn_backend *b, const tn_weight *w, int T, double seconds) {
     return best;
 }
 
-double tn_rate_square(tn_backend *b, int width, int T, double seconds) {
-    size_t n = (size_t)width * (size_t)width, bytes = b->op->weight_bytes(b, width, width);
+double tn_rate_shape(tn_backend *b, int out, int in, int T, double seconds) {
+    size_t n = (size_t)out * (size_t)in, bytes = b->op->weight_bytes(b, out, in);
     void *master = tn_big_alloc(n * b->elem), *packed = tn_big_alloc(bytes);
     double rate = 0;
     if (master && packed) {
-        tn_weight w = {.out = width, .in = width, .master = master, .packed = packed};
+        tn_weight w = {.out = out, .in = in, .master = master, .packed = packed};
         b->op->weight_pack(b, &w);
         rate = tn_rate_gemm(b, &w, T, seconds);
     }

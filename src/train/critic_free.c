@@ -109,13 +109,15 @@ static tn_status plan(loop *l, long batch, tn_err *e) {
     return TN_OK;
 }
 
+static bool has_floor(const loop *l) { return l->task->entropy_floor && l->task->top_entropy < 1; }
+
 static tn_status make_arrays(loop *l, tn_err *e) {
     const tn_rollouts *r = &l->on.roll;
     size_t P = (size_t)r->n_prompt, n = P * (size_t)r->n_sample;
     double **p[] = {&l->total, &l->advantage, &l->scratch, &l->kl};
     bool ok = (l->group_off = tn_calloc(P + 1, sizeof *l->group_off));
     for (int i = 0; i < 4; i++) ok = (*p[i] = tn_calloc(n, sizeof(double))) && ok;
-    if (l->task->entropy_floor && l->task->top_entropy < 1)
+    if (has_floor(l))
         ok = (l->entropy = tn_calloc((size_t)(l->each * r->max_new), sizeof(double))) && ok;
     if (!ok) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i <= r->n_prompt; i++) l->group_off[i] = i * r->n_sample;
@@ -164,14 +166,24 @@ static tn_status plan_memory(const loop *l, tn_err *e) {
     return tn_intro_memory(&p, l->on.o.max_memory, e);
 }
 
+static tn_status estimate(const loop *l, tn_err *e) {
+    double samplings = ceil((double)l->total_steps / (double)l->per_sampling), others;
+    double passes = (double)l->task->q.iterations;
+    TN_TRY(tn_rewards_flop(&l->task->rewards, &l->on, &others, e));
+    if (has_floor(l)) others += passes * 2.0 * (double)tn_desc_params(&l->on.desc);
+    tn_online_estimate(&l->on, samplings, passes, others * tn_online_tokens(&l->on));
+    return TN_OK;
+}
+
 static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     const tn_critic_free_task *k = l->task;
     tn_online *on = &l->on;
     long batch = 0;
     TN_TRY(tn_online_bind(on, k->verb, opts, e));
     TN_TRY(sizes(l, &batch, e));
-    TN_TRY(tn_rewards_check(&k->rewards, e));
+    TN_TRY(tn_rewards_check(&k->rewards, k->more_rewards, e));
     TN_TRY(tn_online_open(on, e));
+    TN_TRY(tn_rewards_fit(&k->rewards, k->more_rewards, on, e));
     TN_TRY(plan(l, batch, e));
     tn_online_measure(on, &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
                                              .n_sample = (int)k->q.generations,
@@ -182,6 +194,7 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
                                              .opt = k->opt});
     TN_TRY(introduce(l, e));
     TN_TRY(plan_memory(l, e));
+    TN_TRY(estimate(l, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));

@@ -78,20 +78,37 @@ void tn_intro_adapter(const tn_model *m) {
         100 * n / (double)tn_desc_params(&m->desc));
 }
 
+static const char *each_rank(void) {
+    static char s[48];
+    int ranks = tn_comm_world()->size;
+    snprintf(s, sizeof s, ranks > 1 ? " on each of %d ranks" : "", ranks);
+    return s;
+}
+
 void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
                    const tn_batch_options *b) {
     double params = (double)tn_desc_params(&m->desc), per_epoch = 0;
-    int ranks = tn_comm_world()->size;
-    char each[48] = "";
-    if (ranks > 1) snprintf(each, sizeof each, " on each of %d ranks", ranks);
     double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03);
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
     double flop = ((m->n_adapter ? 4.0 : 6.0) + (reference ? 2.0 : 0.0)) * params * per_epoch *
                   (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
     if (rate > 0)
-        tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9, each,
-                flop / rate / ranks / 0.6);
+        tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9,
+                each_rank(), flop / rate / tn_comm_world()->size / 0.6);
+}
+
+void tn_intro_time_online(tn_backend *b, const tn_desc *policy, const tn_intro_work *w) {
+    double forward = 2.0 * (double)tn_desc_params(policy);
+    double flop = w->samplings * (forward * w->prompts + w->later);
+    double decoding = w->samplings * forward * w->responses;
+    double rate = tn_rate_shape(b, 2 * policy->ffn, policy->hidden, 256, 0.03);
+    double slow = tn_rate_shape(b, 2 * policy->ffn, policy->hidden, w->batch, 0.03);
+    if (rate > 0 && slow > 0)
+        tn_info("time: %.3g FLOP at %.0f GFLOP/s, %.3g more of sampling %d sequences at once at %.0f GFLOP/s%s, and "
+                "60 %% efficiency: about %.0f s when every response has %d tokens",
+                flop, rate * 1e-9, decoding, w->batch, slow * 1e-9, each_rank(),
+                (flop / rate + decoding / slow) / tn_comm_world()->size / 0.6, w->longest);
 }
 
 tn_status tn_intro_memory(const tn_budget *p, const char *max_memory, tn_err *e) {

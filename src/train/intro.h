@@ -15,6 +15,14 @@ void tn_intro_adapter(const tn_model *m);
 /* An estimate from the measured speed of the model's own products. */
 void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
                    const tn_batch_options *b);
+/* The same before a model is there, for loops on own samples. */
+typedef struct tn_intro_work {
+    double samplings;
+    double prompts, responses; /* tokens of one sampling; every response as long as it may be */
+    int batch, longest;        /* sequences decoded together; tokens of the longest response */
+    double later;              /* FLOP of one sampling's scores, log-probs and updates */
+} tn_intro_work;
+void tn_intro_time_online(tn_backend *b, const tn_desc *policy, const tn_intro_work *w);
 /* The rows part alone: read, kept, dropped by reason, truncated, length quantiles, trained share. */
 tn_status tn_intro_rows(const char *what, const tn_dataset *d, tn_err *e);
 /* One example as text on stderr, trained tokens coloured (between «» without a terminal). */

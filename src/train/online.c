@@ -220,6 +220,27 @@ tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }
 
+static double prompt_tokens(const tn_online *on) {
+    return (double)on->prompts->stats.tokens / (double)on->prompts->n * on->shape.n_prompt;
+}
+static double response_tokens(const tn_online *on) {
+    return (double)on->shape.n_prompt * on->shape.n_sample * on->shape.max_new;
+}
+double tn_online_tokens(const tn_online *on) { return prompt_tokens(on) + response_tokens(on); }
+
+double tn_train_flop(const tn_desc *d, const tn_lora_spec *s, double tokens) {
+    return (s->rank ? 4.0 : 6.0) * (double)tn_desc_params(d) * tokens; /* an adapter needs no dW of the trunk */
+}
+
+void tn_online_estimate(const tn_online *on, double samplings, double passes, double others) {
+    double tokens = tn_online_tokens(on);
+    double later = passes * tn_train_flop(&on->desc, &on->spec, tokens) + others;
+    if (on->shape.reference) later += 2.0 * (double)tn_desc_params(&on->desc) * tokens;
+    tn_intro_time_online(on->be, &on->desc,
+                         &(tn_intro_work){samplings, prompt_tokens(on), response_tokens(on),
+                                          on->gen_batch, on->shape.max_new, later});
+}
+
 /* ---- checkpoints ---- */
 
 /* Adds what every loop needs to its state, which is taken over. */

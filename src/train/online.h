@@ -86,6 +86,14 @@ void tn_online_close(tn_online *on);
 /* Model, prompts and one of them, on stderr. */
 tn_status tn_online_introduce(const tn_online *on, tn_err *e);
 
+/* Tokens of one sampling with mean prompts, every response as long as it may be. */
+double tn_online_tokens(const tn_online *on);
+/* FLOP of one pass of training over that many tokens. */
+double tn_train_flop(const tn_desc *d, const tn_lora_spec *s, double tokens);
+/* Estimate of the time: `samplings`, each followed by `passes` of training of the policy and by `others` FLOP for
+ * reward models, critic and the like. */
+void tn_online_estimate(const tn_online *on, double samplings, double passes, double others);
+
 /* Loads the checkpoint that the run continues (*state: the loop's own, new reference; NULL: the run
  * starts afresh) and opens the logs. */
 tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e);

@@ -171,22 +171,30 @@ static tn_load how_to_load_reward(const ppo *p) {
                      .base = p->on.lora.base_model};
 }
 
-/* As make_critic makes it, where reward model and policy have one tokenizer. */
-static tn_status critic_budget(const ppo *p, tn_budget *b, tn_err *e) {
+/* The critic to come, where reward model and policy have one tokenizer. *shared: on somebody's trunk. */
+static tn_status peek_critic(const ppo *p, tn_desc *d, tn_lora_spec *s, bool *shared, tn_err *e) {
     const char *how = p->task->ppo.critic;
     const tn_online *on = &p->on;
-    const tn_batch_need *q = &on->need;
     const tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model};
     bool policy = strcmp(how, "policy") == 0, automatic = strcmp(how, "auto") == 0;
     const char *like = policy ? on->o.model : automatic ? p->task->ppo.reward_model : how;
-    tn_desc d = on->desc; /* from the policy: with a fresh head */
-    tn_lora_spec s = on->spec;
+    *d = on->desc, *s = on->spec; /* from the policy: with a fresh head */
     if (!policy) {
-        TN_TRY(tn_model_peek(&d, like, &load, e));
-        TN_TRY(tn_adapter_peek(&s, like, e));
-        if (!s.rank && automatic) s = on->spec;
+        TN_TRY(tn_model_peek(d, like, &load, e));
+        TN_TRY(tn_adapter_peek(s, like, e));
+        if (!s->rank && automatic) *s = on->spec;
     }
-    bool shared = policy || automatic || tn_same_trunk(like, on->o.model, on->lora.base_model);
+    *shared = policy || automatic || tn_same_trunk(like, on->o.model, on->lora.base_model);
+    return TN_OK;
+}
+
+static tn_status critic_budget(const ppo *p, tn_budget *b, tn_err *e) {
+    const tn_online *on = &p->on;
+    const tn_batch_need *q = &on->need;
+    tn_desc d;
+    tn_lora_spec s;
+    bool shared;
+    TN_TRY(peek_critic(p, &d, &s, &shared, e));
     if (s.rank && shared) tn_budget_adapter(b, "critic", &d, &s, on->be, true, true);
     else tn_budget_trained(b, "critic", &d, &s, on->be, true);
     tn_budget_run(b, "critic", &d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
@@ -211,6 +219,26 @@ static tn_status plan_memory(const ppo *p, tn_err *e) {
     return tn_intro_memory(&b, on->o.max_memory, e);
 }
 
+static tn_status estimate(const ppo *p, tn_err *e) {
+    const tn_ppo_options *q = &p->task->ppo;
+    const tn_online *on = &p->on;
+    double tokens = tn_online_tokens(on), epochs = (double)q->epochs;
+    tn_desc critic, reward;
+    tn_lora_spec s;
+    bool shared;
+    TN_TRY(peek_critic(p, &critic, &s, &shared, e));
+    TN_TRY(tn_model_peek(&reward, q->reward_model, &(tn_load){.base = on->lora.base_model}, e));
+    double others = 2.0 * tokens * (double)(tn_desc_params(&reward) + tn_desc_params(&critic));
+    others += epochs * tn_train_flop(&critic, &s, tokens);
+    if (p->texts) {
+        double updates = epochs * ceil((double)q->rollouts / (double)q->minibatch);
+        double each = (double)p->texts->stats.tokens / (double)p->texts->n;
+        others += updates * tn_train_flop(&on->desc, &on->spec, each * (double)p->text_plan.rows_per_step);
+    }
+    tn_online_estimate(on, (double)q->iterations, epochs, others);
+    return TN_OK;
+}
+
 static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     tn_online *on = &p->on;
@@ -229,6 +257,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     tn_online_measure(on, &shape);
     TN_TRY(introduce(p, e));
     TN_TRY(plan_memory(p, e));
+    TN_TRY(estimate(p, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));
     /* with adapters: a reward adapter on the same base is a view, and the critic trains on its trunk */

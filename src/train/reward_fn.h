@@ -23,6 +23,8 @@ typedef struct tn_reward_fn {
     /* *reward = NaN: no answer for this row, e.g. because it lacks the field. Failures end the run. */
     tn_status (*score)(void *state, const tn_completion *x, double *reward, tn_err *e);
     void (*close)(void *state);
+    /* Field without which a row gets no answer: its name, or "": the argument names it. NULL: none. */
+    const char *field;
 } tn_reward_fn;
 
 extern const tn_reward_fn tn_reward_fns[]; /* ends with a NULL name */

@@ -53,8 +53,9 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     set_name(r, s, name);
     s->scorer = tn_calloc(1, sizeof *s->scorer);
     if (!s->scorer) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(tn_scorer_open(s->scorer, dir, on->o.model, on->be, on->need.tokens,
-                          2 * on->rollout_length, e));
+    const tn_load how = {.base = on->lora.base_model};
+    TN_TRY(tn_scorer_open_with(s->scorer, dir, on->o.model, on->be, on->need.tokens,
+                               2 * on->rollout_length, &how, e));
     tn_model_lean(s->scorer->model);
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
@@ -80,26 +81,41 @@ static tn_status unknown(const char *spec, size_t n, const tn_reward_fn *more, t
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *spec,
-                               const tn_reward_fn *more, const tn_online *on, tn_err *e) {
+/* The function that is named, and its argument (NULL: none). */
+static tn_status resolve(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f,
+                         const char **argument, tn_err *e) {
     size_t n = strcspn(spec, ":");
-    const char *argument = spec[n] ? spec + n + 1 : NULL;
-    const tn_reward_fn *f = find(tn_reward_fns, spec, n);
-    if (!f) f = find(more, spec, n);
-    if (!f) return unknown(spec, n, more, e);
-    if (argument && !f->argument)
-        return tn_fail(e, TN_ARG, "--reward-funcs %s: %s takes no argument", spec, f->name);
-    if (f->argument && f->argument[0] != '[' && (!argument || !*argument))
-        return tn_fail(e, TN_ARG, "--reward-funcs %s: write %s:%s", spec, f->name, f->argument);
-    if (f->text && !on->tok)
-        return tn_fail(e, TN_ARG, "--reward-funcs %s reads text, and %s has no tokenizer.json",
-                       f->name, on->o.model);
-    s->fn = f;
-    set_name(r, s, f->name);
-    return f->open ? f->open(&s->state, argument, e) : TN_OK;
+    const tn_reward_fn *q = find(tn_reward_fns, spec, n);
+    *argument = spec[n] ? spec + n + 1 : NULL;
+    if (!q) q = find(more, spec, n);
+    if (!q) return unknown(spec, n, more, e);
+    if (*argument && !q->argument)
+        return tn_fail(e, TN_ARG, "--reward-funcs %s: %s takes no argument", spec, q->name);
+    if (q->argument && q->argument[0] != '[' && (!*argument || !**argument))
+        return tn_fail(e, TN_ARG, "--reward-funcs %s: write %s:%s", spec, q->name, q->argument);
+    *f = q;
+    return TN_OK;
 }
 
-tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
+static tn_status try_function(const char *spec, const tn_reward_fn *more, tn_err *e) {
+    const tn_reward_fn *f;
+    const char *argument;
+    void *state = NULL;
+    TN_TRY(resolve(spec, more, &f, &argument, e));
+    tn_status st = f->open ? f->open(&state, argument, e) : TN_OK;
+    if (f->close) f->close(state);
+    return st;
+}
+
+static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *spec,
+                               const tn_reward_fn *more, tn_err *e) {
+    const char *argument;
+    TN_TRY(resolve(spec, more, &s->fn, &argument, e));
+    set_name(r, s, s->fn->name);
+    return s->fn->open ? s->fn->open(&s->state, argument, e) : TN_OK;
+}
+
+tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
     int n = o->models.n + o->funcs.n;
     if (n == 0)
         return tn_fail(e, TN_ARG,
@@ -114,6 +130,39 @@ tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
         if (end == o->weights.v[i] || *end || !isfinite(w))
             return tn_fail(e, TN_ARG, "--reward-weights: '%s' is not a number", o->weights.v[i]);
     }
+    for (int i = 0; i < o->funcs.n; i++) TN_TRY(try_function(o->funcs.v[i], more, e));
+    return TN_OK;
+}
+
+static tn_status fit_rows(const char *spec, const char *field, const tn_online *on, tn_err *e) {
+    const tn_dataset *d = on->prompts;
+    tn_str has = TN_STR_INIT;
+    const char *key;
+    json_t *v;
+    for (size_t i = 0; i < d->n; i++)
+        if (json_object_get(d->ex[i].meta, field)) return TN_OK;
+    json_object_foreach(d->ex[0].meta, key, v)
+        tn_str_addf(&has, "%s\"%s\"", has.len ? ", " : "", key);
+    tn_status st = tn_fail(
+        e, TN_ARG,
+        "--reward-funcs %s needs the field \"%s\" in the rows of --data, and none of the %zu "
+        "has it; the first has %s",
+        spec, field, d->n, has.len ? has.s : "no fields");
+    tn_str_free(&has);
+    return st;
+}
+
+tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, const tn_online *on,
+                         tn_err *e) {
+    for (int i = 0; i < o->funcs.n; i++) {
+        const tn_reward_fn *f;
+        const char *argument;
+        TN_TRY(resolve(o->funcs.v[i], more, &f, &argument, e));
+        if (f->text && !on->tok)
+            return tn_fail(e, TN_ARG, "--reward-funcs %s reads text, and %s has no tokenizer.json",
+                           f->name, on->o.model);
+        if (f->field) TN_TRY(fit_rows(o->funcs.v[i], *f->field ? f->field : argument, on, e));
+    }
     return TN_OK;
 }
 
@@ -121,9 +170,20 @@ tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_
                             tn_err *e) {
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
     tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length);
+    const tn_load how = {.base = on->lora.base_model};
     for (int i = 0; i < o->models.n; i++)
-        TN_TRY(tn_scorer_budget(p, o->models.v[i], on->be, &(tn_load){0}, false, tokens, length,
-                                &need, e));
+        TN_TRY(tn_scorer_budget(p, o->models.v[i], on->be, &how, false, tokens, length, &need, e));
+    return TN_OK;
+}
+
+tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, double *flop,
+                          tn_err *e) {
+    tn_desc d;
+    *flop = 0;
+    for (int i = 0; i < o->models.n; i++) {
+        TN_TRY(tn_model_peek(&d, o->models.v[i], &(tn_load){.base = on->lora.base_model}, e));
+        *flop += 2.0 * (double)tn_desc_params(&d);
+    }
     return TN_OK;
 }
 
@@ -132,7 +192,6 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     size_t n = (size_t)(o->models.n + o->funcs.n),
            N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
     memset(r, 0, sizeof *r);
-    TN_TRY(tn_rewards_check(o, e));
     r->source = tn_calloc(n, sizeof *r->source);
     r->weight = tn_calloc(n, sizeof *r->weight);
     r->value = tn_calloc(N, n * sizeof *r->value);
@@ -143,7 +202,7 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     for (int i = 0; i < o->models.n; i++)
         TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
     for (int i = 0; i < o->funcs.n; i++)
-        TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, on, e));
+        TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
     for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
     return TN_OK;
 }

@@ -30,13 +30,17 @@ typedef struct tn_rewards {
     bool warned;
 } tn_rewards;
 
-/* Is there a reward at all, and a weight for each? */
-tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e);
+/* Is there a reward at all, a weight for each, and does every function exist and take its argument? `more`:
+ * functions beside the built-in ones, ending with a NULL name; NULL: none. Loads nothing. */
+tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e);
+/* Can checked functions judge the rows and read the text of an opened run? */
+tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, const tn_online *on, tn_err *e);
 /* The reward models' share of the memory plan of a measured run. */
 tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
                             tn_err *e);
-/* For the rollouts of a prepared run. `more`: functions beside the built-in ones, ending with a
- * NULL name; NULL: none. close also after failure. */
+/* FLOP of the reward models per token that they read. */
+tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, double *flop, tn_err *e);
+/* Checked options, for the rollouts of a prepared run. close also after failure. */
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
                           const tn_online *on, tn_err *e);
 void tn_rewards_close(tn_rewards *r);

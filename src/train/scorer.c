@@ -45,6 +45,12 @@ static tn_status learn_suffix(tn_scorer *s, const tn_tokenizer *tok, tn_err *e) 
     return st;
 }
 
+static tn_status no_reward_model(const char *dir, tn_err *e) {
+    return tn_fail(e, TN_STATE,
+                   "%s is no reward model: it has no score head; train one with `tenet reward`",
+                   dir);
+}
+
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e) {
     return tn_scorer_open_with(s, dir, policy_dir, be, max_tokens, max_len, &(tn_load){0}, e);
@@ -58,10 +64,7 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     s->max_len = max_len;
     s->same_tokenizer = tokenizer_hash(dir, how->base) == tokenizer_hash(policy_dir, how->base);
     TN_TRY(tn_model_load(&s->model, dir, be, how, e));
-    if (s->model->score == TN_NONE)
-        return tn_fail(e, TN_STATE,
-                       "%s is no reward model: it has no score head; train one with `tenet reward`",
-                       dir);
+    if (s->model->score == TN_NONE) return no_reward_model(dir, e);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
     return tn_run_new(&s->run, s->model, s->max_tokens, ROWS_AT_ONCE, max_len, false, e);
@@ -84,6 +87,7 @@ tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const 
     tn_lora_spec own;
     int n = max_tokens > max_len ? max_tokens : max_len;
     TN_TRY(tn_model_peek(&d, dir, how, e));
+    if (!d.num_labels) return no_reward_model(dir, e);
     TN_TRY(tn_adapter_peek(&own, dir, e));
     if (!shared || !own.rank) tn_budget_frozen(p, "reward model", &d, be, how->train, true);
     if (own.rank) tn_budget_adapter(p, "reward model", &d, &own, be, false, true);

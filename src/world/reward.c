@@ -59,5 +59,5 @@ static tn_status true_reward(void *state, const tn_completion *x, double *reward
 
 const tn_reward_fn tn_world_reward_fns[] = {{"world", "[SEED]",
                                              "the built-in world's true reward, from the row's id",
-                                             true, open_judge, true_reward, close_judge},
+                                             true, open_judge, true_reward, close_judge, "id"},
                                             {0}};

@@ -131,10 +131,17 @@ quiet tenet rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:
     --max-steps 2 --save-steps 0 --output-dir "$O/none" && grep -q "sums.jsonl:[0-9]*: no reward has an answer" "$O/log" &&
     ok online_row_without_reward || fail "online_row_without_reward: $(tail -1 "$O/log")"
 
-# a dry run writes nothing and tells the plan
+# a dry run writes nothing, tells the plan, memory and time, and refuses what the run would
 # shellcheck disable=SC2086
-quiet tenet $grpo_cut --output-dir "$O/dry" --dry-run && [ ! -e "$O/dry" ] && grep -q "a sampling: 6 prompts x 4 responses of up to 12 tokens, for 4 step" "$O/log" &&
-    ok online_dry_run || fail "online_dry_run: $(tail -1 "$O/log")"
+for run in grpo_cut rloo ppo_ptx; do
+    quiet tenet ${!run} --output-dir "$O/dry" --dry-run && [ ! -e "$O/dry" ] && grep -q "^tenet: memory: " "$O/log" &&
+        grep -q "^tenet: time: .* sequences at once .* about [0-9]* s when every response has 12 tokens" "$O/log" &&
+        ok "online_dry_run_$run" || fail "online_dry_run_$run: $(tail -1 "$O/log")"
+    fails "online_dry_run_${run}_no_reward_model" 1 "is no reward model" tenet ${!run} --reward-model "$O/base" --dry-run
+done
+# shellcheck disable=SC2086
+quiet tenet $grpo_cut --dry-run && grep -q "a sampling: 6 prompts x 4 responses of up to 12 tokens, for 4 step" "$O/log" &&
+    ok online_dry_run_plan || fail "online_dry_run_plan: $(tail -1 "$O/log")"
 
 # refused, with what to do; no folder is left behind
 refused() {
@@ -158,11 +165,14 @@ base="--model $O/base --data $O/rl.jsonl"
     refused truncated "--truncated-logp" grpo $base --reward-funcs world --top-p 0.9
     refused clip_range "two numbers" rloo $base --reward-funcs world --reward-clip-range 1
     refused ptx_alone "go together" ppo $base --reward-model "$O/rm" --ptx-coef 1
-    [ ! -e "$O/refused" ] && ok online_refused_leaves_nothing || fail online_refused_leaves_nothing
     refused function "did you mean 'number'" grpo $base --reward-funcs numbr:answer
     refused argument "write exact_match:FIELD" grpo $base --reward-funcs exact_match
     refused no_argument "takes no argument" grpo $base --reward-funcs think_format_reward:x
     refused pattern "regex:(" grpo $base --reward-funcs "regex:("
+    refused world_seed "expected the seed" rloo $base --reward-funcs world:x
+    [ ! -e "$O/refused" ] && ok online_refused_leaves_nothing || fail online_refused_leaves_nothing
+    refused field 'number:answr needs the field "answr" in the rows' grpo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:answr
+    refused field_of_world 'the first has "prompt"' rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs world
     refused few_prompts "64 prompts are fewer than the 128" grpo $base --reward-funcs world --per-device-train-batch-size 1024
     fails online_other_seed 2 "world:N" tenet grpo $base --reward-funcs world:9 --max-completion-length 8 --output-dir "$O/seed"
 }

@@ -105,7 +105,7 @@ TEST(machine_find_program) {
 TEST(rates_are_positive) {
     tn_backend *b = NULL;
     CHECK_OK(tn_backend_open(&b, "cpu", TN_F32, NULL, 2, e));
-    double gemm = tn_rate_square(b, 64, 33, 0.001), bytes = tn_rate_read(b->pool, 1 << 20, 0.001);
+    double gemm = tn_rate_shape(b, 64, 64, 33, 0.001), bytes = tn_rate_read(b->pool, 1 << 20, 0.001);
     CHECK_MSG(gemm > 1e6 && gemm < 1e15, "%g FLOP/s", gemm);
     CHECK_MSG(bytes > 1e6 && bytes < 1e14, "%g B/s", bytes);
     tn_backend_free(b);
