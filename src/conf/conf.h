@@ -58,7 +58,7 @@ void tn_man_all(const tn_verb *const *verbs, FILE *f);
  * there, too: ":none", ":files" or ":dirs". In NAME=VALUE only the part after '=' is meant. */
 void tn_complete(const tn_verb *const *verbs, const char *const *words, int n, FILE *f);
 
-/* TRL options without meaning here (bf16, gradient_checkpointing, report_to, ...): accepted,
+/* TRL options without meaning here (bf16, torch_compile, report_to, ...): accepted,
  * and named once in a notice. */
 extern const char *const tn_ignored_options[];
 

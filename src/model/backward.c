@@ -2,7 +2,7 @@
  *
  * Enters with dx = d loss / d (final residual), put there by the head backwards. Each block adds
  * its share to dx through its norm; matrices, norms and biases add to the gradient slab. Normed
- * rows and the gated product are computed again from what forward kept, to the same bits.
+ * rows, the gated product and whatever else forward did not keep (run.h) are computed again, to the same bits.
  *
  * With adapters the trunk is frozen: only A, B and what leads to them are computed, down to the lowest
  * adapted matrix of layer 0. */
@@ -60,7 +60,7 @@ static void qk_norm_bwd(tn_run *r, const tn_model *m, const tn_layer *w, const t
 /* `end`: the last matrix to visit, and dx of its input is not wanted (layer 0 of a frozen trunk); -1: all,
  * down to dx of the layer's input. */
 static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *pos,
-                                 const tn_attn *a, const void *pool, int end) {
+                                 const tn_attn *a, void *pool, int end) {
     tn_backend *be = m->be;
     const tn_ops *op = be->op;
     const tn_desc *d = &m->desc;
@@ -69,13 +69,19 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     int T = a->n_tok, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
     int Q = (H + 2 * G) * hd, I = H * hd;
 
+    if (l < d->layers - 1) {
+        if (r->keep == TN_KEEP_LAYER) tn_trunk_attention(r, m, l, pos, a, pool, true);
+        else op->kv_write(be, pool, s->qkv, Q, a);
+        if (r->keep != TN_KEEP_ALL) tn_trunk_gate_up(r, m, l, T);
+    }
+
     /* feed-forward */
     op->act_gate(be, d->act, r->h, s->gu, T, F);                             /* again: [T,F] */
     matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, r->dx, r->h, T); /* [T,F] */
     if (end == TN_DOWN) return;
-    op->act_gate_bwd(be, d->act, r->dgu, r->dh, s->gu, T, F);                /* [T,2F] */
+    op->act_gate_bwd(be, d->act, s->gu, r->dh, s->gu, T, F);                 /* in place: [T,2F] */
     norm_again(r, m, w->post_norm, s->mid, T);                               /* [T,D] */
-    matrix_bwd(r, m, l, TN_GATE_UP, end == TN_GATE_UP ? NULL : r->dxn, r->dgu, r->xn, T); /* [T,D] */
+    matrix_bwd(r, m, l, TN_GATE_UP, end == TN_GATE_UP ? NULL : r->dxn, s->gu, r->xn, T); /* [T,D] */
     if (end == TN_GATE_UP) return;
     norm_bwd(r, m, w->post_norm, s->mid, T);                                 /* dx of mid */
 
@@ -112,11 +118,9 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     r->adapter = f->adapter;
     tn_attn a = tn_attn_of(f, &m->desc);
     a.scale = 1.0 / __builtin_sqrt((double)m->desc.head_dim);
-    size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
     for (int l = m->desc.layers - 1; l >= 0; l--) {
         a.window = tn_desc_window(&m->desc, l);
-        trunk_layer_backward(r, m, l, f->pos, &a, r->pool + (size_t)l * one * (size_t)r->cap_block,
-                             l || tn_trunk_trained(m) ? -1 : (int)lowest(m));
+        trunk_layer_backward(r, m, l, f->pos, &a, r->pool, l || tn_trunk_trained(m) ? -1 : (int)lowest(m));
     }
     if (tn_trunk_trained(m)) {
         skip_pad(r, m, f);

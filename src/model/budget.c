@@ -106,7 +106,7 @@ void tn_budget_adapter_run(tn_budget *p, const char *owner, const tn_desc *d, co
 }
 
 void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int max_tok,
-                   int max_rows, int max_pos, int blocks, bool keep) {
+                   int max_rows, int max_pos, int blocks, tn_keep keep) {
     size_t all = tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, blocks, keep);
     size_t kv = all - tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, 0, keep);
     tn_budget_add(p, owner, "activations", all - kv);

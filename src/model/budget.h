@@ -38,7 +38,7 @@ void tn_budget_adapter_run(tn_budget *p, const char *owner, const tn_desc *d, co
                            const tn_backend *be, int T, bool keep);
 /* tn_run_new, and tn_run_reserve for `blocks` blocks of keys and values. */
 void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int max_tok,
-                   int max_rows, int max_pos, int blocks, bool keep);
+                   int max_rows, int max_pos, int blocks, tn_keep keep);
 void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages);
 /* The backend's scratch, which all models share: the largest call of a forward (and backward, with `train`)
  * over T tokens with R rows of the LM head (0: none). */
@@ -54,5 +54,5 @@ tn_status tn_budget_check(const tn_budget *p, size_t limit, size_t available, tn
 
 /* Bytes behind tn_run_new and tn_run_reserve. */
 size_t tn_budget_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, int max_rows,
-                           int max_pos, int blocks, bool keep);
+                           int max_pos, int blocks, tn_keep keep);
 #endif

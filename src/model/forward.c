@@ -1,7 +1,7 @@
 /* Forward: tokens of a forest to residual rows.
  *
  * T tokens, D hidden, H query heads, G key/value heads, d head_dim, F feed-forward, Q = (H+2G)d.
- * backward.c is the mirror image of trunk_layer, block by block.
+ * backward.c is the mirror image of trunk_layer, block by block, and makes parts of it again.
  *
  * The residual is updated in place when nothing is kept, and written to the layer's own buffer when
  * it is; both give the same bits because x + y and y + x are the same number.                    */
@@ -42,17 +42,14 @@ static void qk_norm(tn_run *r, const tn_model *m, const tn_layer *w, const tn_sa
     be->op->rms_norm(be, k, Q, s->k_rstd, k0, K, kw, T, G, hd, eps);
 }
 
-static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a,
-                        void *pool, bool keep) {
+void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
+                        bool keep) {
     tn_backend *be = m->be;
     const tn_ops *op = be->op;
     const tn_desc *d = &m->desc;
     const tn_layer *w = &m->layer[l];
     tn_saved *s = &r->saved[l];
-    int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
-    int Q = (H + 2 * G) * hd;
-
-    /* attention */
+    int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, Q = (H + 2 * G) * hd;
     norm(r, m, w->in_norm, s->x, T);                                                  /* [T,D] */
     op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);  /* [T,Q] */
     tn_adapt(r, m, l, TN_QKV, s->qkv, r->xn);
@@ -62,14 +59,28 @@ static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos,
     op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);           /* [T,Hd] */
     residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);             /* [T,D] */
     tn_adapt(r, m, l, TN_O, s->mid, s->att);
+}
 
-    /* feed-forward */
-    const void *gu_bias = tn_param(m, w->gate_up_bias);
-    void *out = r->saved[l + 1].x;
+void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T) {
+    const tn_layer *w = &m->layer[l];
+    tn_saved *s = &r->saved[l];
+    int D = m->desc.hidden, F = m->desc.ffn;
+    const void *bias = tn_param(m, w->gate_up_bias);
     norm(r, m, w->post_norm, s->mid, T);                                              /* [T,D] */
-    op->gemm(be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, gu_bias, T);            /* [T,2F] */
+    m->be->op->gemm(m->be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, bias, T);     /* [T,2F] */
     tn_adapt(r, m, l, TN_GATE_UP, s->gu, r->xn);
-    op->act_gate(be, d->act, r->h, s->gu, T, F);                                      /* [T,F] */
+}
+
+static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a,
+                        void *pool, bool keep) {
+    tn_backend *be = m->be;
+    const tn_layer *w = &m->layer[l];
+    tn_saved *s = &r->saved[l];
+    void *out = r->saved[l + 1].x;
+    int T = a->n_tok;
+    tn_trunk_attention(r, m, l, pos, a, pool, keep);
+    tn_trunk_gate_up(r, m, l, T);
+    be->op->act_gate(be, m->desc.act, r->h, s->gu, T, m->desc.ffn);                   /* [T,F] */
     residual(be, out, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);          /* [T,D] */
     tn_adapt(r, m, l, TN_DOWN, out, r->h);
 }
@@ -97,7 +108,7 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
 tn_status tn_run_reserve(tn_run *r, const tn_model *m, int n, tn_err *e) {
     if (n <= r->cap_block) return TN_OK;
     size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
-    size_t bytes = one * (size_t)n * (size_t)(r->keep ? r->layers : 1);
+    size_t bytes = one * (size_t)n;
     char *p = tn_big_alloc(bytes);
     if (!p)
         return tn_fail(e, TN_NOMEM, "no memory for %d blocks of keys and values (%zu MB)", n,
@@ -127,8 +138,6 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
     TN_TRY(tn_adapt_check(m, f->adapter, f->n_seg, e));
     if (f->n_block > r->cap_block) TN_TRY(tn_run_reserve(r, m, f->n_block + f->n_block / 4, e));
     tn_attn a = tn_attn_of(f, &m->desc);
-    size_t one = m->be->op->kv_block_bytes(m->be, r->kv_heads, r->head_dim);
-    tn_trunk_forward(r, m, f->ids, f->pos, &a, f->adapter, r->pool,
-                     r->keep ? one * (size_t)r->cap_block : 0, r->keep);
+    tn_trunk_forward(r, m, f->ids, f->pos, &a, f->adapter, r->pool, 0, r->keep != TN_KEEP_NOTHING);
     return tn_backend_check(m->be, e);
 }

@@ -193,11 +193,16 @@ tn_status tn_forest_finish(tn_forest *f, tn_err *e); /* fills chains, blocks, de
 void tn_forest_free(tn_forest *f);
 
 /* ---------------- running ---------------- */
-/* Workspace of one model shape: activations for up to max_tok tokens and max_rows head rows.
- * keep: what backward needs is kept. Nothing is allocated by the calls below but blocks that were not
- * reserved. */
+/* Workspace of one model shape: activations for up to max_tok tokens and max_rows head rows. Nothing is
+ * allocated by the calls below but blocks that were not reserved. */
 typedef struct tn_run tn_run;
-tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, bool keep, tn_err *e);
+/* What a forward keeps for backward, which makes the rest again, to the same bits. Floats a token and layer, and
+ * the products of a layer's forward that backward repeats:
+ *   ALL     2D + Q + Hd + 2F   none
+ *   CHEAP   2D + Q + Hd        gate|up
+ *   LAYER   D                  all but down */
+typedef enum tn_keep { TN_KEEP_NOTHING, TN_KEEP_ALL, TN_KEEP_CHEAP, TN_KEEP_LAYER } tn_keep;
+tn_status tn_run_new(tn_run **r, const tn_model *m, int max_tok, int max_rows, int max_pos, tn_keep keep, tn_err *e);
 void tn_run_free(tn_run *r);
 bool tn_run_serves(const tn_run *r, const tn_model *m); /* made for models of m's shape and adapters */
 /* Room for forests of that many 32-key blocks; a forward takes more when its forest needs them. */
@@ -206,7 +211,7 @@ tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 /* Forward of a finished forest: fills the run's final residual rows. */
 tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e);
 /* Hidden states after layer `l` (0 = embeddings, layers = after the last, before the final norm);
- * layers+1 = after the final norm. [n_tok, D] elements copied to `out`. Needs keep (or l == layers). */
+ * layers+1 = after the final norm. [n_tok, D] elements copied to `out`. l < layers: something must be kept. */
 tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e);
 
 /* Language-model head at `rows` of the last forward (row i predicts target[i], the token after it). */

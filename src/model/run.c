@@ -16,38 +16,46 @@ static void *take(carve *c, size_t bytes) {
     return c->base ? c->base + at : NULL;
 }
 
-static void carve_layer(carve *c, tn_saved *s, const tn_desc *d, size_t el, size_t T, bool keep) {
+/* The rows of the layers; what a layer does not have for itself is the first one's. */
+static void carve_layers(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t T) {
     size_t H = (size_t)d->heads, G = (size_t)d->kv_heads, hd = (size_t)d->head_dim;
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn;
-    s->x = take(c, T * D * el);
-    s->mid = keep ? take(c, T * D * el) : s->x;
-    s->qkv = take(c, T * (H + 2 * G) * hd * el);
-    if (d->qk_norm) {
-        s->qk = take(c, T * (H + G) * hd * el);
-        s->q_rstd = take(c, T * H * el);
-        s->k_rstd = take(c, T * G * el);
+    tn_saved first = {0};
+    for (int l = 0; l < d->layers; l++) {
+        tn_saved s = first;
+        if (l == 0 || r->keep) s.x = take(c, T * D * el);
+        if (l == 0 || r->keep == TN_KEEP_ALL || r->keep == TN_KEEP_CHEAP) {
+            s.mid = r->keep ? take(c, T * D * el) : s.x;
+            s.qkv = take(c, T * (H + 2 * G) * hd * el);
+            if (d->qk_norm) {
+                s.qk = take(c, T * (H + G) * hd * el);
+                s.q_rstd = take(c, T * H * el);
+                s.k_rstd = take(c, T * G * el);
+            }
+            s.att = take(c, T * H * hd * el);
+            if (r->keep) s.lse = take(c, T * H * el);
+        }
+        if (l == 0 || r->keep == TN_KEEP_ALL) s.gu = take(c, T * 2 * F * el);
+        if (l == 0) first = s;
+        if (r->saved) r->saved[l] = s;
     }
-    s->att = take(c, T * H * hd * el);
-    if (keep) s->lse = take(c, T * H * el);
-    s->gu = take(c, T * 2 * F * el);
+    void *last = r->keep ? take(c, T * D * el) : first.x;
+    if (r->saved) r->saved[d->layers].x = last;
 }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     size_t T = (size_t)r->max_tok, R = (size_t)r->max_rows, P = (size_t)r->max_pos;
     size_t H = (size_t)d->heads, G = (size_t)d->kv_heads, hd = (size_t)d->head_dim;
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn, rot = (size_t)d->rope.rot_dim / 2;
-    tn_saved one = {0}, *s = r->saved ? r->saved : &one;
-    for (int l = 0; l < d->layers; l++) {
-        if (r->keep) carve_layer(c, r->saved ? &s[l] : s, d, el, T, true);
-        else if (l == 0) carve_layer(c, s, d, el, T, false);
-        else if (r->saved) s[l] = s[0];
-    }
-    void *last = r->keep ? take(c, T * D * el) : s[0].x;
-    if (r->saved) s[d->layers].x = last;
+    size_t I = H * hd, Q = (H + 2 * G) * hd;
+    carve_layers(c, r, d, el, T);
     r->cos = take(c, P * rot * el);
     r->sin = take(c, P * rot * el);
     r->xn = take(c, T * D * el);
-    r->h = take(c, T * F * el);
+    /* the feed-forward's h and dh are done with when attention's gradients begin */
+    r->h = take(c, T * (r->keep ? larger(2 * F, I + Q) : F) * el);
     r->lu = take(c, T * (size_t)r->max_lora * el);
     r->rstd = take(c, (T > R ? T : R) * el);
     r->rx = take(c, R * D * el);
@@ -58,27 +66,22 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     if (!r->keep) return;
     r->dx = take(c, T * D * el);
     r->dxn = take(c, T * D * el);
-    r->dh = take(c, T * F * el);
     r->lv = take(c, T * (size_t)r->max_lora * el);
-    r->dgu = take(c, T * 2 * F * el);
-    r->dqkv = take(c, T * (H + 2 * G) * hd * el);
-    r->datt = take(c, T * H * hd * el);
     r->rdx = take(c, R * D * el);
     r->rdn = take(c, R * D * el);
     for (int i = 0; i < 5; i++) r->coef[i] = take(c, R * sizeof(double));
-}
-
-static size_t pool_size(const tn_desc *d, const tn_backend *be, int blocks, bool keep) {
-    size_t one = be->op->kv_block_bytes(be, d->kv_heads, d->head_dim);
-    return one * (size_t)blocks * (size_t)(keep ? d->layers : 1);
+    if (!c->base) return;
+    r->dh = (char *)r->h + T * F * el;
+    r->datt = r->h;
+    r->dqkv = (char *)r->h + T * I * el;
 }
 
 size_t tn_budget_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, int max_rows,
-                           int max_pos, int blocks, bool keep) {
+                           int max_pos, int blocks, tn_keep keep) {
     tn_run r = {.max_tok = max_tok, .max_rows = max_rows, .max_pos = max_pos, .keep = keep};
     carve c = {0};
     carve_run(&c, &r, d, be->elem);
-    return c.used + pool_size(d, be, blocks, keep);
+    return c.used + be->op->kv_block_bytes(be, d->kv_heads, d->head_dim) * (size_t)blocks;
 }
 
 static tn_status fill_rope(tn_run *r, const tn_desc *d, tn_err *e) {
@@ -101,7 +104,7 @@ static tn_status fill_rope(tn_run *r, const tn_desc *d, tn_err *e) {
 }
 
 tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows, int max_pos,
-                     bool keep, tn_err *e) {
+                     tn_keep keep, tn_err *e) {
     *out = NULL;
     if (max_tok < 1 || max_rows < 1 || max_pos < 1)
         return tn_fail(e, TN_ARG, "a run needs room for tokens, rows and positions, not %d, %d, %d",

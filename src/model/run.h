@@ -2,8 +2,10 @@
  * this.
  *
  * Per layer, backward needs the two residual inputs, q/k/v after RoPE (and q, k before their norm),
- * the attention output with its log-sum-exp, the key/value blocks, and gate|up. Normed rows and the
- * gated product are made again. Without `keep` every layer uses the same buffers, in place. */
+ * the attention output with its log-sum-exp, the key/value blocks, and gate|up. Normed rows, the
+ * gated product and the blocks are always made again, the others by tn_keep: what is not kept has one
+ * buffer for all layers, which backward finds as the last layer left it and fills again for every other.
+ * Nothing kept: every layer uses the same buffers, in place. */
 #ifndef TN_MODEL_RUN_H
 #define TN_MODEL_RUN_H
 #include "model/model.h"
@@ -24,20 +26,20 @@ struct tn_run {
     tn_backend *be;
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn; /* the shape it was made for */
     int max_tok, max_rows, max_pos, max_lora;
-    bool keep;
+    tn_keep keep;
     char *slab;                 /* everything but the block pool */
     size_t slab_bytes;
     tn_saved *saved;            /* [layers + 1]; the last has only x: the final residual */
     void *cos, *sin;            /* [max_pos, rot/2] */
-    void *xn, *h;               /* [T, D] normed rows, [T, F] gated product */
+    void *xn, *h;               /* [T, D] normed rows, [T, F] gated product; behind h lie dh, datt, dqkv */
     void *lu, *lv;              /* [T, max_lora] x A^T of an adapter; its gradient (keep) */
-    void *dx, *dxn, *dh, *dgu, *dqkv, *datt; /* keep only: gradients of the buffers above */
+    void *dx, *dxn, *dh, *dqkv, *datt; /* keep only: gradients of the buffers above; that of gu replaces it */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
     double *coef[5]; /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
     int32_t *row_id, *target;   /* [R] compacted */
     int32_t *iota;              /* [T] 0, 1, 2, ... */
-    char *pool; /* key/value blocks: cap_block per layer with keep, else for one layer */
+    char *pool; /* key/value blocks of one layer: cap_block */
     size_t pool_bytes;
     int cap_block;
     /* The call under way: segments and their adapters. */
@@ -54,6 +56,10 @@ struct tn_run {
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
                       const tn_attn *a, const int32_t *adapter, char *pool, size_t pool_stride,
                       bool keep);
+/* Halves of layer l, for backward to make again: x to mid; mid to gate|up. */
+void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
+                        bool keep);
+void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T);
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */
 /* Attention view of a forest, all but window and scale. */
 tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d);

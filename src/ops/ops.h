@@ -225,6 +225,7 @@ struct tn_ops {
     void (*rope)(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin,
                  int T, int heads, int d, int d_rot, int sign);
     void (*act_gate)(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F); /* gu [T,2F]: gate, up */
+    /* dgu may be gu */
     void (*act_gate_bwd)(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
     void (*gather)(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
     void (*scatter_add)(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);

@@ -116,7 +116,7 @@ tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
     t->needs = tn_algo_needs(t->algo, t->opt);
     t->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
     t->max_tokens = on->o.micro_tokens < q->tokens ? (int)on->o.micro_tokens : q->tokens;
-    TN_TRY(tn_run_new(&t->run, t->model, q->tokens, on->rows, on->length, true, e));
+    TN_TRY(tn_run_new(&t->run, t->model, q->tokens, on->rows, on->length, tn_keep_from_options(&on->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, q->blocks, e));
     return tn_batch_reserve(&t->mb, q, e);
 }
@@ -170,7 +170,8 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     p->moments = tn_moments_from_option(on->o.optim);
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
     tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
-    tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
+    tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks,
+                  tn_keep_from_options(&on->o));
     tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
     tn_budget_scratch(p, d, on->be, q->tokens, on->rows, true);
     if (s->reference)

@@ -70,6 +70,12 @@ const tn_opt_row tn_train_option_rows[] = {
     {"micro-batch-tokens", TN_OPT_INT, AT(micro_tokens), "2048", NULL, 1, 1 << 24, NULL, "N",
      "Tokens put through the model at once; bounds memory, does not change results beyond the "
      "order of sums."},
+    {"recompute", TN_OPT_CHOICE, AT(recompute), "none", "none|cheap|layer", 0, 0, NULL, NULL,
+     "What backward computes again instead of keeping it; results are the same bits. cheap: the feed-forward's gate "
+     "and up (about half the activations, a sixth more time). layer: all of a layer from its input (about a tenth, a "
+     "third more time)."},
+    {"gradient-checkpointing", TN_OPT_BOOL, AT(gradient_checkpointing), "false", NULL, 0, 0, NULL, NULL,
+     "true: --recompute layer, unless that says something else. TRL's default is true, this one's is false."},
     {"max-memory", TN_OPT_STRING, AT(max_memory), NULL, NULL, 0, 0, NULL, "SIZE",
      "Refuse to start when the memory plan is larger, e.g. 8GB. What this process cannot have is refused in "
      "any case."},

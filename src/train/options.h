@@ -27,7 +27,8 @@ typedef struct tn_train_options {
     /* machine */
     const char *dtype, *backend, *kernels, *save_dtype, *profile;
     int64_t threads, seed;
-    const char *max_memory;
+    const char *max_memory, *recompute;
+    bool gradient_checkpointing;
     /* logging, evaluation, checkpoints */
     int64_t logging_steps, eval_steps, save_steps, save_limit, patience;
     const char *best_metric, *logging_dir;

@@ -197,7 +197,8 @@ static tn_status critic_budget(const ppo *p, tn_budget *b, tn_err *e) {
     TN_TRY(peek_critic(p, &d, &s, &shared, e));
     if (s.rank && shared) tn_budget_adapter(b, "critic", &d, &s, on->be, true, true);
     else tn_budget_trained(b, "critic", &d, &s, on->be, true);
-    tn_budget_run(b, "critic", &d, on->be, q->tokens, on->rows, on->length, q->blocks, true);
+    tn_budget_run(b, "critic", &d, on->be, q->tokens, on->rows, on->length, q->blocks,
+                  tn_keep_from_options(&on->o));
     tn_budget_adapter_run(b, "critic", &d, &s, on->be, q->tokens, true);
     tn_budget_scratch(b, &d, on->be, q->tokens, 0, true);
     tn_budget_add(b, "micro-batch", "", tn_batch_bytes(q));

@@ -106,6 +106,11 @@ tn_optimiser tn_optimiser_from_options(const tn_train_options *o) {
                           o->weight_decay, o->max_grad_norm, o->decay_all};
 }
 
+tn_keep tn_keep_from_options(const tn_train_options *o) {
+    if (strcmp(o->recompute, "none") != 0) return o->recompute[0] == 'c' ? TN_KEEP_CHEAP : TN_KEEP_LAYER;
+    return o->gradient_checkpointing ? TN_KEEP_LAYER : TN_KEEP_ALL;
+}
+
 tn_moment_kind tn_moments_from_option(const char *optim) {
     return strstr(optim, "8bit") ? TN_MOMENTS_8BIT : strstr(optim, "bf16") ? TN_MOMENTS_BF16 : TN_MOMENTS_FULL;
 }

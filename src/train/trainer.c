@@ -191,7 +191,7 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     p.moments = tn_moments_from_option(l->o.optim);
     tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
-    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, true);
+    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, tn_keep_from_options(&l->o));
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
     tn_budget_scratch(&p, d, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
@@ -207,7 +207,7 @@ static tn_status make_runs(loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
     int n = l->need.tokens;
     t->max_tokens = l->o.micro_tokens < n ? (int)l->o.micro_tokens : n;
-    TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, true, e));
+    TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
     size_t examples = l->train->n; /* of the largest step or evaluation */

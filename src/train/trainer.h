@@ -50,6 +50,8 @@ tn_order_kind tn_order_of(const tn_train_options *o);
 const char *tn_save_dtype(const tn_train_options *o);
 const char *tn_output_dtype(const tn_train_options *o, const tn_model *m); /* adapters: float32 when auto */
 tn_optimiser tn_optimiser_from_options(const tn_train_options *o);
+/* What --recompute and --gradient-checkpointing leave to keep. */
+tn_keep tn_keep_from_options(const tn_train_options *o);
 /* What --optim says of the moments. */
 tn_moment_kind tn_moments_from_option(const char *optim);
 double tn_lr_at(const tn_train_options *o, double peak, long step /* 1-based */, long total);

@@ -83,8 +83,7 @@ static double probe_loss(probe *p) {
     return sum;
 }
 
-static void probe_gradient(probe *p) {
-    tn_model_zero_grad(p->m);
+static inline void probe_add_gradient(probe *p) {
     probe_loss(p);
     if (p->m->head) {
         CHECK_OK(tn_score_head_backward(p->run, p->m, p->rows, p->n, p->a, e));
@@ -94,6 +93,11 @@ static void probe_gradient(probe *p) {
         CHECK_OK(tn_lm_head_backward(p->run, p->m, &q, NULL, p->b, p->c, e));
     }
     CHECK_OK(tn_backward(p->run, p->m, &p->f, e));
+}
+
+static inline void probe_gradient(probe *p) {
+    tn_model_zero_grad(p->m);
+    probe_add_gradient(p);
 }
 
 /* Fourth-order central difference along a random direction of one tensor. */
@@ -116,7 +120,7 @@ static double slope_along(probe *p, const tn_tensor *t, uint64_t seed, double h)
 
 /* The gradient of one tensor against the slope along a random direction u, relative to |g| |u|; *norm2
  * gets |g|^2. */
-static double probe_error(probe *p, const tn_tensor *x, uint64_t seed, double *norm2) {
+static inline double probe_error(probe *p, const tn_tensor *x, uint64_t seed, double *norm2) {
     const double *g = tn_tensor_grad(x, p->m->be);
     double dot = 0, scale = 0;
     *norm2 = 0;

@@ -155,7 +155,7 @@ TEST(conf_positional) {
 
 TEST(conf_ignored_options) {
     CHECK_OK(parse_only(&demo_verb,
-                        "--bf16 --gradient_checkpointing true --report_to wandb tensorboard "
+                        "--bf16 --torch_compile true --report_to wandb tensorboard "
                         "--dataloader_num_workers=4 --no-tf32 --model m --attn_implementation sdpa",
                         e));
     CHECK_FAIL(parse_only(&demo_verb, "--bf17", e), TN_ARG, "unknown option '--bf17'");
