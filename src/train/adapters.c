@@ -110,6 +110,7 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
     TN_TRY(check(o, how.want_score, e));
     tn_status st = tn_adapter_base(dir, o->base_model, &base, e);
     how.base = base.s; /* of a checkpoint's adapter, too */
+    how.frozen = o->use_peft || tn_adapter_folder(dir);
     if (st == TN_OK) st = tn_model_load(m, from ? from : dir, be, &how, e);
     if (st == TN_OK) st = finish_open(*m, o, given, dir, from, seed, e);
     if (st != TN_OK) {
@@ -155,23 +156,30 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     if (ref_dir) TN_TRY(tn_model_peek(&d, from, &(tn_load){.base = o->base_model}, e));
     bool shared = s->rank && (!ref_dir || tn_same_trunk(from, dir, o->base_model));
     if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
-    if (!shared) tn_budget_model(p, "reference", &d, be, false, false);
+    if (!shared) tn_budget_frozen(p, "reference", &d, be, false, false);
     if (own.rank) tn_budget_adapter(p, "reference", &d, &own, be, false, false);
     if (shared) return TN_OK; /* the policy's workspace serves it */
     tn_budget_run(p, "reference", &d, be, tokens, rows, length, blocks, false);
     tn_budget_adapter_run(p, "reference", &d, &own, be, tokens, false);
-    tn_budget_scratch(p, &d, be, tokens, rows, false);
+    tn_budget_scratch(p, &d, &own, be, tokens, rows, false);
     return TN_OK;
 }
 
-tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
-                            const char *dir, const char *ref_dir, bool resumed, tn_err *e) {
+static tn_status open_reference(tn_model **ref, tn_model *policy, const tn_adapter_options *o, const char *dir,
+                                const char *ref_dir, bool resumed, tn_err *e) {
     bool shared = policy->n_adapter > 0;
-    tn_load how = {.base = o->base_model, .on = shared ? policy : NULL};
+    tn_load how = {.base = o->base_model, .on = shared ? policy : NULL, .frozen = true};
     if (ref_dir) return tn_model_load(ref, ref_dir, policy->be, &how, e);
     if (shared && !tn_adapter_folder(dir)) return tn_model_view(ref, policy, e);
     if (shared || resumed) return tn_model_load(ref, dir, policy->be, &how, e);
     return tn_model_copy(ref, policy, false, false, e);
+}
+
+tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
+                            const char *dir, const char *ref_dir, bool resumed, tn_err *e) {
+    TN_TRY(open_reference(ref, policy, o, dir, ref_dir, resumed, e));
+    if ((*ref)->trunk != policy->trunk) tn_model_drop_masters(*ref);
+    return TN_OK;
 }
 
 tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *spec, uint64_t seed,

@@ -119,10 +119,12 @@ tn_status tn_rewards_check(const tn_reward_options *o, tn_err *e) {
 tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
                             tn_err *e) {
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
-    tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length);
-    for (int i = 0; i < o->models.n; i++)
-        TN_TRY(tn_scorer_budget(p, o->models.v[i], on->be, &(tn_load){0}, false, tokens, length,
-                                &need, e));
+    for (int i = 0; i < o->models.n; i++) {
+        const char *dir = o->models.v[i];
+        bool same = tn_scorer_same_tokenizer(dir, on->o.model, NULL);
+        tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length, same);
+        TN_TRY(tn_scorer_budget(p, dir, on->be, &(tn_load){0}, false, tokens, length, &need, e));
+    }
     return TN_OK;
 }
 
