@@ -189,10 +189,11 @@ void tn_big_free(void *p, size_t bytes) {
     atomic_fetch_sub(&big_live, size);
 }
 
-void tn_big_release(void *p, size_t bytes) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1), to = ((uintptr_t)p + bytes) & ~(page - 1);
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* advice: nothing depends on it */
+void tn_big_drop(void *p, size_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) & ~(page - 1);
+    uintptr_t to = ((uintptr_t)p + bytes) & ~(page - 1);
+    tn_rss_sample();
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 size_t tn_mem_live(void) { return atomic_load(&big_live); }

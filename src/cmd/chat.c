@@ -274,7 +274,7 @@ static tn_status work(chat *c, tn_err *e) {
                        "%s has no chat template; give one with --chat-template NAME or FILE, or "
                        "use `tenet generate`",
                        o->model);
-    TN_TRY(tn_model_load(&c->model, o->model, c->be, &(tn_load){0}, e));
+    TN_TRY(tn_model_load(&c->model, o->model, c->be, &(tn_load){.frozen = true}, e));
     if (c->model->no_lm_head)
         return tn_fail(e, TN_STATE, "%s is a reward model; it scores, it does not answer",
                        o->model);

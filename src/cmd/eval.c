@@ -83,8 +83,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_model *m = NULL;
     tn_status st;
     tn_info("%s: %s", c->name, c->dir);
-    TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){.base = s->base}, e), done);
-    tn_model_lean(m);
+    TN_GO(tn_model_load(&m, c->dir, s->be, &(tn_load){.base = s->base, .frozen = true}, e), done);
     if (m->no_lm_head) {
         st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
         goto done;
@@ -149,10 +148,8 @@ static tn_status open_all(session *s, tn_err *e) {
                  : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
     tn_str_free(&path);
     TN_TRY(st);
-    if (o->ref) {
-        TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &(tn_load){.base = s->base}, e));
-        tn_model_lean(s->ref);
-    }
+    const tn_load frozen = {.base = s->base, .frozen = true};
+    if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
     if (o->pairs.n) {
         tn_data_options q = {.kind = TN_DATA_PREFERENCE,
                              .seam = TN_SEAM_TRL,
@@ -164,7 +161,7 @@ static tn_status open_all(session *s, tn_err *e) {
     }
     if (o->reward)
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
-                                   &(tn_load){.base = s->base}, e));
+                                   &frozen, e));
     return TN_OK;
 }
 

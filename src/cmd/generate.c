@@ -140,7 +140,7 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     const char *base = tn_opts_str(opts, "base-model");
     TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
-    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base}, e));
+    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base, .frozen = true}, e));
     if (s->model->no_lm_head)
         return tn_fail(e, TN_STATE,
                        "%s is a reward model; it scores (`tenet score`), it does not generate",

@@ -299,6 +299,7 @@ static void merge_rows(void *ctx, size_t begin, size_t end, int thread) {
 
 tn_status tn_model_merge(tn_model *m, tn_err *e) {
     if (!m->n_adapter) return tn_fail(e, TN_STATE, "there is no adapter to merge");
+    TN_TRY(tn_model_has_masters(m, e));
     if (m->packs_shared || m->trunk->refs > 1)
         return tn_fail(e, TN_STATE, "a trunk that other models share cannot take an adapter up");
     for (int i = 0; i < m->desc.layers * TN_MATRICES; i++) {

@@ -115,7 +115,8 @@ static tn_status open_base(tn_model **m, const char *base, bool score, bool bias
                            const tn_load *how, tn_err *e) {
     tn_model *on = how->on;
     if (!score || !on || on->be != be || !tn_model_from(on, base)) {
-        tn_load q = {.train = how->train, .want_score = score, .score_bias = bias, .on = on};
+        tn_load q = {
+            .train = how->train, .frozen = how->frozen, .want_score = score, .score_bias = bias, .on = on};
         return tn_model_load(m, base, be, &q, e);
     }
     TN_TRY(tn_model_view(m, on, e));

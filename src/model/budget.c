@@ -34,13 +34,6 @@ static size_t packed_of(const tn_backend *be, int out, int in, bool train) {
     return be->op->weight_bytes(be, out, in) + (train ? be->op->weight_t_bytes(be, out, in) : 0);
 }
 
-/* Elements of the layers' matrices, which a frozen model has only packed (tn_model_lean). */
-static size_t matrix_elements(const tn_desc *d, bool score) {
-    size_t q = (size_t)d->heads * (size_t)d->head_dim, kv = (size_t)d->kv_heads * (size_t)d->head_dim;
-    size_t layer = (q + 2 * kv) + q + 3 * (size_t)d->ffn, D = (size_t)d->hidden;
-    return layer * D * (size_t)d->layers + (d->tied || score ? 0 : (size_t)d->vocab * D);
-}
-
 static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, bool score) {
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     size_t layer =
@@ -49,12 +42,20 @@ static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, b
     return layer * (size_t)d->layers + (score ? 0 : packed_of(be, d->vocab, d->hidden, train));
 }
 
-/* Returns the elements. */
+/* Elements of the matrices that have packed forms. */
+static size_t matrices(const tn_desc *d, bool score) {
+    size_t q = (size_t)d->heads * (size_t)d->head_dim, kv = (size_t)d->kv_heads * (size_t)d->head_dim;
+    size_t D = (size_t)d->hidden, F = (size_t)d->ffn;
+    size_t head = d->tied || score ? 0 : (size_t)d->vocab * D;
+    return (size_t)d->layers * ((2 * q + 2 * kv) * D + 3 * D * F) + head;
+}
+
+/* Returns the elements. `dropped`: tn_model_drop_masters has been there. */
 static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
-                          bool train, bool score, bool lean) {
+                          bool train, bool score, bool dropped) {
     size_t head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
     size_t n = tn_desc_params(d) + head;
-    tn_budget_add(p, owner, "weights", (n - (lean ? matrix_elements(d, score) : 0)) * be->elem);
+    tn_budget_add(p, owner, "weights", (n - (dropped ? matrices(d, score) : 0)) * be->elem);
     tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, train, score));
     return n;
 }
@@ -121,35 +122,44 @@ void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_ba
 /* ---- scratch ---- */
 
 /* The calls of a layer and of the head, which only say what they would need (tn_backend.sizing). */
-static void size_products(tn_backend *be, int out, int in, int T, bool train) {
+static void size_products(tn_backend *be, int out, int in, int T, bool dx, bool dw) {
     tn_weight w = {.out = out, .in = in};
     be->op->gemm(be, TN_SET, NULL, out, NULL, in, &w, NULL, T);
-    if (!train) return;
-    be->op->gemm_dx(be, TN_SET, NULL, in, NULL, out, &w, T);
-    be->op->gemm_dw(be, NULL, NULL, out, NULL, in, T, out, in);
+    if (dx) be->op->gemm_dx(be, TN_SET, NULL, in, NULL, out, &w, T);
+    if (dw) be->op->gemm_dw(be, NULL, NULL, out, NULL, in, T, out, in);
 }
 
-static void size_head(tn_backend *be, const tn_desc *d, int R, bool train) {
+/* A matrix and what an adapter puts beside it. */
+static void size_matrix(tn_backend *be, int out, int in, int rank, int T, bool train) {
+    size_products(be, out, in, T, train, train && !rank);
+    if (!rank) return;
+    size_products(be, TN_LORA_PARTS * rank, in, T, train, train);
+    size_products(be, out, rank, T, train, train);
+}
+
+static void size_head(tn_backend *be, const tn_desc *d, int R, bool train, bool dw) {
     static double any; /* stands for an array that is there */
     tn_weight w = {.out = d->vocab, .in = d->hidden};
     be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any});
-    if (train) be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dw = &any});
+    if (!train) return;
+    be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
 
-void tn_budget_scratch(tn_budget *p, const tn_desc *d, tn_backend *be, int T, int R, bool train) {
+void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn_backend *be, int T, int R,
+                       bool train) {
     size_t need = 0, *row = row_of(p, "operations", "scratch");
-    int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
+    int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, rank = s ? s->rank : 0;
     const tn_ops *timed = be->op;
     if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) { /* the reference's products need none */
-        size_products(be, q + 2 * kv, d->hidden, T, train);
-        size_products(be, d->hidden, q, T, train);
-        size_products(be, 2 * d->ffn, d->hidden, T, train);
-        size_products(be, d->hidden, d->ffn, T, train);
+        size_matrix(be, q + 2 * kv, d->hidden, rank, T, train);
+        size_matrix(be, d->hidden, q, rank, T, train);
+        size_matrix(be, 2 * d->ffn, d->hidden, rank, T, train);
+        size_matrix(be, d->hidden, d->ffn, rank, T, train);
         tn_attn a = {.n_tok = T, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
         if (train) be->op->attn_bwd(be, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, &a);
-        if (R > 0) size_head(be, d, R, train);
+        if (R > 0) size_head(be, d, R, train, !rank);
     } else if (R > 0 && train) {
         tn_weight w = {.out = d->vocab, .in = d->hidden};
         be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});

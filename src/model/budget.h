@@ -24,7 +24,8 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare);
  * without packed LM head. */
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score);
-/* A model that is not trained itself; `both_ways`: its packed forms serve somebody's backward. */
+/* A model that is not trained itself, its masters dropped; `both_ways`: its packed forms serve somebody's
+ * backward. */
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                       bool both_ways, bool score);
 /* A model that is trained: all of it, or (rank > 0) a frozen trunk, packed both ways, with an adapter. */
@@ -41,8 +42,9 @@ void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_b
                    int max_rows, int max_pos, int blocks, tn_keep keep);
 void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages);
 /* The backend's scratch, which all models share: the largest call of a forward (and backward, with `train`)
- * over T tokens with R rows of the LM head (0: none). */
-void tn_budget_scratch(tn_budget *p, const tn_desc *d, tn_backend *be, int T, int R, bool train);
+ * over T tokens with R rows of the LM head (0: none), of all weights or of an adapter (s: NULL or rank 0: none). */
+void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn_backend *be, int T, int R,
+                       bool train);
 /* A line for every owner, and the sum. */
 void tn_budget_print(const tn_budget *p, tn_str *out);
 /* Memory that this process may still take, in bytes: what the machine has free, less where a cgroup or

@@ -20,6 +20,7 @@ typedef struct tn_store {
     void *grad, *m, *v;     /* NULL until tn_model_trainable; m, v: of elements [first, last) */
     size_t n, first, last, moment_bytes; /* of m, and of v */
     int refs;
+    bool dropped;           /* matrices are gone: tn_model_drop_masters */
 } tn_store;
 
 typedef struct tn_tensor {
@@ -85,7 +86,6 @@ typedef struct tn_model {
     void *packed;           /* all packed forms, one big buffer */
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
-    bool lean;              /* see tn_model_lean */
     tn_moment_kind moments;     /* how AdamW's are kept, and the seed of their rounding: tn_model_moments */
     uint64_t moments_seed;
     bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
@@ -101,6 +101,7 @@ typedef struct tn_model {
  * the adapter as number 0; m->dir is the base's folder. */
 typedef struct tn_load {
     bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
+    bool frozen;            /* for ever: tn_model_drop_masters has been there */
     bool want_score;
     bool score_bias;        /* a fresh head has one */
     const char *base;       /* of an adapter folder, if not what adapter_config.json names */
@@ -150,11 +151,10 @@ void tn_model_moments(tn_model *m, tn_moment_kind kind, uint64_t seed);
 tn_status tn_model_trainable(tn_model *m, tn_err *e);
 /* The same with the moments of shard `k` of `n` only (ranks that share the optimiser's state). */
 tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e);
-/* Gives back the memory of the layers' matrices, whose packed forms are all that forward and backward read. For
- * references, reward models, and trunks under adapters: such a trunk is never saved, copied, merged or packed again.
- * Views are left as they are. */
-void tn_model_lean(tn_model *m);
 void tn_model_pack(tn_model *m);  /* after any change of trained weights */
+/* Of a trunk that nobody trains, copies, saves or merges: operations read the packed forms, so the matrices go
+ * back to the system (embedding and norms stay). Views see the same. */
+void tn_model_drop_masters(tn_model *m);
 /* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
  * "head"; returns how many) and tensors (NULL past the last). */
 typedef struct tn_trained { const char *name; tn_store *store; } tn_trained;

@@ -100,13 +100,23 @@ static int n_matrix(const tn_model *m) { return 4 * m->desc.layers + !m->no_lm_h
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
-static void pack_trunk(tn_model *m) {
-    for (int i = 0; i < n_matrix(m); i++) m->be->op->weight_pack(m->be, matrix(m, i));
+/* A tied embedding stays: its rows are looked up. */
+static void drop_master(tn_model *m, const tn_weight *w) {
+    if (w->master == tn_at(m->be, m->trunk->data, m->embed)) return;
+    tn_big_drop((void *)(uintptr_t)w->master, (size_t)w->out * (size_t)w->in * m->be->elem);
 }
 
-tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
+static void pack_trunk(tn_model *m, bool drop) {
+    for (int i = 0; i < n_matrix(m); i++) {
+        m->be->op->weight_pack(m->be, matrix(m, i));
+        if (drop) drop_master(m, matrix(m, i));
+    }
+}
+
+tn_status tn_model_pack_new(tn_model *m, bool train, bool drop, tn_err *e) {
     tn_backend *b = m->be;
     size_t bytes = 0;
+    TN_TRY(tn_model_has_masters(m, e));
     for (int i = 0; i < n_matrix(m); i++) {
         const tn_weight *w = matrix(m, i);
         bytes += round64(b->op->weight_bytes(b, w->out, w->in));
@@ -128,26 +138,26 @@ tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e) {
         w->packed_t = train ? p : NULL;
         if (train) p += round64(b->op->weight_t_bytes(b, w->out, w->in));
     }
-    pack_trunk(m);
+    pack_trunk(m, drop);
+    m->trunk->dropped = drop;
     return TN_OK;
-}
-
-static bool is_lm_head(const tn_model *m, const tn_weight *w) { return w == &m->lm_head; }
-
-void tn_model_lean(tn_model *m) {
-    if (m->packs_shared || m->lean || m->trainable) return;
-    for (int i = 0; i < n_matrix(m); i++) {
-        tn_weight *w = matrix(m, i);
-        bool embeds = is_lm_head(m, w) && m->lm_head_off == m->embed;
-        if (!embeds) tn_big_release((void *)(uintptr_t)w->master, (size_t)w->out * (size_t)w->in * m->be->elem);
-    }
-    m->lean = true;
 }
 
 void tn_model_pack(tn_model *m) {
     for (int i = 0; i < m->n_adapter; i++)
         tn_adapter_pack(m->adapter[i], m->desc.layers, m->be);
-    if (!m->n_adapter && !m->packs_shared && !m->lean) pack_trunk(m);
+    if (!m->n_adapter && !m->packs_shared) pack_trunk(m, false);
+}
+
+void tn_model_drop_masters(tn_model *m) {
+    if (m->trunk->dropped || !m->packed || (m->trainable && !m->n_adapter)) return;
+    m->trunk->dropped = true;
+    for (int i = 0; i < n_matrix(m); i++) drop_master(m, matrix(m, i));
+}
+
+/* Refuses what reads them. */
+tn_status tn_model_has_masters(const tn_model *m, tn_err *e) {
+    return m->trunk->dropped ? tn_fail(e, TN_BUG, "the matrices of a frozen model were given back") : TN_OK;
 }
 
 /* ---------------- training state ---------------- */
@@ -186,7 +196,7 @@ tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
                                     "make a copy");
     if (!m->has_packed_t && m->packs_shared)
         return tn_fail(e, TN_STATE, "the model that this view shares was not loaded for training");
-    if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, e));
+    if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, false, e));
     tn_trained t[TN_TRAINED_MAX];
     for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++)
         TN_TRY(store_trainable(m, t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
@@ -236,8 +246,8 @@ void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n) {
 
 tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool score, tn_err *e) {
     tn_desc d = from->desc;
-    if (from->n_adapter || from->lean)
-        return tn_fail(e, TN_BUG, "a model with adapters, or without its masters, is not copied");
+    if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
+    TN_TRY(tn_model_has_masters(from, e));
     if (score) d.num_labels = 1;
     tn_model *m;
     TN_TRY(tn_model_alloc(&m, &d, from->be, score || from->score_bias != TN_NONE, e));
@@ -256,7 +266,7 @@ tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool s
         m->score_mean = from->score_mean;
         m->score_sd = from->score_sd;
     }
-    TN_GO(tn_model_pack_new(m, train, e), fail);
+    TN_GO(tn_model_pack_new(m, train, false, e), fail);
     *out = m;
     return TN_OK;
 fail:
@@ -364,7 +374,7 @@ tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backe
             }
         }
     }
-    tn_status st = tn_model_pack_new(m, train, e);
+    tn_status st = tn_model_pack_new(m, train, false, e);
     if (st != TN_OK) {
         tn_model_free(m);
         return st;

@@ -21,8 +21,10 @@ tn_moment_kind tn_moment_kind_of(tn_moment_kind kind, size_t n, bool vector);
 tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool score_bias,
                          tn_err *e);
 /* Allocates the packed forms (of the transposes too when `train`), points the weights at them and
- * packs. */
-tn_status tn_model_pack_new(tn_model *m, bool train, tn_err *e);
+ * packs; with `drop` each matrix goes when it is packed (tn_model_drop_masters). */
+tn_status tn_model_pack_new(tn_model *m, bool train, bool drop, tn_err *e);
+/* TN_BUG after tn_model_drop_masters. */
+tn_status tn_model_has_masters(const tn_model *m, tn_err *e);
 /* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */
 tn_status tn_adapter_new(tn_adapter **a, const tn_desc *d, const tn_lora_spec *s, tn_backend *be,
                          tn_err *e);

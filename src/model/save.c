@@ -89,7 +89,7 @@ tn_status tn_model_save_shards(const tn_model *m, const char *dir, const char *d
                                size_t shard_bytes, tn_err *e) {
     tn_st_save as;
     if (m->n_adapter) return tn_adapter_save(m, dir, dtype, e);
-    if (m->lean) return tn_fail(e, TN_BUG, "%s: a model without its masters is not saved", dir);
+    TN_TRY(tn_model_has_masters(m, e));
     TN_TRY(tn_st_save_dtype(dtype, &as, e));
     TN_TRY(save_weights(m, dir, as, shard_bytes, e));
     TN_TRY(copy_generation_config(m, dir, e));

@@ -110,9 +110,9 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
     TN_TRY(check(o, how.want_score, e));
     tn_status st = tn_adapter_base(dir, o->base_model, &base, e);
     how.base = base.s; /* of a checkpoint's adapter, too */
+    how.frozen = o->use_peft || tn_adapter_folder(dir);
     if (st == TN_OK) st = tn_model_load(m, from ? from : dir, be, &how, e);
     if (st == TN_OK) st = finish_open(*m, o, given, dir, from, seed, e);
-    if (st == TN_OK && (*m)->n_adapter) tn_model_lean(*m);
     if (st != TN_OK) {
         tn_model_free(*m);
         *m = NULL;
@@ -161,19 +161,24 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     if (shared) return TN_OK; /* the policy's workspace serves it */
     tn_budget_run(p, "reference", &d, be, tokens, rows, length, blocks, false);
     tn_budget_adapter_run(p, "reference", &d, &own, be, tokens, false);
-    tn_budget_scratch(p, &d, be, tokens, rows, false);
+    tn_budget_scratch(p, &d, &own, be, tokens, rows, false);
     return TN_OK;
+}
+
+static tn_status open_reference(tn_model **ref, tn_model *policy, const tn_adapter_options *o, const char *dir,
+                                const char *ref_dir, bool resumed, tn_err *e) {
+    bool shared = policy->n_adapter > 0;
+    tn_load how = {.base = o->base_model, .on = shared ? policy : NULL, .frozen = true};
+    if (ref_dir) return tn_model_load(ref, ref_dir, policy->be, &how, e);
+    if (shared && !tn_adapter_folder(dir)) return tn_model_view(ref, policy, e);
+    if (shared || resumed) return tn_model_load(ref, dir, policy->be, &how, e);
+    return tn_model_copy(ref, policy, false, false, e);
 }
 
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e) {
-    bool shared = policy->n_adapter > 0;
-    tn_load how = {.base = o->base_model, .on = shared ? policy : NULL};
-    if (ref_dir) TN_TRY(tn_model_load(ref, ref_dir, policy->be, &how, e));
-    else if (shared && !tn_adapter_folder(dir)) TN_TRY(tn_model_view(ref, policy, e));
-    else if (shared || resumed) TN_TRY(tn_model_load(ref, dir, policy->be, &how, e));
-    else TN_TRY(tn_model_copy(ref, policy, false, false, e));
-    tn_model_lean(*ref);
+    TN_TRY(open_reference(ref, policy, o, dir, ref_dir, resumed, e));
+    if ((*ref)->trunk != policy->trunk) tn_model_drop_masters(*ref);
     return TN_OK;
 }
 

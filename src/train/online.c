@@ -156,9 +156,10 @@ void tn_online_measure(tn_online *on, const tn_online_shape *s) {
     on->gen_batch = on->q.gen_batch < n ? (int)on->q.gen_batch : (int)n;
 }
 
-tn_batch_need tn_online_scored(const tn_online *on, int tokens) {
+tn_batch_need tn_online_scored(const tn_online *on, int tokens, bool same_tokenizer) {
     const tn_online_shape *s = &on->shape;
     int n = s->n_prompt * s->n_sample, blocks = on->rollout_blocks;
+    if (!same_tokenizer) return tn_batch_rollouts(tokens, n, s->n_sample, 1, 0);
     return tn_batch_rollouts(tokens, n, s->n_sample, on->shortest, blocks ? blocks + n : 0);
 }
 
@@ -173,7 +174,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks,
                   tn_keep_from_options(&on->o));
     tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
-    tn_budget_scratch(p, d, on->be, q->tokens, on->rows, true);
+    tn_budget_scratch(p, d, &on->spec, on->be, q->tokens, on->rows, true);
     if (s->reference)
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
                                    q->tokens, on->rows, on->length, q->blocks, e));

@@ -171,12 +171,16 @@ static tn_load how_to_load_reward(const ppo *p) {
                      .base = p->on.lora.base_model};
 }
 
+static bool same_tokenizer(const ppo *p) {
+    return tn_scorer_same_tokenizer(p->task->ppo.reward_model, p->on.o.model, p->on.lora.base_model);
+}
+
 /* The critic to come, where reward model and policy have one tokenizer. *shared: on somebody's trunk. */
 static tn_status peek_critic(const ppo *p, tn_desc *d, tn_lora_spec *s, bool *shared, tn_err *e) {
     const char *how = p->task->ppo.critic;
     const tn_online *on = &p->on;
     const tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model};
-    bool policy = strcmp(how, "policy") == 0, automatic = strcmp(how, "auto") == 0;
+    bool automatic = strcmp(how, "auto") == 0, policy = automatic ? !same_tokenizer(p) : strcmp(how, "policy") == 0;
     const char *like = policy ? on->o.model : automatic ? p->task->ppo.reward_model : how;
     *d = on->desc, *s = on->spec; /* from the policy: with a fresh head */
     if (!policy) {
@@ -200,7 +204,7 @@ static tn_status critic_budget(const ppo *p, tn_budget *b, tn_err *e) {
     tn_budget_run(b, "critic", &d, on->be, q->tokens, on->rows, on->length, q->blocks,
                   tn_keep_from_options(&on->o));
     tn_budget_adapter_run(b, "critic", &d, &s, on->be, q->tokens, true);
-    tn_budget_scratch(b, &d, on->be, q->tokens, 0, true);
+    tn_budget_scratch(b, &d, &s, on->be, q->tokens, 0, true);
     tn_budget_add(b, "micro-batch", "", tn_batch_bytes(q));
     return TN_OK;
 }
@@ -209,7 +213,7 @@ static tn_status plan_memory(const ppo *p, tn_err *e) {
     const tn_online *on = &p->on;
     const char *dir = p->task->ppo.reward_model;
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
-    tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length);
+    tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length, same_tokenizer(p));
     tn_load how = how_to_load_reward(p);
     bool shared = on->spec.rank && tn_same_trunk(dir, on->o.model, on->lora.base_model);
     tn_budget b = {0};
@@ -268,7 +272,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
                                on->need.tokens, 2 * on->rollout_length, &how, e));
     TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, on->rollout_blocks, e));
     TN_TRY(make_critic(p, e));
-    tn_model_lean(p->scorer.model);
+    tn_model_drop_masters(p->scorer.model); /* the critic has its copy */
     introduce_models(p);
     TN_TRY(make_ptx(p, e));
     p->mini = tn_calloc((size_t)q->minibatch, sizeof *p->mini);

@@ -53,10 +53,9 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     set_name(r, s, name);
     s->scorer = tn_calloc(1, sizeof *s->scorer);
     if (!s->scorer) return tn_fail(e, TN_NOMEM, "out of memory");
-    const tn_load how = {.base = on->lora.base_model};
+    const tn_load how = {.base = on->lora.base_model, .frozen = true};
     TN_TRY(tn_scorer_open_with(s->scorer, dir, on->o.model, on->be, on->need.tokens,
                                2 * on->rollout_length, &how, e));
-    tn_model_lean(s->scorer->model);
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
 }
@@ -169,10 +168,13 @@ tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, c
 tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
                             tn_err *e) {
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
-    tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length);
     const tn_load how = {.base = on->lora.base_model};
-    for (int i = 0; i < o->models.n; i++)
-        TN_TRY(tn_scorer_budget(p, o->models.v[i], on->be, &how, false, tokens, length, &need, e));
+    for (int i = 0; i < o->models.n; i++) {
+        const char *dir = o->models.v[i];
+        bool same = tn_scorer_same_tokenizer(dir, on->o.model, on->lora.base_model);
+        tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length, same);
+        TN_TRY(tn_scorer_budget(p, dir, on->be, &how, false, tokens, length, &need, e));
+    }
     return TN_OK;
 }
 

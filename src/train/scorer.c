@@ -18,6 +18,10 @@ static uint64_t tokenizer_hash(const char *dir, const char *base) {
     return h;
 }
 
+bool tn_scorer_same_tokenizer(const char *dir, const char *policy_dir, const char *base) {
+    return tokenizer_hash(dir, base) == tokenizer_hash(policy_dir, base);
+}
+
 static bool is_stop(const int32_t *stop, int n, int32_t id) {
     for (int i = 0; i < n; i++)
         if (stop[i] == id) return true;
@@ -53,7 +57,7 @@ static tn_status no_reward_model(const char *dir, tn_err *e) {
 
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e) {
-    return tn_scorer_open_with(s, dir, policy_dir, be, max_tokens, max_len, &(tn_load){0}, e);
+    return tn_scorer_open_with(s, dir, policy_dir, be, max_tokens, max_len, &(tn_load){.frozen = true}, e);
 }
 
 tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
@@ -62,7 +66,7 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     s->batch.share_prompts = true;
     s->max_tokens = max_tokens > max_len ? max_tokens : max_len;
     s->max_len = max_len;
-    s->same_tokenizer = tokenizer_hash(dir, how->base) == tokenizer_hash(policy_dir, how->base);
+    s->same_tokenizer = tn_scorer_same_tokenizer(dir, policy_dir, how->base);
     TN_TRY(tn_model_load(&s->model, dir, be, how, e));
     if (s->model->score == TN_NONE) return no_reward_model(dir, e);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
@@ -93,7 +97,7 @@ tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const 
     if (own.rank) tn_budget_adapter(p, "reward model", &d, &own, be, false, true);
     tn_budget_run(p, "reward model", &d, be, n, ROWS_AT_ONCE, max_len, need->blocks, false);
     tn_budget_adapter_run(p, "reward model", &d, &own, be, n, false);
-    tn_budget_scratch(p, &d, be, n, 0, false);
+    tn_budget_scratch(p, &d, &own, be, n, 0, false);
     tn_budget_add(p, "micro-batch", "", tn_batch_bytes(need));
     return TN_OK;
 }

@@ -193,7 +193,7 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
     tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, tn_keep_from_options(&l->o));
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
-    tn_budget_scratch(&p, d, l->be, n, score ? 0 : n, true);
+    tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
     if (l->task->reference) {
         TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,

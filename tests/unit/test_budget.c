@@ -82,7 +82,7 @@ TEST(budget_scratch_equals_use) {
             double logp[T], top1[T], lse[T], d[T];
             int index;
             tn_budget p = {0};
-            tn_budget_scratch(&p, &middle, be, T, T, train);
+            tn_budget_scratch(&p, &middle, NULL, be, T, T, train);
             CHECK(be->scratch_bytes == 0);
             tiny_ids(ids, T, middle.vocab, 1);
             for (int k = 0; k < T; k++) rows[k] = k, target[k] = k, d[k] = 1;
@@ -98,7 +98,7 @@ TEST(budget_scratch_equals_use) {
                 CHECK_OK(tn_backward(r, m, &f, e));
             }
             CHECK_MSG(p.total == be->scratch_bytes, "%s: planned %zu, used %zu", on[i].name, p.total, be->scratch_bytes);
-            tn_budget_scratch(&p, &middle, be, T / 2, 0, false); /* shared: the larger one stays */
+            tn_budget_scratch(&p, &middle, NULL, be, T / 2, 0, false); /* shared: the larger one stays */
             CHECK(p.total == be->scratch_bytes);
             tn_run_free(r);
             tn_forest_free(&f);
