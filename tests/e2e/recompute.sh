@@ -14,12 +14,9 @@ run() { # OUT ARGUMENTS...
     shift
     tenet "$@" --output-dir "$out" --save-steps 2 >"$T/log" 2>&1 || tail -n 1 "$T/log"
 }
-for verb in pretrain sft reward dpo ppo lora; do
+for verb in pretrain sft reward dpo ppo grpo rloo lora; do
     # shellcheck disable=SC2046
-    case $verb in
-        lora) line="dpo $(arguments dpo 4) --use-peft --lora-r 4 --micro-batch-tokens 64" ;;
-        *) line="$verb $(arguments $verb 4) --micro-batch-tokens 64" ;;
-    esac
+    line="$(arguments $verb 4) --micro-batch-tokens 64"
     # shellcheck disable=SC2086
     {
         bad=$(run "$T/$verb-none" $line)
