@@ -46,7 +46,7 @@ arm=$PWD/$out/arm-tenet
 printf '#!/bin/sh\nexec qemu-aarch64 -L /usr/%s -E LD_LIBRARY_PATH=%s %s "$@"\n' $triple "$libs" "$PWD/$out/tenet" >"$arm"
 chmod +x "$arm"
 echo "== $("$arm" --version) on aarch64"
-export TENET_FUZZ=${TENET_FUZZ:-300} # rounds of each: enough for another machine's bytes
+export TENET_EMULATED=1 TENET_FUZZ=${TENET_FUZZ:-300}
 TENET_BIN=$arm qemu-aarch64 -L /usr/$triple -E LD_LIBRARY_PATH="$libs" $out/tests/run "$@"
 
 echo "== float32 training: the same bits as here"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static atomic_bool stop_flag, checkpoint_flag; /* lock-free: safe in handlers */
+static atomic_bool stop_flag, stop_known, checkpoint_flag; /* lock-free: safe in handlers */
 
 static void on_stop(int sig) {
     if (atomic_exchange(&stop_flag, true)) _exit(128 + sig);
@@ -31,9 +31,11 @@ void tn_signals_install(void) {
 }
 
 bool tn_stop_requested(void) { return atomic_load_explicit(&stop_flag, memory_order_relaxed); }
+bool tn_stop_is_news(void) { return tn_stop_requested() && !atomic_exchange(&stop_known, true); }
 bool tn_checkpoint_requested(void) { return atomic_exchange(&checkpoint_flag, false); }
 void tn_request_stop(void) { atomic_store(&stop_flag, true); }
 void tn_clear_stop(void) {
     atomic_store(&stop_flag, false);
+    atomic_store(&stop_known, false);
     atomic_store(&checkpoint_flag, false);
 }

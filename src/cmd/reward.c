@@ -1,6 +1,8 @@
 /* tenet reward: a scalar head on a language model, trained on preferences. */
 #include "algo/losses.h"
 #include "base/log.h"
+#include "base/signals.h"
+#include "comm/comm.h"
 #include "train/trainer.h"
 #include <math.h>
 
@@ -11,7 +13,12 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
     tn_dataset *d = eval ? eval : train;
     double n = 0, mean = 0, m2 = 0;
     size_t limit = d->n < 512 ? d->n : 512;
+    tn_status st = TN_OK;
     for (size_t i = 0; i < limit; i++) {
+        if (tn_stop_requested()) {
+            st = tn_fail(e, TN_INTERRUPTED, "stopped while normalising scores");
+            break;
+        }
         tn_batch_clear(&t->mb);
         TN_TRY(tn_batch_add(&t->mb, &d->ex[i * d->n / limit], &t->batch, e));
         TN_TRY(tn_batch_finish(&t->mb, e));
@@ -23,6 +30,7 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
             m2 += delta * (x - mean);
         }
     }
+    TN_TRY(tn_comm_share_interrupt(tn_comm_world(), st, e));
     double sd = n > 1 ? sqrt(m2 / (n - 1)) : 1;
     if (!(sd > 1e-8)) {
         tn_warn("the scores hardly differ (standard deviation %g); they are stored unscaled", sd);

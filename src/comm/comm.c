@@ -2,6 +2,7 @@
 #include "comm/comm.h"
 #include "base/mem.h"
 #include "base/proc.h"
+#include "ops/profile.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -47,13 +48,19 @@ static tn_status failed(const tn_comm *c, tn_err *e) {
 }
 
 /* A swap that fails ends the connection: nothing can be agreed upon any more. */
-static tn_status swap(tn_comm *c, const tn_piece *out, const tn_piece *in, tn_err *e) {
+static tn_status swap(tn_comm *c, const char *what, const tn_piece *out, const tn_piece *in, tn_err *e) {
+    double begin = c->timed ? tn_work_begin(c->timed) : 0, bytes = 0;
     tn_status st = c->op->swap(c, out, in, &c->failure);
+    for (int q = 0; c->timed && q < c->size; q++)
+        if (q != c->rank) bytes += (double)(out[q].n + in[q].n);
+    if (c->timed) tn_work_end(c->timed, begin, what, bytes);
     if (st == TN_OK) return TN_OK;
     c->lost = true;
     c->failure.code = st;
     return failed(c, e);
 }
+
+void tn_comm_time(tn_comm *c, tn_backend *b) { c->timed = b && b->profiler ? b : NULL; }
 
 /* The same n bytes to every rank; nothing comes back until the caller fills c->in. */
 static void give_all(tn_comm *c, void *p, size_t n) {
@@ -66,7 +73,7 @@ static tn_status share_failure(tn_comm *c, int from, const tn_err *mine, tn_err 
     bool own = c->rank == from;
     give_all(c, &x, own ? sizeof x : 0);
     if (!own) c->in[from] = (tn_piece){&x, sizeof x};
-    TN_TRY(swap(c, c->out, c->in, e));
+    TN_TRY(swap(c, "agree", c->out, c->in, e));
     if (!own) x.file = NULL; /* an address in another process */
     c->failure = x;
     if (from) tn_err_context(&c->failure, x.code, "rank %d of %d", from, c->size);
@@ -83,7 +90,7 @@ tn_status tn_comm_settle(tn_comm *c, tn_status st, tn_err *e) {
     c->status[c->rank] = (int32_t)st;
     give_all(c, &c->status[c->rank], sizeof *c->status);
     for (int q = 0; q < c->size; q++) c->in[q] = (tn_piece){&c->status[q], sizeof *c->status};
-    TN_TRY(swap(c, c->out, c->in, e));
+    TN_TRY(swap(c, "agree", c->out, c->in, e));
     for (int q = 0; q < c->size; q++)
         if (c->status[q] != TN_OK) return share_failure(c, q, &mine, e);
     return TN_OK;
@@ -96,7 +103,7 @@ tn_status tn_comm_barrier(tn_comm *c, tn_err *e) { return tn_comm_settle(c, TN_O
 tn_status tn_comm_all_to_all(tn_comm *c, const tn_piece *out, const tn_piece *in, tn_err *e) {
     if (c->size == 1) return TN_OK;
     TN_TRY(tn_comm_settle(c, TN_OK, e));
-    return swap(c, out, in, e);
+    return swap(c, "exchange", out, in, e);
 }
 
 tn_status tn_comm_broadcast(tn_comm *c, int root, void *p, size_t n, tn_err *e) {
@@ -104,7 +111,7 @@ tn_status tn_comm_broadcast(tn_comm *c, int root, void *p, size_t n, tn_err *e) 
     TN_TRY(tn_comm_settle(c, TN_OK, e));
     give_all(c, p, c->rank == root ? n : 0);
     if (c->rank != root) c->in[root] = (tn_piece){p, n};
-    return swap(c, c->out, c->in, e);
+    return swap(c, "broadcast", c->out, c->in, e);
 }
 
 tn_status tn_comm_all_gather(tn_comm *c, void *p, const size_t *at, tn_err *e) {
@@ -112,7 +119,7 @@ tn_status tn_comm_all_gather(tn_comm *c, void *p, const size_t *at, tn_err *e) {
     TN_TRY(tn_comm_settle(c, TN_OK, e));
     give_all(c, (char *)p + at[c->rank], at[c->rank + 1] - at[c->rank]);
     for (int q = 0; q < c->size; q++) c->in[q] = (tn_piece){(char *)p + at[q], at[q + 1] - at[q]};
-    return swap(c, c->out, c->in, e);
+    return swap(c, "gather", c->out, c->in, e);
 }
 
 tn_status tn_comm_all_gather_even(tn_comm *c, void *p, size_t n, tn_err *e) {
@@ -120,7 +127,7 @@ tn_status tn_comm_all_gather_even(tn_comm *c, void *p, size_t n, tn_err *e) {
     TN_TRY(tn_comm_settle(c, TN_OK, e));
     give_all(c, (char *)p + (size_t)c->rank * n, n);
     for (int q = 0; q < c->size; q++) c->in[q] = (tn_piece){(char *)p + (size_t)q * n, n};
-    return swap(c, c->out, c->in, e);
+    return swap(c, "gather", c->out, c->in, e);
 }
 
 /* ---- numbers ---- */
@@ -149,6 +156,14 @@ tn_status tn_comm_reduce(tn_comm *c, tn_reduce how, double *x, int n, tn_err *e)
             x[i] = reduced(how, x[i], c->number[q * each + i]);
     }
     return TN_OK;
+}
+
+tn_status tn_comm_share_interrupt(tn_comm *c, tn_status st, tn_err *e) {
+    double any = st == TN_INTERRUPTED;
+    if (c->size == 1 || (st != TN_OK && st != TN_INTERRUPTED)) return st;
+    TN_TRY(tn_comm_reduce(c, TN_REDUCE_MAX, &any, 1, e));
+    if (st == TN_OK && any > 0) return tn_fail(e, TN_INTERRUPTED, "stopped with another rank");
+    return st;
 }
 
 tn_status tn_comm_same(tn_comm *c, const char *what, const char *value, tn_err *e) {

@@ -44,12 +44,16 @@ struct tn_comm {
     tn_piece *out, *in; /* scratch [size] */
     double *number;     /* scratch [size * TN_REDUCE_LIMIT] */
     int32_t *status;    /* scratch [size] */
+    struct tn_backend *timed; /* whose profile gets what is spent here; NULL: none */
     void *priv;
 };
 
 /* ---- operations ---- */
 /* Gives this rank's outcome `st` (with *e) and gets everyone's: TN_OK when all are well. */
 tn_status tn_comm_settle(tn_comm *c, tn_status st, tn_err *e);
+/* The outcome of this rank's share of some work: where one rank was interrupted (TN_INTERRUPTED), all are. Other
+ * failures stay with their rank, which settles. */
+tn_status tn_comm_share_interrupt(tn_comm *c, tn_status st, tn_err *e);
 tn_status tn_comm_barrier(tn_comm *c, tn_err *e);
 /* n bytes of rank `root` to all. */
 tn_status tn_comm_broadcast(tn_comm *c, int root, void *p, size_t n, tn_err *e);
@@ -66,6 +70,9 @@ tn_status tn_comm_reduce(tn_comm *c, tn_reduce how, double *x, int n, tn_err *e)
 tn_status tn_comm_same(tn_comm *c, const char *what, const char *value, tn_err *e);
 /* CPUs for this rank: those it may run on, divided by the ranks that share them. */
 tn_status tn_comm_cpus(tn_comm *c, int *n, tn_err *e);
+/* From now on seconds and bytes of this communicator are rows of b's profile (NULL: no longer): "agree" for what all
+ * must know before they go on, "gather", "exchange" and "broadcast" for data; waiting for others included. */
+void tn_comm_time(tn_comm *c, struct tn_backend *b);
 static inline bool tn_comm_is_root(const tn_comm *c) { return c->rank == 0; }
 
 /* ---- where communicators come from ---- */

@@ -1,3 +1,4 @@
+#include "base/signals.h"
 #include "data/reader.h"
 #include <string.h>
 
@@ -27,6 +28,10 @@ static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
     tn_status st = TN_OK;
     for (;;) {
         json_t *row = NULL;
+        if (tn_stop_requested()) {
+            st = tn_fail(e, TN_INTERRUPTED, "stopped while reading %s", path);
+            goto done;
+        }
         TN_GO(tn_jsonl_next(lines, path, &row, e), done);
         if (!row) break;
         r->line = (int)tn_lines_number(lines);

@@ -1,5 +1,6 @@
 /* Log-probs of given responses, and what follows from them: preference accuracy. */
 #include "eval/eval.h"
+#include "base/signals.h"
 #include <math.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ json_t *tn_json_rate(const tn_stat_rate *r) {
 static tn_status flush(tn_run *run, const tn_model *m, tn_batch *b, double **out, int *next,
                        tn_err *e) {
     if (b->n_seq == 0) return TN_OK;
+    if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs");
     TN_TRY(tn_batch_finish(b, e));
     TN_TRY(tn_forward(run, m, &b->forest, e));
     tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = 1, .logp = b->logp};

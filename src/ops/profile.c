@@ -47,6 +47,7 @@ void tn_profile_add(tn_profiler *p, const char *op, double seconds, int rows, in
     tn_profile_row *r = row_of(p, op, rows_class(rows), out, in);
     r->calls++;
     r->seconds += seconds;
+    p->in_rows += seconds;
     r->rows += rows;
     r->flop += flop;
     r->bytes += bytes;

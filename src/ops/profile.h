@@ -38,7 +38,8 @@ tn_status tn_profile_finish(tn_backend *b, tn_status st, tn_err *e);
  * may be left out: the run ends. */
 static inline tn_phase tn_phase_enter(tn_backend *b, tn_phase p);
 static inline void tn_phase_leave(tn_backend *b, tn_phase before);
-/* Work outside the table, without calls into it: `bytes` moved, 0 when that says nothing. */
+/* Work outside the table: `bytes` moved, 0 when that says nothing. What has rows of its own within it is not counted
+ * twice: the clock of tn_work_begin stands still meanwhile. */
 static inline double tn_work_begin(const tn_backend *b);
 static inline void tn_work_end(tn_backend *b, double begin, const char *what, double bytes);
 
@@ -61,6 +62,7 @@ typedef struct tn_profiler {
     tn_phase phase;
     double since;                     /* the current phase runs since then */
     double seconds[TN_PHASE_COUNT];   /* of phases, up to `since` */
+    double in_rows;                   /* seconds of all rows */
     int n_row;
     tn_profile_row row[TN_PROFILE_ROWS]; /* a hash table: rows in no order */
 } tn_profiler;
@@ -82,10 +84,9 @@ static inline void tn_phase_leave(tn_backend *b, tn_phase before) {
     if (b->profiler) tn_profile_phase(b->profiler, before);
 }
 static inline double tn_work_begin(const tn_backend *b) {
-    return b->profiler ? b->profiler->now() : 0;
+    return b->profiler ? b->profiler->now() - b->profiler->in_rows : 0;
 }
 static inline void tn_work_end(tn_backend *b, double begin, const char *what, double bytes) {
-    if (b->profiler)
-        tn_profile_add(b->profiler, what, b->profiler->now() - begin, 0, 0, 0, 0, bytes);
+    if (b->profiler) tn_profile_add(b->profiler, what, tn_work_begin(b) - begin, 0, 0, 0, 0, bytes);
 }
 #endif

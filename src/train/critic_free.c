@@ -355,8 +355,13 @@ static tn_status train(loop *l, tn_err *e) {
     tn_progress_begin(&bar, l->task->verb, "steps", l->total_steps, on->step);
     while (on->step < l->total_steps && !on->stop) {
         if (on->step % l->per_sampling == 0) {
+            tn_metrics before = l->m;
+            long tokens = on->tokens;
             tn_status st = collect(l, e);
-            if (st == TN_INTERRUPTED) break; /* the batch is sampled again */
+            if (st == TN_INTERRUPTED) { /* the batch will be sampled again */
+                l->m = before, on->tokens = tokens;
+                break;
+            }
             TN_TRY(st);
             reward = tn_metrics_find(&l->m, "reward");
             length = tn_metrics_find(&l->m, "completions/mean_length");
@@ -395,8 +400,7 @@ tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opt
     if (!l) return tn_fail(e, TN_NOMEM, "out of memory");
     l->task = task, l->on.lock = -1;
     tn_status st = run(l, opts, e);
-    st = tn_profile_finish(l->on.be, st, e);
-    st = tn_comm_settle(tn_comm_world(), st, e);
+    st = tn_run_end(l->on.be, st, e);
     loop_free(l);
     tn_free(l);
     return st;

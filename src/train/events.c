@@ -133,10 +133,11 @@ static long step_of(const char *s, size_t n) {
     return -1;
 }
 
-/* Bytes of the whole, undamaged records at the beginning whose steps are at most `step`. */
-static size_t good_part(const char *s, size_t n, long step) {
+/* Bytes of the whole, undamaged records at the beginning whose steps are at most `step`: the version, and `most`
+ * entries. */
+static size_t good_part(const char *s, size_t n, long step, long most) {
     size_t at = 0;
-    while (n - at >= HEAD + TAIL) {
+    while (n - at >= HEAD + TAIL && (at == 0 || most-- > 0)) {
         const char *r = s + at;
         uint64_t len = fixed_at(r, 8);
         if (fixed_at(r + 8, 4) != masked_crc(r, 8) || len > n - at - HEAD - TAIL) break;
@@ -148,26 +149,26 @@ static size_t good_part(const char *s, size_t n, long step) {
     return at;
 }
 
-static tn_status cut(const char *path, long step, size_t *left, tn_err *e) {
+static tn_status cut(const char *path, long step, long most, size_t *left, tn_err *e) {
     tn_str text = TN_STR_INIT;
     tn_status st = TN_OK;
     *left = 0;
     if (step > 0 && tn_exists(path)) st = tn_read_file(path, &text, 0, e);
     if (st == TN_OK) {
-        *left = good_part(text.s, text.len, step);
+        *left = good_part(text.s, text.len, step, most);
         st = tn_write_file(path, text.s, *left, e);
     }
     tn_str_free(&text);
     return st;
 }
 
-tn_status tn_events_open(tn_out **o, const char *dir, long step, tn_err *e) {
+tn_status tn_events_open(tn_out **o, const char *dir, long step, long most, tn_err *e) {
     tn_str path = TN_STR_INIT;
     size_t left;
     *o = NULL;
     tn_path_join(&path, dir, TN_EVENTS_FILE);
     tn_status st = tn_mkdirs(dir, e);
-    if (st == TN_OK) st = cut(path.s, step, &left, e);
+    if (st == TN_OK) st = cut(path.s, step, most, &left, e);
     if (st == TN_OK) st = tn_out_open(o, path.s, true, e);
     if (st == TN_OK && left == 0 && (st = write_version(*o, e)) != TN_OK) {
         tn_out_close(*o, st, false, NULL);

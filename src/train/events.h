@@ -10,8 +10,8 @@
 #define TN_EVENTS_FILE "events.out.tfevents.tenet" /* TensorBoard looks for "tfevents" in names */
 
 /* Opens DIR/TN_EVENTS_FILE (the folder is made) to append. step 0: a fresh file; else only the events
- * up to `step` stay, and a last one cut short by a crash goes. */
-tn_status tn_events_open(tn_out **o, const char *dir, long step, tn_err *e);
+ * up to `step` stay, the first `most` of them, and a last one cut short by a crash goes. */
+tn_status tn_events_open(tn_out **o, const char *dir, long step, long most, tn_err *e);
 /* Every number of the entry but "step" as a scalar of that step, named as transformers names them:
  * "eval_x" is eval/x, everything else train/NAME. Flushed. */
 tn_status tn_events_write(tn_out *o, const json_t *entry, tn_err *e);

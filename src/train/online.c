@@ -3,6 +3,7 @@
 #include "base/signals.h"
 #include "train/intro.h"
 #include "train/ranks.h"
+#include <limits.h>
 #include <string.h>
 
 #define AT(field) offsetof(tn_online_options, field)
@@ -315,7 +316,7 @@ tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
     json_decref(history);
     tn_path_join(&path, on->o.output_dir, "samples.jsonl");
     bool writes = tn_comm_is_root(on->comm);
-    if (st == TN_OK && writes) st = tn_runlog_cut(path.s, on->step, e);
+    if (st == TN_OK && writes) st = tn_runlog_cut(path.s, on->step, LONG_MAX, e);
     if (st == TN_OK && writes) st = tn_out_open(&on->samples, path.s, true, e);
     tn_str_free(&path);
     tn_signals_install();

@@ -56,7 +56,7 @@ void tn_plan_free(tn_plan *p) {
     memset(p, 0, sizeof *p);
 }
 
-void tn_plan_step(tn_plan *p, long s, const uint32_t **rows, size_t *n) {
+void tn_plan_seek(tn_plan *p, long s) {
     if (s < p->first_step) {
         p->first_step = 0;
         cut_epoch(p, 0);
@@ -65,6 +65,10 @@ void tn_plan_step(tn_plan *p, long s, const uint32_t **rows, size_t *n) {
         p->first_step += (long)p->n_step;
         cut_epoch(p, p->epoch + 1);
     }
+}
+
+void tn_plan_step(tn_plan *p, long s, const uint32_t **rows, size_t *n) {
+    tn_plan_seek(p, s);
     size_t k = (size_t)(s - p->first_step);
     *rows = p->order + p->cut[k];
     *n = p->cut[k + 1] - p->cut[k];

@@ -23,7 +23,9 @@ tn_status tn_plan_new(tn_plan *p, const tn_dataset *d, tn_order_kind kind, uint6
                       long rows_per_step, long tokens_per_step, double epochs, long max_steps,
                       tn_err *e);
 void tn_plan_free(tn_plan *p);
-/* Rows of 0-based step s (steps are asked for in ascending order, or anew from any step). */
+/* Brings the epoch of 0-based step s into hand. */
+void tn_plan_seek(tn_plan *p, long s);
+/* Rows of step s (steps are asked for in ascending order, or anew from any step). */
 void tn_plan_step(tn_plan *p, long s, const uint32_t **rows, size_t *n);
 double tn_plan_epoch_of(const tn_plan *p,
                         long done); /* epochs completed after `done` steps, for logs */

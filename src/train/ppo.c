@@ -414,8 +414,12 @@ static tn_status train(ppo *p, tn_err *e) {
         tn_metrics m = {0};
         double rate;
         bool due;
+        long tokens = on->tokens;
         tn_status st = collect(p, &m, e);
-        if (st == TN_INTERRUPTED) break; /* nothing of this iteration counts yet */
+        if (st == TN_INTERRUPTED) { /* nothing of this iteration counts */
+            on->tokens = tokens;
+            break;
+        }
         TN_TRY(st);
         TN_TRY(optimise(p, &m, e));
         on->step++;
@@ -455,8 +459,7 @@ tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e) {
     memset(&p, 0, sizeof p);
     p.task = task, p.on.lock = -1;
     tn_status st = run(&p, opts, e);
-    st = tn_profile_finish(p.on.be, st, e);
-    st = tn_comm_settle(tn_comm_world(), st, e);
+    st = tn_run_end(p.on.be, st, e);
     ppo_free(&p);
     return st;
 }

@@ -1,4 +1,5 @@
 #include "train/rollout.h"
+#include "base/signals.h"
 #include "ops/profile.h"
 #include <math.h>
 #include <string.h>
@@ -141,17 +142,23 @@ tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *po
                             tn_err *e) {
     int from, to;
     tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
-    TN_TRY(tn_scorer_scores(s, r->ex + from, to - from, policy_tok, score + r->first[from], e));
+    tn_status st = tn_scorer_scores(s, r->ex + from, to - from, policy_tok, score + r->first[from], e);
+    TN_TRY(tn_comm_share_interrupt(r->spread.comm, st, e));
     return tn_spread_gather(&r->spread, score, r->n_ex, r->first, e);
 }
 
 /* Runs `t`'s model (its reference) over this rank's rollouts in micro-batches; copies what it saw of each
- * token, an array of t->mb, to `out`, and gets the other ranks'. */
-static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *const *seen,
-                      double *out, tn_err *e) {
+ * token, an array of t->mb, to `out`, and gets the other ranks'. `stops`: Ctrl-C ends it. */
+static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, bool stops,
+                      double *const *seen, double *out, tn_err *e) {
     int from, to;
+    tn_status st = TN_OK;
     tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
     for (int i = from, done = r->tok[from]; i < to;) {
+        if (stops && tn_stop_requested()) {
+            st = tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs of rollouts");
+            break;
+        }
         int cost = 0;
         tn_batch_clear(&t->mb);
         do {
@@ -166,24 +173,25 @@ static tn_status pass(tn_rollouts *r, tn_trainee *t, bool reference, double *con
         memcpy(out + done, *seen, (size_t)t->mb.n_tok * sizeof(double));
         done += t->mb.n_tok;
     }
+    if (stops) TN_TRY(tn_comm_share_interrupt(r->spread.comm, st, e));
     return tn_spread_gather(&r->spread, out, r->n_ex, r->tok, e);
 }
 
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e) {
     if (policy->ref) {
-        TN_TRY(pass(r, policy, true, &policy->mb.ref_logp, r->ref_logp, e));
+        TN_TRY(pass(r, policy, true, true, &policy->mb.ref_logp, r->ref_logp, e));
         r->has_ref = true;
         for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
     }
     if (!critic) return TN_OK;
     tn_phase before = tn_phase_enter(critic->model->be, TN_PHASE_SCORING);
-    TN_TRY(pass(r, critic, false, &critic->mb.value, r->value, e));
+    TN_TRY(pass(r, critic, false, true, &critic->mb.value, r->value, e));
     tn_phase_leave(critic->model->be, before);
     return TN_OK;
 }
 
 tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e) {
-    return pass(r, policy, false, &policy->mb.entropy, entropy, e);
+    return pass(r, policy, false, false, &policy->mb.entropy, entropy, e);
 }
 
 void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, double *sum,

@@ -3,10 +3,11 @@
 #include "base/log.h"
 #include "comm/comm.h"
 #include "train/events.h"
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
-tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
+tn_status tn_runlog_cut(const char *path, long step, long most, tn_err *e) {
     if (!tn_exists(path)) return TN_OK;
     tn_lines *r;
     tn_str out = TN_STR_INIT;
@@ -19,7 +20,7 @@ tn_status tn_runlog_cut(const char *path, long step, tn_err *e) {
         if (!line) break;
         json_t *row;
         TN_GO(tn_json_load_text(line, n, 0, path, &row, NULL, e), done);
-        if (row && json_integer_value(json_object_get(row, "step")) <= step) {
+        if (row && json_integer_value(json_object_get(row, "step")) <= step && most-- > 0) {
             tn_str_add(&out, line, n);
             tn_str_addc(&out, '\n');
         }
@@ -33,6 +34,10 @@ done:
     return st;
 }
 
+static long entries(const json_t *history) {
+    return history ? (long)json_array_size(history) : LONG_MAX;
+}
+
 tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
                          tn_err *e) {
     memset(l, 0, sizeof *l);
@@ -42,10 +47,10 @@ tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t 
     tn_str p = TN_STR_INIT;
     tn_status st;
     tn_path_join(&p, dir, "metrics.jsonl");
-    TN_GO(tn_runlog_cut(p.s, step, e), done);
+    TN_GO(tn_runlog_cut(p.s, step, entries(history), e), done);
     TN_GO(tn_out_open(&l->metrics, p.s, true, e), done);
     tn_path_join(&p, dir, "timing.jsonl");
-    TN_GO(tn_runlog_cut(p.s, step, e), done);
+    TN_GO(tn_runlog_cut(p.s, step, LONG_MAX, e), done);
     TN_GO(tn_out_open(&l->timing, p.s, true, e), done);
     l->history = history ? json_deep_copy(history) : json_array();
     if (!l->history) st = tn_fail(e, TN_NOMEM, "out of memory");
@@ -77,7 +82,7 @@ tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, t
                      "%s has the events of another run; take another --logging-dir, or say "
                      "--overwrite",
                      dir.s);
-    if (st == TN_OK) st = tn_events_open(&l->events, dir.s, step, e);
+    if (st == TN_OK) st = tn_events_open(&l->events, dir.s, step, entries(l->history), e);
     tn_str_free(&dir);
     tn_str_free(&path);
     return st;

@@ -17,13 +17,14 @@ typedef struct tn_runlog {
     long tokens_last;
 } tn_runlog;
 
-/* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. */
+/* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. An evaluation of that step that
+ * is not in it will be done again. */
 tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
                          tn_err *e);
 /* Entries also go to event files as --report-to and --logging-dir say. After tn_runlog_open, with its step. */
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e);
-/* Keeps of a JSONL file the rows whose "step" is at most `step`; a missing file is fine. */
-tn_status tn_runlog_cut(const char *path, long step, tn_err *e);
+/* Keeps of a JSONL file the rows whose "step" is at most `step`, the first `most` of them; a missing file is fine. */
+tn_status tn_runlog_cut(const char *path, long step, long most, tn_err *e);
 /* Appends one entry (reference taken over); flushed at once. */
 tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e);
 /* Seconds since the start and since the last call, tokens per second, peak memory. */

@@ -1,4 +1,5 @@
 #include "train/scorer.h"
+#include "base/signals.h"
 #include "ops/profile.h"
 #include "train/trainer.h"
 #include <string.h>
@@ -217,6 +218,7 @@ static tn_status rendered(tn_scorer *s, const tn_example *x, const tn_tokenizer 
 
 static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
     if (s->mb.n_seq == 0) return TN_OK;
+    if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while scoring");
     TN_TRY(tn_batch_finish(&s->mb, e));
     TN_TRY(tn_forward(s->run, s->model, &s->mb.forest, e));
     TN_TRY(tn_score_head(s->run, s->model, s->mb.score_row, s->mb.n_seq, s->mb.score, e));

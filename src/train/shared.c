@@ -13,7 +13,17 @@ tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_
     tn_dtype t = f32 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(b, o->backend, t, o->kernels, (int)o->threads, e));
     bool profiled = o->profile && tn_comm_is_root(tn_comm_world()); /* of several ranks: the first */
-    return profiled ? tn_profile_open(*b, o->profile, e) : TN_OK;
+    if (!profiled) return TN_OK;
+    TN_TRY(tn_profile_open(*b, o->profile, e));
+    if (tn_comm_world()->size > 1) tn_comm_time(tn_comm_world(), *b);
+    return TN_OK;
+}
+
+tn_status tn_run_end(tn_backend *b, tn_status st, tn_err *e) {
+    tn_comm *c = tn_comm_world();
+    tn_comm_time(c, NULL);
+    st = tn_profile_finish(b, st, e);
+    return tn_comm_settle(c, st, e);
 }
 
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,

@@ -88,10 +88,7 @@ tn_status tn_spread_sample(tn_spread *s, tn_gen *g, const tn_gen_request *req, i
     tn_status st = from < to
                        ? tn_gen_run(g, req + from, to - from, how, out + from * each, NULL, NULL, e)
                        : TN_OK;
-    if (c->size == 1) return st;
-    double interrupted = st == TN_INTERRUPTED;
-    if (st != TN_OK && st != TN_INTERRUPTED) return st;
-    TN_TRY(tn_comm_reduce(c, TN_REDUCE_MAX, &interrupted, 1, e));
-    if (interrupted > 0) return tn_fail(e, TN_INTERRUPTED, "stopped while generating");
+    TN_TRY(tn_comm_share_interrupt(c, st, e));
+    if (c->size == 1) return TN_OK;
     return gather_samples(s, n_req, each, out, e);
 }

@@ -1,4 +1,6 @@
 #include "train/step.h"
+#include "base/log.h"
+#include "base/signals.h"
 #include "ops/profile.h"
 #include <math.h>
 #include <string.h>
@@ -184,6 +186,10 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
                             tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         int first = i;
+        if (tn_stop_requested() && !train)
+            return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
+        if (tn_stop_is_news())
+            tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once more leaves at once");
         TN_TRY(fill_micro(t, ex, n, &i, e));
         TN_TRY(run_micro(t, total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
@@ -195,8 +201,8 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
 static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
                                   tn_err *e) {
     for (int k = 0; k < n; k++) TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
+    tn_status st = TN_OK;
     for (int i = 0; i < tn_lanes_own(l); i++) {
-        tn_status st = TN_OK;
         if (train) tn_lanes_open(l, i);
         for (int k = 0; k < n && st == TN_OK; k++) {
             int m;
@@ -204,8 +210,10 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
             st = accumulate(w[k].t, &total[k], own, m, train, tn_lanes_result(l, k, i), e);
         }
         if (train) tn_lanes_shut(l, i);
+        if (st == TN_INTERRUPTED) break;
         TN_TRY(st);
     }
+    if (!train) TN_TRY(tn_comm_share_interrupt(tn_lanes_comm(l), st, e));
     for (int k = 0; k < n; k++) TN_TRY(tn_lanes_collect(l, k, w[k].r, e));
     return TN_OK;
 }
@@ -266,6 +274,8 @@ static tn_status reference_range(tn_trainee *t, tn_dataset *d, size_t i, size_t 
     while (i < end) {
         size_t first = i;
         int cost = 0;
+        if (tn_stop_requested())
+            return tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs of the reference");
         tn_batch_clear(&t->mb);
         do {
             TN_TRY(tn_batch_add(&t->mb, &d->ex[i], &t->batch, e));
@@ -306,7 +316,8 @@ tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_d
     for (int k = 0; k < 2; k++) {
         if (!d[k] || d[k]->n == 0) continue;
         size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;
-        TN_TRY(reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e));
+        tn_status st = reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e);
+        TN_TRY(tn_comm_share_interrupt(c, st, e));
         TN_TRY(share_reference(c, d[k], e));
     }
     return TN_OK;

@@ -35,7 +35,8 @@ typedef struct loop {
     tn_lora_spec spec; /* rank 0: all weights are trained */
     double peak_lr, best;
     long step, tokens, full_tokens, best_step, bad_evals;
-    bool have_best;
+    long saved;               /* step of this process's last checkpoint that owes nothing; -1: none */
+    bool have_best, owes_eval; /* an evaluation is due after `step` */
 } loop;
 
 static void loop_free(loop *l) {
@@ -246,6 +247,8 @@ static tn_status resume(loop *l, json_t **history, tn_err *e) {
     const json_t *best = json_object_get(s, "best");
     l->have_best = json_is_number(best);
     l->best = json_number_value(best);
+    if (l->step > 0) tn_plan_seek(&l->plan, l->step - 1);
+    l->owes_eval = l->eval && json_is_true(json_object_get(s, "owes_eval"));
     json_decref(s);
     return tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
 }
@@ -257,6 +260,7 @@ static tn_status save_state(loop *l, tn_err *e) {
                          "best_step", (json_int_t)l->best_step, "bad_evals",
                          (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
     bool whole = l->state && (!l->have_best || json_object_get(l->state, "best"));
+    if (whole && l->owes_eval) whole = json_object_set_new(l->state, "owes_eval", json_true()) == 0;
     if (!whole) return tn_fail(e, TN_NOMEM, "out of memory");
     return tn_ranks_save_lanes(l->state, l->lanes, e);
 }
@@ -266,11 +270,15 @@ static tn_ckpt checkpoint_of(loop *l, tn_part *part) {
     return (tn_ckpt){l->o.output_dir, part, 1, l->tok, l->record, l->state, &l->log};
 }
 
+static bool is_due(const loop *l) { return l->o.save_steps > 0 && l->step % l->o.save_steps == 0; }
+
 static tn_status checkpoint(loop *l, tn_err *e) {
     tn_part part;
+    if (l->saved == l->step) return TN_OK;
     TN_TRY(save_state(l, e));
     tn_ckpt c = checkpoint_of(l, &part);
     TN_TRY(tn_checkpoint_save(&c, l->step, e));
+    l->saved = l->owes_eval ? -1 : l->step;
     return tn_checkpoint_prune(l->o.output_dir, (long)l->o.save_limit, l->best_step, e);
 }
 
@@ -339,57 +347,83 @@ static tn_status one_step(loop *l, const tn_optimiser *opt, window *w, double *l
     return TN_OK;
 }
 
+/* What a step left to be done. */
+typedef struct outcome {
+    double loss, rate;
+    bool due, stop; /* a checkpoint; Ctrl-C at some rank */
+} outcome;
+
+static tn_status advance(loop *l, const tn_optimiser *opt, window *w, outcome *o, tn_err *e) {
+    double lr;
+    bool asked;
+    TN_TRY(one_step(l, opt, w, &lr, e));
+    o->loss = w->loss / w->n;
+    bool last = l->step == l->plan.total;
+    l->owes_eval = l->eval && (last || (l->o.eval_steps > 0 && l->step % l->o.eval_steps == 0));
+    TN_TRY(tn_ranks_signals(l->comm, &o->stop, &asked, e));
+    o->due = asked || is_due(l);
+    /* entries end where checkpoints are, so that a resumed run averages the same steps */
+    if (l->step % l->o.logging_steps == 0 || l->owes_eval || last || o->stop || o->due) {
+        json_t *j = entry_of(l, w, lr);
+        if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
+        memset(w, 0, sizeof *w);
+        TN_TRY(tn_runlog_entry(&l->log, j, e));
+    }
+    return tn_runlog_timing(&l->log, l->step, l->tokens, &o->rate, e);
+}
+
+/* The evaluation that the step owes. *improved: the best one of --eval-steps so far. */
+static tn_status pay_eval(loop *l, bool *improved, tn_err *e) {
+    json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch",
+                          tn_plan_epoch_of(&l->plan, l->step));
+    tn_status st = j ? evaluate(l, j, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    if (st == TN_OK && l->o.eval_steps > 0) st = judge(l, j, improved, e);
+    if (st != TN_OK) {
+        json_decref(j);
+        return st;
+    }
+    l->owes_eval = false;
+    return tn_runlog_entry(&l->log, j, e);
+}
+
+/* Steps, or the evaluation that an interrupted run owes. */
+static bool goes_on(const loop *l) {
+    bool enough = l->o.patience > 0 && l->bad_evals >= l->o.patience;
+    return l->owes_eval || (l->step < l->plan.total && !enough);
+}
+
+static tn_status stopped(const loop *l, tn_err *e) {
+    return tn_fail(e, TN_INTERRUPTED,
+                   "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step,
+                   l->plan.total);
+}
+
 static tn_status train(loop *l, tn_err *e) {
     tn_optimiser opt = tn_optimiser_from_options(&l->o);
     tn_progress bar;
     window w = {0};
-    bool stop = false, interrupted = false, asked = false;
+    outcome o = {0};
     tn_progress_begin(&bar, l->task->verb, "steps", l->plan.total, l->step);
-    while (l->step < l->plan.total && !stop) {
-        double lr, rate, loss;
-        TN_TRY(one_step(l, &opt, &w, &lr, e));
-        loss = w.loss / w.n;
-        bool last = l->step == l->plan.total;
-        bool eval_now = l->eval && l->o.eval_steps > 0 && (l->step % l->o.eval_steps == 0 || last);
-        TN_TRY(tn_ranks_signals(l->comm, &interrupted, &asked, e));
-        stop = interrupted;
-        bool due = (l->o.save_steps > 0 && l->step % l->o.save_steps == 0) || asked;
-        /* entries end where checkpoints are, so that a resumed run averages the same steps */
-        if (l->step % l->o.logging_steps == 0 || eval_now || last || stop || due) {
-            json_t *j = entry_of(l, &w, lr);
-            if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
-            memset(&w, 0, sizeof w);
-            TN_TRY(tn_runlog_entry(&l->log, j, e));
-        }
-        TN_TRY(tn_runlog_timing(&l->log, l->step, l->tokens, &rate, e));
+    while (goes_on(l) && !o.stop) {
         bool improved = false;
-        if (eval_now) {
-            json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch",
-                                  tn_plan_epoch_of(&l->plan, l->step));
-            tn_status st = evaluate(l, j, e);
-            if (st == TN_OK) st = judge(l, j, &improved, e);
-            if (st != TN_OK) {
-                json_decref(j);
-                return st;
-            }
-            TN_TRY(tn_runlog_entry(&l->log, j, e));
-            stop = stop || (l->o.patience > 0 && l->bad_evals >= l->o.patience);
+        o.due = is_due(l);
+        if (!l->owes_eval) TN_TRY(advance(l, &opt, &w, &o, e));
+        if (l->owes_eval) {
+            tn_status st = pay_eval(l, &improved, e);
+            if (st != TN_INTERRUPTED) TN_TRY(st);
+            o.stop |= st == TN_INTERRUPTED; /* the checkpoint says what is owed */
         }
-        if (due || interrupted || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
-        tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", loss, rate);
+        if (o.due || o.stop || (improved && l->o.keep_best)) TN_TRY(checkpoint(l, e));
+        tn_progress_update(&bar, l->step, "loss %.4f  %.0f tok/s", o.loss, o.rate);
     }
     tn_progress_end(&bar);
-    if (l->step < l->plan.total && interrupted)
-        return tn_fail(
-            e, TN_INTERRUPTED,
-            "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step,
-            l->plan.total);
-    return TN_OK;
+    return o.stop && goes_on(l) ? stopped(l, e) : TN_OK;
 }
 
 /* The best evaluated weights, when asked for, go back into the model. */
+static bool takes_best(const loop *l) { return l->o.keep_best && l->have_best && l->best_step != l->step; }
 static tn_status take_best(loop *l, tn_err *e) {
-    if (!l->o.keep_best || !l->have_best || l->best_step == l->step) return TN_OK;
+    if (!takes_best(l)) return TN_OK;
     char name[64];
     tn_str p = TN_STR_INIT;
     tn_model *m = NULL;
@@ -413,25 +447,31 @@ static tn_status take_best(loop *l, tn_err *e) {
     return st;
 }
 
-static tn_status finish(loop *l, tn_err *e) {
-    if (l->eval && l->o.eval_steps == 0) {
-        json_t *j = json_pack("{s:I,s:f}", "step", (json_int_t)l->step, "epoch",
-                              tn_plan_epoch_of(&l->plan, l->step));
-        tn_status st = evaluate(l, j, e);
-        if (st != TN_OK) {
-            json_decref(j);
-            return st;
-        }
-        TN_TRY(tn_runlog_entry(&l->log, j, e));
-    }
+/* What the task does last. Interrupted, it is done again from a checkpoint of the last step's weights. */
+static tn_status finish_task(loop *l, tn_err *e) {
+    bool other = takes_best(l);
+    if (!l->task->finish) return take_best(l, e);
+    if (other) TN_TRY(checkpoint(l, e));
     TN_TRY(take_best(l, e));
-    if (l->task->finish) TN_TRY(l->task->finish(&l->t, l->train, l->eval, l->record, e));
+    tn_status st = l->task->finish(&l->t, l->train, l->eval, l->record, e);
+    if (st != TN_INTERRUPTED) return st;
+    if (!other) TN_TRY(checkpoint(l, e));
+    return stopped(l, e);
+}
+
+static tn_status finish(loop *l, tn_err *e) {
+    TN_TRY(finish_task(l, e));
     TN_TRY(save_state(l, e));
     tn_part part;
     tn_ckpt c = checkpoint_of(l, &part);
     TN_TRY(tn_output_save(&c, tn_output_dtype(&l->o, l->t.model), e));
     tn_info("%s written to %s", l->t.model->n_adapter ? "adapter" : "model", l->o.output_dir);
     return TN_OK;
+}
+
+static tn_status precompute_reference(loop *l, tn_err *e) {
+    tn_status st = tn_trainee_precompute_reference(&l->t, l->train, l->eval, e);
+    return st == TN_INTERRUPTED ? stopped(l, e) : st;
 }
 
 static tn_status run(loop *l, tn_err *e) {
@@ -470,8 +510,8 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(st);
     TN_TRY(tn_runlog_report(&l->log, o, l->step, e));
     if (l->from.len) tn_info("continuing after step %ld from %s", l->step, l->from.s);
-    if (k->precompute_ref) TN_TRY(tn_trainee_precompute_reference(&l->t, l->train, l->eval, e));
     tn_signals_install();
+    if (k->precompute_ref) TN_TRY(precompute_reference(l, e));
     TN_TRY(train(l, e));
     return finish(l, e);
 }
@@ -479,13 +519,12 @@ static tn_status run(loop *l, tn_err *e) {
 tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e) {
     loop l;
     memset(&l, 0, sizeof l);
-    l.task = task, l.opts = opts, l.lock = -1;
+    l.task = task, l.opts = opts, l.lock = -1, l.saved = -1;
     tn_opts_bind(opts, tn_train_option_rows, &l.o);
     tn_opts_bind(opts, tn_machine_option_rows, &l.o);
     tn_opts_bind(opts, tn_adapter_option_rows, &l.lora);
     tn_status st = run(&l, e);
-    st = tn_profile_finish(l.be, st, e);
-    st = tn_comm_settle(tn_comm_world(), st, e);
+    st = tn_run_end(l.be, st, e);
     loop_free(&l);
     return st;
 }

@@ -31,6 +31,8 @@ tn_status tn_task_run(const tn_task *task, const tn_opts *opts, tn_err *e);
 /* ---- pieces that all loops share ---- */
 /* Backend as the machine options say; tn_profile_finish ends what --profile began. */
 tn_status tn_backend_from_options(tn_backend **b, const tn_train_options *o, tn_err *e);
+/* The end of a training run that ended with `st` on this rank: its profile, and what all ranks end with. */
+tn_status tn_run_end(tn_backend *b, tn_status st, tn_err *e);
 /* The tokenizer of a model folder with --chat-template applied; *tok = NULL when the folder has none. */
 tn_status tn_tokenizer_optional(tn_tokenizer **tok, const char *dir, const char *chat_template,
                                 tn_err *e);

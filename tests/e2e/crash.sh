@@ -1,5 +1,6 @@
-# kill -9 at random instants of every training run: no half checkpoint is ever seen, and what was resumed
-# (once for every kill) ends in the bytes of an undisturbed run. TENET_CRASH_ROUNDS: kills per run.
+# kill -9 and TERM (as Ctrl-C: checkpoint and stop) at random instants of every training run: no half checkpoint is
+# ever seen, and what was resumed (once for every kill) ends in the bytes of an undisturbed run.
+# TENET_CRASH_ROUNDS: kills per run.
 # An instant is drawn in two parts, so that runs get on however fast or loaded the machine is: 0 to 2 checkpoints more
 # than there were at the start, and then up to two steps' time.
 . tests/e2e/lib.sh
@@ -37,7 +38,7 @@ seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); } # of milliseconds
 
 # crash NAME VERB OPTIONS...: as many kills as asked for; a run that comes to its end is compared and begun anew.
 crash() {
-    local name=$1 kills=0 ends=0 resumed=0 bad='' t0 time pid status at from
+    local name=$1 kills=0 stops=0 ends=0 resumed=0 bad='' t0 time pid status at from how
     shift
     t0=$(date +%s%N)
     tenet "$@" --output-dir "$C/$name-whole" --save-steps 1 >"$C/log" 2>&1 || { fail "crash_$name: $(tail -n 1 "$C/log")"; return; }
@@ -51,7 +52,9 @@ crash() {
         [ $at = "$from" ] && sleep "$(seconds $((RANDOM % (time / 2 + 1))))"
         while [ "$(newest_step "$C/$name")" -lt $at ] && kill -0 $pid 2>/dev/null; do sleep 0.002; done
         sleep "$(seconds $((RANDOM % (time / 12 + 1))))"
-        kill -9 $pid 2>/dev/null
+        how=KILL
+        [ $((RANDOM % 2)) = 0 ] || how=TERM
+        kill -$how $pid 2>/dev/null
         status=0
         wait $pid 2>/dev/null || status=$?
         grep -q "continuing after step" "$C/log" && resumed=$((resumed + 1))
@@ -60,8 +63,10 @@ crash() {
             bad=$bad$(same_run "$C/$name-whole" "$C/$name")
             ends=$((ends + 1))
             rm -rf "${C:?}/$name"
-        elif [ $status = 137 ]; then
+        elif [ $status = 137 ] || [ $status = 143 ]; then # 143: before anything was set up
             kills=$((kills + 1))
+        elif [ $status = 130 ] && [ $how = TERM ]; then
+            kills=$((kills + 1)) stops=$((stops + 1))
         else
             bad="status $status: $(tail -n 1 "$C/log")"
         fi
@@ -75,7 +80,7 @@ crash() {
     fi
     rm -rf "${C:?}/$name"
     [ $resumed -gt 0 ] || bad="$bad no run was resumed"
-    if [ -z "$bad" ]; then ok "crash_$name ($kills kills, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$name after $kills kills: $bad"; fi
+    if [ -z "$bad" ]; then ok "crash_$name ($kills kills, $stops of them asked to stop, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$name after $kills kills: $bad"; fi
 }
 
 for run in pretrain sft reward dpo ppo grpo rloo lora; do

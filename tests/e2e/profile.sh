@@ -52,6 +52,27 @@ ppo="ppo $model --reward-model $P/rm --data $P/rl.jsonl --iterations 2 --rollout
 # shellcheck disable=SC2086
 run tenet $ppo --output-dir "$P/ppo" --profile "$P/ppo.json"
 accounts ppo sampling scoring reference forward backward optimiser
+
+# the other loops; on a tiny model, too, where what lies between operations weighs most
+online="--data $P/rl.jsonl --reward-model $P/rm --reward-funcs world --per-device-train-batch-size 64 --max-completion-length 24
+    --max-steps 4 --num-iterations 2 --save-steps 0"
+run tenet grpo $model $online --beta 0.05 --top-entropy-quantile 0.5 --output-dir "$P/grpo" --profile "$P/grpo.json"
+accounts grpo sampling scoring reference forward backward optimiser
+run tenet rloo $model $online --output-dir "$P/rloo" --profile "$P/rloo.json"
+accounts rloo sampling scoring reference forward backward optimiser
+run tenet reward $model --data "$P/rank.jsonl" --max-steps 6 --save-steps 0 --output-dir "$P/reward" --profile "$P/reward.json"
+accounts reward data forward backward optimiser
+run tenet dpo $model --data "$P/pairs.jsonl" --max-steps 6 --save-steps 0 --output-dir "$P/dpo" --profile "$P/dpo.json"
+accounts dpo data reference forward backward optimiser
+
+# ranks: what they wait for and give each other has rows of its own; a checkpoint's gathers are counted once
+run tenet $sft --ranks 2 --output-dir "$P/ranks" --profile "$P/ranks.json"
+accounts ranks forward backward optimiser checkpoint
+run tenet $sft --grad-lanes 2 --output-dir "$P/lanes"
+same ranks "$P/lanes/model.safetensors" "$P/ranks/model.safetensors"
+for row in agree gather exchange; do
+    if grep -A4 '"phase": "optimiser"' "$P/ranks.json" | grep -q "\"operation\": \"$row\""; then ok "profile_ranks_$row"; else fail "profile_ranks_$row"; fi
+done
 # shellcheck disable=SC2086
 fails profile_bad_path 1 "nowhere/x.json" tenet $sft --output-dir "$P/c" --profile "$P/nowhere/x.json"
 [ -s "$P/c/model.safetensors" ] && ok profile_bad_path_keeps_the_run || fail profile_bad_path_keeps_the_run

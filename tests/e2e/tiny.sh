@@ -17,14 +17,17 @@ mkdir -p "$TINY"
         --save-dtype float32
 } >"$TINY/log" 2>&1 || fail "tiny_world: $(tail -n 1 "$TINY/log")"
 arguments() {
-    local common="--learning-rate 1e-3 --seed 3" sft="--data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8"
+    local common="--learning-rate 1e-3 --seed 3" sft="--data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8
+        --eval-data $TINY/sft.jsonl --eval-steps 5 --micro-batch-tokens 512"
     local prompts="--model $TINY/base --data $TINY/rl.jsonl"
     case $1 in
         pretrain) echo "pretrain --model $TINY/config --data $TINY/text.jsonl --batch-tokens 512 --max-steps $2 $common" ;;
         sft) echo "sft --model $TINY/base $sft --max-steps $2 $common" ;;
         lora) echo "sft --model $TINY/base $sft --max-steps $2 $common --use-peft --lora-r 4 --lora-target-modules all-linear" ;;
-        reward) echo "reward --model $TINY/base --data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6 --max-steps $2 $common" ;;
-        dpo) echo "dpo --model $TINY/base --data $TINY/pairs.jsonl --per-device-train-batch-size 6 --max-steps $2 $common" ;;
+        reward) echo "reward --model $TINY/base --data $TINY/rank.jsonl --eval-data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6
+            --max-steps $2 $common" ;;
+        dpo) echo "dpo --model $TINY/base --data $TINY/pairs.jsonl --precompute-ref-log-probs --per-device-train-batch-size 6
+            --max-steps $2 $common" ;;
         ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
             --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
         # two steps of a sampling, each taken twice: three of four checkpoints lie within one

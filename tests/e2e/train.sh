@@ -125,6 +125,46 @@ else
     fail "train_ctrl_c: status $status; $(tail -1 "$T/log")"
 fi
 
+# within an evaluation and the reference's log-probs, too, on one rank and on two; what was not finished is done again
+# stops NAME FILE COMMAND...: TERM once FILE has something in it (a folder's FILE: is there) ends the run soon, with 130
+stops() {
+    local name=$1 file=$2 n=0 t0
+    shift 2
+    "$TENET_BIN" "$@" --output-dir "$T/$name" --save-steps 0 >"$T/log" 2>&1 &
+    pid=$!
+    while [ ! -$file "$T/$name/metrics.jsonl" ] && [ $n -lt 600 ]; do sleep 0.01; n=$((n + 1)); done
+    t0=$(date +%s%N)
+    kill -TERM $pid
+    status=0
+    wait $pid || status=$?
+    echo $((($(date +%s%N) - t0) / 1000000)) >"$T/took"
+    [ $status = 130 ] && grep -q "resume-from-checkpoint latest" "$T/log"
+}
+tenet world sft --count 2000 --out "$T/many.jsonl"
+for ranks in 1 2; do
+    name=train_ctrl_c_evaluation_$ranks
+    if stops $name s sft --model models/world --data "$T/sft.jsonl" --eval-data "$T/many.jsonl" --max-steps 1 --ranks $ranks &&
+        [ -s "$T/$name/checkpoint-1/model.safetensors" ] && ! grep -q eval_loss "$T/$name/metrics.jsonl"; then
+        ok "$name ($(cat "$T/took") ms)"
+    else
+        fail "$name: status $status; $(tail -1 "$T/log")"
+    fi
+done
+quiet tenet sft --model models/world --data "$T/sft.jsonl" --eval-data "$T/many.jsonl" --max-steps 1 --ranks 2 --save-steps 0 \
+    --output-dir "$T/$name" --resume-from-checkpoint latest
+if [ "$(grep -c eval_loss "$T/$name/metrics.jsonl")" = 1 ] && [ -s "$T/$name/model.safetensors" ]; then
+    ok train_evaluation_is_done_again
+else
+    fail "train_evaluation_is_done_again: $(tail -1 "$T/log")"
+fi
+for i in $(seq 40); do cat "$T/pairs.jsonl"; done >"$T/many-pairs.jsonl"
+name=train_ctrl_c_reference
+if stops $name e dpo --model models/world --data "$T/many-pairs.jsonl" --precompute-ref-log-probs && [ ! -s "$T/$name/metrics.jsonl" ]; then
+    ok "$name ($(cat "$T/took") ms)"
+else
+    fail "$name: status $status; $(tail -1 "$T/log")"
+fi
+
 # numbers that are not finite stop the run with where and what to try; nothing is written
 cp -r "$T/base" "$T/nan-base"
 size=$(wc -c <"$T/nan-base/model.safetensors")

@@ -2,6 +2,7 @@
 #include "train/events.h"
 #include "test.h"
 #include "train/runlog.h"
+#include <limits.h>
 #include <stdlib.h>
 
 /* CRC-32C by table. */
@@ -109,7 +110,7 @@ static void entry(tn_out *o, const char *json) {
 
 static void write_some(long step) {
     tn_out *o = NULL;
-    CHECK_OK(tn_events_open(&o, dir, step, e));
+    CHECK_OK(tn_events_open(&o, dir, step, LONG_MAX, e));
     if (!o) return;
     if (step < 1)
         entry(o, "{\"step\": 1, \"loss\": 0.5, \"epoch\": 0.25, \"note\": \"x\", \"none\": null}");
@@ -203,4 +204,35 @@ TEST(events_of_a_run_log) {
     CHECK_OK(tn_runlog_report(&l, &other, 0, e));
     CHECK_OK(tn_runlog_close(&l, e));
     CHECK_MSG(!strcmp(read_back(), "0 brain.Event:2;"), "%s", read_back());
+}
+
+/* The checkpoint of a run that was stopped while it evaluated has no entry of that: one that a later process wrote,
+ * before it was killed, goes. */
+TEST(runlog_evaluation_is_done_again) {
+    tn_runlog l;
+    char path[800];
+    tn_str text = TN_STR_INIT;
+    set_up();
+    const char *to[] = {"tensorboard"};
+    tn_train_options o = {.output_dir = dir, .report_to = {to, 1}, .resume = "latest"};
+    json_t *history = json_pack("[{s:i,s:f}]", "step", 2, "loss", 0.5);
+    CHECK_OK(tn_runlog_open(&l, dir, 0, NULL, e));
+    CHECK_OK(tn_runlog_report(&l, &o, 0, e));
+    CHECK_OK(tn_runlog_entry(&l, json_pack("{s:i,s:f}", "step", 2, "loss", 0.5), e));
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(tn_runlog_entry(&l, json_pack("{s:i,s:f}", "step", 2, "eval_loss", 0.25), e));
+        CHECK_OK(tn_runlog_close(&l, e));
+        if (i == 2) break;
+        CHECK_OK(tn_runlog_open(&l, dir, 2, history, e));
+        CHECK_OK(tn_runlog_report(&l, &o, 2, e));
+    }
+    snprintf(path, sizeof path, "%s/runs/" TN_EVENTS_FILE, dir);
+    file = path;
+    CHECK_MSG(!strcmp(read_back(), "0 brain.Event:2;2 train/loss=0.5;2 eval/loss=0.25;"), "%s", read_back());
+    char metrics[800];
+    snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", dir);
+    CHECK_OK(tn_read_file(metrics, &text, 0, e));
+    CHECK_MSG(!strcmp(text.s, "{\"step\": 2, \"loss\": 0.5}\n{\"step\": 2, \"eval_loss\": 0.25}\n"), "%s", text.s);
+    json_decref(history);
+    tn_str_free(&text);
 }

@@ -39,6 +39,22 @@ TEST(profile_times_every_operation) {
     tn_backend_free(b);
 }
 
+/* Work with operations in it is counted once. */
+TEST(profile_nested_work) {
+    tn_backend *b = profiled("ref", TN_F32);
+    b->profiler->now = read_clock;
+    b->profiler->since = hands = 100;
+    double outer = tn_work_begin(b);
+    hands += 2;
+    double inner = tn_work_begin(b);
+    hands += 5;
+    tn_work_end(b, inner, "inner", 0);
+    hands += 3;
+    tn_work_end(b, outer, "outer", 0);
+    CHECK(find(b, TN_PHASE_SETUP, "inner")->seconds == 5 && find(b, TN_PHASE_SETUP, "outer")->seconds == 5);
+    tn_backend_free(b);
+}
+
 TEST(profile_phases_partition_time) {
     tn_backend *b = profiled("ref", TN_F32);
     tn_profiler *p = b->profiler;

@@ -1,6 +1,7 @@
 /* Rollouts of several samples to a prompt: sampled and trained on the same bits, examples that fit a
  * micro-batch, slices of a batch, a checkpoint's record. */
 #include "algo/losses.h"
+#include "base/signals.h"
 #include "test.h"
 #include "tiny.h"
 #include "train/critic_free.h"
@@ -103,6 +104,32 @@ TEST(rollout_same_bits) {
     w0.t.expect_on_policy = true;
     CHECK_FAIL(tn_trainee_accumulate(&w0.t, r0.at, r0.n_ex, true, &res, e), TN_BUG, "same bits");
     tear_down(&w0, &r0);
+}
+
+/* Ctrl-C ends what can be done again, at once; a step goes on to its end. */
+TEST(rollout_stop) {
+    world w;
+    tn_rollouts r;
+    tn_step_result res = {0};
+    double *entropy = tn_calloc(ALL * NEW, sizeof *entropy);
+    set_up(&w, 1, 4, 60, &r);
+    tn_request_stop();
+    CHECK_FAIL(tn_rollouts_sample(&r, w.gen, 100, &how_sampled, e), TN_INTERRUPTED, "stopped");
+    tn_clear_stop();
+    CHECK_OK(tn_rollouts_sample(&r, w.gen, 100, &how_sampled, e));
+    tn_request_stop();
+    CHECK_FAIL(tn_rollouts_observe(&r, &w.t, NULL, e), TN_INTERRUPTED, "log-probs of rollouts");
+    CHECK_FAIL(tn_trainee_accumulate(&w.t, r.at, r.n_ex, false, &res, e), TN_INTERRUPTED, "evaluating");
+    CHECK(res.micro_batches == 0);
+    tn_clear_stop();
+    CHECK_OK(tn_rollouts_observe(&r, &w.t, NULL, e));
+    tn_request_stop();
+    CHECK_OK(tn_rollouts_entropy(&r, &w.t, entropy, e));
+    CHECK_OK(tn_trainee_accumulate(&w.t, r.at, r.n_ex, true, &res, e));
+    CHECK(res.micro_batches > 1);
+    tn_clear_stop();
+    tn_free(entropy);
+    tear_down(&w, &r);
 }
 
 /* Response i is what its key 100 + i draws alone. */
