@@ -53,7 +53,15 @@ ppo="ppo $model --reward-model $P/rm --data $P/rl.jsonl --iterations 2 --rollout
 run tenet $ppo --output-dir "$P/ppo" --profile "$P/ppo.json"
 accounts ppo sampling scoring reference forward backward optimiser
 
-# the other loops; on a tiny model, too, where what lies between operations weighs most
+# a tiny model, where what lies between operations weighs most
+. tests/e2e/tiny.sh "$P/tiny"
+for run in pretrain sft lora reward dpo ppo grpo rloo; do
+    # shellcheck disable=SC2046
+    run tenet $(arguments $run 20) --save-steps 5 --output-dir "$P/tiny-$run" --profile "$P/tiny_$run.json"
+    accounts tiny_$run forward backward optimiser checkpoint
+done
+
+# the other loops
 online="--data $P/rl.jsonl --reward-model $P/rm --reward-funcs world --per-device-train-batch-size 64 --max-completion-length 24
     --max-steps 4 --num-iterations 2 --save-steps 0"
 run tenet grpo $model $online --beta 0.05 --top-entropy-quantile 0.5 --output-dir "$P/grpo" --profile "$P/grpo.json"
