@@ -130,8 +130,9 @@ static void training_samples(const tn_report_run *u, tn_str *o) {
         string_of(row, "prompt", o);
         tn_str_addf(o, "</bdi></h4><div class=\"ans c%d\"><p><bdi>", u->colour & 7);
         string_of(row, "response", o);
-        tn_str_addz(o, "</bdi></p><span class=\"marks\"><em class=\"r\">score ");
-        tn_html_num(o, tn_report_real(row, "score"), 2);
+        const char *key = json_object_get(row, "score") ? "score" : "reward"; /* PPO; GRPO, RLOO */
+        tn_str_addf(o, "</bdi></p><span class=\"marks\"><em class=\"r\">%s ", key);
+        tn_html_num(o, tn_report_real(row, key), 2);
         tn_str_addz(o, "</em></span></div></article>");
     }
     tn_str_addz(o, "</div></details>");

@@ -123,13 +123,15 @@ static tn_status panel(const tn_report *r, int first, const curve *c, tn_str *o,
     return st;
 }
 
+static void key(const tn_report_run *u, tn_str *o) {
+    tn_str_addf(o, " <span class=\"key c%d\"><s></s>", u->colour & 7);
+    tn_html_textz(o, u->name);
+    tn_str_addz(o, "</span>");
+}
+
 static void legend(const tn_report *r, int first, bool with_truth, tn_str *o) {
-    for (int i = first; i < r->n_runs; i++) {
-        if (with_truth ? !r->run[i].truth : !same_verb(&r->run[i], &r->run[first])) continue;
-        tn_str_addf(o, " <span class=\"key c%d\"><s></s>", r->run[i].colour & 7);
-        tn_html_textz(o, r->run[i].name);
-        tn_str_addz(o, "</span>");
-    }
+    for (int i = first; i < r->n_runs; i++)
+        if (with_truth ? r->run[i].truth != NULL : same_verb(&r->run[i], &r->run[first])) key(&r->run[i], o);
 }
 
 static const char *verb_title(const char *verb) {
@@ -247,35 +249,55 @@ static void peak(const tn_report_run *u, tn_str *o) {
     series_free(&p);
 }
 
-/* Without judged checkpoints: what the learned model's reward costs in KL. */
+/* Reward against KL in nats an answer, of a run that learnt from its own samples; GRPO and RLOO log the KL of a token.
+ * Empty for other runs. False: no memory. */
+static bool gather_frontier(const tn_report_run *u, series *s) {
+    *s = (series){0};
+    if (!u->metrics) return true;
+    if (!strcmp(u->verb, "ppo")) return gather(u->metrics, "objective/kl", "objective/raw_scores", s);
+    if (strcmp(u->verb, "grpo") != 0 && strcmp(u->verb, "rloo") != 0) return true;
+    size_t n = json_array_size(u->metrics);
+    *s = (series){.x = tn_calloc(n, sizeof(double)), .y = tn_calloc(n, sizeof(double))};
+    if (!s->x || !s->y) return false;
+    for (size_t i = 0; i < n && i < 100000000; i++) {
+        const json_t *row = json_array_get(u->metrics, i);
+        double x = tn_report_real(row, "kl") * tn_report_real(row, "completions/mean_length");
+        double y = tn_report_real(row, "reward");
+        if (isfinite(x) && isfinite(y)) s->x[s->n] = x, s->y[s->n++] = y;
+    }
+    return true;
+}
+
+/* Without judged checkpoints: what the reward that was learnt from costs in KL. */
 static tn_status frontier(const tn_report *r, tn_str *o, tn_err *e) {
     series *s = tn_calloc((size_t)r->n_runs, sizeof *s);
     tn_svg_line *line = tn_calloc((size_t)r->n_runs, sizeof *line);
+    tn_str keys = TN_STR_INIT;
     bool ok = s && line;
-    int n = 0, first = -1;
+    int n = 0;
     for (int i = 0; ok && i < r->n_runs; i++) {
-        if (!r->run[i].metrics || strcmp(r->run[i].verb, "ppo") != 0) continue;
-        ok = gather(r->run[i].metrics, "objective/kl", "objective/raw_scores", &s[n]);
-        root(&s[n]);
-        line[n] = (tn_svg_line){.x = s[n].x, .y = s[n].y, .n = s[n].n, .dots = true,
-                                .colour = r->run[i].colour};
-        if (s[n].n && first < 0) first = i;
-        n++;
+        ok = gather_frontier(&r->run[i], &s[i]);
+        if (!ok || !s[i].n) continue;
+        root(&s[i]);
+        key(&r->run[i], &keys);
+        line[n++] = (tn_svg_line){.x = s[i].x, .y = s[i].y, .n = s[i].n, .dots = true,
+                                  .colour = r->run[i].colour};
     }
-    if (ok && first >= 0) {
-        tn_str_addz(o, "<section><h2>Learned reward and distance</h2><p>");
-        legend(r, first, false, o);
-        tn_str_addz(o, "</p><div class=\"wide\"><figure><figcaption>Learned reward of each iteration</figcaption>");
-        tn_svg_lines(o, &(tn_svg_plot){.label = "Learned reward against the root of KL",
-                                       .x_label = "√KL to the reference", .line = line, .n = n,
+    if (ok && n) {
+        tn_str_addf(o, "<section><h2>Reward and distance</h2><p>%s</p><div class=\"wide\"><figure><figcaption>Reward of "
+                       "each sampling, as the run saw it</figcaption>", keys.s ? keys.s : "");
+        tn_svg_lines(o, &(tn_svg_plot){.label = "Reward against the root of KL",
+                                       .x_label = "√KL to the reference, nats an answer", .line = line, .n = n,
                                        .width = 440, .height = 240});
         tn_str_addz(o, "</figure></div><p class=\"quiet\">Checkpoints were not judged (no true_reward.jsonl "
-                       "beside the metrics), so this page cannot say where the learned reward stopped "
+                       "beside the metrics), so this page cannot say where a learned reward stopped "
                        "telling the truth during training.</p></section>");
     }
-    for (int i = 0; s && i < n; i++) series_free(&s[i]);
+    for (int i = 0; s && i < r->n_runs; i++) series_free(&s[i]);
     tn_free(s);
     tn_free(line);
+    ok = ok && !keys.oom;
+    tn_str_free(&keys);
     return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 

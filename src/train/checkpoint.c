@@ -172,10 +172,9 @@ static tn_status list_steps(const char *dir, long **steps, size_t *n, tn_err *e)
     return *steps ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
-tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_err *e) {
+static tn_status prune(const char *output_dir, long keep, long best, tn_err *e) {
     long *steps;
     size_t n;
-    if (keep <= 0 || !tn_comm_is_root(tn_comm_world())) return TN_OK;
     TN_TRY(list_steps(output_dir, &steps, &n, e));
     tn_status st = TN_OK;
     tn_str p = TN_STR_INIT;
@@ -188,6 +187,17 @@ tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_e
     }
     tn_str_free(&p);
     tn_free(steps);
+    return st;
+}
+
+tn_status tn_checkpoint_prune(const tn_ckpt *c, long keep, long best, tn_err *e) {
+    tn_backend *be = c->part[0].model->be;
+    if (keep <= 0 || !tn_comm_is_root(tn_comm_world())) return TN_OK;
+    tn_phase before = tn_phase_enter(be, TN_PHASE_CHECKPOINT);
+    double begin = tn_work_begin(be);
+    tn_status st = prune(c->output_dir, keep, best, e);
+    tn_work_end(be, begin, "prune", 0);
+    tn_phase_leave(be, before);
     return st;
 }
 

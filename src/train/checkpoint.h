@@ -25,8 +25,8 @@ typedef struct tn_ckpt {
 } tn_ckpt;
 
 tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e);
-/* Removes all but the newest `keep` checkpoints; `best` (a step, or 0) stays. */
-tn_status tn_checkpoint_prune(const char *output_dir, long keep, long best, tn_err *e);
+/* Removes all but the newest `keep` checkpoints of the run; `best` (a step, or 0) stays. */
+tn_status tn_checkpoint_prune(const tn_ckpt *c, long keep, long best, tn_err *e);
 /* `which`: a folder, or "latest". *path is empty when there is none ("latest" only). A checkpoint whose
  * files are not those of its manifest is refused. */
 tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *path, tn_err *e);

@@ -268,7 +268,7 @@ tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e) {
     json_decref(s);
     TN_TRY(st);
     on->saved = on->step;
-    return tn_checkpoint_prune(on->o.output_dir, (long)on->o.save_limit, 0, e);
+    return tn_checkpoint_prune(&c, (long)on->o.save_limit, 0, e);
 }
 
 tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e) {
@@ -312,6 +312,7 @@ tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
     *state = NULL;
     if (on->from.len) st = resume(on, state, &history, e);
     if (st == TN_OK) st = tn_runlog_open(&on->log, on->o.output_dir, on->step, history, e);
+    on->log.be = on->be;
     if (st == TN_OK) st = tn_runlog_report(&on->log, &on->o, on->step, e);
     json_decref(history);
     tn_path_join(&path, on->o.output_dir, "samples.jsonl");
@@ -356,6 +357,7 @@ tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column
     if (!on->samples) return TN_OK; /* the first rank writes them */
     tn_str text = TN_STR_INIT, line = TN_STR_INIT;
     tn_status st = TN_OK;
+    double begin = tn_work_begin(on->be);
     for (int i = 0; i < r->n && i < on->q.log_samples; i++) {
         const tn_example *x = r->prompt[r->group[i]];
         tn_str_clear(&line);
@@ -375,6 +377,7 @@ tn_status tn_online_log_samples(tn_online *on, long step, const tn_online_column
         if (st != TN_OK) goto done;
     }
     st = tn_out_flush(on->samples, false, e);
+    tn_work_end(on->be, begin, "samples", 0);
 done:
     tn_str_free(&text);
     tn_str_free(&line);

@@ -131,14 +131,21 @@ static tn_status write_line(tn_out *o, const json_t *row, tn_err *e) {
     return st == TN_OK ? tn_out_flush(o, false, e) : st;
 }
 
+static double begin_log(const tn_runlog *l) { return l->be ? tn_work_begin(l->be) : 0; }
+static void end_log(const tn_runlog *l, double begin) {
+    if (l->be) tn_work_end(l->be, begin, "log", 0);
+}
+
 tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
     if (!l->metrics) {
         json_decref(entry);
         return TN_OK;
     }
+    double begin = begin_log(l);
     tn_status st = write_line(l->metrics, entry, e);
     if (st == TN_OK && l->events) st = tn_events_write(l->events, entry, e);
     json_array_append_new(l->history, entry);
+    end_log(l, begin);
     return st;
 }
 
@@ -146,6 +153,7 @@ tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_
     double now = tn_now(), dt = now - l->t_last;
     *tokens_per_s = dt > 0 ? (double)(tokens - l->tokens_last) / dt : 0;
     if (!l->timing) return TN_OK;
+    double begin = begin_log(l);
     json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds",
                             now - l->t0, "step_seconds", dt, "tokens_per_second", *tokens_per_s,
                             "peak_memory_bytes", (json_int_t)tn_peak_memory());
@@ -153,6 +161,7 @@ tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_
     l->tokens_last = tokens;
     tn_status st = row ? write_line(l->timing, row, e) : tn_fail(e, TN_NOMEM, "out of memory");
     json_decref(row);
+    end_log(l, begin);
     return st;
 }
 

@@ -7,11 +7,13 @@
 #define TN_TRAIN_RUNLOG_H
 #include "algo/algo.h"
 #include "base/json.h"
+#include "ops/profile.h"
 #include "train/options.h"
 
 typedef struct tn_runlog {
     char dir[1024];
     tn_out *metrics, *timing, *events; /* events: may be NULL */
+    tn_backend *be;  /* whose profile gets the time of entries; NULL after open: none */
     json_t *history; /* array; the entries of metrics.jsonl */
     double t0, t_last;
     long tokens_last;

@@ -279,7 +279,7 @@ static tn_status checkpoint(loop *l, tn_err *e) {
     tn_ckpt c = checkpoint_of(l, &part);
     TN_TRY(tn_checkpoint_save(&c, l->step, e));
     l->saved = l->owes_eval ? -1 : l->step;
-    return tn_checkpoint_prune(l->o.output_dir, (long)l->o.save_limit, l->best_step, e);
+    return tn_checkpoint_prune(&c, (long)l->o.save_limit, l->best_step, e);
 }
 
 /* ---- evaluation ---- */
@@ -508,6 +508,7 @@ static tn_status run(loop *l, tn_err *e) {
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);
     json_decref(history);
     TN_TRY(st);
+    l->log.be = l->be;
     TN_TRY(tn_runlog_report(&l->log, o, l->step, e));
     if (l->from.len) tn_info("continuing after step %ld from %s", l->step, l->from.s);
     tn_signals_install();

@@ -131,6 +131,13 @@ quiet tenet rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:
     --max-steps 2 --save-steps 0 --output-dir "$O/none" && grep -q "sums.jsonl:[0-9]*: no reward has an answer" "$O/log" &&
     ok online_row_without_reward || fail "online_row_without_reward: $(tail -1 "$O/log")"
 
+# the report draws reward against KL of each: as many dots as samplings
+quiet tenet report --runs "grpo=$O/grpo-whole" "rloo=$O/rloo-whole" "ppo=$O/ppo_ptx-whole" --out "$O/report.html" || fail "online_report: $(tail -1 "$O/log")"
+dots=$(grep -o 'aria-label="Reward against the root of KL".*</svg>' "$O/report.html" | sed 's/<\/svg>.*//' |
+    grep -o '<g class="c[0-9]">\(<circle[^>]*>\)*' | sed 's/[^<]*<g class="c\(.\)">/\1 /; s/<circle[^>]*>/o/g' | tr '\n' ' ')
+if [ "$dots" = "0 oooooo 1 oooooo 2 oooo " ]; then ok online_report_frontier; else fail "online_report_frontier: $dots"; fi
+if grep -q 'class="r">reward [−0-9]' "$O/report.html"; then ok online_report_samples; else fail online_report_samples; fi
+
 # a dry run writes nothing, tells the plan, memory and time, and refuses what the run would
 # shellcheck disable=SC2086
 for run in grpo_cut rloo ppo_ptx; do
