@@ -81,7 +81,7 @@ void tn_intro_adapter(const tn_model *m) {
 static const char *each_rank(void) {
     static char s[48];
     int ranks = tn_comm_world()->size;
-    snprintf(s, sizeof s, ranks > 1 ? " on each of %d ranks" : "", ranks);
+    if (ranks > 1) snprintf(s, sizeof s, " on each of %d ranks", ranks);
     return s;
 }
 
