@@ -58,7 +58,7 @@ const tn_opt_row tn_grpo_rows[] = {
      "Its decay."},
     {"off-policy-mask-threshold", TN_OPT_REAL, AT(off_policy), NULL, NULL, 1e-9, 1e9, NULL, "X",
      "Leave out responses of negative advantage whose mean log ratio to the sampler exceeds X."},
-    {"top-entropy-quantile", TN_OPT_REAL, AT(top_entropy), "1", NULL, 0, 1, NULL, "X",
+    {"top-entropy-quantile", TN_OPT_REAL, AT(top_entropy), "1", NULL, 1e-6, 1, NULL, "X",
      "Train only on this share of a step's tokens, those of the highest entropy (0.2 in the "
      "paper)."},
     {"log-ratio-clamp", TN_OPT_REAL, AT(log_ratio_clamp), "20", NULL, 1e-3, 700, NULL, "X",

@@ -33,7 +33,7 @@ static tn_status check_range(const tn_opt_row *r, double x, const char *where, t
     if (r->min <= -(double)FAR)
         return tn_fail(e, TN_ARG, "--%s must be at most %g, found %.17g (%s)", r->name, r->max, x,
                        where);
-    return tn_fail(e, TN_ARG, "--%s must be from %g to %g, found %.17g (%s)", r->name, r->min,
+    return tn_fail(e, TN_ARG, "--%s must be from %.10g to %.10g, found %.17g (%s)", r->name, r->min,
                    r->max, x, where);
 }
 

@@ -149,6 +149,12 @@ tn_status tn_adapter_load(tn_model **out, const char *dir, tn_backend *be, const
     bool stored = find_head(s, "score.weight"), score = c.score || how->want_score || stored;
     bool bias = stored ? find_head(s, "score.bias") != NULL : how->score_bias;
     TN_GO(open_base(&m, base.s, score, bias, be, how, e), done);
+    if (m->head && !score)
+        TN_GO(tn_fail(e, TN_STATE,
+                      "%s is an adapter of a language model, but its base %s is a reward model (it has a score "
+                      "head); give the base that it was trained on as --base-model",
+                      dir, base.s),
+              done);
     TN_GO(tn_adapter_new(&a, &m->desc, &c.spec, be, e), done);
     TN_GO(fill_adapter(a, s, dir, be, e), done);
     TN_GO(fill_head(m, s, c.score, dir, e), done);

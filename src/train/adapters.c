@@ -65,23 +65,25 @@ static tn_status spec_of(const tn_adapter_options *o, tn_lora_spec *s, tn_err *e
     return TN_OK;
 }
 
+static const char *const shape_options[] = {"lora-r", "lora-alpha", "use-rslora",
+                                            "lora-target-modules"};
+enum { N_SHAPE = sizeof shape_options / sizeof *shape_options };
+
 /* An adapter that goes on keeps its own shape: options that say otherwise are refused. */
 static tn_status check_same(const tn_adapter *a, const tn_adapter_options *o, const tn_opts *given,
                             const char *dir, tn_err *e) {
-    static const char *const names[] = {"lora-r", "lora-alpha", "use-rslora",
-                                        "lora-target-modules"};
     tn_lora_spec s;
     TN_TRY(spec_of(o, &s, e));
     bool same[] = {s.rank == a->spec.rank, s.alpha == a->spec.alpha, s.rslora == a->spec.rslora,
                    s.modules == a->spec.modules};
-    for (int i = 0; i < 4; i++)
-        if (tn_opts_given(given, names[i]) && !same[i])
+    for (int i = 0; i < N_SHAPE; i++)
+        if (tn_opts_given(given, shape_options[i]) && !same[i])
             return tn_fail(
                 e, TN_ARG,
                 "--%s: the adapter in %s has rank %d, alpha %g and its own modules, and "
                 "goes on as it is; leave the option out, or merge it (`tenet merge`) and "
                 "start another",
-                names[i], dir, a->spec.rank, a->spec.alpha);
+                shape_options[i], dir, a->spec.rank, a->spec.alpha);
     return TN_OK;
 }
 
@@ -122,14 +124,25 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
 }
 
 tn_status tn_trained_model_peek(tn_desc *d, tn_lora_spec *s, const tn_adapter_options *o,
-                                const char *dir, const char *from, tn_load how, tn_err *e) {
+                                const tn_opts *given, const char *dir, const char *from,
+                                tn_load how, tn_err *e) {
     tn_str base = TN_STR_INIT;
     TN_TRY(check(o, how.want_score, e));
     tn_status st = tn_adapter_base(dir, o->base_model, &base, e);
     how.base = base.s;
     if (st == TN_OK) st = tn_model_peek(d, from ? from : dir, &how, e);
     if (st == TN_OK) st = tn_adapter_peek(s, from ? from : dir, e);
+    if (st == TN_OK && d->num_labels && !how.want_score)
+        st = tn_fail(e, TN_STATE,
+                     "%s is a reward model (it has a score head), and a language model is trained "
+                     "here: take "
+                     "another --model",
+                     dir);
     if (st == TN_OK && !s->rank && o->use_peft) st = spec_of(o, s, e);
+    for (int i = 0; i < N_SHAPE && st == TN_OK && !s->rank; i++)
+        if (tn_opts_given(given, shape_options[i]))
+            tn_warn("--%s has no effect without --use-peft: all weights are trained",
+                    shape_options[i]);
     tn_str_free(&base);
     return st;
 }
@@ -154,6 +167,17 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     tn_lora_spec own;
     TN_TRY(tn_adapter_peek(&own, from, e));
     if (ref_dir) TN_TRY(tn_model_peek(&d, from, &(tn_load){.base = o->base_model}, e));
+    if (d.num_labels)
+        return tn_fail(e, TN_STATE,
+                       "%s is a reward model (it has a score head), and the reference must give "
+                       "log-probs: take a "
+                       "language model as --ref-model",
+                       from);
+    if (d.vocab != policy->vocab)
+        return tn_fail(
+            e, TN_STATE,
+            "the reference %s has %d tokens, but the policy %s has %d; they need one tokenizer",
+            from, d.vocab, dir, policy->vocab);
     bool shared = s->rank && (!ref_dir || tn_same_trunk(from, dir, o->base_model));
     if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
     if (!shared) tn_budget_frozen(p, "reference", &d, be, false, false);

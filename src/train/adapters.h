@@ -26,7 +26,7 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
                                 const char *dir, const char *from, tn_load how, uint64_t seed,
                                 tn_backend *be, tn_err *e);
 /* What that will be, without loading it: descriptor and adapter (rank 0: none). The options are checked. */
-tn_status tn_trained_model_peek(tn_desc *d, tn_lora_spec *s, const tn_adapter_options *o,
+tn_status tn_trained_model_peek(tn_desc *d, tn_lora_spec *s, const tn_adapter_options *o, const tn_opts *given,
                                 const char *dir, const char *from, tn_load how, tn_err *e);
 /* Is `dir`, or its base, the model whose trunk `policy` (or its base) has? */
 bool tn_same_trunk(const char *dir, const char *policy, const char *base);

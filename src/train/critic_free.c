@@ -81,7 +81,8 @@ static tn_status sizes(loop *l, long *batch, tn_err *e) {
     if (per % accumulation)
         return tn_fail(e, TN_ARG,
                        "a sampling of %ld responses does not cut into optimiser steps of %ld "
-                       "(--per-device-train-batch-size %ld x --gradient-accumulation-steps %ld)",
+                       "(--per-device-train-batch-size %ld x --gradient-accumulation-steps %ld); make "
+                       "--steps-per-generation (or --generation-batch-size) a multiple of that",
                        *batch, l->each, rows, accumulation);
     if (*batch % G)
         return tn_fail(e, TN_ARG,

@@ -51,11 +51,16 @@ static tn_status check_options(const tn_online *on, tn_err *e) {
         return tn_fail(e, TN_ARG, "--model is missing; give the policy's Hugging Face folder");
     if (on->o.data.n == 0)
         return tn_fail(e, TN_ARG, "--data is missing; give rows with \"prompt\" or \"messages\"");
-    if (on->o.eval_data.n)
+    const char *eval = on->o.eval_data.n       ? "eval-data"
+                       : on->o.eval_steps > 0 ? "eval-steps"
+                       : on->o.keep_best      ? "load-best-model-at-end"
+                       : on->o.patience > 0   ? "early-stopping-patience"
+                                              : NULL;
+    if (eval)
         return tn_fail(e, TN_ARG,
-                       "--eval-data: %s does not evaluate while it trains; `tenet eval` measures "
+                       "--%s: %s does not evaluate while it trains; `tenet eval` measures "
                        "checkpoints and the result",
-                       on->verb);
+                       eval, on->verb);
     if ((q->top_k > 0 || q->top_p < 1 || q->min_p > 0) && !q->truncated_logp)
         return tn_fail(e, TN_ARG,
                        "--top-k, --top-p and --min-p sample from another distribution than the one "
@@ -82,7 +87,7 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
     TN_TRY(tn_ranks_lanes(o, on->comm, on->from.len ? on->from.s : "", &on->lanes, e));
     TN_TRY(tn_backend_from_options(&on->be, o, e));
     TN_TRY(tn_tokenizer_of(&on->tok, o->model, on->lora.base_model, o->chat_template, e));
-    TN_TRY(tn_trained_model_peek(&on->desc, &on->spec, &on->lora, o->model,
+    TN_TRY(tn_trained_model_peek(&on->desc, &on->spec, &on->lora, on->opts, o->model,
                                  on->from.len ? on->from.s : NULL, (tn_load){.train = true}, e));
     tn_data_options d = {.kind = TN_DATA_PROMPT,
                          .max_length = (int)o->max_length,

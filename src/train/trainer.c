@@ -105,7 +105,7 @@ static tn_status peek(loop *l, tn_err *e) {
     json_t *config = NULL;
     tn_load how = how_to_load(l);
     if (!is_fresh(l))
-        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->o.model,
+        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
                                      l->from.len ? l->from.s : NULL, how, e);
     if (l->lora.use_peft)
         return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
@@ -480,6 +480,9 @@ static tn_status run(loop *l, tn_err *e) {
     json_t *history = NULL;
     TN_TRY(tn_ranks_open(&l->o, &l->comm, e));
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
+    if ((o->keep_best || o->patience > 0) && !(o->eval_data.n && o->eval_steps > 0))
+        return tn_fail(e, TN_ARG, "--%s compares evaluations: give --eval-data and --eval-steps, too",
+                       o->keep_best ? "load-best-model-at-end" : "early-stopping-patience");
     if (!o->dry_run) TN_TRY(tn_output_open(o, &l->lock, &l->from, e));
     TN_TRY(tn_ranks_lanes(o, l->comm, l->from.len ? l->from.s : "", &l->lanes, e));
     TN_TRY(tn_backend_from_options(&l->be, o, e));

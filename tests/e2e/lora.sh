@@ -153,6 +153,10 @@ refuse module 1 'target module "lm_head"' --lora-target-modules q_proj lm_head
 refuse saved 1 "only the score head" --lora-modules-to-save embed_tokens
 refuse rank 2 "--lora-r must be from 1" --lora-r 0
 fails lora_refuses_other_rank 2 "goes on as it is" tenet sft --model "$L/zero" --data "$L/sft.jsonl" --lora-r 8 --output-dir "$L/none"
+fails lora_refuses_base_with_scores 1 "its base $L/rm-full is a reward model" tenet merge "$L/zero" "$L/none2" --base-model "$L/rm-full"
+# shellcheck disable=SC2086
+quiet tenet sft --model "$L/base" --data "$L/sft.jsonl" --lora-r 8 --dry-run && check lora_warns_without_use_peft \
+    grep -q "warning.*--lora-r has no effect without --use-peft" "$L/log" || fail "lora_warns_without_use_peft: $(tail -1 "$L/log")"
 fails lora_refuses_pretrain 2 "random weights" tenet pretrain --model "$L/tiny" --data "$L/text.jsonl" --use-peft --output-dir "$L/none1"
 fails lora_refuses_full_resume 1 "go on with --use-peft" tenet sft --model "$L/base" --data "$L/sft.jsonl" --assistant-only-loss \
     --output-dir "$L/sft-cut" --resume-from-checkpoint "$L/sft-cut/checkpoint-3"

@@ -169,6 +169,8 @@ base="--model $O/base --data $O/rl.jsonl"
     refused eval_data "does not evaluate while it trains" grpo $base --reward-funcs world --eval-data "$O/rl.jsonl"
     refused weights "1 weights for 2 rewards" grpo $base --reward-model "$O/rm" --reward-funcs world --reward-weights 1
     refused weight "'x' is not a number" grpo $base --reward-funcs world --reward-weights x
+    refused eval_steps "does not evaluate while it trains" rloo $base --reward-funcs world --eval-steps 2
+    refused no_tokens "must be from 1e-06" grpo $base --reward-funcs world --top-entropy-quantile 0
     refused truncated "--truncated-logp" grpo $base --reward-funcs world --top-p 0.9
     refused clip_range "two numbers" rloo $base --reward-funcs world --reward-clip-range 1
     refused ptx_alone "go together" ppo $base --reward-model "$O/rm" --ptx-coef 1
@@ -181,6 +183,9 @@ base="--model $O/base --data $O/rl.jsonl"
     refused field 'number:answr needs the field "answr" in the rows' grpo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:answr
     refused field_of_world 'the first has "prompt"' rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs world
     refused few_prompts "64 prompts are fewer than the 128" grpo $base --reward-funcs world --per-device-train-batch-size 1024
+    fails online_reference_scores 1 "take a language model as --ref-model" tenet grpo $base --reward-funcs world --beta 0.1 \
+        --ref-model "$O/rm" --dry-run
+    fails online_policy_scores 1 "take another --model" tenet rloo $base --reward-funcs world --model "$O/rm" --dry-run
     fails online_other_seed 2 "world:N" tenet grpo $base --reward-funcs world:9 --max-completion-length 8 --output-dir "$O/seed"
 }
 [ -z "${e2e_failed:-}" ]

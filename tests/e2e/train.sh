@@ -74,6 +74,8 @@ if equal "$T/dpo-cpu" "$T/dpo-ref"; then ok train_reference_backend_same_bits; e
 fails train_folder_in_use 1 "already holds a run" tenet $sft --output-dir "$T/sft-whole"
 fails train_other_rows 1 "was trained on other rows" tenet sft --model "$T/base" --data "$T/text.jsonl" --output-dir "$T/sft-cut" --resume-from-checkpoint latest
 fails train_no_data 2 "--data is missing" tenet sft --model "$T/base" --output-dir "$T/none"
+fails train_nothing_to_compare 2 "give --eval-data and --eval-steps" tenet sft --model "$T/base" --data "$T/sft.jsonl" --output-dir "$T/none" \
+    --load-best-model-at-end
 fails train_no_model 1 "there is no such folder" tenet sft --model "$T/nowhere" --data "$T/sft.jsonl" --output-dir "$T/none"
 printf '{"prompt": "x"}\n' >"$T/bad.jsonl"
 fails train_bad_row 1 "bad.jsonl:1: the row has \"prompt\" but no \"completion\"" tenet sft --model "$T/base" --data "$T/bad.jsonl" --output-dir "$T/none1"
