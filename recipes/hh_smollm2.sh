@@ -24,7 +24,7 @@ mkdir -p "$out"
 t0=$(date +%s)
 stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
 done_already() { [ -s "$out/$1/tenet.json" ] && [ -s "$out/$1/model.safetensors" ]; }
-common="--transcripts chat --max-length $length --max-rows $rows --seed $seed --save-steps 200 --save-total-limit 1
+common="--micro-batch-tokens 2048 --transcripts chat --max-length $length --max-rows $rows --seed $seed --save-steps 200 --save-total-limit 1
         --resume-from-checkpoint latest"
 
 if [ ! -d "$model" ]; then
@@ -56,7 +56,7 @@ fi
 if ! done_already ppo; then
     stage "PPO: $iterations iterations of $rollouts rollouts"
     $tenet ppo --model "$out/sft" --reward-model "$out/reward" --data "$out/train.jsonl" --output-dir "$out/ppo" \
-        --transcripts chat --max-length 112 --iterations "$iterations" --rollouts "$rollouts" --minibatch-size 32 \
+        --micro-batch-tokens 2048 --transcripts chat --max-length 112 --iterations "$iterations" --rollouts "$rollouts" --minibatch-size 32 \
         --num-ppo-epochs 1 --response-length "$answer" --temperature 1 --kl-coef 0.05 --learning-rate 1e-5 \
         --critic-learning-rate 2e-5 --warmup-steps 3 --missing-eos-penalty 0.5 --vf-coef 1 --seed "$seed" \
         --save-steps 10 --save-total-limit 1 --resume-from-checkpoint latest

@@ -9,7 +9,7 @@ seed=$1 out=$2 base=${3:-models/world} tenet=${TENET_BIN:-build/tenet}
 mkdir -p "$out"
 t0=$(date +%s)
 stage() { printf '\n[%3d s] %s\n' $(($(date +%s) - t0)) "$*"; }
-optim="--adam-beta2 0.95 --min-lr-ratio 0.05 --save-steps 0 --save-dtype float32 --seed $seed --overwrite"
+optim="--micro-batch-tokens 2048 --adam-beta2 0.95 --min-lr-ratio 0.05 --save-steps 0 --save-dtype float32 --seed $seed --overwrite"
 sample="--max-new-tokens 40"
 
 stage "supervised fine-tuning on 4,000 demonstrations of mixed quality"
@@ -47,7 +47,7 @@ $tenet dpo --model "$out/sft" --data "$out/rankings.jsonl" --eval-data "$out/ran
 stage "PPO against the reward model, KL coefficient 0.2"
 $tenet world prompts-rl --seed "$seed" --count 8960 --out "$out/prompts-rl.jsonl"
 ppo="ppo --model $out/sft --reward-model $out/reward --data $out/prompts-rl.jsonl --minibatch-size 64 --num-ppo-epochs 2
-     --response-length 40 --temperature 1 --missing-eos-penalty 1 --vf-coef 1 --adam-beta2 0.95 --adam-epsilon 1e-5
+     --response-length 40 --temperature 1 --missing-eos-penalty 1 --vf-coef 1 --micro-batch-tokens 2048 --adam-beta2 0.95 --adam-epsilon 1e-5
      --train-sampling-strategy sequential --save-dtype float32 --seed $seed --overwrite"
 # shellcheck disable=SC2086
 $tenet $ppo --output-dir "$out/ppo" --iterations 30 --rollouts 256 --kl-coef 0.2 --learning-rate 3e-4 \

@@ -182,7 +182,7 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
     if (!shared) tn_budget_frozen(p, "reference", &d, be, false, false);
     if (own.rank) tn_budget_adapter(p, "reference", &d, &own, be, false, false);
-    if (shared) return TN_OK; /* the policy's workspace serves it */
+    if (shared || !ref_dir) return TN_OK; /* the policy's workspace serves it */
     tn_budget_run(p, "reference", &d, be, tokens, rows, length, blocks, false);
     tn_budget_adapter_run(p, "reference", &d, &own, be, tokens, false);
     tn_budget_scratch(p, &d, &own, be, tokens, rows, false);
@@ -204,6 +204,10 @@ tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_o
     TN_TRY(open_reference(ref, policy, o, dir, ref_dir, resumed, e));
     if ((*ref)->trunk != policy->trunk) tn_model_drop_masters(*ref);
     return TN_OK;
+}
+
+bool tn_reference_shares_run(const tn_run *run, const tn_model *ref, const tn_model *policy, const char *ref_dir) {
+    return (!ref_dir || ref->trunk == policy->trunk) && tn_run_serves(run, ref);
 }
 
 tn_status tn_critic_view(tn_model **critic, tn_model *like, const tn_lora_spec *spec, uint64_t seed,

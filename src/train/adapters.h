@@ -34,6 +34,8 @@ bool tn_same_trunk(const char *dir, const char *policy, const char *base);
  * a copy of the one in `dir`); else a copy, or loaded anew when the run goes on. ref_dir: another model, or NULL. */
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e);
+/* Does the policy's workspace serve its reference? Not that of another model, whose rotary tables may differ. */
+bool tn_reference_shares_run(const tn_run *run, const tn_model *ref, const tn_model *policy, const char *ref_dir);
 /* The same with its workspace of `tokens` (`rows`, `length`, `blocks`: as the policy's), for the memory plan. */
 tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora_spec *s,
                               const tn_adapter_options *o, const char *dir, const char *ref_dir,

@@ -132,7 +132,7 @@ static tn_status make_reference(tn_online *on, tn_err *e) {
     TN_TRY(tn_reference_open(&on->ref, t->model, &on->lora, on->o.model, on->q.ref_model,
                              on->from.len > 0, e));
     t->ref = on->ref;
-    if (on->ref->trunk == t->model->trunk && tn_run_serves(t->run, on->ref)) return TN_OK;
+    if (tn_reference_shares_run(t->run, on->ref, t->model, on->q.ref_model)) return TN_OK;
     int n = on->need.tokens;
     TN_TRY(tn_run_new(&t->ref_run, on->ref, n, on->rows, on->length, false, e));
     return tn_run_reserve(t->ref_run, on->ref, on->need.blocks, e);

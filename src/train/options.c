@@ -67,7 +67,7 @@ const tn_opt_row tn_train_option_rows[] = {
      "Multiplies the rows of a step. Sums and counts are reduced separately."},
     {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "0", NULL, 0, 0, NULL, "N",
      "Fill each optimiser step with rows up to so many tokens instead of a fixed number of rows."},
-    {"micro-batch-tokens", TN_OPT_INT, AT(micro_tokens), "2048", NULL, 1, 1 << 24, NULL, "N",
+    {"micro-batch-tokens", TN_OPT_INT, AT(micro_tokens), "1024", NULL, 1, 1 << 24, NULL, "N",
      "Tokens put through the model at once; bounds memory, does not change results beyond the "
      "order of sums."},
     {"recompute", TN_OPT_CHOICE, AT(recompute), "none", "none|cheap|layer", 0, 0, NULL, NULL,

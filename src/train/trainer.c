@@ -224,8 +224,7 @@ static tn_status make_reference(loop *l, tn_err *e) {
                              l->from.len > 0, e));
     int n = l->need.tokens;
     t->ref = l->ref;
-    if (l->ref->trunk == t->model->trunk && tn_run_serves(t->run, l->ref))
-        return reserve_reference(l, e);
+    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model)) return reserve_reference(l, e);
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);

@@ -34,7 +34,7 @@ shapes=${TENET_MEMORY_SHAPES:-small 20M}
 for shape in $shapes; do
     case $shape in
         small) vocab=2048; config "$M/$shape" 128 3 4 4 344 $vocab ;;
-        20M) vocab=16384; config "$M/$shape" 384 8 6 2 1024 $vocab ;;
+        20M) vocab=49152; config "$M/$shape" 288 6 6 2 768 $vocab ;;
         135M) vocab=49152; config "$M/$shape" 576 30 9 3 1536 $vocab ;;
     esac
     for kind in sft pair prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
@@ -66,13 +66,43 @@ for shape in $shapes; do
         held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $lora
     }
+    # moments and levels: each alone, then together
+    for less in "--optim adamw_bf16" "--optim adamw_8bit" "--recompute cheap" "--recompute layer" "--optim adamw_8bit --recompute layer"; do
+        case $shape-$less in small-* | *8bit*layer) ;; *) continue ;; esac
+        name=$(echo "$less" | sed 's/--optim adamw_//; s/--recompute //' | tr ' -' '__')
+        # shellcheck disable=SC2086
+        {
+            held "memory_sft_${shape}_$name" sft --model "$M/base-$shape" --data "$M/sft.jsonl" --per-device-train-batch-size 16 --max-steps 2 $less
+            case $name in *_*) ;; *) continue ;; esac
+            held "memory_reward_${shape}_$name" reward --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $less
+            held "memory_lora_dpo_${shape}_$name" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $less $lora
+            held "memory_ppo_${shape}_$name" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
+                --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 $less
+            held "memory_grpo_${shape}_$name" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+                --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $less
+        }
+    done
     [ $shape = small ] || rm -rf "$M/base-$shape" "$M/rm-$shape"
 done
+
+# a reward model with a tokenizer of its own: other sequences, and a critic that is the policy's
+tenet world prompts-rl --count 64 --out "$M/world.jsonl" 2>/dev/null
+tenet world prompts-pref --count 24 --out "$M/pref.jsonl" 2>/dev/null
+tenet generate --model models/world --input "$M/pref.jsonl" --n 4 --max-new-tokens 12 --out "$M/samples.jsonl" 2>/dev/null
+tenet world rank --input "$M/samples.jsonl" --annotator careful --out "$M/rank.jsonl" 2>/dev/null
+tenet reward --model models/world --data "$M/rank.jsonl" --output-dir "$M/rm-own" --max-steps 1 --save-steps 0 >"$M/log" 2>&1 || fail "memory_own_rm: $(tail -n 1 "$M/log")"
+printf '\n' >>"$M/rm-own/tokenizer.json"
+held memory_ppo_own_tokenizer ppo --model models/world --reward-model "$M/rm-own" --data "$M/world.jsonl" --iterations 2 \
+    --rollouts 64 --minibatch-size 32 --num-ppo-epochs 1 --response-length 24
+grep -q "its own tokenizer" "$M/log" || fail "memory_own_tokenizer: it was the policy's"
+held memory_grpo_own_tokenizer grpo --model models/world --reward-model "$M/rm-own" --data "$M/world.jsonl" --max-steps 2 \
+    --per-device-train-batch-size 64 --num-generations 4 --max-completion-length 24
 
 # 2,048 rows of a vocabulary of 131,072: [T,V] in float32 would be 1,074 MB
 config "$M/wide" 64 1 2 2 128 131072
 rows sft 16 131072 >"$M/wide.jsonl"
-held memory_wide_vocabulary pretrain --model "$M/wide" --data "$M/wide.jsonl" --batch-tokens 2048 --max-steps 2 --no-completion-only-loss
+held memory_wide_vocabulary pretrain --model "$M/wide" --data "$M/wide.jsonl" --batch-tokens 2048 --micro-batch-tokens 2048 --max-steps 2 \
+    --no-completion-only-loss
 peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$M/out/timing.jsonl" | tail -n 1)
 if [ "$peak" -lt $(($(number | cut -d. -f1) * 1000000 + 64000000)) ] && [ "$peak" -lt 400000000 ]; then
     ok "memory_wide_vocabulary_peak ($((peak / 1000000)) MB)"

@@ -7,7 +7,7 @@ quiet() { "$@" >"$T/log" 2>&1; }
 last() { grep -v '^--' "$T/log" | grep . | tail -n 1; }
 
 # Everything in float32: the bits of these runs are the same on every machine.
-common="--dtype float32 --threads 1 --learning-rate 1e-3 --seed 3"
+common="--dtype float32 --micro-batch-tokens 2048 --threads 1 --learning-rate 1e-3 --seed 3"
 tenet world config --out "$T/tiny" --hidden-size 32 --layers 1 --heads 2 --intermediate-size 48 2>/dev/null
 tenet world text --count 400 --out "$T/text.jsonl"
 tenet world sft --count 96 --out "$T/sft.jsonl"
