@@ -383,3 +383,39 @@ TEST(params_faults_are_errors) {
     tn_model_free(m);
     tn_backend_free(b);
 }
+
+/* A frozen model without its matrices: the same numbers; what would read them is refused. */
+TEST(params_dropped_masters) {
+    tn_backend *b = backend("cpu", TN_F32);
+    tn_desc d = {.family = "llama", .vocab = 400, .hidden = 96, .layers = 2, .heads = 4, .kv_heads = 2, .head_dim = 24,
+                 .ffn = 200, .max_pos = 64, .norm_eps = 1e-5, .tied = true,
+                 .rope = {.theta = 1e4, .factor = 1, .original_max = 64, .rot_dim = 24}};
+    tn_model *m = NULL, *c = NULL;
+    tn_run *r = NULL;
+    tn_forest f = {0};
+    int index;
+    int32_t ids[20], rows[20], target[20];
+    double logp[2][20];
+    for (int i = 0; i < 20; i++) ids[i] = 7 * i % 400, rows[i] = i, target[i] = 11 * i % 400;
+    CHECK_OK(tn_model_new(&m, &d, 3, b, false, e));
+    CHECK_OK(tn_forest_add(&f, ids, 20, -1, 0, &index, e));
+    CHECK_OK(tn_forest_finish(&f, e));
+    CHECK_OK(tn_run_new(&r, m, 20, 20, 20, TN_KEEP_NOTHING, e));
+    for (int k = 0; k < 2; k++) {
+        tn_lm q = {.n = 20, .rows = rows, .target = target, .inv_temp = 1, .logp = logp[k]};
+        if (k) tn_model_drop_masters(m);
+        CHECK_OK(tn_forward(r, m, &f, e));
+        CHECK_OK(tn_lm_head(r, m, &q, e));
+    }
+    CHECK(!memcmp(logp[0], logp[1], sizeof logp[0]));
+    const float *up = m->layer[1].gate_up.master;
+    CHECK(up[5000] == 0 && up[20000] == 0);
+    CHECK(((float *)m->trunk->data)[m->embed + 5000] != 0);
+    CHECK_FAIL(tn_model_copy(&c, m, false, false, e), TN_BUG, "given back");
+    CHECK_FAIL(tn_model_save(m, tn_test_dir(), "float32", e), TN_BUG, "given back");
+    CHECK_FAIL(tn_model_trainable(m, e), TN_BUG, "given back"); /* would pack the other way, too */
+    tn_run_free(r);
+    tn_forest_free(&f);
+    tn_model_free(m);
+    tn_backend_free(b);
+}
