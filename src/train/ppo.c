@@ -171,8 +171,8 @@ static tn_load how_to_load_reward(const ppo *p) {
                      .base = p->on.lora.base_model};
 }
 
-static bool same_tokenizer(const ppo *p) {
-    return tn_scorer_same_tokenizer(p->task->ppo.reward_model, p->on.o.model, p->on.lora.base_model);
+static tn_status same_tokenizer(bool *same, const ppo *p, tn_err *e) {
+    return tn_scorer_same_tokenizer(same, p->task->ppo.reward_model, p->on.o.model, p->on.lora.base_model, e);
 }
 
 /* The critic to come, where reward model and policy have one tokenizer. *shared: on somebody's trunk. */
@@ -180,7 +180,9 @@ static tn_status peek_critic(const ppo *p, tn_desc *d, tn_lora_spec *s, bool *sh
     const char *how = p->task->ppo.critic;
     const tn_online *on = &p->on;
     const tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model};
-    bool automatic = strcmp(how, "auto") == 0, policy = automatic ? !same_tokenizer(p) : strcmp(how, "policy") == 0;
+    bool automatic = strcmp(how, "auto") == 0, same;
+    TN_TRY(same_tokenizer(&same, p, e));
+    bool policy = automatic ? !same : strcmp(how, "policy") == 0;
     const char *like = policy ? on->o.model : automatic ? p->task->ppo.reward_model : how;
     *d = on->desc, *s = on->spec; /* from the policy: with a fresh head */
     if (!policy) {
@@ -213,7 +215,9 @@ static tn_status plan_memory(const ppo *p, tn_err *e) {
     const tn_online *on = &p->on;
     const char *dir = p->task->ppo.reward_model;
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
-    tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length, same_tokenizer(p));
+    bool same;
+    TN_TRY(same_tokenizer(&same, p, e));
+    tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length, same);
     tn_load how = how_to_load_reward(p);
     bool shared = on->spec.rank && tn_same_trunk(dir, on->o.model, on->lora.base_model);
     tn_budget b = {0};

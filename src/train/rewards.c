@@ -171,7 +171,8 @@ tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_
     const tn_load how = {.base = on->lora.base_model};
     for (int i = 0; i < o->models.n; i++) {
         const char *dir = o->models.v[i];
-        bool same = tn_scorer_same_tokenizer(dir, on->o.model, on->lora.base_model);
+        bool same;
+        TN_TRY(tn_scorer_same_tokenizer(&same, dir, on->o.model, on->lora.base_model, e));
         tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length, same);
         TN_TRY(tn_scorer_budget(p, dir, on->be, &how, false, tokens, length, &need, e));
     }

@@ -6,21 +6,30 @@
 
 enum { ROWS_AT_ONCE = 64 }; /* responses whose last rows the head reads in one call */
 
-static uint64_t tokenizer_hash(const char *dir, const char *base) {
+/* Of the file; 0 for a model without one. */
+static tn_status tokenizer_hash(uint64_t *h, const char *dir, const char *base, tn_err *e) {
     tn_str where = TN_STR_INIT, p = TN_STR_INIT, s = TN_STR_INIT;
-    uint64_t h = 0;
-    bool ok = tn_model_tokenizer_dir(dir, base, &where, NULL) == TN_OK;
+    tn_status st;
+    *h = 0;
+    TN_GO(tn_model_tokenizer_dir(dir, base, &where, e), done);
     tn_path_join(&p, where.s, "tokenizer.json");
-    if (ok && tn_exists(p.s) && tn_read_file(p.s, &s, (size_t)1 << 30, NULL) == TN_OK)
-        h = tn_hash64(s.s, s.len, 1);
+    if (p.oom) TN_GO(tn_fail(e, TN_NOMEM, "out of memory"), done);
+    if (!tn_exists(p.s)) goto done;
+    TN_GO(tn_read_file(p.s, &s, (size_t)1 << 30, e), done);
+    *h = tn_hash64(s.s, s.len, 1);
+done:
     tn_str_free(&where);
     tn_str_free(&p);
     tn_str_free(&s);
-    return h;
+    return st;
 }
 
-bool tn_scorer_same_tokenizer(const char *dir, const char *policy_dir, const char *base) {
-    return tokenizer_hash(dir, base) == tokenizer_hash(policy_dir, base);
+tn_status tn_scorer_same_tokenizer(bool *same, const char *dir, const char *policy_dir, const char *base, tn_err *e) {
+    uint64_t a, b;
+    TN_TRY(tokenizer_hash(&a, dir, base, e));
+    TN_TRY(tokenizer_hash(&b, policy_dir, base, e));
+    *same = a == b;
+    return TN_OK;
 }
 
 static bool is_stop(const int32_t *stop, int n, int32_t id) {
@@ -67,7 +76,7 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     s->batch.share_prompts = true;
     s->max_tokens = max_tokens > max_len ? max_tokens : max_len;
     s->max_len = max_len;
-    s->same_tokenizer = tn_scorer_same_tokenizer(dir, policy_dir, how->base);
+    TN_TRY(tn_scorer_same_tokenizer(&s->same_tokenizer, dir, policy_dir, how->base, e));
     TN_TRY(tn_model_load(&s->model, dir, be, how, e));
     if (s->model->score == TN_NONE) return no_reward_model(dir, e);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));

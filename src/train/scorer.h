@@ -22,7 +22,8 @@ typedef struct tn_scorer {
     tn_str ones;
 } tn_scorer;
 
-bool tn_scorer_same_tokenizer(const char *dir, const char *policy_dir, const char *base);
+/* Do the two folders have the same tokenizer.json, or none? base: of adapter folders (tn_load). */
+tn_status tn_scorer_same_tokenizer(bool *same, const char *dir, const char *policy_dir, const char *base, tn_err *e);
 /* policy_dir: to compare tokenizers. */
 tn_status tn_scorer_open(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                          int max_tokens, int max_len, tn_err *e);
