@@ -35,7 +35,8 @@ tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, i
 tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                               int max_tokens, int max_len, const tn_load *how, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
-/* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk; how->train: packed both ways. */
+/* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk;
+ * how->train: packed both ways. */
 tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const tn_load *how,
                            bool shared, int max_tokens, int max_len, const tn_batch_need *need,
                            tn_err *e);
