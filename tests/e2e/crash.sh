@@ -1,6 +1,6 @@
 # kill -9 and TERM (as Ctrl-C: checkpoint and stop) at random instants of every training run: no half checkpoint is
 # ever seen, and what was resumed (once for every kill) ends in the bytes of an undisturbed run.
-# TENET_CRASH_ROUNDS: kills per run.
+# TENET_CRASH_ROUNDS: kills per run; TENET_CRASH_RUNS: these runs only.
 # An instant is drawn in two parts, so that runs get on however fast or loaded the machine is: 0 to 2 checkpoints more
 # than there were at the start, and then up to two steps' time.
 . tests/e2e/lib.sh
@@ -83,7 +83,7 @@ crash() {
     if [ -z "$bad" ]; then ok "crash_$name ($kills kills, $stops of them asked to stop, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$name after $kills kills: $bad"; fi
 }
 
-for run in pretrain sft reward dpo ppo grpo rloo lora; do
+for run in ${TENET_CRASH_RUNS:-pretrain sft reward dpo ppo grpo rloo lora}; do
     # shellcheck disable=SC2046
     crash $run $(arguments $run 24)
 done
