@@ -193,7 +193,9 @@ void tn_big_drop(void *p, size_t bytes) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)p + bytes) & ~(page - 1);
     tn_rss_sample();
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+    if (from >= to) return;
+    madvise((void *)from, to - from, MADV_NOHUGEPAGE); /* else the kernel fills the gaps between kept pages again */
+    madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 size_t tn_mem_live(void) { return atomic_load(&big_live); }

@@ -1,6 +1,6 @@
 /* Paged key/value cache: sequences as lists of pages of 32 keys, shared by reference count.
  *
- * Page p is block p of every layer's pool. A sequence is a chain of (page, position, keys filled);
+ * Page p is block p * layers of layer 0's pool, whose layers' pools begin a block apart. A sequence is a chain of (page, position, keys filled);
  * each segment starts a fresh page, which gives the blocks, hence the bits, of the same segments in
  * a forest. A page that two sequences hold is only read: whoever appends to its free slots first
  * takes a copy. */
@@ -27,7 +27,7 @@ struct tn_kv {
     int layers, kv_heads, head_dim;
     int pages, max_seqs, max_pos, n_free;
     size_t block_bytes, pool_bytes;
-    char *pool;          /* [layers][pages] blocks */
+    char *pool;          /* [pages][layers] blocks: pages in use lie together */
     int32_t *ref;        /* [pages] sequences that hold the page */
     int32_t *free_list;  /* [n_free] */
     kv_seq *seq;         /* [max_seqs] */
@@ -44,7 +44,7 @@ int tn_kv_free_pages(const tn_kv *kv) { return kv->n_free; }
 tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int max_pos,
                     tn_err *e) {
     *out = NULL;
-    if (pages < 1 || max_seqs < 1 || max_pos < 1)
+    if (pages < 1 || max_seqs < 1 || max_pos < 1 || pages > INT32_MAX / m->desc.layers)
         return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d",
                        pages, max_seqs, max_pos);
     const tn_desc *d = &m->desc;
@@ -247,11 +247,8 @@ static void unshare_last(tn_kv *kv, kv_seq *s) {
     tn_kblock *last = &s->page[s->n_page - 1];
     if (kv->ref[last->block] == 1) return;
     int32_t to = take_page(kv);
-    for (int l = 0; l < kv->layers; l++) {
-        char *base = kv->pool + (size_t)l * (size_t)kv->pages * kv->block_bytes;
-        memcpy(base + (size_t)to * kv->block_bytes, base + (size_t)last->block * kv->block_bytes,
-               kv->block_bytes);
-    }
+    size_t page = kv->block_bytes * (size_t)kv->layers;
+    memcpy(kv->pool + (size_t)to * page, kv->pool + (size_t)last->block * page, page);
     release_page(kv, last->block);
     last->block = to;
 }
@@ -269,7 +266,7 @@ static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
         tn_kblock *last = &s->page[s->n_page - 1];
         kv->ids[at + k] = it->ids[k];
         kv->pos[at + k] = s->length++;
-        kv->row_block[at + k] = last->block;
+        kv->row_block[at + k] = last->block * kv->layers;
         kv->row_slot[at + k] = last->n++;
     }
     s->frozen = false;
@@ -302,8 +299,10 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
         kv->seg[i] = (tn_aseg){.start = at, .len = items[i].n, .pos = pos, .chain = chain,
                                .n_chain = s->n_page, .own = s->own};
         kv->adapter[i] = s->adapter;
-        memcpy(kv->chain + chain, s->page, (size_t)s->n_page * sizeof *kv->chain);
-        chain += s->n_page;
+        for (int p = 0; p < s->n_page; p++) {
+            kv->chain[chain] = s->page[p];
+            kv->chain[chain++].block *= kv->layers;
+        }
         at += items[i].n;
     }
     tn_attn a = {.n_tok = rows,
@@ -315,7 +314,6 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
                  .heads = m->desc.heads,
                  .kv_heads = kv->kv_heads,
                  .head_dim = kv->head_dim};
-    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->adapter, kv->pool,
-                     (size_t)kv->pages * kv->block_bytes, false);
+    tn_trunk_forward(r, m, kv->ids, kv->pos, &a, kv->adapter, kv->pool, kv->block_bytes, false);
     return tn_backend_check(m->be, e);
 }

@@ -197,8 +197,10 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
     if (l->task->reference) {
-        TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,
-                                   n, n, l->length, q->blocks, e));
+        /* computed beforehand: gone before gradients are there, which take more */
+        if (!l->task->precompute_ref)
+            TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,
+                                       n, n, l->length, q->blocks, e));
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
     }
     return tn_intro_memory(&p, l->o.max_memory, e);
@@ -228,6 +230,16 @@ static tn_status make_reference(loop *l, tn_err *e) {
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
+}
+
+/* All of the reference's log-probs; then it goes. */
+static tn_status precompute_reference(loop *l, tn_err *e) {
+    TN_TRY(tn_trainee_precompute_reference(&l->t, l->train, l->eval, e));
+    tn_run_free(l->t.ref_run);
+    tn_model_free(l->ref);
+    l->t.ref_run = NULL;
+    l->t.ref = l->ref = NULL;
+    return TN_OK;
 }
 
 /* ---- resume ---- */
