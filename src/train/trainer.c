@@ -232,16 +232,6 @@ static tn_status make_reference(loop *l, tn_err *e) {
     return reserve_reference(l, e);
 }
 
-/* All of the reference's log-probs; then it goes. */
-static tn_status precompute_reference(loop *l, tn_err *e) {
-    TN_TRY(tn_trainee_precompute_reference(&l->t, l->train, l->eval, e));
-    tn_run_free(l->t.ref_run);
-    tn_model_free(l->ref);
-    l->t.ref_run = NULL;
-    l->t.ref = l->ref = NULL;
-    return TN_OK;
-}
-
 /* ---- resume ---- */
 
 static long state_int(const json_t *s, const char *k) {
@@ -480,9 +470,16 @@ static tn_status finish(loop *l, tn_err *e) {
     return TN_OK;
 }
 
+/* All of the reference's log-probs; then it goes. */
 static tn_status precompute_reference(loop *l, tn_err *e) {
     tn_status st = tn_trainee_precompute_reference(&l->t, l->train, l->eval, e);
-    return st == TN_INTERRUPTED ? stopped(l, e) : st;
+    if (st == TN_INTERRUPTED) return stopped(l, e);
+    TN_TRY(st);
+    tn_run_free(l->t.ref_run);
+    tn_model_free(l->ref);
+    l->t.ref_run = NULL;
+    l->t.ref = l->ref = NULL;
+    return TN_OK;
 }
 
 static tn_status run(loop *l, tn_err *e) {
