@@ -1,4 +1,5 @@
-# The printed memory plan against the measured peak, within 5 %, for every training verb and both dtypes; and
+# The printed memory plan against the measured peak, within 5 % (or 4 MB: samples that end early leave pages untouched, and
+# the small shape has no more than a dozen megabytes of them), for every training verb and both dtypes; and
 # what is refused. TENET_MEMORY_SHAPES: "small 20M" by default, 135M too where there are 6 GB.
 . tests/e2e/lib.sh
 [ -w /dev/shm ] && M=$(mktemp -d /dev/shm/tenet-memory.XXXXXX) && trap 'rm -rf "$M"' EXIT
@@ -27,7 +28,7 @@ held() {
     if ! tenet "$@" --output-dir "$M/out" --save-steps 0 >"$M/log" 2>&1; then fail "$name: $(tail -n 1 "$M/log")"; return; fi
     plan=$(number)
     peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$M/out/timing.jsonl" | tail -n 1)
-    awk -v plan="$plan" -v peak="$peak" 'BEGIN { r = plan * 1e6 / peak; printf "plan %.1f MB, peak %.1f MB, %+.1f %%\n", plan, peak / 1e6, 100 * (r - 1); exit !(r > 0.95 && r < 1.05) }' >"$M/ratio"
+    awk -v plan="$plan" -v peak="$peak" 'BEGIN { r = plan * 1e6 / peak; printf "plan %.1f MB, peak %.1f MB, %+.1f %%\n", plan, peak / 1e6, 100 * (r - 1); d = plan * 1e6 - peak; exit !(r > 0.95 && (r < 1.05 || d < 4e6)) }' >"$M/ratio"
     if [ $? = 0 ]; then ok "$name ($(cat "$M/ratio"))"; else fail "$name: $(cat "$M/ratio")"; fi
 }
 shapes=${TENET_MEMORY_SHAPES:-small 20M}
