@@ -21,7 +21,7 @@ static tn_status flush(tn_run *run, const tn_model *m, tn_batch *b, double **out
     if (b->n_seq == 0) return TN_OK;
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs");
     TN_TRY(tn_batch_finish(b, e));
-    TN_TRY(tn_forward(run, m, &b->forest, e));
+    TN_TRY(tn_forward_rows(run, m, &b->forest, b->row, b->n_tok, e));
     tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = 1, .logp = b->logp};
     if (b->n_tok) TN_TRY(tn_lm_head(run, m, &q, e));
     for (int s = 0; s < b->n_seq; s++, ++*next)

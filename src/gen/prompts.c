@@ -31,9 +31,9 @@ static void close_prompt(tn_gen_job *j, const tn_gen_prompt *p) {
     }
 }
 
-static tn_status forward(tn_gen_job *j, int items, tn_err *e) {
+static tn_status forward(tn_gen_job *j, int items, const int32_t *row, int rows, tn_err *e) {
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while reading a prompt");
-    return tn_forward_kv(j->g->run, j->g->m, j->g->kv, j->g->item, items, e);
+    return tn_forward_kv_rows(j->g->run, j->g->m, j->g->kv, j->g->item, items, row, rows, e);
 }
 
 /* The prompts of n requests into the cache: of one in pieces if need be, of more all at once; row[i] of the last
@@ -50,13 +50,13 @@ static tn_status read_prompts(tn_gen_job *j, int n, int32_t *row, tn_err *e) {
         if (p->req == 0) g->reused = at;
         for (; q->n_ids - at > g->tokens; at += g->tokens) {
             g->item[0] = (tn_kv_item){p->seq, q->ids + at, g->tokens, at == 0};
-            TN_TRY(forward(j, 1, e));
+            TN_TRY(forward(j, 1, NULL, 0, e));
         }
         g->item[i] = (tn_kv_item){p->seq, q->ids + at, q->n_ids - at, at == 0};
         rows += q->n_ids - at;
         row[i] = rows - 1;
     }
-    return forward(j, n, e);
+    return forward(j, n, row, n, e);
 }
 
 static tn_status open_samples(tn_gen_job *j, const tn_gen_request *q, int first, tn_err *e) {

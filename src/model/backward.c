@@ -69,6 +69,10 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     int T = a->n_tok, H = d->heads, G = d->kv_heads, hd = d->head_dim, F = d->ffn;
     int Q = (H + 2 * G) * hd, I = H * hd;
 
+    bool narrow = l == d->layers - 1 && r->n_read < T; /* as forward left it: some rows have a mid */
+    int R = narrow ? r->n_read : T;
+    const void *att = s->att;
+
     if (l < d->layers - 1) {
         if (r->keep == TN_KEEP_LAYER) tn_trunk_attention(r, m, l, pos, a, pool, true);
         else op->kv_write(be, pool, s->qkv, Q, a);
@@ -76,18 +80,25 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     }
 
     /* feed-forward */
-    op->act_gate(be, d->act, r->h, s->gu, T, F);                             /* again: [T,F] */
-    matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, r->dx, r->h, T); /* [T,F] */
+    if (narrow) r->seg = r->read_seg;
+    op->act_gate(be, d->act, r->h, s->gu, R, F);                             /* again: [R,F] */
+    matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, r->dx, r->h, R); /* [R,F] */
     if (end == TN_DOWN) return;
-    op->act_gate_bwd(be, d->act, s->gu, r->dh, s->gu, T, F);                 /* in place: [T,2F] */
-    norm_again(r, m, w->post_norm, s->mid, T);                               /* [T,D] */
-    matrix_bwd(r, m, l, TN_GATE_UP, end == TN_GATE_UP ? NULL : r->dxn, s->gu, r->xn, T); /* [T,D] */
+    op->act_gate_bwd(be, d->act, s->gu, r->dh, s->gu, R, F);                 /* in place: [R,2F] */
+    norm_again(r, m, w->post_norm, s->mid, R);                               /* [R,D] */
+    matrix_bwd(r, m, l, TN_GATE_UP, end == TN_GATE_UP ? NULL : r->dxn, s->gu, r->xn, R); /* [R,D] */
     if (end == TN_GATE_UP) return;
-    norm_bwd(r, m, w->post_norm, s->mid, T);                                 /* dx of mid */
+    norm_bwd(r, m, w->post_norm, s->mid, R);                                 /* dx of mid */
 
     /* attention */
-    matrix_bwd(r, m, l, TN_O, end == TN_O ? NULL : r->datt, r->dx, s->att, T); /* [T,Hd] */
+    if (narrow) op->gather(be, r->dqkv, att, I, r->read, R, I), att = r->dqkv; /* not needed yet: [R,Hd] */
+    matrix_bwd(r, m, l, TN_O, end == TN_O ? NULL : r->datt, r->dx, att, R);  /* [R,Hd] */
     if (end == TN_O) return;
+    if (narrow) {
+        op->spread(be, r->datt, r->read, R, T, I);                           /* [T,Hd] */
+        op->spread(be, r->dx, r->read, R, T, d->hidden);                     /* [T,D] */
+        r->seg = a->seg;
+    }
     op->attn_bwd(be, r->dqkv, Q, r->datt, I, s->att, I, s->lse, s->qkv, Q, pool, a); /* [T,Q] */
     op->rope(be, r->dqkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, -1);
     if (d->qk_norm) qk_norm_bwd(r, m, w, s, T);

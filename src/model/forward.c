@@ -42,8 +42,9 @@ static void qk_norm(tn_run *r, const tn_model *m, const tn_layer *w, const tn_sa
     be->op->rms_norm(be, k, Q, s->k_rstd, k0, K, kw, T, G, hd, eps);
 }
 
-void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
-                        bool keep) {
+/* x to att */
+static void attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
+                      bool keep) {
     tn_backend *be = m->be;
     const tn_ops *op = be->op;
     const tn_desc *d = &m->desc;
@@ -57,8 +58,34 @@ void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos,
     op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);  /* q and k */
     op->kv_write(be, pool, s->qkv, Q, a);
     op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);           /* [T,Hd] */
-    residual(be, s->mid, s->x, s->att, &w->o, tn_param(m, w->o_bias), T);             /* [T,D] */
-    tn_adapt(r, m, l, TN_O, s->mid, s->att);
+}
+
+/* x and att to mid */
+static void output(tn_run *r, const tn_model *m, int l, const void *x, const void *att, int T) {
+    const tn_layer *w = &m->layer[l];
+    void *mid = r->saved[l].mid;
+    residual(m->be, mid, x, att, &w->o, tn_param(m, w->o_bias), T);                   /* [T,D] */
+    tn_adapt(r, m, l, TN_O, mid, att);
+}
+
+void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
+                        bool keep) {
+    attention(r, m, l, pos, a, pool, keep);
+    output(r, m, l, r->saved[l].x, r->saved[l].att, a->n_tok);
+}
+
+/* The same where only some rows go on. */
+static void narrow_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
+                             bool keep) {
+    tn_backend *be = m->be;
+    const tn_saved *s = &r->saved[l];
+    int D = m->desc.hidden, I = m->desc.heads * m->desc.head_dim, R = r->n_read;
+    attention(r, m, l, pos, a, pool, keep);
+    be->op->gather(be, r->h, s->att, I, r->read, R, I);                               /* [R,Hd] */
+    be->op->gather(be, r->xn, s->x, D, r->read, R, D);
+    be->op->gather(be, s->mid, r->xn, D, r->iota, R, D);                              /* mid may be x */
+    r->seg = r->read_seg;
+    output(r, m, l, s->mid, r->h, R);                                                 /* [R,D] */
 }
 
 void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T) {
@@ -78,11 +105,42 @@ static void trunk_layer(tn_run *r, const tn_model *m, int l, const int32_t *pos,
     tn_saved *s = &r->saved[l];
     void *out = r->saved[l + 1].x;
     int T = a->n_tok;
-    tn_trunk_attention(r, m, l, pos, a, pool, keep);
+    if (l == m->desc.layers - 1 && r->n_read < T) {
+        T = r->n_read;
+        narrow_attention(r, m, l, pos, a, pool, keep);
+        if (T == 0) return;
+    } else {
+        tn_trunk_attention(r, m, l, pos, a, pool, keep);
+    }
     tn_trunk_gate_up(r, m, l, T);
     be->op->act_gate(be, m->desc.act, r->h, s->gu, T, m->desc.ffn);                   /* [T,F] */
     residual(be, out, s->mid, r->h, &w->down, tn_param(m, w->down_bias), T);          /* [T,D] */
     tn_adapt(r, m, l, TN_DOWN, out, r->h);
+}
+
+/* Segments of the rows that are read: those of the rows, without the rows that are not. */
+static void read_segments(tn_run *r, const tn_attn *a) {
+    for (int s = 0, at = 0; s < a->n_seg; s++) {
+        int first = at, end = a->seg[s].start + a->seg[s].len;
+        while (at < r->n_read && r->read[at] < end) at++;
+        r->read_seg[s] = (tn_aseg){.start = first, .len = at - first};
+    }
+}
+
+tn_status tn_run_read(tn_run *r, const int32_t *rows, int n, int n_tok, tn_err *e) {
+    r->n_read = n_tok;
+    if (n < 0) return TN_OK;
+    for (int t = 0; t < n_tok; t++) r->place[t] = -1;
+    for (int i = 0; i < n; i++) {
+        if (rows[i] < 0 || rows[i] >= n_tok)
+            return tn_fail(e, TN_BUG, "row %d is to be read, and the forward has %d", rows[i], n_tok);
+        r->place[rows[i]] = 0;
+    }
+    r->n_read = 0;
+    for (int t = 0; t < n_tok; t++)
+        if (r->place[t] == 0) r->read[r->place[t] = r->n_read++] = t;
+    if (8 * r->n_read > 7 * n_tok) r->n_read = n_tok; /* not worth the copies */
+    return TN_OK;
 }
 
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
@@ -95,6 +153,7 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
     r->adapter = adapter;
     view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
     int T = a->n_tok, D = d->hidden;
+    if (r->n_read < T) read_segments(r, a);
     m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, T, D);         /* [T,D] */
     for (int l = 0; l < d->layers; l++) {
         view.window = tn_desc_window(d, l);
@@ -121,6 +180,10 @@ tn_status tn_run_reserve(tn_run *r, const tn_model *m, int n, tn_err *e) {
 }
 
 tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e) {
+    return tn_forward_rows(r, m, f, NULL, -1, e);
+}
+
+tn_status tn_forward_rows(tn_run *r, const tn_model *m, const tn_forest *f, const int32_t *rows, int n, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     r->n_tok = 0;
     if (f->n_tok < 1) return tn_fail(e, TN_ARG, "a forward needs at least one token");
@@ -136,6 +199,7 @@ tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e
                            f->pos[i], r->max_pos);
     }
     TN_TRY(tn_adapt_check(m, f->adapter, f->n_seg, e));
+    TN_TRY(tn_run_read(r, rows, n, f->n_tok, e));
     if (f->n_block > r->cap_block) TN_TRY(tn_run_reserve(r, m, f->n_block + f->n_block / 4, e));
     tn_attn a = tn_attn_of(f, &m->desc);
     tn_trunk_forward(r, m, f->ids, f->pos, &a, f->adapter, r->pool, 0, r->keep != TN_KEEP_NOTHING);

@@ -6,11 +6,18 @@
 #include "model/run.h"
 #include <string.h>
 
+/* Where the final residual has these rows. */
+static const int32_t *places(tn_run *r, const int32_t *rows, int n) {
+    if (r->n_read == r->n_tok) return rows;
+    for (int i = 0; i < n; i++) r->at[i] = r->place[rows[i]];
+    return r->at;
+}
+
 /* rn[i] = final_norm(x[rows[i]]), rx[i] = x[rows[i]] */
 static void normed_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
-    op->gather(r->be, r->rx, r->saved[r->layers].x, D, rows, n, D);                 /* [n,D] */
+    op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D);   /* [n,D] */
     op->rms_norm(r->be, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
                  m->desc.norm_eps);
 }
@@ -19,11 +26,11 @@ static void normed_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n
 static void normed_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
-    if (!r->dx_ready) memset(r->dx, 0, (size_t)r->n_tok * (size_t)D * r->be->elem);
+    if (!r->dx_ready) memset(r->dx, 0, (size_t)r->n_read * (size_t)D * r->be->elem);
     r->dx_ready = true;
     op->rms_norm_bwd(r->be, TN_SET, r->rdx, D, tn_param_grad(m, m->final_norm), r->rdn, D, r->rx, D,
                      r->rstd, tn_param(m, m->final_norm), n, 1, D);
-    op->scatter_add(r->be, r->dx, D, r->rdx, rows, n, D);
+    op->scatter_add(r->be, r->dx, D, r->rdx, places(r, rows, n), n, D);
 }
 
 static tn_status check_rows(const tn_run *r, const tn_model *m, const int32_t *rows, int n,
@@ -34,6 +41,9 @@ static tn_status check_rows(const tn_run *r, const tn_model *m, const int32_t *r
         if (rows[i] < 0 || rows[i] >= r->n_tok)
             return tn_fail(e, TN_BUG, "head row %d is not among the %d rows of the forward",
                            rows[i], r->n_tok);
+    for (int i = 0; i < n && r->n_read < r->n_tok; i++)
+        if (r->place[rows[i]] < 0)
+            return tn_fail(e, TN_BUG, "head row %d is not among the %d that the forward was told of", rows[i], r->n_read);
     return TN_OK;
 }
 

@@ -272,8 +272,12 @@ static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
     s->frozen = false;
 }
 
-tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
-                        tn_err *e) {
+tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e) {
+    return tn_forward_kv_rows(r, m, kv, items, n, NULL, -1, e);
+}
+
+tn_status tn_forward_kv_rows(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
+                             const int32_t *read, int n_read, tn_err *e) {
     TN_TRY(tn_run_check(r, m, e));
     r->n_tok = 0;
     if (kv->be != m->be || kv->layers != m->desc.layers || kv->kv_heads != m->desc.kv_heads ||
@@ -283,6 +287,7 @@ tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_ite
     int rows;
     size_t most;
     TN_TRY(plan_call(r, m, kv, items, n, &rows, &most, e));
+    TN_TRY(tn_run_read(r, read, n_read, rows, e));
     /* the first call makes room for all that follow: any batch of single tokens, any run */
     size_t T = (size_t)(kv->cap_ids ? rows : r->max_tok), S = (size_t)kv->max_seqs;
     if (!kv->cap_chain) most += S * ((size_t)tn_kv_pages_for(kv->max_pos) + 4);

@@ -210,8 +210,11 @@ tn_status tn_run_reserve(tn_run *r, const tn_model *m, int blocks, tn_err *e);
 
 /* Forward of a finished forest: fills the run's final residual rows. */
 tn_status tn_forward(tn_run *r, const tn_model *m, const tn_forest *f, tn_err *e);
+/* The same for heads that will read `rows` alone (in any order, some perhaps twice): the others end in the last layer. */
+tn_status tn_forward_rows(tn_run *r, const tn_model *m, const tn_forest *f, const int32_t *rows, int n, tn_err *e);
 /* Hidden states after layer `l` (0 = embeddings, layers = after the last, before the final norm);
- * layers+1 = after the final norm. [n_tok, D] elements copied to `out`. l < layers: something must be kept. */
+ * layers+1 = after the final norm. [n_tok, D] elements copied to `out`. l < layers: something must be kept; else
+ * all rows must be read. */
 tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *e);
 
 /* Language-model head at `rows` of the last forward (row i predicts target[i], the token after it). */
@@ -255,6 +258,9 @@ void tn_kv_truncate(tn_kv *kv, int seq, int length);
  * changing anything when pages run out. Rows of the run: items in order, tokens in order. */
 typedef struct tn_kv_item { int seq; const int32_t *ids; int n; bool new_segment; } tn_kv_item;
 tn_status tn_forward_kv(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n, tn_err *e);
+/* The same when only these rows will be read (as tn_forward_rows); none: the cache is all that is wanted. */
+tn_status tn_forward_kv_rows(tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *items, int n,
+                             const int32_t *rows, int n_rows, tn_err *e);
 
 /* ---------------- optimiser ---------------- */
 /* Squared norm of all gradients: blocks of TN_NORM_BLOCK elements of a tensor, then tensors, each added in

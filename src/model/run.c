@@ -55,7 +55,7 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->sin = take(c, P * rot * el);
     r->xn = take(c, T * D * el);
     /* the feed-forward's h and dh are done with when attention's gradients begin */
-    r->h = take(c, T * (r->keep ? larger(2 * F, I + Q) : F) * el);
+    r->h = take(c, T * (r->keep ? larger(2 * F, I + Q) : larger(F, I)) * el);
     r->lu = take(c, T * (size_t)r->max_lora * el);
     r->rstd = take(c, (T > R ? T : R) * el);
     r->rx = take(c, R * D * el);
@@ -63,6 +63,10 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->row_id = take(c, R * sizeof(int32_t));
     r->target = take(c, R * sizeof(int32_t));
     r->iota = take(c, T * sizeof(int32_t));
+    r->read = take(c, T * sizeof(int32_t));
+    r->place = take(c, T * sizeof(int32_t));
+    r->at = take(c, R * sizeof(int32_t));
+    r->read_seg = take(c, T * sizeof *r->read_seg);
     if (!r->keep) return;
     r->dx = take(c, T * D * el);
     r->dxn = take(c, T * D * el);
@@ -182,6 +186,8 @@ tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *
     if (r->n_tok == 0) return tn_fail(e, TN_STATE, "hidden states asked for before a forward");
     if (!r->kept && l < r->layers)
         return tn_fail(e, TN_STATE, "hidden state %d was not kept: only the last layer's is", l);
+    if (l >= r->layers && r->n_read < r->n_tok)
+        return tn_fail(e, TN_STATE, "the forward was told to finish %d of its %d rows", r->n_read, r->n_tok);
     int D = r->hidden;
     const void *x = r->saved[l > r->layers ? r->layers : l].x;
     if (l <= r->layers) memcpy(out, x, (size_t)r->n_tok * (size_t)D * r->be->elem);

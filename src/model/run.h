@@ -5,7 +5,10 @@
  * the attention output with its log-sum-exp, the key/value blocks, and gate|up. Normed rows, the
  * gated product and the blocks are always made again, the others by tn_keep: what is not kept has one
  * buffer for all layers, which backward finds as the last layer left it and fills again for every other.
- * Nothing kept: every layer uses the same buffers, in place. */
+ * Nothing kept: every layer uses the same buffers, in place.
+ *
+ * Rows that no head reads end in the last layer, as soon as their keys and values are written and attention is done:
+ * its mid and gu, the final residual and their gradients have the n_read rows that are read, without gaps. */
 #ifndef TN_MODEL_RUN_H
 #define TN_MODEL_RUN_H
 #include "model/model.h"
@@ -39,6 +42,9 @@ struct tn_run {
     double *coef[5]; /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
     int32_t *row_id, *target;   /* [R] compacted */
     int32_t *iota;              /* [T] 0, 1, 2, ... */
+    int32_t *read, *place;      /* [T] the rows that heads read, ascending; row's place among them, or -1 */
+    int32_t *at;                /* [R] places of a head's rows */
+    tn_aseg *read_seg;          /* [T] segments (start and len) of the rows that are read */
     char *pool; /* key/value blocks of one layer: cap_block */
     size_t pool_bytes;
     int cap_block;
@@ -47,6 +53,7 @@ struct tn_run {
     const tn_aseg *seg;
     const int32_t *adapter;
     int n_tok;                  /* rows of the last forward */
+    int n_read;                 /* rows that heads may read; n_tok: all, and read and place say nothing */
     bool kept;                  /* backward is possible */
     bool dx_ready;              /* some head has put its gradient into dx */
 };
@@ -56,7 +63,9 @@ struct tn_run {
 void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const int32_t *pos,
                       const tn_attn *a, const int32_t *adapter, char *pool, size_t pool_stride,
                       bool keep);
-/* Halves of layer l, for backward to make again: x to mid; mid to gate|up. */
+/* Before it: the rows whose final residual will be read, in any order, some perhaps twice; n < 0: all. */
+tn_status tn_run_read(tn_run *r, const int32_t *rows, int n, int n_tok, tn_err *e);
+/* Halves of layer l, for backward to make again: x to mid; mid to gate|up. Not for the last one. */
 void tn_trunk_attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, const tn_attn *a, void *pool,
                         bool keep);
 void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T);

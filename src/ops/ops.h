@@ -229,6 +229,8 @@ struct tn_ops {
     void (*act_gate_bwd)(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
     void (*gather)(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
     void (*scatter_add)(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);
+    /* In place, x [T, D] without gaps: row i < R goes to rows[i] (ascending), all other rows become 0. */
+    void (*spread)(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D);
     void (*add)(tn_backend *b, void *y, const void *x, size_t n);         /* y += x */
     void (*scale)(tn_backend *b, void *y, double s, size_t n);            /* y *= s */
     /* --- attention over key/value blocks --- */

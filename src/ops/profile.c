@@ -179,6 +179,9 @@ static void p_scatter_add(tn_backend *b, void *x, int ld, const void *y, const i
                           int D) {
     TIMED(OP->scatter_add(b, x, ld, y, rows, R, D), R, 0, D, 0, 3 * elems(b, R, D));
 }
+static void p_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D) {
+    TIMED(OP->spread(b, x, rows, R, T, D), T, 0, D, 0, elems(b, R, D) + elems(b, T, D));
+}
 static void p_add(tn_backend *b, void *y, const void *x, size_t n) {
     TIMED(OP->add(b, y, x, n), 0, 0, 0, 0, 3 * elems(b, 1, (double)n));
 }
@@ -264,7 +267,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->embed = p_embed, t->embed_bwd = p_embed_bwd;
     t->rms_norm = p_rms_norm, t->rms_norm_bwd = p_rms_norm_bwd, t->rope = p_rope;
     t->act_gate = p_act_gate, t->act_gate_bwd = p_act_gate_bwd;
-    t->gather = p_gather, t->scatter_add = p_scatter_add, t->add = p_add, t->scale = p_scale;
+    t->gather = p_gather, t->scatter_add = p_scatter_add, t->spread = p_spread, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;
     t->head = p_head, t->head_bwd = p_head_bwd, t->rowdot = p_rowdot, t->rowdot_bwd = p_rowdot_bwd;
     t->exp_rows = p_exp_rows, t->lora = p_lora, t->lora_bwd = p_lora_bwd;

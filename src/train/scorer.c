@@ -229,7 +229,7 @@ static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
     if (s->mb.n_seq == 0) return TN_OK;
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while scoring");
     TN_TRY(tn_batch_finish(&s->mb, e));
-    TN_TRY(tn_forward(s->run, s->model, &s->mb.forest, e));
+    TN_TRY(tn_forward_rows(s->run, s->model, &s->mb.forest, s->mb.score_row, s->mb.n_seq, e));
     TN_TRY(tn_score_head(s->run, s->model, s->mb.score_row, s->mb.n_seq, s->mb.score, e));
     double sd = s->model->score_sd > 0 ? s->model->score_sd : 1.0;
     for (int i = 0; i < s->mb.n_seq; i++)

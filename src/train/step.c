@@ -10,7 +10,7 @@ static bool wants(const tn_trainee *t, unsigned need) { return (t->needs & need)
 /* Log-probs of the batch's tokens under `m`; the statistics that trainee `all` needs go to the batch. */
 static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double inv_temp,
                             double *logp, const tn_trainee *all, tn_err *e) {
-    TN_TRY(tn_forward(run, m, &b->forest, e));
+    TN_TRY(tn_forward_rows(run, m, &b->forest, b->row, b->n_tok, e));
     if (b->n_tok == 0) return TN_OK;
     tn_lm q = {
         .n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
@@ -39,9 +39,12 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     tn_batch *b = &t->mb;
     if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known) TN_TRY(tn_trainee_reference(t, e));
     if (wants(t, TN_NEED_LOGP)) {
+        if (wants(t, TN_NEED_SCORE)) return tn_fail(e, TN_BUG, "log-probs and scores of one forward");
         TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, t, e));
     } else {
-        TN_TRY(tn_forward(t->run, t->model, &b->forest, e));
+        bool score = wants(t, TN_NEED_SCORE); /* at the last tokens, or values before the others */
+        if (score && wants(t, TN_NEED_VALUE)) return tn_fail(e, TN_BUG, "scores and values of one forward");
+        TN_TRY(tn_forward_rows(t->run, t->model, &b->forest, score ? b->score_row : b->row, score ? b->n_seq : b->n_tok, e));
     }
     if (wants(t, TN_NEED_SCORE))
         TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));

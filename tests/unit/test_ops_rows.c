@@ -97,6 +97,16 @@ static void case_gather(oc *c, const int *p) {
                     oc_ids(c, (size_t)p[0], p[2]), p[0], p[1]);
 }
 static const int gathers[][OC_PARAMS] = {{1, 1, 1, 0}, {3, 17, 9, 4}, {33, 64, 20, 0}, {100, 100, 30, 1}, {0, 16, 3, 0}};
+
+/* p: R T D */
+static void case_spread(oc *c, const int *p) {
+    int32_t *rows = oc_zero(c, zu(p[1], sizeof *rows)), n = 0;
+    for (int t = 0; t < p[1] && n < p[0]; t++) /* R of T rows, spread evenly from the end */
+        if ((t + 1) * p[0] / p[1] > t * p[0] / p[1]) rows[n++] = t;
+    OP->spread(c->be, oc_out(c, "x", zu(p[1], p[2])), rows, n, p[1], p[2]);
+}
+static const int spreads[][OC_PARAMS] = {{1, 1, 1}, {1, 5, 3}, {4, 9, 40}, {9, 9, 17}, {30, 100, 130}, {0, 4, 16}};
+TEST(ops_spread) { OC_ALL(case_spread, spreads, 1e-6); }
 TEST(ops_gather_scatter) { OC_ALL(case_gather, gathers, 1e-6); }
 
 /* p: n */

@@ -49,6 +49,7 @@ void tn_cpu_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void 
 void tn_cpu_act_gate(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F);
 void tn_cpu_act_gate_bwd(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
 void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
+void tn_cpu_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D);
 void tn_cpu_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);
 void tn_cpu_add(tn_backend *b, void *y, const void *x, size_t n);
 void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n);

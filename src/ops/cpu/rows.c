@@ -28,7 +28,7 @@ typedef struct job {
     const double *d_out;
     const int32_t *ids;
     size_t ldy, ldx, lddy;
-    int T, D, groups, n, sign;
+    int T, R, D, groups, n, sign;
     tn_mode mode;
     tn_act act;
     float value;
@@ -65,6 +65,22 @@ void tn_cpu_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t
 void tn_cpu_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D) {
     job j = {.k = tn_cpu_kernels(b), .y = x, .x = y, .ids = rows, .ldy = zu(ld), .T = R, .D = D};
     tn_cpu_run(b, zu(D), COLUMNS, (double)R * D, scatter, &j);
+}
+
+/* From the last row upwards: a row never goes to one that is still needed. */
+static void spread(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    size_t bytes = (end - begin) * sizeof(float);
+    for (int t = j->T - 1, i = j->R - 1; t >= 0; t--) {
+        float *y = j->y + zu(t) * zu(j->D) + begin;
+        if (i < 0 || j->ids[i] != t) memset(y, 0, bytes);
+        else if (i-- != t) memcpy(y, j->y + zu(i + 1) * zu(j->D) + begin, bytes);
+    }
+}
+
+void tn_cpu_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D) {
+    job j = {.y = x, .ids = rows, .R = R, .T = T, .D = D};
+    tn_cpu_run(b, zu(D), COLUMNS, (double)T * D, spread, &j);
 }
 
 static void bias(void *c, size_t begin, size_t end, int thread) {

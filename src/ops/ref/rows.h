@@ -126,6 +126,15 @@ static void ref_scatter_add(tn_backend *b, void *xv, int ld, const void *yv, con
     }
 }
 
+static void ref_spread(tn_backend *b, void *xv, const int32_t *rows, int R, int T, int D) {
+    size_t row = (size_t)D * sizeof(real);
+    char *x = xv;
+    for (int t = T - 1, i = R - 1; t >= 0; t--) {
+        if (i >= 0 && rows[i] == t) memmove(x + (size_t)t * row, x + (size_t)i-- * row, row);
+        else memset(x + (size_t)t * row, 0, row);
+    }
+}
+
 static void ref_add(tn_backend *b, void *yv, const void *xv, size_t n) {
     real *y = yv;
     const real *x = xv;

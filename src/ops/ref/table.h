@@ -7,7 +7,7 @@ const tn_ops TN_TABLE = {
     .embed = ref_embed, .embed_bwd = ref_embed_bwd,
     .rms_norm = ref_rms_norm, .rms_norm_bwd = ref_rms_norm_bwd, .rope = ref_rope,
     .act_gate = ref_act_gate, .act_gate_bwd = ref_act_gate_bwd,
-    .gather = ref_gather, .scatter_add = ref_scatter_add, .add = ref_add, .scale = ref_scale,
+    .gather = ref_gather, .scatter_add = ref_scatter_add, .spread = ref_spread, .add = ref_add, .scale = ref_scale,
     .kv_block_bytes = ref_kv_block_bytes, .kv_write = ref_kv_write,
     .attn = ref_attn, .attn_bwd = ref_attn_bwd,
     .head = ref_head, .head_bwd = ref_head_bwd, .rowdot = ref_rowdot, .rowdot_bwd = ref_rowdot_bwd,
