@@ -199,7 +199,7 @@ static tn_status size_batches(score_job *j, tn_err *e) {
         if (end - i > most_rows) most_rows = end - i;
     }
     size_t n = (size_t)j->max_rows + 1;
-    j->rows = tn_calloc(n, sizeof *j->rows);
+    j->rows = tn_calloc(n + most_rows, sizeof *j->rows);
     j->target = tn_calloc(n, sizeof *j->target);
     j->logp = tn_calloc(n, sizeof *j->logp);
     j->lse = tn_calloc(n, sizeof *j->lse);
@@ -283,17 +283,11 @@ static tn_status keep_hidden(score_job *j, size_t first, size_t end, tn_err *e) 
     return st;
 }
 
-static tn_status last_scores(score_job *j, size_t first, size_t end, tn_err *e) {
-    int at = 0, n = 0;
-    int32_t *last = tn_calloc(end - first, sizeof *last);
-    if (!last) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (size_t i = first; i < end; i++) {
-        at += j->row[i].n;
-        last[n++] = at - 1;
-    }
-    tn_status st = tn_score_head(j->run, j->model, last, n, j->score, e);
-    tn_free(last);
-    return st;
+/* A reward model's: the last row of each text. */
+static int last_rows(score_job *j, size_t first, size_t end) {
+    int at = 0;
+    for (size_t i = first; i < end; i++) j->rows[i - first] = (at += j->row[i].n) - 1;
+    return (int)(end - first);
 }
 
 /* ---------------- output ---------------- */
@@ -400,14 +394,16 @@ static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) 
     tn_phase_enter(j->be, TN_PHASE_SCORING);
     TN_TRY(need_run(j, row_positions(j, &j->row[first]), e));
     TN_TRY(plant(j, first, end, e));
-    TN_TRY(tn_forward(j->run, j->model, &j->forest, e));
+    int n = is_reward(j) ? last_rows(j, first, end) : scored_rows(j, first, end);
+    bool all = j->hidden_path || j->opt.logits;
+    TN_TRY(tn_forward_rows(j->run, j->model, &j->forest, j->rows, all ? -1 : n, e));
     if (j->hidden_path) TN_TRY(keep_hidden(j, first, end, e));
     if (is_reward(j)) {
-        TN_TRY(last_scores(j, first, end, e));
+        TN_TRY(tn_score_head(j->run, j->model, j->rows, n, j->score, e));
         return write_rows(j, first, end, e);
     }
     if (j->opt.logits) TN_TRY(keep_logits(j, first, end, e));
-    tn_lm q = {.n = scored_rows(j, first, end), .rows = j->rows, .target = j->target, .inv_temp = 1,
+    tn_lm q = {.n = n, .rows = j->rows, .target = j->target, .inv_temp = 1,
                .logp = j->logp, .lse = j->lse};
     TN_TRY(tn_lm_head(j->run, j->model, &q, e));
     TN_TRY(write_rows(j, first, end, e));

@@ -149,7 +149,10 @@ static tn_status forward(tenet_model *m, const int32_t *prompt, size_t n_prompt,
     tn_status st = tn_batch_add(&m->batch, &x, &(tn_batch_options){.share_prompts = true}, err);
     tn_free(r.trained);
     if (st == TN_OK) st = tn_batch_finish(&m->batch, err);
-    return st == TN_OK ? tn_forward(m->run, m->model, &m->batch.forest, err) : st;
+    bool score = tenet_model_is_reward(m);
+    return st != TN_OK ? st
+                       : tn_forward_rows(m->run, m->model, &m->batch.forest, score ? m->batch.score_row : m->batch.row,
+                                         score ? 1 : m->batch.n_tok, err);
 }
 
 int tenet_logprobs(tenet_model *m, const int32_t *prompt, size_t n_prompt, const int32_t *ids,
