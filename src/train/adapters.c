@@ -158,6 +158,22 @@ bool tn_same_trunk(const char *dir, const char *policy, const char *base) {
     return same;
 }
 
+/* May `d` in folder `from` be the reference of policy `own` in folder `dir`? */
+static tn_status check_reference(const tn_desc *d, const char *from, const tn_desc *own, const char *dir, tn_err *e) {
+    if (d->num_labels)
+        return tn_fail(e, TN_STATE,
+                       "%s is a reward model (it has a score head), and the reference must give "
+                       "log-probs: take a "
+                       "language model as --ref-model",
+                       from);
+    if (d->vocab != own->vocab)
+        return tn_fail(
+            e, TN_STATE,
+            "the reference %s has %d tokens, but the policy %s has %d; they need one tokenizer",
+            from, d->vocab, dir, own->vocab);
+    return TN_OK;
+}
+
 tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora_spec *s,
                               const tn_adapter_options *o, const char *dir, const char *ref_dir,
                               tn_backend *be, int tokens, int rows, int length, int blocks,
@@ -167,17 +183,7 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     tn_lora_spec own;
     TN_TRY(tn_adapter_peek(&own, from, e));
     if (ref_dir) TN_TRY(tn_model_peek(&d, from, &(tn_load){.base = o->base_model}, e));
-    if (d.num_labels)
-        return tn_fail(e, TN_STATE,
-                       "%s is a reward model (it has a score head), and the reference must give "
-                       "log-probs: take a "
-                       "language model as --ref-model",
-                       from);
-    if (d.vocab != policy->vocab)
-        return tn_fail(
-            e, TN_STATE,
-            "the reference %s has %d tokens, but the policy %s has %d; they need one tokenizer",
-            from, d.vocab, dir, policy->vocab);
+    TN_TRY(check_reference(&d, from, policy, dir, e));
     bool shared = s->rank && (!ref_dir || tn_same_trunk(from, dir, o->base_model));
     if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
     if (!shared) tn_budget_frozen(p, "reference", &d, be, false, false);
@@ -202,6 +208,7 @@ static tn_status open_reference(tn_model **ref, tn_model *policy, const tn_adapt
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, bool resumed, tn_err *e) {
     TN_TRY(open_reference(ref, policy, o, dir, ref_dir, resumed, e));
+    TN_TRY(check_reference(&(*ref)->desc, ref_dir ? ref_dir : dir, &policy->desc, dir, e));
     if ((*ref)->trunk != policy->trunk) tn_model_drop_masters(*ref);
     return TN_OK;
 }

@@ -181,6 +181,8 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
                   tn_keep_from_options(&on->o));
     tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
     tn_budget_scratch(p, d, &on->spec, on->be, q->tokens, on->rows, true);
+    if (!s->reference && on->q.ref_model)
+        tn_warn("--ref-model %s has no effect: the KL to the reference has weight 0", on->q.ref_model);
     if (s->reference)
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
                                    q->tokens, on->rows, on->length, q->blocks, e));

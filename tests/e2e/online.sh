@@ -185,6 +185,14 @@ base="--model $O/base --data $O/rl.jsonl"
     refused few_prompts "64 prompts are fewer than the 128" grpo $base --reward-funcs world --per-device-train-batch-size 1024
     fails online_reference_scores 1 "take a language model as --ref-model" tenet grpo $base --reward-funcs world --beta 0.1 \
         --ref-model "$O/rm" --dry-run
+    other=tests/golden/models/llama # of 61 tokens
+    fails online_reference_vocabulary 1 "61 tokens" tenet grpo $base --reward-funcs world --beta 0.1 --ref-model $other --dry-run
+    fails online_reference_vocabulary_rloo 1 "61 tokens" tenet rloo $base --reward-funcs world --ref-model $other --dry-run
+    fails online_reference_unused 0 "has no effect" tenet grpo $base --reward-funcs world --ref-model $other --dry-run
+    for first in "" --precompute-ref-log-probs; do
+        fails "online_reference_vocabulary_dpo$first" 1 "one tokenizer" tenet dpo --model "$O/base" --data "$O/rank.jsonl" --ref-model $other $first \
+            --output-dir "$O/other$first"
+    done
     fails online_policy_scores 1 "take another --model" tenet rloo $base --reward-funcs world --model "$O/rm" --dry-run
     fails online_other_seed 2 "world:N" tenet grpo $base --reward-funcs world:9 --max-completion-length 8 --output-dir "$O/seed"
 }
