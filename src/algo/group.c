@@ -224,6 +224,13 @@ tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewa
     return TN_OK;
 }
 
+tn_status tn_group_totals(const tn_group_rewards *r, tn_metrics *m, tn_err *e) {
+    weigh(r);
+    reward_metrics(r->total, count(r), m);
+    for (int i = 0; i < count(r); i++) r->advantage[i] = r->total[i];
+    return TN_OK;
+}
+
 /* ---- other critic-free methods ---- */
 
 tn_status tn_reinforce_pp(int n_seq, const int *off, const double *logp, const double *ref_logp,

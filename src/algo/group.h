@@ -53,6 +53,9 @@ tn_status tn_rloo_advantage_check(const tn_rloo_advantage_opt *o, tn_err *e);
 tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewards *r,
                              const double *kl, tn_metrics *m, tn_err *e);
 
+/* Totals alone, which are the advantages; emits reward and reward_std. */
+tn_status tn_group_totals(const tn_group_rewards *r, tn_metrics *m, tn_err *e);
+
 /* Sequence reward with the KL inside: R - beta sum_t (l_t - ref_t). */
 double tn_kl_shaped_reward(double reward, double beta, double sum_k1);
 /* REINFORCE++ (2501.03262): A_t = rewards to go with the token KL, then whitened over all tokens

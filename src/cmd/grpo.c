@@ -11,6 +11,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_grpo_opt loss = {0};
     tn_grpo_advantage_opt adv;
     tn_critic_free_task t = {.verb = "grpo",
+                             .default_lr = 1e-6,
                              .more_rewards = tn_world_reward_fns,
                              .algo = &tn_algo_grpo,
                              .opt = &loss,

@@ -18,6 +18,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_rloo_opt loss;
     tn_rloo_advantage_opt adv;
     tn_critic_free_task t = {.verb = "rloo",
+                             .default_lr = 1e-6,
                              .more_rewards = tn_world_reward_fns,
                              .algo = &tn_algo_rloo,
                              .opt = &loss,

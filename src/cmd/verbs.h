@@ -12,6 +12,7 @@
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \
+    X(online_dpo)                                                                    \
     X(train_tokenizer)                                                               \
     X(generate)                                                                      \
     X(chat)                                                                          \

@@ -54,6 +54,9 @@ static void loop_free(loop *l) {
 
 /* ---- set-up ---- */
 
+/* Of the copies that a step takes: responses, or prompts with all of theirs. */
+static long responses_of_one(const loop *l) { return l->task->pairs ? (long)l->task->q.generations : 1; }
+
 /* Sizes in responses, as TRL derives them. */
 static tn_status sizes(loop *l, long *batch, tn_err *e) {
     const tn_critic_free_options *q = &l->task->q;
@@ -76,8 +79,8 @@ static tn_status sizes(loop *l, long *batch, tn_err *e) {
                        "--per-device-train-batch-size %ld",
                        (long long)q->generation_batch, rows);
     if (whole) per = (long)q->generation_batch / rows;
-    *batch = rows * per;
-    l->each = rows * accumulation;
+    *batch = rows * per * responses_of_one(l);
+    l->each = rows * accumulation * responses_of_one(l);
     if (per % accumulation)
         return tn_fail(e, TN_ARG,
                        "a sampling of %ld responses does not cut into optimiser steps of %ld "
@@ -110,6 +113,9 @@ static tn_status plan(loop *l, long batch, tn_err *e) {
     return TN_OK;
 }
 
+static bool sampler_is_reference(const loop *l) {
+    return l->task->pairs && strcmp(l->task->pairs->reference, "sampling") == 0;
+}
 static bool has_floor(const loop *l) { return l->task->entropy_floor && l->task->top_entropy < 1; }
 
 static tn_status make_arrays(loop *l, tn_err *e) {
@@ -136,11 +142,14 @@ static tn_status make_arrays(loop *l, tn_err *e) {
 static tn_status introduce(const loop *l, tn_err *e) {
     const tn_online_shape *s = &l->on.shape;
     TN_TRY(tn_online_introduce(&l->on, e));
+    char what[64];
+    if (l->task->pairs) snprintf(what, sizeof what, "reference: %s", l->task->pairs->reference);
+    else snprintf(what, sizeof what, "KL coefficient %g", l->task->beta);
     tn_info(
-        "plan: %ld optimiser steps of %ld responses, %ld in an epoch; a sampling: %d prompts x "
-        "%d responses of up to %d tokens, for %ld step(s); KL coefficient %g",
-        l->total_steps, l->each, l->per_epoch, s->n_prompt, s->n_sample, s->max_new,
-        l->per_sampling, l->task->beta);
+        "plan: %ld optimiser steps of %ld %s, %ld in an epoch; a sampling: %d prompts x "
+        "%d responses of up to %d tokens, for %ld step(s); %s",
+        l->total_steps, l->each / responses_of_one(l), l->task->pairs ? "pairs" : "responses", l->per_epoch, s->n_prompt,
+        s->n_sample, s->max_new, l->per_sampling, what);
     return TN_OK;
 }
 
@@ -176,6 +185,16 @@ static tn_status estimate(const loop *l, tn_err *e) {
     return TN_OK;
 }
 
+/* What the largest pair takes of the policy's workspace. */
+static tn_batch_need pair_need(const loop *l, long batch) {
+    const tn_online *on = &l->on;
+    int both = on->longest + 2 * (int)l->task->max_completion;
+    tn_batch_need q = tn_batch_rollouts(both, 2, 2, on->shortest, 0);
+    int tokens = (int)on->o.micro_tokens > both ? (int)on->o.micro_tokens : both, most = tokens / (on->shortest + 2) + 1;
+    q.pairs = (int)(batch / 2 < most ? batch / 2 : most);
+    return q;
+}
+
 static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     const tn_critic_free_task *k = l->task;
     tn_online *on = &l->on;
@@ -190,9 +209,10 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
                                              .n_sample = (int)k->q.generations,
                                              .max_new = (int)k->max_completion,
                                              .temperature = k->q.temperature,
-                                             .reference = k->beta != 0,
+                                             .reference = k->beta != 0 && !sampler_is_reference(l),
                                              .algo = k->algo,
-                                             .opt = k->opt});
+                                             .opt = k->opt,
+                                             .more = k->pairs ? pair_need(l, batch) : (tn_batch_need){0}});
     TN_TRY(introduce(l, e));
     TN_TRY(plan_memory(l, e));
     TN_TRY(estimate(l, e));
@@ -201,7 +221,7 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
     TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
     TN_TRY(make_arrays(l, e));
-    l->peak_lr = isnan(on->o.lr) ? 1e-6 : on->o.lr;
+    l->peak_lr = isnan(on->o.lr) ? k->default_lr : on->o.lr;
     introduce_rewards(l);
     return TN_OK;
 }
@@ -241,13 +261,20 @@ static tn_status log_samples(loop *l, tn_err *e) {
 }
 
 static void cut(loop *l, long sampling) {
-    tn_slices_cut(&l->slices, &l->on.roll, l->task->q.mask_truncated, (uint64_t)l->on.o.seed,
-                  (uint64_t)sampling);
+    const tn_critic_free_task *k = l->task;
+    uint64_t seed = (uint64_t)l->on.o.seed, number = (uint64_t)sampling;
+    if (k->pairs) tn_slices_cut_pairs(&l->slices, &l->on.roll, k->pairs, k->q.mask_truncated, seed, number);
+    else tn_slices_cut(&l->slices, &l->on.roll, k->q.mask_truncated, seed, number);
 }
 
 static void pick(loop *l, long sampling) {
     long in_epoch = l->per_epoch / l->per_sampling, P = l->on.roll.n_prompt;
     tn_online_pick(&l->on, sampling / in_epoch * (long)l->on.prompts->n + sampling % in_epoch * P);
+}
+
+static void take_missing_ends(loop *l) {
+    for (int i = 0; i < l->on.roll.n; i++)
+        if (!l->on.roll.ended[i]) l->advantage[i] -= l->task->pairs->missing_eos;
 }
 
 /* Responses, rewards and advantages of a new batch. */
@@ -259,6 +286,7 @@ static tn_status collect(loop *l, tn_err *e) {
     pick(l, sampling);
     TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
+    if (sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, m, e));
     if (r->has_ref) {
         double sum, tokens;
@@ -266,10 +294,12 @@ static tn_status collect(loop *l, tn_err *e) {
         if (l->task->kl_in_reward) tn_metrics_mean(m, "kl", sum, tokens > 1 ? tokens : 1);
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
+    if (l->task->pairs) take_missing_ends(l);
     for (int i = 0; i < r->n; i++)
         for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = l->advantage[i];
     completion_metrics(r, m);
     cut(l, sampling);
+    if (l->task->pairs) tn_metrics_mean(m, "frac_pairs", l->slices.n_pair, r->n_prompt);
     return log_samples(l, e);
 }
 

@@ -1,11 +1,12 @@
-/* Reinforcement learning without a critic (GRPO and its relatives, RLOO), as TRL 1.16 counts:
+/* Learning from scored samples without a critic (GRPO and its relatives, RLOO; preference losses on pairs of
+ * samples), as TRL 1.16 counts:
  *
  *   repeat: sample num_generations responses to each of a generation batch's prompts -> rewards ->
- *           one advantage per response, from its group -> num_iterations passes over the batch,
- *           each cut into steps_per_generation / gradient_accumulation_steps optimiser steps
+ *           one advantage per response, from its group, or one pair per group -> num_iterations passes
+ *           over the batch, each cut into steps_per_generation / gradient_accumulation_steps optimiser steps
  *
  * One step is one optimiser step on per_device_train_batch_size x gradient_accumulation_steps
- * responses. Old log-probs are the sampler's: sampling and training are one forward, so the ratio
+ * responses, or prompts where responses are paired. Old log-probs are the sampler's: sampling and training are one forward, so the ratio
  * at a batch's first step is exactly 1 (checked) and no second pass is needed for them. */
 #ifndef TN_TRAIN_CRITIC_FREE_H
 #define TN_TRAIN_CRITIC_FREE_H
@@ -19,6 +20,14 @@ typedef struct tn_critic_free_options {
     bool mask_truncated;
 } tn_critic_free_options;
 extern const tn_opt_row tn_critic_free_rows[];
+
+/* Which two responses to a prompt a preference loss compares: those with the most and the least reward. */
+typedef struct tn_pair_options {
+    double min_gap;     /* between their rewards; a prompt whose pair has no more gives none */
+    double missing_eos; /* taken off the reward of a response that did not end */
+    const char *reference; /* start | sampling */
+} tn_pair_options;
+extern const tn_opt_row tn_pair_rows[];
 
 /* Option structs of the parts, bound by the verb. */
 typedef struct tn_critic_free_task {
@@ -38,6 +47,8 @@ typedef struct tn_critic_free_task {
     /* Share of a step's tokens to train on, those of the highest entropy, and where the loss reads
      * the floor that this makes; NULL: the loss has none. */
     double top_entropy, *entropy_floor;
+    const tn_pair_options *pairs; /* NULL: every response counts, with its advantage */
+    double default_lr;
 } tn_critic_free_task;
 tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);
 
@@ -48,7 +59,9 @@ typedef struct tn_slices {
     tn_rollouts *part; /* [n] */
     tn_total *total;   /* [n] */
     uint32_t *order;   /* [responses] */
-    int *slice;        /* [responses] */
+    int *slice;        /* [responses]; with pairs: chosen, rejected, chosen, ... */
+    uint32_t *both;    /* [responses] those of one slice */
+    int n_pair;        /* of the batch as it is cut */
 } tn_slices;
 tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e);
 void tn_slices_free(tn_slices *s);
@@ -58,4 +71,8 @@ void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint
                    uint64_t number);
 /* The second half of it: response i goes into slice[i], which the caller filled evenly. */
 void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated);
+/* Pairs instead, by the rewards in r->advantage (NaN: none), dealt out evenly; a slice may get none. mask_truncated:
+ * responses that did not end are not in pairs. */
+void tn_slices_cut_pairs(tn_slices *s, const tn_rollouts *r, const tn_pair_options *o, bool mask_truncated, uint64_t seed,
+                         uint64_t number);
 #endif

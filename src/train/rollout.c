@@ -71,20 +71,21 @@ static void append(tn_rollouts *r, int group, const int32_t *ids, int n, bool en
     int i = r->n++;
     r->group[i] = group;
     r->ended[i] = ended;
-    r->response[i] = (tn_response){.ids = r->ids + r->n_tok, .trained = r->ones, .n = n, .rank = 1};
+    r->response[i] = (tn_response){.ids = r->ids + r->n_tok, .trained = r->ones, .n = n};
     memcpy(r->ids + r->n_tok, ids, (size_t)n * sizeof *ids);
     r->n_tok += n;
     r->off[r->n] = r->n_tok;
 }
 
-/* Runs of responses to one prompt become examples, each within a micro-batch. */
-static void pack(tn_rollouts *r) {
+/* Runs of responses to one prompt become examples, each within a micro-batch; or pairs do. */
+static void pack(tn_rollouts *r, bool pairs) {
     int cost = 0;
     r->n_ex = 0;
     for (int i = 0; i < r->n; i++) {
         const tn_example *q = r->prompt[r->group[i]];
         int n = r->response[i].n;
-        bool more = i > 0 && r->group[i] == r->group[i - 1] && cost + n <= r->max_tokens;
+        bool more = pairs ? i % 2 : i > 0 && r->group[i] == r->group[i - 1] && cost + n <= r->max_tokens;
+        r->response[i].rank = pairs ? 1 + i % 2 : 1;
         cost = more ? cost + n : q->n_prompt + n;
         if (more) {
             r->ex[r->n_ex - 1].n_response++;
@@ -96,6 +97,7 @@ static void pack(tn_rollouts *r) {
         *x = (tn_example){.prompt = q->prompt,
                           .n_prompt = q->n_prompt,
                           .n_response = 1,
+                          .pair = pairs,
                           .response = &r->response[i],
                           .meta = q->meta,
                           .line = q->line,
@@ -134,7 +136,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
         memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
         append(r, i / r->n_sample, y->ids, y->n, y->stopped);
     }
-    pack(r);
+    pack(r, false);
     return TN_OK;
 }
 
@@ -190,6 +192,12 @@ tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *cr
     return TN_OK;
 }
 
+void tn_rollouts_own_reference(tn_rollouts *r) {
+    memcpy(r->ref_logp, r->old_logp, (size_t)r->n_tok * sizeof(double));
+    r->has_ref = true;
+    for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
+}
+
 tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e) {
     return pass(r, policy, false, false, &policy->mb.entropy, entropy, e);
 }
@@ -207,7 +215,7 @@ void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, doubl
     }
 }
 
-void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n) {
+static void arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n, bool pairs) {
     clear(to);
     memcpy(to->prompt, from->prompt, (size_t)from->n_prompt * sizeof *to->prompt);
     to->has_ref = from->has_ref;
@@ -219,7 +227,15 @@ void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_
         memcpy(to->advantage + to->n_tok, from->advantage + at, bytes);
         append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i]);
     }
-    pack(to);
+    pack(to, pairs);
+}
+
+void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n) {
+    arrange(to, from, order, n, false);
+}
+
+void tn_rollouts_arrange_pairs(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n) {
+    arrange(to, from, order, n, true);
 }
 
 /* ---- in a checkpoint ---- */
@@ -280,6 +296,6 @@ tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, cons
         tn_free(ids);
         if (!ok) return tn_fail(e, TN_FORMAT, "%s: sampled response %zu is damaged", where, i + 1);
     }
-    pack(r);
+    pack(r, false);
     return TN_OK;
 }

@@ -45,6 +45,8 @@ tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *po
 /* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
  * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
+/* The distribution that sampled is the reference: its log-probs are the old ones. */
+void tn_rollouts_own_reference(tn_rollouts *r);
 /* Entropies of every response token under the policy, [n_tok]. */
 tn_status tn_rollouts_entropy(tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e);
 /* kl[n] = sum of k1 over each response; masked ones (mask_truncated: those that did not end) have 0.
@@ -54,6 +56,8 @@ void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, doubl
 /* `to` becomes responses order[0..n-1] of `from` with their log-probs and advantages; neighbours
  * from one prompt share it. Set up for at least n responses of the same prompts. */
 void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n);
+/* The same for n/2 pairs, chosen and rejected in turn: each is one example, whatever a micro-batch may hold. */
+void tn_rollouts_arrange_pairs(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n);
 
 /* A checkpoint's record of sampled responses, their log-probs and advantages; exact. New reference;
  * NULL without memory. `load` needs the prompts in place; ids must lie below `vocab`. */

@@ -9,7 +9,8 @@ tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e)
     s->total = tn_calloc((size_t)n, sizeof *s->total);
     s->order = tn_calloc((size_t)all, sizeof *s->order);
     s->slice = tn_calloc((size_t)all, sizeof *s->slice);
-    if (!s->part || !s->total || !s->order || !s->slice)
+    s->both = tn_calloc((size_t)all, sizeof *s->both);
+    if (!s->part || !s->total || !s->order || !s->slice || !s->both)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (; s->n < n; s->n++) {
         tn_rollouts *p = &s->part[s->n];
@@ -25,6 +26,7 @@ void tn_slices_free(tn_slices *s) {
     tn_free(s->total);
     tn_free(s->order);
     tn_free(s->slice);
+    tn_free(s->both);
     memset(s, 0, sizeof *s);
 }
 

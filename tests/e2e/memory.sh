@@ -66,6 +66,8 @@ for shape in $shapes; do
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04
         held "memory_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32
+        held "memory_online_dpo_$shape" online-dpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 8 --num-generations 4 --max-new-tokens 32
         held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $lora
     }

@@ -28,6 +28,9 @@ rloo="rloo $common --reward-model $O/rm --per-device-train-batch-size 6 --gradie
 rloo_cut="rloo $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --normalize-advantages"
 ppo_ptx="ppo --model $O/base --reward-model $O/rm --data $O/rl.jsonl --iterations 4 --rollouts 12 --minibatch-size 6 --response-length 12
       --num-ppo-epochs 2 --temperature 1 --learning-rate 1e-3 --seed 3 --ptx-coef 0.5 --ptx-data $O/sft.jsonl --ptx-batch-size 5"
+# rounds: two steps to a sampling, each against the policy that sampled
+online_dpo="online-dpo $common --reward-funcs world --max-new-tokens 12 --num-generations 4 --per-device-train-batch-size 6
+            --steps-per-generation 2 --max-steps 7 --reference sampling --min-reward-gap 0.1 --missing-eos-penalty 0.5"
 
 equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/samples.jsonl" "$2/samples.jsonl" && cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
 
@@ -57,6 +60,7 @@ survives rloo 3
 survives grpo_cut 6 # two of the second sampling's four steps
 survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
+survives online_dpo 3 # one of a sampling's two
 clipped=$(sed -n 's/.*"completions\/clipped_ratio": \([0-9.]*\).*/\1/p' "$O/grpo_cut-whole/metrics.jsonl" | head -n 1)
 if awk "BEGIN { exit !($clipped > 0 && $clipped < 1) }"; then ok online_some_are_masked; else fail "online_some_are_masked: $clipped"; fi
 if grep -q '"rollouts"' "$O/grpo_cut-whole/checkpoint-3/trainer_state.json" && ! grep -q '"rollouts"' "$O/grpo-whole/checkpoint-3/trainer_state.json" \
@@ -96,6 +100,14 @@ if sed -n '/completions\/mean_length/p' "$O/rloo_cut-whole/metrics.jsonl" | grep
     ok online_first_step_on_policy
 else
     fail online_first_step_on_policy
+fi
+
+# a policy compared with itself: before its first step on a sampling the loss is log 2
+if sed -n '1p;3p;5p' "$O/online_dpo-whole/metrics.jsonl" | grep -c '"loss": 0.69314718' | grep -qx 3 &&
+    ! sed -n '2p;4p;6p' "$O/online_dpo-whole/metrics.jsonl" | grep -q '"loss": 0.69314718'; then
+    ok online_dpo_reference_is_the_sampler
+else
+    fail "online_dpo_reference_is_the_sampler: $(grep -o '"loss": [^,]*' "$O/online_dpo-whole/metrics.jsonl" | tr '\n' ' ')"
 fi
 
 # the pretraining mix is learnt
@@ -193,6 +205,8 @@ base="--model $O/base --data $O/rl.jsonl"
         fails "online_reference_vocabulary_dpo$first" 1 "one tokenizer" tenet dpo --model "$O/base" --data "$O/rank.jsonl" --ref-model $other $first \
             --output-dir "$O/other$first"
     done
+    fails online_dpo_two_references 2 "leave --ref-model out" tenet online-dpo $base --reward-funcs world --reference sampling \
+        --ref-model "$O/base" --dry-run
     fails online_policy_scores 1 "take another --model" tenet rloo $base --reward-funcs world --model "$O/rm" --dry-run
     fails online_other_seed 2 "world:N" tenet grpo $base --reward-funcs world:9 --max-completion-length 8 --output-dir "$O/seed"
 }

@@ -36,6 +36,8 @@ grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-func
       --beta 0.05 --mask-truncated-completions --top-entropy-quantile 0.5 $common"
 rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps 6
       --max-completion-length 12 --normalize-advantages $common"
+online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
+      --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {
@@ -74,7 +76,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo; do
+for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

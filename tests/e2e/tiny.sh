@@ -36,5 +36,7 @@ arguments() {
             --mask-truncated-completions --top-entropy-quantile 0.5 $common" ;;
         rloo) echo "rloo $prompts --reward-model $TINY/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps $2
             --max-completion-length 12 $common" ;;
+        online_dpo) echo "online-dpo $prompts --reward-model $TINY/rm --num-generations 3 --per-device-train-batch-size 4
+            --steps-per-generation 2 --num-iterations 2 --max-steps $2 --max-new-tokens 12 $common" ;;
     esac
 }

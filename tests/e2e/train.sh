@@ -29,6 +29,8 @@ grpo="grpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-
       --num-generations 4 --max-steps 6 --max-completion-length 12 --beta 0.05 $common"
 rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --num-iterations 2 --max-steps 6
       --max-completion-length 12 $common"
+online_dpo="online-dpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 6 --num-generations 3
+      --max-steps 6 --max-new-tokens 12 --missing-eos-penalty 1 $common"
 lora="$sft --use-peft --lora-r 4"
 
 # The same metrics, the same events, the same weights.
@@ -40,7 +42,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo lora; do
+for method in sft reward dpo ppo grpo rloo online_dpo lora; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"

@@ -252,6 +252,57 @@ TEST(rollout_slices) {
     tear_down(&w, &r);
 }
 
+/* Pairs: the best and the worst of each prompt's responses, in one slice with their prompt once; ties, gaps and
+ * responses that did not end give none. */
+TEST(rollout_slices_of_pairs) {
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    int G = r.n_sample, P = r.n_prompt;
+    for (int i = 0; i < r.n; i++)
+        for (int t = r.off[i]; t < r.off[i + 1]; t++) r.advantage[t] = i / G == 1 ? 7 : (i * 5) % 11;
+    tn_pair_options o = {.reference = "start"};
+    for (int n = 1; n <= 5; n += 2)
+        for (int mask = 0; mask < 2; mask++) {
+            tn_slices s = {0}, again = {0};
+            CHECK_OK(tn_slices_new(&s, &r, n, e));
+            CHECK_OK(tn_slices_new(&again, &r, n, e));
+            tn_slices_cut_pairs(&s, &r, &o, mask, 7, 2);
+            tn_slices_cut_pairs(&again, &r, &o, mask, 7, 2);
+            int pairs = 0, taken[ALL] = {0}, want = 0;
+            for (int k = 0; k < n; k++) {
+                const tn_rollouts *p = &s.part[k];
+                same_rollouts(p, &again.part[k]);
+                CHECK(p->n_ex == p->n / 2 && s.total[k].pair == p->n_ex);
+                CHECK(mask || p->n_ex >= (P - 1) / n);
+                for (int i = 0; i < p->n_ex; i++) {
+                    const tn_example *x = p->at[i];
+                    CHECK(x->pair && x->n_response == 2 && x->response[0].rank < x->response[1].rank);
+                    CHECK(p->group[2 * i] == p->group[2 * i + 1] && x->prompt == r.prompt[p->group[2 * i]]->prompt);
+                    CHECK(!taken[p->group[2 * i]]++);
+                    double best = -1, worst = 99;
+                    for (int q = p->group[2 * i] * G; q < (p->group[2 * i] + 1) * G; q++) {
+                        if (mask && !r.ended[q]) continue;
+                        double v = r.advantage[r.off[q]];
+                        best = v > best ? v : best, worst = v < worst ? v : worst;
+                    }
+                    CHECK(x->advantage[0] == best && p->advantage[p->off[2 * i + 1]] == worst && best > worst);
+                }
+                pairs += p->n_ex;
+            }
+            CHECK(pairs == s.n_pair);
+            for (int g = 0; g < P; g++) want += g != 1;
+            CHECK(mask ? pairs <= want : pairs == want);
+            o.min_gap = 100;
+            tn_slices_cut_pairs(&s, &r, &o, mask, 7, 2);
+            CHECK(s.n_pair == 0 && s.part[0].n == 0);
+            o.min_gap = 0;
+            tn_slices_free(&s);
+            tn_slices_free(&again);
+        }
+    tear_down(&w, &r);
+}
+
 /* The loss that a trainee weighs adds exactly that share of its gradient to what is there (a power of
  * two, so that no rounding hides a mistake). */
 TEST(rollout_trainee_weight) {
