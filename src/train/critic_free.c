@@ -54,8 +54,10 @@ static void loop_free(loop *l) {
 
 /* ---- set-up ---- */
 
-/* Of the copies that a step takes: responses, or prompts with all of theirs. */
-static long responses_of_one(const loop *l) { return l->task->pairs ? (long)l->task->q.generations : 1; }
+/* Some of the responses to a prompt are learnt from, not all with their advantages. */
+static bool chooses(const loop *l) { return l->task->pairs || l->task->best; }
+/* What --per-device-train-batch-size counts: responses, or prompts with all of theirs. */
+static long responses_of_one(const loop *l) { return chooses(l) ? (long)l->task->q.generations : 1; }
 
 /* Sizes in responses, as TRL derives them. */
 static tn_status sizes(loop *l, long *batch, tn_err *e) {
@@ -144,11 +146,12 @@ static tn_status introduce(const loop *l, tn_err *e) {
     TN_TRY(tn_online_introduce(&l->on, e));
     char what[64];
     if (l->task->pairs) snprintf(what, sizeof what, "reference: %s", l->task->pairs->reference);
+    else if (l->task->best) snprintf(what, sizeof what, "the best %d of each %s", (int)l->task->best->keep, l->task->best->choose);
     else snprintf(what, sizeof what, "KL coefficient %g", l->task->beta);
     tn_info(
         "plan: %ld optimiser steps of %ld %s, %ld in an epoch; a sampling: %d prompts x "
         "%d responses of up to %d tokens, for %ld step(s); %s",
-        l->total_steps, l->each / responses_of_one(l), l->task->pairs ? "pairs" : "responses", l->per_epoch, s->n_prompt,
+        l->total_steps, l->each / responses_of_one(l), chooses(l) ? "prompts" : "responses", l->per_epoch, s->n_prompt,
         s->n_sample, s->max_new, l->per_sampling, what);
     return TN_OK;
 }
@@ -260,11 +263,15 @@ static tn_status log_samples(loop *l, tn_err *e) {
     return tn_online_log_samples(&l->on, l->on.step + 1, c, n, e);
 }
 
-static void cut(loop *l, long sampling) {
+static tn_status cut(loop *l, long sampling, tn_err *e) {
     const tn_critic_free_task *k = l->task;
+    const tn_rollouts *r = &l->on.roll;
+    bool mask = k->q.mask_truncated;
     uint64_t seed = (uint64_t)l->on.o.seed, number = (uint64_t)sampling;
-    if (k->pairs) tn_slices_cut_pairs(&l->slices, &l->on.roll, k->pairs, k->q.mask_truncated, seed, number);
-    else tn_slices_cut(&l->slices, &l->on.roll, k->q.mask_truncated, seed, number);
+    if (k->best) return tn_slices_cut_best(&l->slices, r, k->best, mask, seed, number, e);
+    if (k->pairs) tn_slices_cut_pairs(&l->slices, r, k->pairs, mask, seed, number);
+    else tn_slices_cut(&l->slices, r, mask, seed, number);
+    return TN_OK;
 }
 
 static void pick(loop *l, long sampling) {
@@ -275,6 +282,15 @@ static void pick(loop *l, long sampling) {
 static void take_missing_ends(loop *l) {
     for (int i = 0; i < l->on.roll.n; i++)
         if (!l->on.roll.ended[i]) l->advantage[i] -= l->task->pairs->missing_eos;
+}
+
+static void chosen_metrics(const loop *l, tn_metrics *m) {
+    const tn_slices *s = &l->slices;
+    double sum = 0;
+    for (int k = 0; k < s->n; k++)
+        for (int i = 0; i < s->part[k].n; i++) sum += s->part[k].advantage[s->part[k].off[i]];
+    tn_metrics_mean(m, "frac_chosen", s->n_chosen, l->on.roll.n);
+    tn_metrics_mean(m, "reward_chosen", sum, s->n_chosen);
 }
 
 /* Responses, rewards and advantages of a new batch. */
@@ -298,8 +314,9 @@ static tn_status collect(loop *l, tn_err *e) {
     for (int i = 0; i < r->n; i++)
         for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = l->advantage[i];
     completion_metrics(r, m);
-    cut(l, sampling);
-    if (l->task->pairs) tn_metrics_mean(m, "frac_pairs", l->slices.n_pair, r->n_prompt);
+    TN_TRY(cut(l, sampling, e));
+    if (l->task->pairs) tn_metrics_mean(m, "frac_pairs", l->slices.n_chosen, r->n_prompt);
+    if (l->task->best) chosen_metrics(l, m);
     return log_samples(l, e);
 }
 
@@ -374,8 +391,7 @@ static tn_status take_state(loop *l, const json_t *s, tn_err *e) {
     pick(l, sampling);
     TN_TRY(tn_rollouts_load(&on->roll, json_object_get(s, "rollouts"), on->policy.model->desc.vocab,
                             on->from.s, e));
-    cut(l, sampling);
-    return TN_OK;
+    return cut(l, sampling, e);
 }
 
 static tn_status train(loop *l, tn_err *e) {

@@ -2,7 +2,7 @@
  * samples), as TRL 1.16 counts:
  *
  *   repeat: sample num_generations responses to each of a generation batch's prompts -> rewards ->
- *           one advantage per response, from its group, or one pair per group -> num_iterations passes
+ *           one advantage per response, from its group, or one pair or the best of each group -> num_iterations passes
  *           over the batch, each cut into steps_per_generation / gradient_accumulation_steps optimiser steps
  *
  * One step is one optimiser step on per_device_train_batch_size x gradient_accumulation_steps
@@ -28,6 +28,13 @@ typedef struct tn_pair_options {
     const char *reference; /* start | sampling */
 } tn_pair_options;
 extern const tn_opt_row tn_pair_rows[];
+/* Which responses are good enough to be learnt from (rejection sampling). */
+typedef struct tn_best_options {
+    const char *choose; /* prompt | batch: the best are found among the responses to a prompt, or among all */
+    int64_t keep;       /* for each prompt, or on average */
+    double min_reward;  /* NaN: any */
+} tn_best_options;
+extern const tn_opt_row tn_best_rows[];
 
 /* Option structs of the parts, bound by the verb. */
 typedef struct tn_critic_free_task {
@@ -47,7 +54,9 @@ typedef struct tn_critic_free_task {
     /* Share of a step's tokens to train on, those of the highest entropy, and where the loss reads
      * the floor that this makes; NULL: the loss has none. */
     double top_entropy, *entropy_floor;
-    const tn_pair_options *pairs; /* NULL: every response counts, with its advantage */
+    /* Both NULL: every response counts, with its advantage. */
+    const tn_pair_options *pairs;
+    const tn_best_options *best;
     double default_lr;
 } tn_critic_free_task;
 tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);
@@ -60,8 +69,9 @@ typedef struct tn_slices {
     tn_total *total;   /* [n] */
     uint32_t *order;   /* [responses] */
     int *slice;        /* [responses]; with pairs: chosen, rejected, chosen, ... */
-    uint32_t *both;    /* [responses] those of one slice */
-    int n_pair;        /* of the batch as it is cut */
+    uint32_t *mine;    /* [responses] those of one slice */
+    double *reward;    /* [responses] */
+    int n_chosen;      /* pairs or responses of the batch as it is cut */
 } tn_slices;
 tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e);
 void tn_slices_free(tn_slices *s);
@@ -71,6 +81,9 @@ void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint
                    uint64_t number);
 /* The second half of it: response i goes into slice[i], which the caller filled evenly. */
 void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated);
+/* The best responses alone, by the rewards in r->advantage (NaN: never), dealt out evenly. */
+tn_status tn_slices_cut_best(tn_slices *s, const tn_rollouts *r, const tn_best_options *o, bool mask_truncated,
+                             uint64_t seed, uint64_t number, tn_err *e);
 /* Pairs instead, by the rewards in r->advantage (NaN: none), dealt out evenly; a slice may get none. mask_truncated:
  * responses that did not end are not in pairs. */
 void tn_slices_cut_pairs(tn_slices *s, const tn_rollouts *r, const tn_pair_options *o, bool mask_truncated, uint64_t seed,

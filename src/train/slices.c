@@ -9,8 +9,9 @@ tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e)
     s->total = tn_calloc((size_t)n, sizeof *s->total);
     s->order = tn_calloc((size_t)all, sizeof *s->order);
     s->slice = tn_calloc((size_t)all, sizeof *s->slice);
-    s->both = tn_calloc((size_t)all, sizeof *s->both);
-    if (!s->part || !s->total || !s->order || !s->slice || !s->both)
+    s->mine = tn_calloc((size_t)all, sizeof *s->mine);
+    s->reward = tn_calloc((size_t)all, sizeof *s->reward);
+    if (!s->part || !s->total || !s->order || !s->slice || !s->mine || !s->reward)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (; s->n < n; s->n++) {
         tn_rollouts *p = &s->part[s->n];
@@ -26,7 +27,8 @@ void tn_slices_free(tn_slices *s) {
     tn_free(s->total);
     tn_free(s->order);
     tn_free(s->slice);
-    tn_free(s->both);
+    tn_free(s->mine);
+    tn_free(s->reward);
     memset(s, 0, sizeof *s);
 }
 

@@ -38,6 +38,8 @@ rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-
       --max-completion-length 12 --normalize-advantages $common"
 online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
+rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
+      --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {
@@ -76,7 +78,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo; do
+for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo rft; do
     line=${!method}
     bad=
     for n in 1 2 4; do

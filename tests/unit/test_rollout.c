@@ -290,16 +290,60 @@ TEST(rollout_slices_of_pairs) {
                 }
                 pairs += p->n_ex;
             }
-            CHECK(pairs == s.n_pair);
+            CHECK(pairs == s.n_chosen);
             for (int g = 0; g < P; g++) want += g != 1;
             CHECK(mask ? pairs <= want : pairs == want);
             o.min_gap = 100;
             tn_slices_cut_pairs(&s, &r, &o, mask, 7, 2);
-            CHECK(s.n_pair == 0 && s.part[0].n == 0);
+            CHECK(s.n_chosen == 0 && s.part[0].n == 0);
             o.min_gap = 0;
             tn_slices_free(&s);
             tn_slices_free(&again);
         }
+    tear_down(&w, &r);
+}
+
+/* The best responses of each prompt, or of all, each in one slice. */
+TEST(rollout_slices_of_the_best) {
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    int G = r.n_sample, P = r.n_prompt;
+    double reward[ALL];
+    for (int i = 0; i < r.n; i++) {
+        reward[i] = i == 4 ? NAN : (i * 7) % 13;
+        for (int t = r.off[i]; t < r.off[i + 1]; t++) r.advantage[t] = reward[i];
+    }
+    for (int batch = 0; batch < 2; batch++)
+        for (int keep = 1; keep <= G; keep++)
+            for (int n = 1; n <= 5; n += 2) {
+                tn_best_options o = {.choose = batch ? "batch" : "prompt", .keep = keep, .min_reward = n == 3 ? 5 : NAN};
+                tn_slices s = {0};
+                int count[ALL] = {0}, seen = 0;
+                double worst = 99;
+                CHECK_OK(tn_slices_new(&s, &r, n, e));
+                CHECK_OK(tn_slices_cut_best(&s, &r, &o, n == 5, 7, 2, e));
+                for (int k = 0; k < n; k++) {
+                    const tn_rollouts *p = &s.part[k];
+                    CHECK(s.total[k].tok == p->n_tok && s.total[k].seq == p->n);
+                    for (int i = 0; i < p->n; i++, seen++) {
+                        double v = p->advantage[p->off[i]];
+                        CHECK(v == v && (n != 3 || v >= 5) && (n != 5 || p->ended[i]));
+                        worst = v < worst ? v : worst;
+                        count[p->group[i]]++;
+                        if (i) CHECK(p->group[i] >= p->group[i - 1]);
+                    }
+                }
+                CHECK(seen == s.n_chosen);
+                int better = 0, usable = 0;
+                for (int i = 0; i < r.n; i++) {
+                    bool may = reward[i] == reward[i] && (n != 3 || reward[i] >= 5) && (n != 5 || r.ended[i]);
+                    usable += may, better += may && reward[i] > worst;
+                }
+                if (batch) CHECK(seen == (usable < keep * P ? usable : keep * P) && better < seen);
+                for (int g = 0; g < P && !batch; g++) CHECK(count[g] <= keep && (n > 1 || g == 4 / G || count[g] == keep));
+                tn_slices_free(&s);
+            }
     tear_down(&w, &r);
 }
 
