@@ -13,6 +13,7 @@
     X(grpo)                                                                          \
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
+    X(reinforce)                                                                     \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
     X(generate)                                                                      \

@@ -106,9 +106,12 @@ static void draw_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_gen_job *j = ctx;
     tn_gen *g = j->g;
     int V = g->m->desc.vocab;
+    tn_sampling greedy = *j->s;
+    greedy.temperature = 0;
     for (tn_gen_draw *d = g->draw + begin; d < g->draw + end; d++) {
+        const tn_sampling *how = d->key == TN_GEN_GREEDY ? &greedy : j->s;
         double u = tn_sample_uniform(j->s->seed, d->key, j->out[d->out].n);
-        d->token = tn_sample_token(j->s, row_of(g, g->p, d->row), V, u, g->heap + (size_t)thread * (size_t)V, &d->share);
+        d->token = tn_sample_token(how, row_of(g, g->p, d->row), V, u, g->heap + (size_t)thread * (size_t)V, &d->share);
     }
 }
 

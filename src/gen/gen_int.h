@@ -6,6 +6,7 @@
 #define TN_GEN_CHUNK 512 /* prompt tokens put through at once */
 #define TN_GEN_ROWS 32   /* rows of logits kept at a time, at most: bounded, never [T,V] */
 
+#define TN_GEN_GREEDY UINT64_MAX /* key of greedy samples */
 typedef struct tn_gen_slot {
     int seq; /* in the cache; -1: empty */
     int out; /* index of its sample */
@@ -57,6 +58,9 @@ typedef struct tn_gen_job {
     int active;
 } tn_gen_job;
 
+static inline uint64_t tn_gen_key(const tn_gen_job *j, const tn_gen_request *q, int sample) {
+    return sample == 0 && j->s->greedy_first ? TN_GEN_GREEDY : q->key + (uint64_t)sample;
+}
 /* Head and probabilities of n <= g->rows rows of the last forward. */
 tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);
 /* Draws n tokens, shared out over the threads. */

@@ -82,7 +82,7 @@ static tn_status first_tokens(tn_gen_job *j, int n, tn_err *e) {
         if (!TN_GROW(g->draw, g->cap_draw, (size_t)(draws + q->n)))
             return tn_fail(e, TN_NOMEM, "out of memory for responses");
         for (int s = 0; s < q->n; s++, draws++)
-            g->draw[draws] = (tn_gen_draw){.row = i, .out = j->base + draws, .key = q->key + (uint64_t)s};
+            g->draw[draws] = (tn_gen_draw){.row = i, .out = j->base + draws, .key = tn_gen_key(j, q, s)};
     }
     tn_gen_draws(j, draws);
     for (int i = 0, d = 0; i < n; i++)
@@ -130,7 +130,7 @@ static tn_status hand_out(tn_gen_job *j, int *k, tn_err *e) {
             tn_gen_slot *c = &g->slot[*k];
             c->seq = tn_kv_fork(g->kv, p->seq);
             if (c->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
-            c->out = out, c->key = q->key + (uint64_t)p->next;
+            c->out = out, c->key = tn_gen_key(j, q, p->next);
             c->last = j->out[out].ids[0], c->first = true;
             j->active++;
         }

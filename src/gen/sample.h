@@ -8,6 +8,7 @@ typedef struct tn_sampling {
     double temperature;  /* 0: greedy (arg max, lowest id on ties) */
     int top_k;           /* 0: off */
     double top_p, min_p; /* 1 and 0: off */
+    bool greedy_first;   /* the first sample of each request is greedy, whatever the temperature */
     int max_new;         /* tokens, the stop token included */
     uint64_t seed;
     const int32_t *stop; /* ids that end a response */

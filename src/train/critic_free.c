@@ -224,6 +224,7 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
     TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
     TN_TRY(make_arrays(l, e));
+    on->sampling.greedy_first = on->roll.greedy_first = k->greedy_first;
     l->peak_lr = isnan(on->o.lr) ? k->default_lr : on->o.lr;
     introduce_rewards(l);
     return TN_OK;
@@ -265,8 +266,11 @@ static tn_status log_samples(loop *l, tn_err *e) {
 
 static tn_status cut(loop *l, long sampling, tn_err *e) {
     const tn_critic_free_task *k = l->task;
-    const tn_rollouts *r = &l->on.roll;
+    tn_rollouts *r = &l->on.roll;
     bool mask = k->q.mask_truncated;
+    for (int i = 0; i < r->n; i++)
+        for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = r->score[i];
+    if (k->token_advantages) TN_TRY(k->token_advantages(k->token_opt, r, e));
     uint64_t seed = (uint64_t)l->on.o.seed, number = (uint64_t)sampling;
     if (k->best) return tn_slices_cut_best(&l->slices, r, k->best, mask, seed, number, e);
     if (k->pairs) tn_slices_cut_pairs(&l->slices, r, k->pairs, mask, seed, number);
@@ -311,8 +315,7 @@ static tn_status collect(loop *l, tn_err *e) {
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
     if (l->task->pairs) take_missing_ends(l);
-    for (int i = 0; i < r->n; i++)
-        for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = l->advantage[i];
+    memcpy(r->score, l->advantage, (size_t)r->n * sizeof *r->score);
     completion_metrics(r, m);
     TN_TRY(cut(l, sampling, e));
     if (l->task->pairs) tn_metrics_mean(m, "frac_pairs", l->slices.n_chosen, r->n_prompt);

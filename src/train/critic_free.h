@@ -57,6 +57,10 @@ typedef struct tn_critic_free_task {
     /* Both NULL: every response counts, with its advantage. */
     const tn_pair_options *pairs;
     const tn_best_options *best;
+    /* From a response's score to its tokens' advantages (NaN: not trained on); NULL: the score. */
+    tn_status (*token_advantages)(const void *opt, tn_rollouts *r, tn_err *e);
+    const void *token_opt;
+    bool greedy_first; /* one more sample of each prompt, the greedy one, is first */
     double default_lr;
 } tn_critic_free_task;
 tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);
@@ -76,7 +80,8 @@ typedef struct tn_slices {
 tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e);
 void tn_slices_free(tn_slices *s);
 /* Cuts a batch into equal slices: as it lies for one slice, else shuffled by (seed, number).
- * mask_truncated: responses that did not end are counted as sequences, but not trained on. */
+ * mask_truncated: responses that did not end are counted as sequences, but not trained on. Nor are those whose
+ * advantages are NaN (greedy ones, which do not count). */
 void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint64_t seed,
                    uint64_t number);
 /* The second half of it: response i goes into slice[i], which the caller filled evenly. */

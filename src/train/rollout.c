@@ -128,6 +128,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     for (int i = 0; i < r->n_prompt; i++)
         r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, r->n_sample,
                                      first_key + (uint64_t)i * (uint64_t)r->n_sample};
+    r->greedy_first = s->greedy_first;
     TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     clear(r);
     for (int i = 0; i < r->n_prompt * r->n_sample; i++) {
@@ -252,8 +253,8 @@ json_t *tn_rollouts_record(const tn_rollouts *r) {
         int at = r->off[i], n = r->response[i].n;
         json_t *ids = json_array();
         for (int k = 0; k < n; k++) json_array_append_new(ids, json_integer(r->ids[at + k]));
-        json_t *x = json_pack("{s:o,s:b,s:f,s:o}", "ids", ids, "ended", r->ended[i], "advantage",
-                              r->advantage[at], "logp", reals(r->old_logp + at, n));
+        json_t *x = json_pack("{s:o,s:b,s:o,s:o}", "ids", ids, "ended", r->ended[i], "score",
+                              isnan(r->score[i]) ? json_null() : json_real(r->score[i]), "logp", reals(r->old_logp + at, n));
         if (x && r->has_ref) json_object_set_new(x, "ref_logp", reals(r->ref_logp + at, n));
         if (!x || json_array_append_new(all, x) != 0) {
             json_decref(all);
@@ -288,8 +289,9 @@ tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, cons
         bool ok = n > 0 && n <= (size_t)r->max_new &&
                   read_reals(json_object_get(x, "logp"), r->old_logp + at, n) &&
                   (!ref || read_reals(ref, r->ref_logp + at, n));
-        for (size_t k = 0; ok && k < n; k++)
-            r->advantage[at + (int)k] = json_number_value(json_object_get(x, "advantage"));
+        const json_t *score = json_object_get(x, "score");
+        r->score[i] = json_is_null(score) ? NAN : json_number_value(score);
+        ok = ok && (json_is_null(score) || json_is_number(score));
         if (ok)
             append(r, (int)i / r->n_sample, ids, (int)n, json_is_true(json_object_get(x, "ended")));
         r->has_ref = ref != NULL;

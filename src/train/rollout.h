@@ -23,6 +23,7 @@ typedef struct tn_rollouts {
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
     bool has_ref;
+    bool greedy_first; /* the first response to each prompt is the greedy one (of the last sampling) */
     int max_tokens; /* of a micro-batch */
     uint8_t *ones;
     tn_gen_request *req;
@@ -59,7 +60,7 @@ void tn_rollouts_arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_
 /* The same for n/2 pairs, chosen and rejected in turn: each is one example, whatever a micro-batch may hold. */
 void tn_rollouts_arrange_pairs(tn_rollouts *to, const tn_rollouts *from, const uint32_t *order, int n);
 
-/* A checkpoint's record of sampled responses, their log-probs and advantages; exact. New reference;
+/* A checkpoint's record of sampled responses, their log-probs and scores; exact. New reference;
  * NULL without memory. `load` needs the prompts in place; ids must lie below `vocab`. */
 json_t *tn_rollouts_record(const tn_rollouts *r);
 tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, const char *where,

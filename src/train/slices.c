@@ -1,6 +1,7 @@
 /* A generation batch cut into the optimiser steps that share it; see critic_free.h. */
 #include "base/rng.h"
 #include "train/critic_free.h"
+#include <math.h>
 #include <string.h>
 
 tn_status tn_slices_new(tn_slices *s, const tn_rollouts *like, int n, tn_err *e) {
@@ -35,11 +36,14 @@ void tn_slices_free(tn_slices *s) {
 void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated) {
     double all = 0;
     for (int k = 0; k < s->n; k++) {
-        int n = 0;
-        for (int i = 0; i < r->n; i++) /* ascending: samples of one prompt side by side */
-            if (s->slice[i] == k && (r->ended[i] || !mask_truncated)) s->order[n++] = (uint32_t)i;
+        int n = 0, seq = 0;
+        for (int i = 0; i < r->n; i++) { /* ascending: samples of one prompt side by side */
+            if (s->slice[i] != k || (r->greedy_first && i % r->n_sample == 0)) continue;
+            seq++;
+            if ((r->ended[i] || !mask_truncated) && !isnan(r->advantage[r->off[i]])) s->order[n++] = (uint32_t)i;
+        }
         tn_rollouts_arrange(&s->part[k], r, s->order, n);
-        s->total[k] = (tn_total){.tok = s->part[k].n_tok, .seq = r->n / s->n};
+        s->total[k] = (tn_total){.tok = s->part[k].n_tok, .seq = seq};
         all += s->part[k].n_tok;
     }
     for (int k = 0; k < s->n; k++) s->total[k].gen_tok = (all > 1 ? all : 1) / s->n;

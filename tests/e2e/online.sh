@@ -33,6 +33,9 @@ online_dpo="online-dpo $common --reward-funcs world --max-new-tokens 12 --num-ge
             --steps-per-generation 2 --max-steps 7 --reference sampling --min-reward-gap 0.1 --missing-eos-penalty 0.5"
 rft="rft $common --reward-model $O/rm --max-new-tokens 12 --num-generations 4 --per-device-train-batch-size 6 --steps-per-generation 2
      --max-steps 7 --keep 2 --choose batch"
+remax="reinforce --advantage-estimator remax $common --reward-model $O/rm --num-generations 3 --per-device-train-batch-size 12
+       --steps-per-generation 2 --num-iterations 2 --max-steps 7 --kl-coef 0.1"
+reinforce="reinforce $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --mask-truncated-completions"
 
 equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/samples.jsonl" "$2/samples.jsonl" && cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
 
@@ -64,6 +67,8 @@ survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
 survives online_dpo 3 # one of a sampling's two
 survives rft 3
+survives remax 6 # two of the second sampling's four steps
+survives reinforce 3
 clipped=$(sed -n 's/.*"completions\/clipped_ratio": \([0-9.]*\).*/\1/p' "$O/grpo_cut-whole/metrics.jsonl" | head -n 1)
 if awk "BEGIN { exit !($clipped > 0 && $clipped < 1) }"; then ok online_some_are_masked; else fail "online_some_are_masked: $clipped"; fi
 if grep -q '"rollouts"' "$O/grpo_cut-whole/checkpoint-3/trainer_state.json" && ! grep -q '"rollouts"' "$O/grpo-whole/checkpoint-3/trainer_state.json" \
@@ -211,6 +216,7 @@ base="--model $O/base --data $O/rl.jsonl"
     fails online_dpo_two_references 2 "leave --ref-model out" tenet online-dpo $base --reward-funcs world --reference sampling \
         --ref-model "$O/base" --dry-run
     fails online_rft_keeps_too_many 2 "more than the 4" tenet rft $base --reward-funcs world --num-generations 4 --keep 5 --dry-run
+    refused baseline_of_one "must be 2 or more" reinforce $base --reward-funcs world --advantage-estimator reinforce_plus_plus_baseline
     fails online_policy_scores 1 "take another --model" tenet rloo $base --reward-funcs world --model "$O/rm" --dry-run
     fails online_other_seed 2 "world:N" tenet grpo $base --reward-funcs world:9 --max-completion-length 8 --output-dir "$O/seed"
 }

@@ -40,6 +40,8 @@ online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm -
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
+remax="reinforce --advantage-estimator remax --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 2
+      --per-device-train-batch-size 9 --steps-per-generation 2 --max-steps 6 --max-completion-length 12 $common"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {
@@ -78,7 +80,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo rft; do
+for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -45,7 +45,7 @@ static void load_rollouts(steps *s) {
         json_array_append_new(
             record,
             json_pack("{s:o,s:b,s:f,s:O,s:O}", "ids", ids, "ended",
-                      json_integer_value(json_array_get(ended, (size_t)i)) != 0, "advantage", 0.0,
+                      json_integer_value(json_array_get(ended, (size_t)i)) != 0, "score", 0.0,
                       "logp", json_array_get(json_object_get(s->data, "old_logp"), (size_t)i),
                       "ref_logp", json_array_get(json_object_get(s->data, "ref_logp"), (size_t)i)));
     }

@@ -5,6 +5,7 @@
 #include "test.h"
 #include "tiny.h"
 #include "train/critic_free.h"
+#include "train/token_advantages.h"
 #include <math.h>
 
 enum { PROMPTS = 3, SAMPLES = 5, NEW = 9, ALL = PROMPTS * SAMPLES };
@@ -177,9 +178,7 @@ TEST(rollout_record) {
     world w;
     tn_rollouts r, q;
     set_up(&w, 1, 15, 256, &r);
-    for (int i = 0; i < ALL; i++)
-        for (int t = r.off[i]; t < r.off[i + 1]; t++)
-            r.advantage[t] = tiny_unit(9, (uint64_t)i) / 3;
+    for (int i = 0; i < ALL; i++) r.score[i] = i == 2 ? NAN : tiny_unit(9, (uint64_t)i) / 3;
     tn_str path = TN_STR_INIT;
     tn_path_join(&path, tn_test_dir(), "rollouts.json");
     json_t *record = tn_rollouts_record(&r), *back = NULL;
@@ -190,7 +189,7 @@ TEST(rollout_record) {
     int vocab = w.m->desc.vocab;
     CHECK_OK(tn_rollouts_load(&q, back, vocab, "test", e));
     same_rollouts(&r, &q);
-    CHECK_BYTES(r.advantage, q.advantage, sizeof(double) * (size_t)r.n_tok);
+    for (int i = 0; i < ALL; i++) CHECK(i == 2 ? isnan(q.score[i]) : q.score[i] == r.score[i]);
     CHECK(q.has_ref && q.n_ex == r.n_ex && q.ex[1].ref_known);
     /* what does not fit this run is refused */
     CHECK_FAIL(tn_rollouts_load(&q, back, 2, "test", e), TN_FORMAT, "outside [0, 2)");
@@ -344,6 +343,71 @@ TEST(rollout_slices_of_the_best) {
                 for (int g = 0; g < P && !batch; g++) CHECK(count[g] <= keep && (n > 1 || g == 4 / G || count[g] == keep));
                 tn_slices_free(&s);
             }
+    tear_down(&w, &r);
+}
+
+/* The first of a prompt's samples is the arg max, the others are what they are without it. */
+TEST(rollout_greedy_first) {
+    world w;
+    tn_rollouts r, q, best;
+    tn_sampling first = how_sampled, greedy = how_sampled;
+    first.greedy_first = true, greedy.temperature = 0;
+    set_up(&w, 2, 15, 256, &r);
+    CHECK_OK(tn_rollouts_new(&q, PROMPTS, SAMPLES, ALL, NEW, 256, e));
+    CHECK_OK(tn_rollouts_new(&best, PROMPTS, 1, PROMPTS, NEW, 256, e));
+    memcpy(q.prompt, r.prompt, sizeof *r.prompt * PROMPTS);
+    memcpy(best.prompt, r.prompt, sizeof *r.prompt * PROMPTS);
+    CHECK_OK(tn_rollouts_sample(&q, w.gen, 100, &first, e));
+    CHECK_OK(tn_rollouts_sample(&best, w.gen, 7, &greedy, e));
+    CHECK(q.greedy_first && !best.greedy_first);
+    for (int i = 0; i < ALL; i++) {
+        const tn_response *a = &q.response[i], *b = i % SAMPLES ? &r.response[i] : &best.response[i / SAMPLES];
+        CHECK(a->n == b->n && memcmp(a->ids, b->ids, (size_t)a->n * sizeof *a->ids) == 0);
+    }
+    tn_rollouts_free(&q);
+    tn_rollouts_free(&best);
+    tear_down(&w, &r);
+}
+
+/* Token advantages against their formulas, sums taken the long way. */
+TEST(rollout_token_advantages) {
+    static const char *const names[] = {"reinforce", "reinforce_plus_plus", "reinforce_plus_plus_baseline", "remax"};
+    world w;
+    tn_rollouts r;
+    set_up(&w, 1, 15, 256, &r);
+    for (int i = 0; i < ALL; i++) r.score[i] = i == 7 ? NAN : tiny_unit(5, (uint64_t)i);
+    for (int t = 0; t < r.n_tok; t++) r.ref_logp[t] = r.old_logp[t] + tiny_unit(6, (uint64_t)t);
+    for (int k = 0; k < 4; k++) {
+        tn_token_advantage_opt o = {.estimator = names[k], .kl_coef = 0.3, .gamma = 0.9};
+        double want[ALL * NEW], sum = 0, sq = 0, n = 0;
+        for (int i = 0; i < ALL; i++) {
+            double mean = 0, many = 0;
+            for (int j = i / SAMPLES * SAMPLES; j < i / SAMPLES * SAMPLES + SAMPLES; j++)
+                if (j != 7) mean += r.score[j], many++;
+            for (int t = r.off[i], last = r.off[i + 1] - 1; t <= last; t++) {
+                double go = pow(0.9, last - t) * r.score[i];
+                for (int s = t; s <= last; s++) go -= 0.3 * pow(0.9, s - t) * (r.old_logp[s] - r.ref_logp[s]);
+                double greedy = r.score[i / SAMPLES * SAMPLES];
+                want[t] = k < 2 ? go
+                          : k == 2 ? r.score[i] - mean / many
+                                   : pow(0.9, last - t) * (r.score[i] - greedy) - 0.3 * (r.old_logp[t] - r.ref_logp[t]);
+                if (i == 7 || (k == 3 && i % SAMPLES == 0)) want[t] = NAN;
+                else sum += want[t], n++;
+            }
+        }
+        for (int t = 0; t < r.n_tok; t++)
+            if (!isnan(want[t])) sq += (want[t] - sum / n) * (want[t] - sum / n);
+        CHECK_OK(tn_token_advantages(&o, &r, e));
+        for (int t = 0; t < r.n_tok; t++) {
+            double x = k == 1 || k == 2 ? (want[t] - sum / n) / sqrt(sq / n + 1e-8) : want[t];
+            CHECK(isnan(x) ? isnan(r.advantage[t]) : fabs(x - r.advantage[t]) <= 1e-12 * (1 + fabs(x)));
+        }
+        tn_slices s = {0}; /* what has no advantage is not trained on */
+        CHECK_OK(tn_slices_new(&s, &r, 1, e));
+        tn_slices_cut(&s, &r, false, 7, 2);
+        CHECK(s.part[0].n == ALL - 1 - (k == 3 ? PROMPTS : 0));
+        tn_slices_free(&s);
+    }
     tear_down(&w, &r);
 }
 
