@@ -4,9 +4,9 @@
 
 tn_status tn_cholesky(double *a, int n, const char *what, tn_err *e) {
     for (int j = 0; j < n; j++) {
-        double *row = a + (long)j * n, d = row[j];
+        double *row = a + (long)j * n, d = row[j], least = 1e-14 * d; /* below it, d is rounding */
         for (int k = 0; k < j; k++) d -= row[k] * row[k];
-        if (!(d > 0) || !isfinite(d))
+        if (!(d > 0) || !(d >= least) || !isfinite(d))
             return tn_fail(e, TN_NUMERIC,
                            "%s is not positive definite (pivot %d of %d is %g): more rows than columns"
                            " are needed, or a ridge", what, j, n, d);

@@ -28,9 +28,8 @@ static double objective(const problem *p, const double *w) {
     return sum;
 }
 
-/* step <- H^-1 g; the gradient's largest number. */
-static tn_status newton(const problem *p, const double *w, double *step, double *largest,
-                        tn_err *e) {
+/* step <- H^-1 g. */
+static tn_status newton(const problem *p, const double *w, double *step, tn_err *e) {
     int m = p->k + 1;
     double h[K_MAX * K_MAX] = {0}, row[K_MAX];
     for (int j = 0; j < m; j++) step[j] = j < p->k ? p->l2 * w[j] : 0;
@@ -43,8 +42,6 @@ static tn_status newton(const problem *p, const double *w, double *step, double 
             for (int l = 0; l < m; l++) h[j * m + l] += v * row[j] * row[l];
         }
     }
-    *largest = 0;
-    for (int j = 0; j < m; j++) *largest = fmax(*largest, fabs(step[j]));
     TN_TRY(tn_cholesky(h, m, "logistic regression: the curvature", e));
     tn_cholesky_forward(h, m, step);
     tn_cholesky_back(h, m, step);
@@ -54,29 +51,31 @@ static tn_status newton(const problem *p, const double *w, double *step, double 
 tn_status tn_logistic_fit(const double *x, const double *y, int n, int k, double l2,
                           double *intercept, double *w, double *loss, tn_err *e) {
     problem p = {x, y, n, k, l2};
-    double at[K_MAX] = {0}, step[K_MAX], next[K_MAX], g = 1;
+    double at[K_MAX] = {0}, step[K_MAX], next[K_MAX], size = HUGE_VAL;
     if (n < 1 || k < 0 || k >= K_MAX || !(l2 >= 0))
         return tn_fail(e, TN_ARG, "logistic regression: %d rows of %d numbers, l2 %g", n, k, l2);
     for (int i = 0; i < n; i++)
         if (!(y[i] >= 0 && y[i] <= 1))
             return tn_fail(e, TN_ARG, "logistic regression: label %d is %g, expected 0 to 1", i, y[i]);
     *loss = objective(&p, at);
-    for (int round = 0; round < 100; round++) {
-        TN_TRY(newton(&p, at, step, &g, e));
-        if (g <= 1e-12 * n) break;
+    /* Done when the step is small, not the gradient: that dies out on the way to infinity, too. */
+    for (int round = 0; round < 100 && size > 1e-13; round++) {
+        if (newton(&p, at, step, NULL) != TN_OK) break;
         double share = 2, better = HUGE_VAL; /* halve the step until the objective falls */
-        while (!(better <= *loss) && share > 1e-9) {
+        while (!(better <= *loss) && share > 1e-3) {
             share /= 2;
             for (int j = 0; j <= k; j++) next[j] = at[j] - share * step[j];
             better = objective(&p, next);
         }
+        size = 0;
+        for (int j = 0; j <= k; j++) size = fmax(size, fabs(step[j]) / (1 + fabs(at[j])));
         if (!(better <= *loss)) break; /* no descent is left at this precision */
         for (int j = 0; j <= k; j++) at[j] = next[j];
         *loss = better;
     }
-    if (!(g <= 1e-8 * n))
-        return tn_fail(e, TN_NUMERIC, "logistic regression: no minimum after 100 rounds (gradient %g); the labels may be"
-                       " separable: use l2", g);
+    if (!(size <= 1e-6))
+        return tn_fail(e, TN_NUMERIC, "logistic regression: no minimum; the labels can be separated, or columns depend on"
+                       " each other: use l2");
     for (int j = 0; j < k; j++) w[j] = at[j];
     *intercept = at[k];
     return TN_OK;
