@@ -1,12 +1,12 @@
-/* Cost model of Safe RLHF (Dai et al. 2023, 2310.12773) on scalar scores C: the more harmful response h
- * (rejected) costs more than the safer one l (chosen), and 0 is the border of safety: s = +1 for an unsafe
- * response, -1 for a safe one.
+/* Cost model of Safe RLHF (Dai et al. 2023, 2310.12773) on scalar scores C: the more harmful
+ * response h (rejected) costs more than the safer one l (chosen), and 0 is the border of safety: s
+ * = +1 for an unsafe response, -1 for a safe one.
  *
  *   L = (1/B) sum [ -log s(C_h - C_l) - log s(s_h C_h) - log s(s_l C_l) + (c/2) (C_h^2 + C_l^2) ]
  *   dL/dC_h = [ -s(C_l - C_h) - s_h s(-s_h C_h) + c C_h ] / B
  *   dL/dC_l = [ +s(C_l - C_h) - s_l s(-s_l C_l) + c C_l ] / B
  *
- * To normalise a cost model scale it only: a shift moves the border.                                */
+ * To normalise a cost model scale it only: a shift moves the border. */
 #include "algo/lagrange.h"
 #include "algo/obs.h"
 #include <math.h>
@@ -18,7 +18,10 @@ const tn_opt_row tn_cost_rows[] = {
     TN_OPT_LAST,
 };
 
-typedef struct side { double loss, grad; bool right; } side;
+typedef struct side {
+    double loss, grad;
+    bool right;
+} side;
 
 /* -log s(s C) + (c/2) C^2 of one response. */
 static side sign_of(double cost, int safe, double l2) {
@@ -58,7 +61,11 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
 }
 
 const tn_algo tn_algo_cost = {
-    .name = "cost", .summary = "cost model from pairs and safety labels (Safe RLHF)",
-    .coupling = TN_COUPLE_PAIR, .needs = TN_NEED_SCORE,
-    .options = tn_cost_rows, .opt_size = sizeof(tn_cost_opt), .step = step,
+    .name = "cost",
+    .summary = "cost model from pairs and safety labels (Safe RLHF)",
+    .coupling = TN_COUPLE_PAIR,
+    .needs = TN_NEED_SCORE,
+    .options = tn_cost_rows,
+    .opt_size = sizeof(tn_cost_opt),
+    .step = step,
 };

@@ -7,8 +7,8 @@
 #define AT(f) offsetof(tn_ensemble_opt, f)
 const tn_opt_row tn_ensemble_rows[] = {
     {"ensemble", TN_OPT_CHOICE, AT(how), "mean", "mean|worst|uwo|std|median", 0, 0, NULL, NULL,
-     "How several reward models' scores become one: their mean; the worst case; the mean less lambda"
-     " times their variance (uwo) or standard deviation; the median."},
+     "How several reward models' scores become one: their mean; the worst case; the mean less "
+     "lambda times their variance (uwo) or standard deviation; the median."},
     {"ensemble-lambda", TN_OPT_REAL, AT(lambda), "0.5", NULL, 0, 1e9, NULL, "X",
      "Price of the members' disagreement (0.5 for best of n and 0.1 for PPO in Coste et al.)."},
     {"ensemble-ddof", TN_OPT_INT, AT(ddof), "0", NULL, 0, 1, NULL, "N",
@@ -65,10 +65,12 @@ static tn_status parse(const tn_ensemble_opt *o, int k, tn_ensemble *how, tn_err
     *how = (tn_ensemble)at;
     TN_TRY(tn_opt_between(o->lambda, 0, HUGE_VAL, "ensemble", "ensemble-lambda", e));
     TN_TRY(tn_opt_between((double)o->ddof, 0, 1, "ensemble", "ensemble-ddof", e));
-    if (k < 1 || k > TN_ENSEMBLE_MAX) return tn_fail(e, TN_ARG, "ensemble: %d members, expected 1 to %d", k, TN_ENSEMBLE_MAX);
+    if (k < 1 || k > TN_ENSEMBLE_MAX)
+        return tn_fail(e, TN_ARG, "ensemble: %d members, expected 1 to %d", k, TN_ENSEMBLE_MAX);
     if ((*how == TN_ENSEMBLE_UWO || *how == TN_ENSEMBLE_STD) && k <= o->ddof)
-        return tn_fail(e, TN_ARG, "ensemble: %s of %d member with ensemble-ddof %d; take more members", o->how, k,
-                       (int)o->ddof);
+        return tn_fail(e, TN_ARG,
+                       "ensemble: %s of %d member with ensemble-ddof %d; take more members", o->how,
+                       k, (int)o->ddof);
     return TN_OK;
 }
 
@@ -79,8 +81,10 @@ tn_status tn_ensemble_scores(const tn_ensemble_opt *o, const double *member, int
     TN_TRY(parse(o, k, &how, e));
     for (long i = 0; i < (long)n * k; i++)
         if (!isfinite(member[i]))
-            return tn_fail(e, TN_NUMERIC, "ensemble: score of response %ld by member %ld is %g, expected a finite"
-                           " number", i / k, i % k, member[i]);
+            return tn_fail(e, TN_NUMERIC,
+                           "ensemble: score of response %ld by member %ld is %g, expected a finite "
+                           "number",
+                           i / k, i % k, member[i]);
     for (int i = 0; i < n; i++) {
         double mean, var;
         mean_var(member + (long)i * k, k, 0, &mean, &var);

@@ -1,6 +1,6 @@
 /* The multiplier of constrained RLHF and what it mixes; see lagrange.h. In log lambda the step is
- * proportional to lambda: a lambda near 0 comes back slowly, so it starts at 1. The KL enters the reward
- * and the cost with opposite signs; the same sign in both would cancel at lambda = 1. */
+ * proportional to lambda: a lambda near 0 comes back slowly, so it starts at 1. The KL enters the
+ * reward and the cost with opposite signs; the same sign in both would cancel at lambda = 1. */
 #include "algo/lagrange.h"
 #include "algo/obs.h"
 #include <math.h>
@@ -8,8 +8,8 @@
 #define AT(f) offsetof(tn_lagrange_opt, f)
 const tn_opt_row tn_lagrange_rows[] = {
     {"cost-threshold", TN_OPT_REAL, AT(threshold), "0", NULL, 0, 0, "threshold", "X",
-     "Expected cost that is allowed; negative is stricter. A policy below it is pushed by reward"
-     " alone."},
+     "Expected cost that is allowed; negative is stricter. A policy below it is pushed by reward "
+     "alone."},
     {"lambda-init", TN_OPT_REAL, AT(init), "1", NULL, 1e-9, 1e9, NULL, "X",
      "Price of one unit of cost at the start."},
     {"lambda-lr", TN_OPT_REAL, AT(lr), "0.1", NULL, 0, 1e9, NULL, "X",
@@ -51,15 +51,18 @@ tn_status tn_lagrange_update(tn_lagrange *l, const tn_lagrange_opt *o, const dou
     if (n < 1) return tn_fail(e, TN_ARG, "lagrange: no episodes");
     for (int i = 0; i < n; i++)
         if (!isfinite(cost[i]))
-            return tn_fail(e, TN_NUMERIC,
-                           "lagrange: cost of response %d is %g, expected a finite number; look at the"
-                           " cost model", i, cost[i]);
+            return tn_fail(
+                e, TN_NUMERIC,
+                "lagrange: cost of response %d is %g, expected a finite number; look at the cost "
+                "model",
+                i, cost[i]);
     for (int i = 0; i < n; i++) {
         l->cost[l->costs++ % TN_LAGRANGE_WINDOW] = cost[i];
         unsafe += cost[i] > 0;
     }
     double mean = window_mean(l, o->window), top = tn_log(o->max);
-    if (l->steps++ >= o->delay) l->log_lambda += o->lr * tn_lagrange_lambda(l) * (mean - o->threshold);
+    if (l->steps++ >= o->delay)
+        l->log_lambda += o->lr * tn_lagrange_lambda(l) * (mean - o->threshold);
     if (l->log_lambda > top) l->log_lambda = top;
     tn_metrics_put(m, TN_METRIC_MEAN, "safe/lambda", tn_lagrange_lambda(l));
     tn_metrics_put(m, TN_METRIC_MEAN, "safe/episode_cost", mean);

@@ -7,9 +7,11 @@ tn_status tn_cholesky(double *a, int n, const char *what, tn_err *e) {
         double *row = a + (long)j * n, d = row[j], least = 1e-14 * d; /* below it, d is rounding */
         for (int k = 0; k < j; k++) d -= row[k] * row[k];
         if (!(d > 0) || !(d >= least) || !isfinite(d))
-            return tn_fail(e, TN_NUMERIC,
-                           "%s is not positive definite (pivot %d of %d is %g): more rows than columns"
-                           " are needed, or a ridge", what, j, n, d);
+            return tn_fail(
+                e, TN_NUMERIC,
+                "%s is not positive definite (pivot %d of %d is %g): more rows than columns are "
+                "needed, or a ridge",
+                what, j, n, d);
         row[j] = sqrt(d);
         for (int i = j + 1; i < n; i++) {
             double *low = a + (long)i * n, sum = low[j];

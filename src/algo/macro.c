@@ -32,8 +32,8 @@ void tn_macro_gae(tn_macro_weight w, bool mean_reward, const double *reward, con
     for (int k = 0; k < n; k++) {
         int t = a->off[k], len = a->off[k + 1] - t;
         a->value[k] = tn_macro_mean(w, value + t, len);
-        a->reward[k] = mean_reward ? tn_macro_mean(w, reward + t, len)
-                                   : discounted(reward + t, len, gamma);
+        a->reward[k] =
+            mean_reward ? tn_macro_mean(w, reward + t, len) : discounted(reward + t, len, gamma);
     }
     tn_gae(a->n_seq, a->seq_off, a->reward, a->value, gamma, lambda, a->advantage, a->ret);
     for (int k = 0; k < n; k++)

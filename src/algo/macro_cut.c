@@ -1,6 +1,6 @@
-/* Where macro actions end; see macro.h for the rules. A parse gives nodes depth first; the first node of
- * fewer than C tokens that a walk meets becomes a macro whole, its descendants are passed over, and one
- * token alone joins the macro before it. */
+/* Where macro actions end; see macro.h for the rules. A parse gives nodes depth first; the first
+ * node of fewer than C tokens that a walk meets becomes a macro whole, its descendants are passed
+ * over, and one token alone joins the macro before it. */
 #include "algo/macro.h"
 #include "base/rng.h"
 #include <stdlib.h>
@@ -10,22 +10,23 @@
 const tn_opt_row tn_macro_rows[] = {
     {"macro-rule", TN_OPT_CHOICE, AT(rule), "fixed",
      "fixed|random|perplexity|parse|fixed_code|perplexity_code", 0, 0, "termination", NULL,
-     "Where macro actions end: after N tokens, after random numbers of tokens, where the reference"
-     " model is surprised, or with constituents of a parse. The _code rules cut exactly as the"
-     " authors' program does."},
+     "Where macro actions end: after N tokens, after random numbers of tokens, where the reference "
+     "model is surprised, or with constituents of a parse. The _code rules cut exactly as the "
+     "authors' program does."},
     {"macro-length", TN_OPT_INT, AT(length), "5", NULL, 1, 1 << 20, "ngram", "N",
      "Tokens of a macro action; 1 is PPO on tokens. For parse: a constituent has fewer."},
     {"macro-lengths", TN_OPT_LIST, AT(lengths), NULL, NULL, 0, 0, NULL, "N",
      "Lengths that the rule random shuffles; 2 3 5 10 when absent."},
     {"macro-repeat", TN_OPT_INT, AT(repeat), "1", NULL, 1, 1 << 16, "repeat-times", "N",
-     "Times that this list is laid out before it is shuffled; what a response has beyond it is one"
-     " macro."},
+     "Times that this list is laid out before it is shuffled; what a response has beyond it is one "
+     "macro."},
     {"macro-value", TN_OPT_CHOICE, AT(value), "equal", "equal|unit|position", 0, 0,
      "value-function", NULL,
-     "Value of a macro from its tokens': the mean, the last one, or weights falling as 1/position."},
+     "Value of a macro from its tokens': the mean, the last one, or weights falling as "
+     "1/position."},
     {"macro-reward", TN_OPT_CHOICE, AT(reward), "sum", "sum|mean", 0, 0, NULL, NULL,
-     "Reward of a macro from its tokens': their sum (the paper), or the mean with the same weights"
-     " as the value (the authors' code)."},
+     "Reward of a macro from its tokens': their sum (the paper), or the mean with the same weights "
+     "as the value (the authors' code)."},
     TN_OPT_LAST,
 };
 
@@ -47,16 +48,18 @@ tn_status tn_macro_weight_parse(const char *name, tn_macro_weight *w, tn_err *e)
 
 tn_status tn_macro_parse(const tn_macro_opt *o, tn_macro_rule *rule, tn_macro_weight *w,
                          tn_err *e) {
-    static const char *const rules[] = {"fixed", "random", "perplexity", "parse", "fixed_code",
-                                        "perplexity_code"};
+    static const char *const rules[] = {"fixed", "random",     "perplexity",
+                                        "parse", "fixed_code", "perplexity_code"};
     int r = named(o->rule, rules, 6);
     if (r < 0)
         return tn_fail(e, TN_ARG, "macro-rule is '%s'; expected fixed, random, perplexity or parse",
                        o->rule ? o->rule : "");
     TN_TRY(tn_macro_weight_parse(o->value, w, e));
     if (o->length < 1 || o->repeat < 1)
-        return tn_fail(e, TN_ARG, "macro actions: macro-length is %lld and macro-repeat %lld,"
-                       " expected at least 1", (long long)o->length, (long long)o->repeat);
+        return tn_fail(e, TN_ARG,
+                       "macro actions: macro-length is %lld and macro-repeat %lld, expected at "
+                       "least 1",
+                       (long long)o->length, (long long)o->repeat);
     *rule = (tn_macro_rule)r;
     return TN_OK;
 }
@@ -117,9 +120,11 @@ static tn_status check_spans(const tn_macro_text *y, tn_err *e) {
         bool ok = a[0] >= 0 && a[0] < a[1] && a[1] <= y->n;
         for (; ok && b < a; b += 2) ok = a[0] >= b[1] || (a[0] >= b[0] && a[1] <= b[1]);
         if (!ok)
-            return tn_fail(e, TN_ARG, "macro actions: node %d of the parse, [%d, %d), is no"
-                           " constituent of the %d tokens; parse the response's own tokens, or leave"
-                           " the response out", i, a[0], a[1], y->n);
+            return tn_fail(
+                e, TN_ARG,
+                "macro actions: node %d of the parse, [%d, %d), is no constituent of the %d "
+                "tokens; parse the response's own tokens, or leave the response out",
+                i, a[0], a[1], y->n);
     }
     return TN_OK;
 }
@@ -142,17 +147,28 @@ tn_status tn_macro_cut(tn_macro_rule rule, int64_t length, const tn_macro_text *
     int k = 0;
     bool surprise = rule == TN_MACRO_PERPLEXITY || rule == TN_MACRO_PERPLEXITY_CODE;
     if (y->n < 1) return tn_fail(e, TN_ARG, "macro actions: a response without tokens");
-    if (length < 1) return tn_fail(e, TN_ARG, "macro actions: macro-length is %lld", (long long)length);
+    if (length < 1)
+        return tn_fail(e, TN_ARG, "macro actions: macro-length is %lld", (long long)length);
     if ((surprise && !y->ref_logp) || (rule == TN_MACRO_RANDOM && !y->lengths) ||
         (rule == TN_MACRO_PARSE && !y->span))
         return tn_fail(e, TN_ARG, "macro actions: this rule needs %s of the response",
-                       surprise ? "reference log-probs" : rule == TN_MACRO_PARSE ? "a parse" : "lengths");
+                       surprise                 ? "reference log-probs"
+                       : rule == TN_MACRO_PARSE ? "a parse"
+                                                : "lengths");
     switch (rule) {
-    case TN_MACRO_FIXED: k = fixed(length, y->n, off, 0); break;
-    case TN_MACRO_FIXED_CODE: k = fixed(length, y->n, off, 0); break;
-    case TN_MACRO_RANDOM: k = random_lengths(y, off); break;
+    case TN_MACRO_FIXED:
+        k = fixed(length, y->n, off, 0);
+        break;
+    case TN_MACRO_FIXED_CODE:
+        k = fixed(length, y->n, off, 0);
+        break;
+    case TN_MACRO_RANDOM:
+        k = random_lengths(y, off);
+        break;
     case TN_MACRO_PERPLEXITY:
-    case TN_MACRO_PERPLEXITY_CODE: k = surprises(y, rule == TN_MACRO_PERPLEXITY_CODE, off); break;
+    case TN_MACRO_PERPLEXITY_CODE:
+        k = surprises(y, rule == TN_MACRO_PERPLEXITY_CODE, off);
+        break;
     case TN_MACRO_PARSE:
         TN_TRY(check_spans(y, e));
         k = constituents(y, length, off);

@@ -1,12 +1,14 @@
-/* PPO's losses with one action a macro, as MA-RLHF's paper writes them (Chai et al. 2024, 2410.02743); M
- * macros in the whole batch, t over the tokens of macro k:
+/* PPO's losses with one action a macro, as MA-RLHF's paper writes them (Chai et al. 2024,
+ * 2410.02743); M macros in the whole batch, t over the tokens of macro k:
  *
- *   policy   rho_k = exp(sum_t (l_t - old_t)),  L = -(1/M) sum_k min(rho_k A_k, clip(rho_k) A_k) - c_H (1/N) sum H
+ *   policy   rho_k = exp(sum_t (l_t - old_t))
+ *            L = -(1/M) sum_k min(rho_k A_k, clip(rho_k) A_k) - c_H (1/N) sum H
  *            dL/dl_t = what ppo.c gives for the sum, for every t of the macro
  *   value    V_k = sum_i sigma_i V_{t+i},  L = coef (1/2M) sum_k (V_k - G_k)^2, clipped as in ppo.c
  *            dL/dV_{t+i} = sigma_i dL/dV_k
- * A_k and G_k are the advantage and the return of the macro's first token: tn_macro_gae gave all of its
- * tokens the same. A joint ratio leaves the clip range sooner than a token's: by n tokens' log-ratios.      */
+ * A_k and G_k are the advantage and the return of the macro's first token: tn_macro_gae gave all of
+ * its tokens the same. A joint ratio leaves the clip range sooner than a token's: by n tokens'
+ * log-ratios. */
 #include "algo/macro.h"
 #include "algo/ppo.h"
 #include <string.h>
@@ -29,8 +31,10 @@ static tn_status macros_check(const tn_obs *x, const char *who, tn_err *e) {
         int t = x->macro_off[k], end = x->macro_off[k + 1];
         while (s < x->n_seq && x->off[s + 1] <= t) s++;
         if (t < 0 || end <= t || s == x->n_seq || end > x->off[s + 1])
-            return tn_fail(e, TN_ARG, "%s: macro %d has tokens %d to %d, expected at least one, of one"
-                           " sequence", who, k, t, end);
+            return tn_fail(e, TN_ARG,
+                           "%s: macro %d has tokens %d to %d, expected at least one, of one "
+                           "sequence",
+                           who, k, t, end);
     }
     if (x->macro_off[0] != 0 || x->macro_off[x->n_macro] != x->off[x->n_seq])
         return tn_fail(e, TN_ARG, "%s: macros cover tokens %d to %d of %d, expected all", who,
@@ -51,8 +55,10 @@ static tn_status policy_step(const void *opt, const tn_obs *x, tn_grad *g, tn_me
     TN_TRY(tn_ppo_policy_check(o, x, 0, "macro-policy", e));
     TN_TRY(macros_check(x, "macro-policy", e));
     if (o->reduction && strcmp(o->reduction, "token_mean") != 0)
-        return tn_fail(e, TN_ARG, "macro-policy: policy-reduction %s is for losses on tokens; this one is"
-                       " the mean over macros", o->reduction);
+        return tn_fail(e, TN_ARG,
+                       "macro-policy: policy-reduction %s is for losses on tokens; this one is the "
+                       "mean over macros",
+                       o->reduction);
     for (int k = 0; k < x->n_macro; k++) {
         int first = x->macro_off[k], end = x->macro_off[k + 1];
         double d, l = sum_of(x->logp, first, end), old = sum_of(x->old_logp, first, end);
@@ -85,14 +91,21 @@ static tn_status value_step(const void *opt, const tn_obs *x, tn_grad *g, tn_met
 }
 
 const tn_algo tn_algo_macro_policy = {
-    .name = "macro-policy", .summary = "clipped policy loss with one ratio a macro action (MA-RLHF)",
+    .name = "macro-policy",
+    .summary = "clipped policy loss with one ratio a macro action (MA-RLHF)",
     .coupling = TN_COUPLE_SEQUENCE,
     .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE | TN_NEED_STATS | TN_NEED_MACRO,
-    .options = tn_ppo_policy_rows, .opt_size = sizeof(tn_ppo_policy_opt), .step = policy_step,
+    .options = tn_ppo_policy_rows,
+    .opt_size = sizeof(tn_ppo_policy_opt),
+    .step = policy_step,
     .more_needs = tn_ppo_policy_more_needs,
 };
 const tn_algo tn_algo_macro_value = {
-    .name = "macro-value", .summary = "value loss with one value a macro action (MA-RLHF)",
-    .coupling = TN_COUPLE_SEQUENCE, .needs = TN_NEED_VALUE | TN_NEED_MACRO,
-    .options = tn_macro_value_rows, .opt_size = sizeof(tn_macro_value_opt), .step = value_step,
+    .name = "macro-value",
+    .summary = "value loss with one value a macro action (MA-RLHF)",
+    .coupling = TN_COUPLE_SEQUENCE,
+    .needs = TN_NEED_VALUE | TN_NEED_MACRO,
+    .options = tn_macro_value_rows,
+    .opt_size = sizeof(tn_macro_value_opt),
+    .step = value_step,
 };

@@ -1,6 +1,6 @@
-/* Reward model with length in a head of its own (ODIN, Chen et al. 2024, 2402.07319): Q the quality score,
- * L the length head's (extra), n the responses' lengths, rho Pearson's correlation over all responses of the
- * batch; BT is reward.c on Q + L.
+/* Reward model with length in a head of its own (ODIN, Chen et al. 2024, 2402.07319): Q the quality
+ * score, L the length head's (extra), n the responses' lengths, rho Pearson's correlation over all
+ * responses of the batch; BT is reward.c on Q + L.
  *
  *   paper  BT + lambda (|rho(Q, n)| - rho(L, n))
  *   code   BT + lambda (|rho(Q, n)| + 1 - rho(L, n) + |rho(Q + L, n)|)
@@ -20,18 +20,23 @@ const tn_opt_row tn_odin_rows[] = {
     {"ortho-weight", TN_OPT_REAL, AT(ortho), "1", NULL, 0, 1e9, NULL, "X",
      "Price of the overlap |W_quality . W_length| of the two heads."},
     {"odin-form", TN_OPT_CHOICE, AT(form), "paper", "paper|code", 0, 0, NULL, NULL,
-     "The paper's loss, or the authors' code: the sum of both heads may not correlate with length,"
-     " either, and overlap is measured between normalised heads."},
+     "The paper's loss, or the authors' code: the sum of both heads may not correlate with length, "
+     "either, and overlap is measured between normalised heads."},
     TN_OPT_LAST,
 };
 
 /* One of the correlated numbers: a x score + b x extra. */
-typedef struct mixed { const tn_obs *x; double a, b; } mixed;
+typedef struct mixed {
+    const tn_obs *x;
+    double a, b;
+} mixed;
 static double at(const mixed *v, int s) {
     return (v->a != 0 ? v->a * v->x->score[s] : 0) + (v->b != 0 ? v->b * v->x->extra[s] : 0);
 }
 
-typedef struct pearson { double rho, mean, root, len_mean, len_root; } pearson;
+typedef struct pearson {
+    double rho, mean, root, len_mean, len_root;
+} pearson;
 
 static pearson correlate(const mixed *v) {
     int n = v->x->n_seq;
@@ -69,9 +74,15 @@ static tn_status pairs(const tn_obs *x, double *loss, tn_grad *g, tn_metrics *m,
     for (int i = 0; i < x->n_pair; i++) {
         int c = x->chosen[i], r = x->rejected[i];
         double sum[2] = {x->score[c] + x->extra[c], x->score[r] + x->extra[r]}, d[2] = {0};
-        tn_obs one = {.n_seq = 2, .off = off, .score = sum, .n_pair = 1, .chosen = &first,
-                      .rejected = &second, .margin = x->margin ? x->margin + i : NULL,
-                      .p_chosen = x->p_chosen ? x->p_chosen + i : NULL, .total = x->total};
+        tn_obs one = {.n_seq = 2,
+                      .off = off,
+                      .score = sum,
+                      .n_pair = 1,
+                      .chosen = &first,
+                      .rejected = &second,
+                      .margin = x->margin ? x->margin + i : NULL,
+                      .p_chosen = x->p_chosen ? x->p_chosen + i : NULL,
+                      .total = x->total};
         tn_grad mine = {.score = d};
         TN_TRY(tn_algo_reward.step(&plain, &one, &mine, m, e));
         *loss += mine.loss;
@@ -87,7 +98,8 @@ static tn_status check(const tn_odin_opt *o, const tn_obs *x, tn_err *e) {
     TN_TRY(tn_obs_check(x, TN_READ_PAIRS | TN_NEED_SCORE | TN_NEED_LENGTH, "odin", e));
     TN_TRY(tn_extra_check(x, 1, "odin", e));
     if (x->n_pair == x->total.pair) return TN_OK;
-    return tn_fail(e, TN_ARG, "odin: correlations are of the whole batch, this call has %d of %g pairs",
+    return tn_fail(e, TN_ARG,
+                   "odin: correlations are of the whole batch, this call has %d of %g pairs",
                    x->n_pair, x->total.pair);
 }
 
@@ -111,7 +123,11 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
 }
 
 const tn_algo tn_algo_odin = {
-    .name = "odin", .summary = "reward model with length in a head of its own (ODIN)",
-    .coupling = TN_COUPLE_BATCH, .needs = TN_NEED_SCORE | TN_NEED_EXTRA | TN_NEED_LENGTH,
-    .options = tn_odin_rows, .opt_size = sizeof(tn_odin_opt), .step = step,
+    .name = "odin",
+    .summary = "reward model with length in a head of its own (ODIN)",
+    .coupling = TN_COUPLE_BATCH,
+    .needs = TN_NEED_SCORE | TN_NEED_EXTRA | TN_NEED_LENGTH,
+    .options = tn_odin_rows,
+    .opt_size = sizeof(tn_odin_opt),
+    .step = step,
 };

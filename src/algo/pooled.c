@@ -28,13 +28,15 @@ void tn_pooled_noise(uint64_t seed, uint64_t index, int n, double *noise) {
 
 tn_status tn_extra_check(const tn_obs *x, int n_extra, const char *who, tn_err *e) {
     if (x->n_extra != n_extra || !x->extra)
-        return tn_fail(e, TN_ARG, "%s: needs %d more number(s) a sequence from its own head, found %d", who,
+        return tn_fail(e, TN_ARG,
+                       "%s: needs %d more number(s) a sequence from its own head, found %d", who,
                        n_extra, x->extra ? x->n_extra : 0);
     for (int s = 0; s < x->n_seq; s++)
         for (int k = 0; k < n_extra; k++)
             if (!isfinite(x->extra[s * n_extra + k]))
-                return tn_fail(e, TN_NUMERIC, "%s: output %d of the head for sequence %d is %g, expected a"
-                               " finite number; lower the learning rate, clip gradients", who, k + 1, s,
-                               x->extra[s * n_extra + k]);
+                return tn_fail(e, TN_NUMERIC,
+                               "%s: output %d of the head for sequence %d is %g, expected a finite "
+                               "number; lower the learning rate, clip gradients",
+                               who, k + 1, s, x->extra[s * n_extra + k]);
     return TN_OK;
 }

@@ -1,16 +1,16 @@
 /* Heads on pooled rows, with their own forward and backward: the contract, and two instances.
  *
- * A pooled row e [width] is the hidden state of a sequence's last token, widened to double. A head maps it to a
- * score (the number that RL uses) and to `extra` further numbers for the loss; parameters are one flat
- * array. Per micro-batch of a trainer:
- *   forward -> obs.score, obs.extra -> tn_algo.step -> tn_grad.score, tn_grad.extra -> backward -> d e, d w
- * and penalty once a step. Rows are independent; everything is plain arithmetic in double in index order,
- * without memory of its own, so results do not depend on the batch or on threads over rows.
+ * A pooled row e [width] is the hidden state of a sequence's last token, widened to double. A head
+ * maps it to a score (the number that RL uses) and to `extra` further numbers for the loss;
+ * parameters are one flat array, widened likewise from where the trainer keeps them. Per micro-batch of a trainer:
+ *   forward -> obs.score, extra -> tn_algo.step -> tn_grad.score, extra -> backward -> d e, d w
+ * and penalty once a step. Rows are independent; everything is plain arithmetic in double in index
+ * order, without memory of its own, so results do not depend on the batch or on threads over rows.
  *
  *   inform   information bottleneck (InfoRM, Miao et al. 2024, 2402.09345), k latents:
  *            w = [W_mu k x width | W_v k x width | d k];  mu = W_mu e, v = clamp(W_v e, +-10),
  *            z = mu + exp(v/2) eps in training, mu in evaluation;  score = d . z
- *            extra[0] = KL(N(mu, e^v) || N(0, 1)) = 1/2 sum_k (mu_k^2 + e^v_k - 1 - v_k)       (sum)
+ *            extra[0] = KL(N(mu, e^v) || N(0, 1)) = 1/2 sum_k (mu_k^2 + e^v_k - 1 - v_k)  (sum)
  *                       or of the means over k of mu and v                  (mean_first: the code)
  *   odin     two linear heads (Chen et al. 2024, 2402.07319): w = [W_Q width | W_L width];
  *            score = W_Q . e (quality), extra[0] = W_L . e (length);
@@ -43,7 +43,7 @@ typedef struct tn_pooled_head {
     int (*noise)(const void *opt); /* draws a row takes in training; NULL: none */
     void (*forward)(const void *opt, const tn_pooled *p, double *score, double *extra);
     void (*backward)(const void *opt, const tn_pooled *p, const tn_pooled_grad *g);
-    /* A loss on the parameters alone, once a step; dw (NULL: not wanted) is added to. NULL: none. */
+    /* A loss on the parameters alone, once a step; dw (or NULL) is added to. NULL: none. */
     double (*penalty)(const void *opt, int width, const double *w, double *dw);
 } tn_pooled_head;
 extern const tn_pooled_head tn_pooled_inform, tn_pooled_odin;
@@ -70,7 +70,6 @@ typedef struct tn_odin_opt {
 extern const tn_opt_row tn_inform_rows[], tn_odin_rows[];
 /* mu of one row e: what outliers are looked for in (latent.h); mu[latents]. */
 void tn_inform_latent(const void *opt, int width, const double *w, const double *e, double *mu);
-
 
 static inline double tn_pooled_dot(const double *a, const double *b, int n) {
     double sum = 0;

@@ -1,7 +1,10 @@
-/* The information-bottleneck head; formulas in pooled.h. With c = d L/d score and q = d L/d KL of a row:
+/* The information-bottleneck head; formulas in pooled.h. With c = d L/d score and q = d L/d KL of a
+ * row:
  *
- *   d L/d mu_k = c d_k + q mu_k                d L/d v_k = c d_k (1/2) e^{v_k/2} eps_k + q (1/2)(e^{v_k} - 1)
- *   d L/d d_k  = c z_k                         mean_first: q mu/K and q (1/2)(e^v - 1)/K of the means
+ *   d L/d mu_k = c d_k + q mu_k
+ *   d L/d v_k  = c d_k (1/2) e^{v_k/2} eps_k + q (1/2)(e^{v_k} - 1)
+ *   d L/d d_k  = c z_k
+ *   mean_first: the terms in q are those of the means over K latents, divided by K
  * and through W; v is flat where it is clamped. */
 #include "algo/pooled.h"
 #include "algo/obs.h"
@@ -22,11 +25,18 @@ static bool mean_first(const void *opt) {
 }
 static row row_of(const void *opt, const tn_pooled *p, int i) {
     size_t n = (size_t)latents(opt), width = (size_t)p->width;
-    return (row){p->width, (int)n, p->w, p->w + n * width, p->w + 2 * n * width,
-                 p->x + (size_t)i * width, p->noise ? p->noise + (size_t)i * n : NULL};
+    return (row){p->width,
+                 (int)n,
+                 p->w,
+                 p->w + n * width,
+                 p->w + 2 * n * width,
+                 p->x + (size_t)i * width,
+                 p->noise ? p->noise + (size_t)i * n : NULL};
 }
 
-static double mu_at(const row *r, int k) { return tn_pooled_dot(r->mu_w + (size_t)k * (size_t)r->width, r->e, r->width); }
+static double mu_at(const row *r, int k) {
+    return tn_pooled_dot(r->mu_w + (size_t)k * (size_t)r->width, r->e, r->width);
+}
 static double v_at(const row *r, int k, bool *flat) {
     double v = tn_pooled_dot(r->v_w + (size_t)k * (size_t)r->width, r->e, r->width);
     *flat = v > V_MAX || v < -V_MAX;
@@ -72,7 +82,8 @@ static void backward(const void *opt, const tn_pooled *p, const tn_pooled_grad *
             double d_mu = c * r.d[k] + q * (first ? mean_mu : mu);
             double d_v = flat ? 0 : 0.5 * (c * r.d[k] * sd + q * tn_expm1(first ? mean_v : v));
             for (size_t j = 0; g->x && j < width; j++)
-                g->x[(size_t)i * width + j] += d_mu * r.mu_w[k * width + j] + d_v * r.v_w[k * width + j];
+                g->x[(size_t)i * width + j] +=
+                    d_mu * r.mu_w[k * width + j] + d_v * r.v_w[k * width + j];
             if (!g->w) continue;
             g->w[2 * n * width + k] += c * (mu + sd);
             for (size_t j = 0; j < width; j++) {
@@ -84,7 +95,8 @@ static void backward(const void *opt, const tn_pooled *p, const tn_pooled_grad *
 }
 
 void tn_inform_latent(const void *opt, int width, const double *w, const double *e, double *mu) {
-    for (int k = 0; k < latents(opt); k++) mu[k] = tn_pooled_dot(w + (size_t)k * (size_t)width, e, width);
+    for (int k = 0; k < latents(opt); k++)
+        mu[k] = tn_pooled_dot(w + (size_t)k * (size_t)width, e, width);
 }
 
 static size_t params(const void *opt, int width) {
@@ -96,6 +108,13 @@ static tn_status check(const void *opt, int width, tn_err *e) {
 }
 
 const tn_pooled_head tn_pooled_inform = {
-    .name = "inform", .summary = "information bottleneck (InfoRM)", .algo = &tn_algo_inform,
-    .extra = 1, .check = check, .params = params, .noise = latents, .forward = forward, .backward = backward,
+    .name = "inform",
+    .summary = "information bottleneck (InfoRM)",
+    .algo = &tn_algo_inform,
+    .extra = 1,
+    .check = check,
+    .params = params,
+    .noise = latents,
+    .forward = forward,
+    .backward = backward,
 };

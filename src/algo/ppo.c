@@ -1,5 +1,5 @@
-/* PPO's two losses on tokens (Schulman et al. 2017, 1707.06347), N = tokens of the whole batch; or the
- * mean over its B sequences of their means: 1/N becomes 1/(B n_i) (safe-rlhf, 2310.12773).
+/* PPO's two losses on tokens (Schulman et al. 2017, 1707.06347), N = tokens of the whole batch; or
+ * the mean over its B sequences of their means: 1/N becomes 1/(B n_i) (safe-rlhf, 2310.12773).
  *
  * policy   rho_t = exp(l_t - old_t),  clip to [1 - eps, 1 + eps_high]
  *          L = -(1/N) sum min(rho A, clip(rho) A) - c_H (1/N) sum H_t
@@ -121,8 +121,8 @@ double tn_ppo_entropy_bonus(const tn_ppo_policy_opt *o, const tn_obs *x, tn_grad
     return -o->entropy_coef * sum / n;
 }
 
-/* *whole: what the sum over the batch is divided by; the terms of a sequence of n tokens before that
- * by 1, or by n. */
+/* *whole: what the sum over the batch is divided by; the terms of a sequence of n tokens before
+ * that by 1, or by n. */
 static tn_status reduction(const char *name, const tn_obs *x, const char *who, bool *by_sequence,
                            double *whole, tn_err *e) {
     *by_sequence = name && strcmp(name, "sequence_mean") == 0;

@@ -8,8 +8,8 @@ tn_status tn_ppo_policy_check(const tn_ppo_policy_opt *o, const tn_obs *x, unsig
                               const char *who, tn_err *e);
 tn_status tn_ppo_value_check(const tn_ppo_value_opt *o, const tn_obs *x, unsigned more_reads,
                              const char *who, tn_err *e);
-/* The action's loss, with *grad = d loss / d logp, or / d value (neither divided by a count, the value's
- * without vf-coef), and the metrics of both. */
+/* The action's loss, with *grad = d loss / d logp, or / d value (neither divided by a count, the
+ * value's without vf-coef), and the metrics of both. */
 double tn_ppo_policy_term(const tn_ppo_policy_opt *o, double logp, double old_logp,
                           double advantage, double *grad, tn_metrics *m);
 double tn_ppo_value_term(const tn_ppo_value_opt *o, double value, double old_value, double ret,

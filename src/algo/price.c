@@ -3,16 +3,16 @@
 #include <stddef.h>
 #include <string.h>
 
+/* method, sampled, scored, trained, models that are trained, and that are frozen */
 const tn_price tn_price_all[] = {
-    /*               sampled scored trained  models trained, frozen */
-    {"sft",             0,     0,     1,        1,       0},
-    {"reward",          0,     0,     1,        1,       0},
-    {"dpo",             0,     1,     1,        1,       1},
-    {"dpo-stored-ref",  0,     0,     1,        1,       0}, /* reference log-probs computed once */
-    {"cpo",             0,     0,     1,        1,       0}, /* SimPO, ORPO too: no reference */
-    {"grpo",            1,     3,     1,        1,       2}, /* old log-probs, reference, reward model */
-    {"grpo-rule",       1,     1,     1,        1,       0}, /* no KL, verifiable reward */
-    {"ppo",             1,     4,     2,        2,       2}, /* and the critic's values */
+    {"sft", 0, 0, 1, 1, 0},
+    {"reward", 0, 0, 1, 1, 0},
+    {"dpo", 0, 1, 1, 1, 1},
+    {"dpo-stored-ref", 0, 0, 1, 1, 0}, /* reference log-probs computed once */
+    {"cpo", 0, 0, 1, 1, 0},            /* no reference; SimPO and ORPO alike */
+    {"grpo", 1, 3, 1, 1, 2},           /* scored by old policy, reference, reward model */
+    {"grpo-rule", 1, 1, 1, 1, 0},      /* no KL, verifiable reward */
+    {"ppo", 1, 4, 2, 2, 2},            /* and the critic's values */
     {NULL, 0, 0, 0, 0, 0},
 };
 const tn_price_bytes tn_price_mixed = {18, 2};

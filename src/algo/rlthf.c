@@ -26,10 +26,11 @@ tn_status tn_rlthf_curve_of(const double *gap, int n, tn_rlthf_curve *c, tn_err 
     if (n < 3) return tn_fail(e, TN_ARG, "rlthf: %d pairs, expected at least 3", n);
     for (int i = 0; i < n; i++) {
         if (!isfinite(gap[i]))
-            return tn_fail(e, TN_NUMERIC, "rlthf: gap %d is %g, expected a finite number", i, gap[i]);
+            return tn_fail(e, TN_NUMERIC, "rlthf: gap %d is %g, expected a finite number", i,
+                           gap[i]);
         if (i && gap[i] > gap[i - 1])
-            return tn_fail(e, TN_ARG, "rlthf: gap %d is %g after %g; sort them so that they fall", i, gap[i],
-                           gap[i - 1]);
+            return tn_fail(e, TN_ARG, "rlthf: gap %d is %g after %g; sort them so that they fall",
+                           i, gap[i], gap[i - 1]);
     }
     *c = (tn_rlthf_curve){.elbow = 0, .knee = n / 2, .reflection = n, .flat = true};
     if (!(gap[0] - gap[n - 1] > 1e-12 * (1 + fabs(gap[0])))) return TN_OK;

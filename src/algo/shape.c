@@ -1,13 +1,14 @@
-/* The table of reward shapings; r the score, r_m the n_ref reference scores of its prompt, s the logistic function:
+/* The table of reward shapings; r the score, r_m the n_ref reference scores of its prompt, s the
+ * logistic function:
  *
  *   par           mean_m s(k (r - r_m))            Fu et al. 2025, 2502.18770: bounded, steep first
  *   sgfc          mean_m s(k (r - 3 - r_m))        steep late
  *   tanh_centred  mean_m tanh(k (r - r_m))         centred: mean_m (r - r_m)
  *   sigmoid       s(k r)                           tanh: tanh(k r)
- *   lsc           log s(r - q), q = mean + z(p) (std + 1e-5) of r_m, ddof 1      Wang et al. 2024, 2402.00742
+ *   lsc           log s(r - q), q = mean + z(p) (std + 1e-5) of r_m, ddof 1   2402.00742
  *   minmax        (r - lo)/(hi - lo)               running; 0 while hi = lo
  *   meanstd       (r - mean)/std                   running, ddof 0; 0 while std = 0
- *   clip          r cut to mean +- std             running                                              */
+ *   clip          r cut to mean +- std             running */
 #include "algo/shape.h"
 #include "algo/obs.h"
 #include <math.h>
@@ -17,9 +18,9 @@
 const tn_opt_row tn_shape_rows[] = {
     {"reward-shaping", TN_OPT_CHOICE, AT(shape), "none",
      "none|par|sgfc|tanh_centred|centred|sigmoid|tanh|lsc|minmax|meanstd|clip", 0, 0, NULL, NULL,
-     "What is made of a score before training. par, sgfc, tanh_centred, centred and lsc compare it with"
-     " scores of the SFT model's answers to the same prompt; minmax, meanstd and clip with all scores so"
-     " far. Bounded shapings want a smaller kl-coef."},
+     "What is made of a score before training. par, sgfc, tanh_centred, centred and lsc compare it "
+     "with scores of the SFT model's answers to the same prompt; minmax, meanstd and clip with all "
+     "scores so far. Bounded shapings want a smaller kl-coef."},
     {"shaping-slope", TN_OPT_REAL, AT(k), "1", NULL, 1e-9, 1e9, NULL, "K",
      "Factor inside sigmoid and tanh."},
     {"reward-ceil", TN_OPT_REAL, AT(ceil), NULL, NULL, 0, 0, NULL, "X",
@@ -65,7 +66,9 @@ static double plain(double x, double k, double *slope) { return *slope = 1, x; }
 static double none(const at *c, double r, double *s) { return plain(r, 1, s); }
 static double par(const at *c, double r, double *s) { return centred(c, r, 0, logistic, s); }
 static double sgfc(const at *c, double r, double *s) { return centred(c, r, 3, logistic, s); }
-static double tanh_centred(const at *c, double r, double *s) { return centred(c, r, 0, tangent, s); }
+static double tanh_centred(const at *c, double r, double *s) {
+    return centred(c, r, 0, tangent, s);
+}
 static double difference(const at *c, double r, double *s) { return centred(c, r, 0, plain, s); }
 static double sigmoid(const at *c, double r, double *s) { return logistic(r, c->o->k, s); }
 static double tanh_plain(const at *c, double r, double *s) { return tangent(r, c->o->k, s); }
@@ -99,10 +102,12 @@ static const struct shaping {
     int references; /* at least, of every prompt */
     map_fn *map;
 } shapings[] = {
-    {"none", 0, none},         {"par", 1, par},       {"sgfc", 1, sgfc},
-    {"tanh_centred", 1, tanh_centred}, {"centred", 1, difference}, {"sigmoid", 0, sigmoid},
-    {"tanh", 0, tanh_plain},   {"lsc", 2, lsc},       {"minmax", 0, minmax},
-    {"meanstd", 0, meanstd},   {"clip", 0, clip},
+    {"none", 0, none},          {"par", 1, par},
+    {"sgfc", 1, sgfc},          {"tanh_centred", 1, tanh_centred},
+    {"centred", 1, difference}, {"sigmoid", 0, sigmoid},
+    {"tanh", 0, tanh_plain},    {"lsc", 2, lsc},
+    {"minmax", 0, minmax},      {"meanstd", 0, meanstd},
+    {"clip", 0, clip},
 };
 
 static const struct shaping *find(const char *name) {
@@ -126,8 +131,10 @@ static double normal_quantile(double p) {
     double lo = -10, hi = 10;
     for (int i = 0; i < 64; i++) {
         double mid = 0.5 * (lo + hi);
-        if (0.5 * (1 + tn_erf(mid * 0.70710678118654752)) < p) lo = mid;
-        else hi = mid;
+        if (0.5 * (1 + tn_erf(mid * 0.70710678118654752)) < p)
+            lo = mid;
+        else
+            hi = mid;
     }
     return 0.5 * (lo + hi);
 }
@@ -138,7 +145,8 @@ static tn_status before(const tn_shape_opt *o, const double *length, double *rew
         return tn_fail(e, TN_ARG, "shaping: length-penalty without the responses' lengths");
     for (int i = 0; i < n; i++) {
         if (!isfinite(reward[i]))
-            return tn_fail(e, TN_NUMERIC, "shaping: score of response %d is %g, expected a finite number", i,
+            return tn_fail(e, TN_NUMERIC,
+                           "shaping: score of response %d is %g, expected a finite number", i,
                            reward[i]);
         if (reward[i] > o->ceil) reward[i] = o->ceil;
         if (o->length_price > 0 && length[i] > o->length_free)
@@ -162,12 +170,15 @@ tn_status tn_shape_rewards(const tn_shape_opt *o, tn_shape_state *st, const doub
     TN_TRY(tn_shape_check(o, &references, e));
     const struct shaping *s = find(o->shape);
     if (references && (!ref || n_ref < s->references))
-        return tn_fail(e, TN_ARG,
-                       "shaping %s needs the scores of at least %d reference answer(s) a prompt, found %d",
-                       s->name, s->references, ref ? n_ref : 0);
+        return tn_fail(
+            e, TN_ARG,
+            "shaping %s needs the scores of at least %d reference answer(s) a prompt, found %d",
+            s->name, s->references, ref ? n_ref : 0);
     for (long i = 0; references && i < (long)n * n_ref; i++)
         if (!isfinite(ref[i]))
-            return tn_fail(e, TN_NUMERIC, "shaping: reference score %ld is %g, expected a finite number", i, ref[i]);
+            return tn_fail(e, TN_NUMERIC,
+                           "shaping: reference score %ld is %g, expected a finite number", i,
+                           ref[i]);
     TN_TRY(before(o, length, reward, n, e));
     see(st, reward, n);
     at c = {o, st, ref, n_ref, s->map == lsc ? normal_quantile(o->percentile) : 0};

@@ -10,7 +10,11 @@ double tn_elo_win_rate(double elo) { return tn_sigmoid(elo * tn_log(10) / 400); 
 
 #define K_MAX 16 /* columns, the intercept's included */
 
-typedef struct problem { const double *x, *y; int n, k; double l2; } problem; /* k without the intercept */
+typedef struct problem {
+    const double *x, *y;
+    int n, k;
+    double l2;
+} problem; /* k without the intercept */
 
 static double logit(const problem *p, const double *w, int i) {
     double z = w[p->k];
@@ -56,7 +60,8 @@ tn_status tn_logistic_fit(const double *x, const double *y, int n, int k, double
         return tn_fail(e, TN_ARG, "logistic regression: %d rows of %d numbers, l2 %g", n, k, l2);
     for (int i = 0; i < n; i++)
         if (!(y[i] >= 0 && y[i] <= 1))
-            return tn_fail(e, TN_ARG, "logistic regression: label %d is %g, expected 0 to 1", i, y[i]);
+            return tn_fail(e, TN_ARG, "logistic regression: label %d is %g, expected 0 to 1", i,
+                           y[i]);
     *loss = objective(&p, at);
     /* Done when the step is small, not the gradient: that dies out on the way to infinity, too. */
     for (int round = 0; round < 100 && size > 1e-13; round++) {
@@ -74,8 +79,10 @@ tn_status tn_logistic_fit(const double *x, const double *y, int n, int k, double
         *loss = better;
     }
     if (!(size <= 1e-6))
-        return tn_fail(e, TN_NUMERIC, "logistic regression: no minimum; the labels can be separated, or columns depend on"
-                       " each other: use l2");
+        return tn_fail(
+            e, TN_NUMERIC,
+            "logistic regression: no minimum; the labels can be separated, or columns depend on "
+            "each other: use l2");
     for (int j = 0; j < k; j++) w[j] = at[j];
     *intercept = at[k];
     return TN_OK;
@@ -88,8 +95,8 @@ void tn_lc_terms(const double *dlen, int n, double *term, double *std) {
     for (int i = 0; i < n; i++) term[i] = *std > 0 ? tn_tanh(dlen[i] / *std) : 0;
 }
 
-tn_status tn_lc_fit(const double *term, const double *difficulty, const double *p, int n,
-                    double l2, tn_lc *f, tn_err *e) {
+tn_status tn_lc_fit(const double *term, const double *difficulty, const double *p, int n, double l2,
+                    tn_lc *f, tn_err *e) {
     double w[2], *x = tn_malloc((size_t)(n > 0 ? n : 1) * 2 * sizeof *x);
     if (!x) return tn_fail(e, TN_NOMEM, "length-controlled win rate: no memory for %d prompts", n);
     for (int i = 0; i < n; i++) x[2 * i] = term[i], x[2 * i + 1] = difficulty[i];

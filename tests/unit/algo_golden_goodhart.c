@@ -1,14 +1,17 @@
-/* Over-optimisation in one dimension: quality q and nuisance l are N(0, 1), the proxy is q + b l, gold is
- * q - c (l^2 - 1). Policies are distributions of the proxy x on a grid, since gold depends on a policy through x alone:
- * E[gold | x] = x/s^2 - c ((b/s^2)^2 x^2 - (b/s)^2), s^2 = 1 + b^2. Best of n, KL-optimal tilting and shaping are those of
- * the library, and its fit must find the law. */
+/* Over-optimisation in one dimension: quality q and nuisance l are N(0, 1), the proxy is q + b l,
+ * gold is q - c (l^2 - 1). Policies are distributions of the proxy x on a grid, since gold depends
+ * on a policy through x alone: E[gold | x] = x/s^2 - c ((b/s^2)^2 x^2 - (b/s)^2), s^2 = 1 + b^2.
+ * Best of n, KL-optimal tilting and shaping are those of the library, and its fit must find the
+ * law. */
 #include "algo/group.h"
 #include "algo_case.h"
 #include "base/mathx.h"
 #include "eval/overopt.h"
 
 enum { N = 4000 };
-typedef struct toy { double b, c, s2, step, x[N], log_p[N]; } toy;
+typedef struct toy {
+    double b, c, s2, step, x[N], log_p[N];
+} toy;
 static toy T;
 
 static void grid(const kase *k, double sigmas) {
@@ -17,7 +20,8 @@ static void grid(const kase *k, double sigmas) {
     T.step = 2 * sigmas * sqrt(T.s2) / N;
     for (int i = 0; i < N; i++) {
         T.x[i] = (i + 0.5 - N / 2) * T.step;
-        T.log_p[i] = -0.5 * T.x[i] * T.x[i] / T.s2 - 0.5 * tn_log(2 * 3.14159265358979323846 * T.s2) + tn_log(T.step);
+        T.log_p[i] = -0.5 * T.x[i] * T.x[i] / T.s2 -
+                     0.5 * tn_log(2 * 3.14159265358979323846 * T.s2) + tn_log(T.step);
     }
 }
 static double gold(double x) {
@@ -54,7 +58,8 @@ static void bon_curve(kase *k) {
     want_metric(k, "fit_R_peak", top);
 }
 
-/* pi proportional to base exp(reward/beta), the optimum of E[reward] - beta KL; d = sqrt(KL(pi || base)). */
+/* pi proportional to base exp(reward/beta), the optimum of E[reward] - beta KL; d = sqrt(KL(pi ||
+ * base)). */
 static double tilt(const double *reward, double beta, double *q) {
     double kl = 0, lse;
     for (int i = 0; i < N; i++) q[i] = T.log_p[i] + reward[i] / beta;

@@ -3,12 +3,12 @@
 #include "algo_case.h"
 #include "base/mathx.h"
 
-/* The head's rows are [mu, v] themselves: W_mu and W_v pick them out, so that d loss/d row is what the case
- * calls the gradients of mu and logvar. Row 0 is the chosen response. */
+/* The head's rows are [mu, v] themselves: W_mu and W_v pick them out, so that d loss/d row is what
+ * the case calls the gradients of mu and logvar. Row 0 is the chosen response. */
 static void inform(kase *k) {
     static const char *const mu[] = {"mu_chosen", "mu_rejected"},
-                            *const v[] = {"logvar_chosen", "logvar_rejected"},
-                            *const eps[] = {"eps_chosen", "eps_rejected"};
+                             *const v[] = {"logvar_chosen", "logvar_rejected"},
+                             *const eps[] = {"eps_chosen", "eps_rejected"};
     vec d = in_vec(k, "decoder_weight");
     int n = d.n, off[3] = {0};
     double x[2 * 16], w[8 * 17] = {0}, noise[2 * 8], dx[2 * 16] = {0}, dw[8 * 17] = {0};
@@ -55,7 +55,8 @@ static void inform(kase *k) {
 
 static void odin(kase *k) {
     vec q = in_vec(k, "r_quality"), l = in_vec(k, "r_length"), len = in_vec(k, "length"),
-        pairs = in_vec(k, "pairs"), hq = jvec(jin(k, "head_quality")), hl = jvec(jin(k, "head_length"));
+        pairs = in_vec(k, "pairs"), hq = jvec(jin(k, "head_quality")),
+        hl = jvec(jin(k, "head_length"));
     int off[34] = {0};
     problem *p = case_fresh(q.n, off);
     case_set(p->score, &q);
@@ -96,7 +97,8 @@ static void csi(kase *k) {
     CHECK_OK(tn_cluster_separation(x.v, n, sft.v, sft.n / 2, 2, hp(k, "dbscan_eps", 0),
                                    (int)hp(k, "dbscan_min_samples", 0), &s, e));
     for (int i = 0; i < n; i++) labels.v[i] = label[i];
-    for (int c = 0; c < s.n_cluster; c++) rows.v[rows.n++] = size[c], rows.v[rows.n++] = distance[c];
+    for (int c = 0; c < s.n_cluster; c++)
+        rows.v[rows.n++] = size[c], rows.v[rows.n++] = distance[c];
     want_metrics(k, "labels", labels.v, n);
     want_metrics(k, "cluster_size_and_distance", rows.v, rows.n);
     want_metric(k, "csi", s.csi);
@@ -105,7 +107,8 @@ static void mahalanobis(kase *k) {
     vec x = in_vec(k, "sft_latents"), q = in_vec(k, "query");
     double r = in_vec(k, "reward").v[0], eta = hp(k, "eta", 0);
     tn_latent_fit f;
-    CHECK_OK(tn_latent_fit_new(&f, x.v, x.n / 2, 2, (int)hp(k, "cov_ddof", 0), hp(k, "ridge", 0), e));
+    CHECK_OK(tn_latent_fit_new(&f, x.v, x.n / 2, 2, (int)hp(k, "cov_ddof", 0), hp(k, "ridge", 0),
+                               false, e));
     double d2 = tn_latent_distance2(&f, q.v);
     want_metrics(k, "mean", f.mean, 2);
     want_metrics(k, "cov", f.cov, 4);

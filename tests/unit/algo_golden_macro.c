@@ -50,7 +50,8 @@ static int macros_in(const kase *k, int *off) {
 
 static void gae(kase *k) {
     int off[MAXV], n = macros_in(k, off), seq[] = {0, n};
-    vec r = in_vec(k, "token_reward"), v = in_vec(k, "token_value"), adv = {.n = r.n}, ret = {.n = r.n};
+    vec r = in_vec(k, "token_reward"), v = in_vec(k, "token_value"), adv = {.n = r.n},
+        ret = {.n = r.n};
     double out[4][32];
     tn_macros a = {1, seq, off, out[0], out[1], out[2], out[3]};
     tn_macro_opt o = macro_defaults();
@@ -66,7 +67,8 @@ static void gae(kase *k) {
     want_metrics(k, "macro_advantage", a.advantage, n);
     want_metrics(k, "macro_return", a.ret, n);
     want_metrics(k, "token_advantage", adv.v, adv.n);
-    for (int i = 0; i < n; i++) CHECK(ret.v[off[i]] == a.ret[i] && ret.v[off[i + 1] - 1] == a.ret[i]);
+    for (int i = 0; i < n; i++)
+        CHECK(ret.v[off[i]] == a.ret[i] && ret.v[off[i + 1] - 1] == a.ret[i]);
     CHECK(tn_metrics_find(&m, "macro/number") == n);
     CHECK_NEAR(tn_metrics_find(&m, "macro/length"), (double)r.n / n, 1e-15, 0);
 }
@@ -113,15 +115,14 @@ static void value(kase *k) {
     case_set(p->value, &v);
     case_set(p->old_value, &old);
     memcpy(p->ret, ret, sizeof ret);
-    if (joint) want_loss(k, problem_loss(p, &tn_algo_macro_value, &o));
-    else want_loss(k, problem_loss(p, &tn_algo_ppo_value, &o.value));
+    if (joint)
+        want_loss(k, problem_loss(p, &tn_algo_macro_value, &o));
+    else
+        want_loss(k, problem_loss(p, &tn_algo_ppo_value, &o.value));
     want_grad(k, "values", p->g_value, v.n);
 }
 
 const runner macro_runners[] = {
-    {"macro_boundaries", boundaries},
-    {"macro_gae", gae},
-    {"ma_ppo_policy_loss", policy},
-    {"ma_ppo_value_loss", value},
-    {NULL, NULL},
+    {"macro_boundaries", boundaries}, {"macro_gae", gae}, {"ma_ppo_policy_loss", policy},
+    {"ma_ppo_value_loss", value},     {NULL, NULL},
 };

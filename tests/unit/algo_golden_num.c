@@ -1,5 +1,5 @@
-/* Golden cases that are operations of the backend, through its table in double (ref64), and the rounding to
- * bf16: softmax, entropy and their gradients, AdamW, LoRA. NEFTune's noise. */
+/* Golden cases that are operations of the backend, through its table in double (ref64), and the
+ * rounding to bf16: softmax, entropy and their gradients, AdamW, LoRA. NEFTune's noise. */
 #include "algo/neftune.h"
 #include "algo_case.h"
 #include "base/mathx.h"
@@ -15,11 +15,14 @@ static tn_weight weight_of(tn_backend *b, const double *w, int out, int in) {
 }
 static void weight_free(tn_weight *w) { free(w->packed), free(w->packed_t); }
 
-/* The head over `rows` copies of z with the unit matrix as its weights: its logits are z, and the gradient of its input
- * that of the logits. target NULL: row r has target r. Gradients by dz [n] of row 0 only, with d_logp = gl and
- * d_entropy = gh. */
-typedef struct softmax { double logp[16], entropy[16], lse[16], dz[16]; } softmax;
-static void head(const vec *z, int rows, const int *target, double tau, double gl, double gh, softmax *out) {
+/* The head over `rows` copies of z with the unit matrix as its weights: its logits are z, and the
+ * gradient of its input that of the logits. target NULL: row r has target r. Gradients by dz [n] of
+ * row 0 only, with d_logp = gl and d_entropy = gh. */
+typedef struct softmax {
+    double logp[16], entropy[16], lse[16], dz[16];
+} softmax;
+static void head(const vec *z, int rows, const int *target, double tau, double gl, double gh,
+                 softmax *out) {
     tn_backend *b = OC_REF64;
     int n = z->n;
     double unit[16 * 16] = {0}, x[16 * 16], dw[16 * 16] = {0};
@@ -30,11 +33,26 @@ static void head(const vec *z, int rows, const int *target, double tau, double g
         t[r] = target ? target[r] : r;
     }
     tn_weight w = weight_of(b, unit, n, n);
-    tn_head h = {.rows = rows, .x = x, .w = &w, .inv_temp = 1 / tau, .target = t, .logp = out->logp,
-                 .lse = out->lse, .entropy = out->entropy};
+    tn_head h = {.rows = rows,
+                 .x = x,
+                 .w = &w,
+                 .inv_temp = 1 / tau,
+                 .target = t,
+                 .logp = out->logp,
+                 .lse = out->lse,
+                 .entropy = out->entropy};
     b->op->head(b, &h);
-    tn_head_bwd g = {.rows = 1, .x = x, .w = &w, .inv_temp = 1 / tau, .target = t, .lse = out->lse,
-                     .entropy = out->entropy, .d_logp = &gl, .d_entropy = &gh, .dx = out->dz, .dw = dw};
+    tn_head_bwd g = {.rows = 1,
+                     .x = x,
+                     .w = &w,
+                     .inv_temp = 1 / tau,
+                     .target = t,
+                     .lse = out->lse,
+                     .entropy = out->entropy,
+                     .d_logp = &gl,
+                     .d_entropy = &gh,
+                     .dx = out->dz,
+                     .dw = dw};
     b->op->head_bwd(b, &g);
     CHECK_OK(tn_backend_check(b, e));
     weight_free(&w);
@@ -61,8 +79,8 @@ static void entropy(kase *k) {
     want_loss(k, s.entropy[0]);
     want_grad(k, "logits", s.dz, z.n);
 }
-/* KL(pi || ref) = -H(pi) - sum pi log ref, KL(ref || pi) = -H(ref) - sum ref log pi: from the head's log-probs, with the
- * gradient by the chain rule through every one of them. */
+/* KL(pi || ref) = -H(pi) - sum pi log ref, KL(ref || pi) = -H(ref) - sum ref log pi: from the
+ * head's log-probs, with the gradient by the chain rule through every one of them. */
 static void kl_full(kase *k) {
     vec z = in_vec(k, "policy_logits"), zr = in_vec(k, "ref_logits"), g = {.n = z.n};
     bool reverse = strncmp(hp_text(k, "direction"), "reverse", 7) == 0;
@@ -75,9 +93,11 @@ static void kl_full(kase *k) {
         kl += reverse ? p * (s.logp[v] - r.logp[v]) : q * (r.logp[v] - s.logp[v]);
     }
     want_loss(k, kl);
-    for (int y = 0; y < z.n; y++) { /* d KL / d logp_y times d logp_y / d z, from the head's backward */
+    for (int y = 0; y < z.n;
+         y++) { /* d KL / d logp_y times d logp_y / d z, from the head's backward */
         softmax one;
-        double p = tn_exp(s.logp[y]), d = reverse ? p * (s.logp[y] - r.logp[y] + 1) : -tn_exp(r.logp[y]);
+        double p = tn_exp(s.logp[y]),
+               d = reverse ? p * (s.logp[y] - r.logp[y] + 1) : -tn_exp(r.logp[y]);
         head(&z, 1, &y, 1, d, 0, &one);
         for (int v = 0; v < z.n; v++) g.v[v] += one.dz[v];
     }
@@ -97,14 +117,30 @@ static void adamw(kase *k) {
         b->op->sumsq(b, all.v + off[i], (size_t)p.n, block);
         double norm = sqrt(block[0]), share = max / (norm + hp(k, "clip_denominator_eps", 0));
         if (share < 1) scale = share; /* as src/train/step.c */
-        tn_adamw s = {hp(k, "lr", 0), hp(k, "beta1", 0), hp(k, "beta2", 0), hp(k, "eps", 0), hp(k, "weight_decay", 0),
-                      scale, i + 1, TN_MOMENTS_FULL, 0, 0};
+        tn_adamw s = {hp(k, "lr", 0),
+                      hp(k, "beta1", 0),
+                      hp(k, "beta2", 0),
+                      hp(k, "eps", 0),
+                      hp(k, "weight_decay", 0),
+                      scale,
+                      i + 1,
+                      TN_MOMENTS_FULL,
+                      0,
+                      0};
         b->op->adamw(b, p.v, all.v + off[i], m, v, (size_t)p.n, &s);
-        const struct { const char *name; const double *got; int n; } out[] = {
-            {"grad_norm", &norm, 1}, {"scale", &scale, 1}, {"params", p.v, p.n}, {"m", m, p.n}, {"v", v, p.n}};
+        const struct {
+            const char *name;
+            const double *got;
+            int n;
+        } out[] = {{"grad_norm", &norm, 1},
+                   {"scale", &scale, 1},
+                   {"params", p.v, p.n},
+                   {"m", m, p.n},
+                   {"v", v, p.n}};
         for (int j = 0; j < 5; j++) {
             vec w = jvec(json_object_get(want, out[j].name));
-            CHECK_MSG(w.n == out[j].n, "%s: %s of step %d has %d numbers", k->id, out[j].name, i, w.n);
+            CHECK_MSG(w.n == out[j].n, "%s: %s of step %d has %d numbers", k->id, out[j].name, i,
+                      w.n);
             for (int q = 0; q < w.n; q++) CHECK_NEAR(out[j].got[q], w.v[q], k->rel, k->abs);
         }
     }
@@ -113,10 +149,12 @@ static void adamw(kase *k) {
 /* One token through a matrix with an adapter. */
 static void lora(kase *k) {
     tn_backend *b = OC_REF64;
-    vec w = in_vec(k, "W"), A = in_vec(k, "A"), B = in_vec(k, "B"), x = in_vec(k, "x"), dy = in_vec(k, "grad_y");
+    vec w = in_vec(k, "W"), A = in_vec(k, "A"), B = in_vec(k, "B"), x = in_vec(k, "x"),
+        dy = in_vec(k, "grad_y");
     int in = x.n, out = dy.n, rank = A.n / in;
     tn_weight base = weight_of(b, w.v, out, in);
-    tn_lora l = {.parts = 1, .rank = rank, .scale = hp(k, "scale", 0), .a = weight_of(b, A.v, rank, in)};
+    tn_lora l = {
+        .parts = 1, .rank = rank, .scale = hp(k, "scale", 0), .a = weight_of(b, A.v, rank, in)};
     l.b[0] = weight_of(b, B.v, out, rank);
     double y[8], u[8], v[8], dx[8], dA[16] = {0}, dB[16] = {0};
     b->op->gemm(b, TN_SET, y, out, x.v, in, &base, NULL, 1);
@@ -142,7 +180,8 @@ static void want_bits(kase *k, const uint16_t *bits, int n) {
     }
     want_texts(k, "bf16_bits_hex", p, n);
 }
-/* v of a first AdamW step with gradient sqrt(x) and b2 = 0, kept as bf16: x rounded by the draw of `key`. */
+/* v of a first AdamW step with gradient sqrt(x) and b2 = 0, kept as bf16: x rounded by the draw of
+ * `key`. */
 static uint16_t by_draw(double x, uint32_t key) {
     double p = 0, g = sqrt(x);
     uint16_t m[2] = {0}, v[2] = {0};
@@ -157,7 +196,8 @@ static void bf16_stochastic(kase *k) {
     vec r = in_vec(k, "random16");
     uint16_t bits[32], low = tn_bf16_bits(1);
     int left = 1 << 16;
-    for (uint32_t key = 0; left > 0 && key < 1u << 24; key++) { /* a key for each of the 2^16 draws */
+    for (uint32_t key = 0; left > 0 && key < 1u << 24;
+         key++) { /* a key for each of the 2^16 draws */
         uint32_t h = tn_moment_draw(key, 0) >> 16;
         if (known[h]) continue;
         known[h] = true, key_of[h] = key, left--;
@@ -182,7 +222,8 @@ static void bf16(kase *k) {
         bf16_stochastic(k);
         return;
     }
-    for (int i = 0; i < x.n; i++) bits[i] = tn_bf16_bits((float)x.v[i]), value.v[i] = tn_bf16_round((float)x.v[i]);
+    for (int i = 0; i < x.n; i++)
+        bits[i] = tn_bf16_bits((float)x.v[i]), value.v[i] = tn_bf16_round((float)x.v[i]);
     want_bits(k, bits, x.n);
     want_metrics(k, "value", value.v, value.n);
 }

@@ -27,8 +27,8 @@ static void kl_shaping(kase *k) {
     int off[] = {0, l.n};
     tn_lagrange_opt o = lagrange_defaults();
     o.clip = hp(k, "clip_range_score", 0);
-    tn_lagrange_token_scores(&o, 1, off, l.v, r.v, in_vec(k, "reward").v, in_vec(k, "cost").v, TN_KL_K1,
-                             hp(k, "kl_coeff", 0), tr.v, tc.v, NULL);
+    tn_lagrange_token_scores(&o, 1, off, l.v, r.v, in_vec(k, "reward").v, in_vec(k, "cost").v,
+                             TN_KL_K1, hp(k, "kl_coeff", 0), tr.v, tc.v, NULL);
     want_metrics(k, "token_reward", tr.v, tr.n);
     want_metrics(k, "token_cost", tc.v, tc.n);
     /* at any lambda the mix carries the whole KL */
@@ -40,8 +40,13 @@ static void kl_shaping(kase *k) {
 }
 static void lambda(kase *k) {
     vec c = in_vec(k, "episode_cost_mean"), logs = {.n = c.n}, l = {.n = c.n};
-    tn_lagrange_opt o = {hp(k, "threshold", 0), hp(k, "lambda_init", 0), hp(k, "lambda_lr", 0),
-                         hp(k, "lambda_max", 0), 1, 0, 50};
+    tn_lagrange_opt o = {hp(k, "threshold", 0),
+                         hp(k, "lambda_init", 0),
+                         hp(k, "lambda_lr", 0),
+                         hp(k, "lambda_max", 0),
+                         1,
+                         0,
+                         50};
     tn_lagrange s;
     tn_metrics m = {0};
     CHECK_OK(tn_lagrange_start(&s, &o, e));

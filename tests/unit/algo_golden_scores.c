@@ -1,5 +1,5 @@
-/* Golden cases of what is done with scores: shaping, ensembles, fits, win rates, targeted feedback, choice
- * of pairs, counting. */
+/* Golden cases of what is done with scores: shaping, ensembles, fits, win rates, targeted feedback,
+ * choice of pairs, counting. */
 #include "algo/group.h"
 #include "algo/price.h"
 #include "algo_case.h"
@@ -27,13 +27,18 @@ static void par(kase *k) {
     want_metrics(k, "d_shaped_d_reward", slope.v, slope.n);
 }
 static void shapings(kase *k) {
-    static const char *const names[][2] = {
-        {"minmax", "minmax"}, {"meanstd", "meanstd"}, {"clip", "clip"}, {"tanh", "tanh"},
-        {"tanh_centred", "tanh_centred"}, {"centred", "centred"}, {"sigmoid_uncentred", "sigmoid"},
-        {"lsc", "lsc"}};
+    static const char *const names[][2] = {{"minmax", "minmax"},
+                                           {"meanstd", "meanstd"},
+                                           {"clip", "clip"},
+                                           {"tanh", "tanh"},
+                                           {"tanh_centred", "tanh_centred"},
+                                           {"centred", "centred"},
+                                           {"sigmoid_uncentred", "sigmoid"},
+                                           {"lsc", "lsc"}};
     tn_shape_opt o = shape_defaults();
     vec slope;
-    CHECK(hp(k, "lsc_std_ddof", 0) == 1 && hp(k, "lsc_std_eps", 0) == 1e-5 && hp(k, "running_std_ddof", 1) == 0);
+    CHECK(hp(k, "lsc_std_ddof", 0) == 1 && hp(k, "lsc_std_eps", 0) == 1e-5 &&
+          hp(k, "running_std_ddof", 1) == 0);
     o.percentile = hp(k, "lsc_percentile", 0);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         vec r = shaped(k, o, names[i][1], &slope);
@@ -67,8 +72,9 @@ static void ensemble(kase *k) {
     want_combined(k, "median", "median", 0);
 }
 static void best_of_n(kase *k) {
-    static const char *const how[] = {"mean", "worst", "uwo"}, *const score[] = {"mean", "wco", "uwo"},
-                            *const best[] = {"argmax_mean", "argmax_wco", "argmax_uwo_ddof0"};
+    static const char *const how[] = {"mean", "worst", "uwo"},
+                             *const score[] = {"mean", "wco", "uwo"},
+                             *const best[] = {"argmax_mean", "argmax_wco", "argmax_uwo_ddof0"};
     for (int i = 0; i < 3; i++) {
         int first;
         vec s = combined(k, how[i], 0);
@@ -146,8 +152,8 @@ static void elo(kase *k) {
     want_metrics(k, "win_prob", win.v, d.n);
 }
 static void lc(kase *k) {
-    vec d = in_vec(k, "len_model_minus_baseline"), x = in_vec(k, "instruction_difficulty"), term, raw = {.n = d.n},
-        flat = {.n = d.n};
+    vec d = in_vec(k, "len_model_minus_baseline"), x = in_vec(k, "instruction_difficulty"), term,
+        raw = {.n = d.n}, flat = {.n = d.n};
     tn_lc f = {in_vec(k, "theta").v[0], in_vec(k, "phi").v[0], in_vec(k, "psi").v[0], 0};
     double std, sum = 0;
     CHECK(hp(k, "std_ddof", 1) == 0);
@@ -166,7 +172,8 @@ static void lc_fit(kase *k) {
     vec x = in_vec(k, "X"), y = in_vec(k, "y"), term = {.n = y.n}, diff = {.n = y.n};
     double raw = 0;
     tn_lc f;
-    for (int i = 0; i < y.n; i++) term.v[i] = x.v[2 * i], diff.v[i] = x.v[2 * i + 1], raw += y.v[i] / y.n;
+    for (int i = 0; i < y.n; i++)
+        term.v[i] = x.v[2 * i], diff.v[i] = x.v[2 * i + 1], raw += y.v[i] / y.n;
     CHECK(hp(k, "intercept_regularised", 1) == 0);
     CHECK_OK(tn_lc_fit(term.v, diff.v, y.v, y.n, hp(k, "l2", 0), &f, e));
     want_loss(k, f.loss);
@@ -209,7 +216,8 @@ static void rlthf_step(kase *k) {
 static void strength(kase *k) {
     static const char *const actions[] = {"keep (adaptive margin mu)", "soft label", "flip"};
     int off[34], n = jrows(jin(k, "member_margins"), off);
-    vec d = in_vec(k, "member_margins"), mu = {.n = n}, sigma = {.n = n}, agree = {.n = n}, soft = {.n = n};
+    vec d = in_vec(k, "member_margins"), mu = {.n = n}, sigma = {.n = n}, agree = {.n = n},
+        soft = {.n = n};
     const char *act[32];
     tn_strength_opt o = {0.1, (int64_t)hp(k, "ddof", 1)};
     for (int i = 0; i < n; i++) {
@@ -229,7 +237,8 @@ static void west_of_n(kase *k) {
     int best, worst;
     double p;
     bool keep;
-    CHECK_OK(tn_west_of_n(r.v, r.n, in_vec(k, "base_model_pref_prob_threshold").v[0], &best, &worst, &p, &keep, e));
+    CHECK_OK(tn_west_of_n(r.v, r.n, in_vec(k, "base_model_pref_prob_threshold").v[0], &best, &worst,
+                          &p, &keep, e));
     want_metric(k, "best", best);
     want_metric(k, "worst", worst);
     want_metric(k, "p_best_over_worst", p);
@@ -266,13 +275,15 @@ static void flops(kase *k) {
 }
 static void memory(kase *k) {
     double N = in_vec(k, "N_params").v[0];
-    CHECK(hp(k, "bytes_trainable", 0) == tn_price_mixed.trainable && hp(k, "bytes_frozen", 0) == tn_price_mixed.frozen);
+    CHECK(hp(k, "bytes_trainable", 0) == tn_price_mixed.trainable &&
+          hp(k, "bytes_frozen", 0) == tn_price_mixed.frozen);
 #define GB(method) (tn_price_memory(tn_price_find(method), N, &tn_price_mixed) / 1e9)
     want_metric(k, "ppo_4_models_GB", GB("ppo"));
     want_metric(k, "dpo_2_models_GB", GB("dpo"));
     want_metric(k, "dpo_precomputed_ref_GB", GB("dpo-stored-ref"));
     want_metric(k, "reference_free_GB", GB("cpo"));
-    want_metric(k, "hydra_lora_1pct_x3_adapters_GB", tn_price_memory_of(3 * 0.01 * N, N, &tn_price_mixed) / 1e9);
+    want_metric(k, "hydra_lora_1pct_x3_adapters_GB",
+                tn_price_memory_of(3 * 0.01 * N, N, &tn_price_mixed) / 1e9);
 }
 
 const runner score_runners[] = {

@@ -40,13 +40,15 @@ TEST(algo_macro_of_one_token) {
     tn_macro_value_opt v = {value_defaults(), "equal"};
     double g[MAXV], loss = problem_loss(&P, &tn_algo_ppo_policy, &o);
     memcpy(g, P.g_logp, sizeof g);
-    CHECK(problem_loss(&P, &tn_algo_macro_policy, &o) == loss && memcmp(g, P.g_logp, sizeof g) == 0);
+    CHECK(problem_loss(&P, &tn_algo_macro_policy, &o) == loss &&
+          memcmp(g, P.g_logp, sizeof g) == 0);
     for (int w = 0; w < 3; w++) {
         static const char *const weights[] = {"equal", "unit", "position"};
         v.weight = weights[w];
         loss = problem_loss(&P, &tn_algo_ppo_value, &v.value);
         memcpy(g, P.g_value, sizeof g);
-        CHECK(problem_loss(&P, &tn_algo_macro_value, &v) == loss && memcmp(g, P.g_value, sizeof g) == 0);
+        CHECK(problem_loss(&P, &tn_algo_macro_value, &v) == loss &&
+              memcmp(g, P.g_value, sizeof g) == 0);
     }
 }
 
@@ -87,7 +89,8 @@ TEST(algo_macro_refuses) {
     CHECK_FAIL(tn_algo_macro_policy.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "logp of token 0");
 }
 
-/* Every rule cuts every length into consecutive macros; only the authors' code leaves empty ones. */
+/* Every rule cuts every length into consecutive macros; only the authors' code leaves empty
+ * ones. */
 TEST(algo_macro_cuts) {
     tn_rng r = tn_rng_stream(1, 1, 0);
     double ref[40];
@@ -120,14 +123,19 @@ TEST(algo_macro_cuts) {
     CHECK_FAIL(tn_macro_parse(&o, &rule, &w, e), TN_ARG, "'median'");
 }
 
-/* (S (NP the old man) (VP saw (NP a small boat)) .) then a second sentence without a parse of its own. */
+/* (S (NP the old man) (VP saw (NP a small boat)) .) then a second sentence without a parse of its
+ * own. */
 TEST(algo_macro_parse_trees) {
-    static const int span[] = {0, 8, 0, 3, 0, 1, 1, 2, 2, 3, 3, 7, 3, 4, 4, 7, 4, 5, 5, 6, 6, 7, 7, 8};
+    static const int span[] = {0, 8, 0, 3, 0, 1, 1, 2, 2, 3, 3, 7,
+                               3, 4, 4, 7, 4, 5, 5, 6, 6, 7, 7, 8};
     tn_macro_text y = {9, NULL, NULL, 0, span, 12};
-    struct { int64_t below; int n, off[9]; } want[] = {
-        {4, 2, {0, 4, 9}},  /* the old man + saw | a small boat + . + the rest */
-        {5, 2, {0, 3, 9}},  /* the whole VP is one */
-        {3, 1, {0, 9}},     /* leaves only: each joins the one before */
+    struct {
+        int64_t below;
+        int n, off[9];
+    } want[] = {
+        {4, 2, {0, 4, 9}}, /* the old man + saw | a small boat + . + the rest */
+        {5, 2, {0, 3, 9}}, /* the whole VP is one */
+        {3, 1, {0, 9}},    /* leaves only: each joins the one before */
         {9, 1, {0, 9}},
     };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
@@ -136,7 +144,8 @@ TEST(algo_macro_parse_trees) {
         CHECK_MSG(k == want[i].n && memcmp(off, want[i].off, sizeof(int) * (size_t)(k + 1)) == 0,
                   "below %d: %d macros, first ends at %d", (int)want[i].below, k, off[1]);
     }
-    static const int bad[][4] = {{0, 10, 0, 1}, {0, 5, 4, 7}, {2, 2, 0, 1}, {3, 5, 0, 3}, {-1, 4, 0, 1}};
+    static const int bad[][4] = {
+        {0, 10, 0, 1}, {0, 5, 4, 7}, {2, 2, 0, 1}, {3, 5, 0, 3}, {-1, 4, 0, 1}};
     for (size_t i = 0; i < 5; i++) {
         int off[12], k;
         y.span = bad[i], y.n_span = 2;
@@ -164,7 +173,8 @@ TEST(algo_macro_random_lengths) {
     CHECK_FAIL(tn_macro_lengths(&o, 7, 1, a, 64, &n, e), TN_ARG, "'x'");
 }
 
-/* One token a macro: tn_gae to the bit. One macro a response: the bandit. In between, gamma is per macro. */
+/* One token a macro: tn_gae to the bit. One macro a response: the bandit. In between, gamma is per
+ * macro. */
 TEST(algo_macro_gae_limits) {
     problem_random(&P, 4, 9);
     int n = P.off[4], off[MAXV];
@@ -174,7 +184,8 @@ TEST(algo_macro_gae_limits) {
     tn_macros a = {4, P.off, off, out[0], out[1], out[2], out[3]};
     tn_gae(4, P.off, P.advantage, P.value, 0.9, 0.8, want[0], want[1]);
     tn_macro_gae(TN_MACRO_POSITION, false, P.advantage, P.value, 0.9, 0.8, &a, adv, ret, &m);
-    CHECK(memcmp(adv, want[0], sizeof(double) * (size_t)n) == 0 && memcmp(ret, want[1], sizeof(double) * (size_t)n) == 0);
+    CHECK(memcmp(adv, want[0], sizeof(double) * (size_t)n) == 0 &&
+          memcmp(ret, want[1], sizeof(double) * (size_t)n) == 0);
 
     int seq[] = {0, 1, 2, 3, 4};
     a.seq_off = seq, a.off = P.off;
@@ -183,7 +194,8 @@ TEST(algo_macro_gae_limits) {
         double r = 0, v = 0, len = P.off[s + 1] - P.off[s];
         for (int t = P.off[s]; t < P.off[s + 1]; t++)
             r += pow(0.9, t - P.off[s]) * P.advantage[t], v += P.value[t] / len;
-        for (int t = P.off[s]; t < P.off[s + 1]; t++) CHECK_NEAR(adv[t], r - v, 1e-12, 1e-14), CHECK_NEAR(ret[t], r, 1e-12, 1e-14);
+        for (int t = P.off[s]; t < P.off[s + 1]; t++)
+            CHECK_NEAR(adv[t], r - v, 1e-12, 1e-14), CHECK_NEAR(ret[t], r, 1e-12, 1e-14);
     }
     /* two macros of two tokens, by hand */
     static const int two[] = {0, 2, 4}, one[] = {0, 2};
@@ -193,7 +205,8 @@ TEST(algo_macro_gae_limits) {
     double last = 3 + 0.5 * 4 - 2, first = (1 + 0.5 * 2) + 0.5 * 2 - 1 + 0.5 * 0.8 * last;
     CHECK_NEAR(adv[2], last, 1e-15, 0);
     CHECK_NEAR(adv[1], first, 1e-15, 0);
-    /* the authors' empty macro takes part with V = R = 0: the last value is bootstrapped times lambda */
+    /* the authors' empty macro takes part with V = R = 0: the last value is bootstrapped times
+     * lambda */
     static const int gap[] = {0, 2, 2, 4}, three[] = {0, 3};
     tn_macros c = {1, three, gap, out[0], out[1], out[2], out[3]};
     tn_macro_gae(TN_MACRO_UNIT, false, r, v, 1, 0.8, &c, adv, ret, &m);

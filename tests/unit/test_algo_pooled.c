@@ -1,4 +1,5 @@
-/* Pooled heads: gradients through head and loss to rows and parameters, independence of rows, noise; latents. */
+/* Pooled heads: gradients through head and loss to rows and parameters, independence of rows,
+ * noise; latents. */
 #include "algo/latent.h"
 #include "algo_case.h"
 
@@ -30,7 +31,8 @@ static void whole_differences(whole *a, const char *what) {
     whole_loss(a);
     memcpy(dx, a->dx, sizeof dx), memcpy(dw, a->dw, sizeof dw);
     for (int i = 0; i < 8 * W + n_w; i++) {
-        double *v = i < 8 * W ? a->x + i : a->w + i - 8 * W, got = i < 8 * W ? dx[i] : dw[i - 8 * W];
+        double *v = i < 8 * W ? a->x + i : a->w + i - 8 * W,
+               got = i < 8 * W ? dx[i] : dw[i - 8 * W];
         double v0 = *v, h = 1e-3, d = 0;
         for (int k = 1; k <= 3; k++) {
             *v = v0 + k * h;
@@ -41,8 +43,8 @@ static void whole_differences(whole *a, const char *what) {
         *v = v0;
         d /= h;
         size += fabs(d);
-        CHECK_MSG(fabs(got - d) <= TOL * (1 + fabs(d)), "%s: number %d is %.12g, differences say %.12g", what, i,
-                  got, d);
+        CHECK_MSG(fabs(got - d) <= TOL * (1 + fabs(d)),
+                  "%s: number %d is %.12g, differences say %.12g", what, i, got, d);
     }
     CHECK_MSG(size > 1e-2, "%s: no gradient, nothing was tested", what);
 }
@@ -55,7 +57,8 @@ static void whole_random(whole *a, const tn_pooled_head *h, const void *opt, uin
     tn_pooled_init(h, opt, W, 0.4, seed, a->w);
     for (int i = 0; i < 8; i++) {
         tn_pooled_noise(seed, 100 + (uint64_t)i, W, a->x + i * W);
-        if (h->noise) tn_pooled_noise(seed, (uint64_t)i, h->noise(opt), a->noise + i * h->noise(opt));
+        if (h->noise)
+            tn_pooled_noise(seed, (uint64_t)i, h->noise(opt), a->noise + i * h->noise(opt));
     }
 }
 
@@ -214,18 +217,48 @@ TEST(algo_latent_distance) {
         double *to = i < 20 ? y + 3 * i : p;
         for (int j = 0; j < 3; j++) to[j] = 7 + tn_pooled_dot(mix + 3 * j, from, 3);
     }
-    CHECK_OK(tn_latent_fit_new(&f, x, 20, 3, 1, 0, e));
-    CHECK_OK(tn_latent_fit_new(&g, y, 20, 3, 1, 0, e));
+    CHECK_OK(tn_latent_fit_new(&f, x, 20, 3, 1, 0, false, e));
+    CHECK_OK(tn_latent_fit_new(&g, y, 20, 3, 1, 0, false, e));
     CHECK_NEAR(tn_latent_distance2(&g, p), tn_latent_distance2(&f, q), 1e-11, 0);
     CHECK(tn_latent_distance2(&f, f.mean) == 0);
     tn_latent_free(&f), tn_latent_free(&g);
-    CHECK_FAIL(tn_latent_fit_new(&f, x, 3, 3, 1, 0, e), TN_NUMERIC, "not positive definite");
-    CHECK_OK(tn_latent_fit_new(&f, x, 3, 3, 1, 1e-3, e));
+    CHECK_FAIL(tn_latent_fit_new(&f, x, 3, 3, 1, 0, false, e), TN_NUMERIC, "not positive definite");
+    CHECK_OK(tn_latent_fit_new(&f, x, 3, 3, 1, 1e-3, false, e));
     tn_latent_free(&f);
-    CHECK_FAIL(tn_latent_fit_new(&f, x, 1, 3, 1, 1, e), TN_ARG, "ddof");
-    static const struct { int dof; double x; } at5[] = {{1, 3.841458820694124}, {2, 5.991464547107979},
-                                                        {3, 7.814727903251179}, {10, 18.307038053275146},
-                                                        {99, 123.22522145336181}, {512, 565.74758}};
-    for (size_t i = 0; i < 6; i++) CHECK_NEAR(tn_chi2_tail(at5[i].x, at5[i].dof), 0.05, i < 5 ? 1e-12 : 1e-6, 0);
+    CHECK_FAIL(tn_latent_fit_new(&f, x, 1, 3, 1, 1, false, e), TN_ARG, "ddof");
+    static const struct {
+        int dof;
+        double x;
+    } at5[] = {{1, 3.841458820694124},   {2, 5.991464547107979},   {3, 7.814727903251179},
+               {10, 18.307038053275146}, {99, 123.22522145336181}, {512, 565.74758}};
+    for (size_t i = 0; i < 6; i++)
+        CHECK_NEAR(tn_chi2_tail(at5[i].x, at5[i].dof), 0.05, i < 5 ? 1e-12 : 1e-6, 0);
     CHECK(tn_chi2_tail(0, 3) == 1 && tn_chi2_tail(1e4, 512) < 1e-300);
+}
+
+/* Ledoit and Wolf's intensity from its definition; what it is for: few rows, many dimensions. */
+TEST(algo_latent_shrinkage) {
+    enum { N = 12, D = 20 };
+    static double x[N * D], far[N * D];
+    double s[D * D], m = 0, d = 0, b = 0;
+    tn_latent_fit f, g;
+    tn_pooled_noise(2, 1, N * D, x);
+    for (int i = 0; i < N * D; i++) x[i] *= 1 + i % D % 3, far[i] = x[i] + (i / D % 2 ? 9 : 0);
+    CHECK_FAIL(tn_latent_fit_new(&f, x, N, D, 0, 0, false, e), TN_NUMERIC, "not positive definite");
+    CHECK_OK(tn_latent_fit_new(&f, x, N, D, 0, 0, true, e));
+    CHECK_OK(tn_latent_fit_new(&g, x, N, D, 0, 1e-9, false, e));
+    memcpy(s, g.cov, sizeof s);
+    for (int j = 0; j < D; j++) m += s[j * D + j] / D;
+    for (int j = 0; j < D * D; j++) d += pow(s[j] - (j % (D + 1) ? 0 : m), 2);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < D * D; j++) {
+            double p = (x[i * D + j / D] - f.mean[j / D]) * (x[i * D + j % D] - f.mean[j % D]);
+            b += pow(p - s[j], 2) / (N * N);
+        }
+    CHECK(b < d && f.shrinkage > 0.1);
+    CHECK_NEAR(f.shrinkage, b / d, 1e-7, 0);
+    CHECK_NEAR(f.cov[1], (1 - b / d) * s[1], 1e-7, 0);
+    CHECK_NEAR(f.cov[0], (1 - b / d) * s[0] + b / d * m, 1e-7, 0);
+    CHECK(tn_latent_outliers(&f, x, N, 0.01) == 0 && tn_latent_outliers(&f, far, N, 0.01) == 0.5);
+    tn_latent_free(&f), tn_latent_free(&g);
 }

@@ -20,7 +20,7 @@ TEST(algo_cost_meaning) {
     problem_random(&P, 8, 4);
     P.x.label = P.label;
     for (int s = 0; s < 8; s++) {
-        P.label[s] = s < 4;                       /* pairs 0, 1 safe on both sides, 2, 3 unsafe */
+        P.label[s] = s < 4; /* pairs 0, 1 safe on both sides, 2, 3 unsafe */
         P.score[s] = (s < 4 ? -6 : 2) + 4 * (s % 2); /* rejected is the more harmful one */
     }
     double right = problem_loss(&P, &tn_algo_cost, &o);
