@@ -117,6 +117,12 @@ TEST(algo_macro_cuts) {
     tn_macro_opt o = macro_defaults();
     tn_macro_rule rule;
     tn_macro_weight w;
+    o.length = 1;
+    CHECK_OK(tn_macro_parse(&o, &rule, &w, e));
+    static const double falls[] = {-1, -2, -1};
+    y = (tn_macro_text){3, falls, NULL, 0, NULL, 0}; /* the second token is the less likely */
+    CHECK_OK(tn_macro_cut(TN_MACRO_PERPLEXITY, 1, &y, off, &k, e));
+    CHECK(k == 2 && off[1] == 1 && off[2] == 3);
     o.rule = "every";
     CHECK_FAIL(tn_macro_parse(&o, &rule, &w, e), TN_ARG, "'every'");
     o = macro_defaults(), o.value = "median";
@@ -144,10 +150,24 @@ TEST(algo_macro_parse_trees) {
         CHECK_MSG(k == want[i].n && memcmp(off, want[i].off, sizeof(int) * (size_t)(k + 1)) == 0,
                   "below %d: %d macros, first ends at %d", (int)want[i].below, k, off[1]);
     }
+    static const int big[] = {0, 7, 0, 1, 1, 6, 6, 7}, first[] = {0, 3, 0, 1, 1, 3};
+    int off[12], k = 0; /* a constituent without parts is one macro however long it is */
+    y = (tn_macro_text){7, NULL, NULL, 0, big, 4};
+    CHECK_OK(tn_macro_cut(TN_MACRO_PARSE, 3, &y, off, &k, e));
+    CHECK(k == 2 && off[1] == 1 && off[2] == 7);
+    y = (tn_macro_text){3, NULL, NULL, 0, first, 3};
+    CHECK_OK(tn_macro_cut(TN_MACRO_PARSE, 3, &y, off, &k, e));
+    CHECK(k == 2 && off[1] == 1 && off[2] == 3);
+    y.span = big, y.n_span = 0; /* no parse: one macro */
+    CHECK_OK(tn_macro_cut(TN_MACRO_PARSE, 3, &y, off, &k, e));
+    CHECK(k == 1 && off[1] == 3);
+    static const int cross[] = {0, 7, 0, 4, 0, 2, 3, 6};
+    y = (tn_macro_text){7, NULL, NULL, 0, cross, 4};
+    CHECK_FAIL(tn_macro_cut(TN_MACRO_PARSE, 3, &y, off, &k, e), TN_ARG, "node 3 of the parse");
+    y.n = 9;
     static const int bad[][4] = {
         {0, 10, 0, 1}, {0, 5, 4, 7}, {2, 2, 0, 1}, {3, 5, 0, 3}, {-1, 4, 0, 1}};
     for (size_t i = 0; i < 5; i++) {
-        int off[12], k;
         y.span = bad[i], y.n_span = 2;
         CHECK_FAIL(tn_macro_cut(TN_MACRO_PARSE, 3, &y, off, &k, e), TN_ARG, "no constituent");
     }
@@ -165,11 +185,15 @@ TEST(algo_macro_random_lengths) {
     for (int i = 0; i < n; i++) moved += a[i] != b[i], count[a[i]]++;
     CHECK(moved > 0 && count[2] == 4 && count[3] == 4 && count[5] == 4 && count[10] == 4);
     CHECK_FAIL(tn_macro_lengths(&o, 7, 1, a, 15, &n, e), TN_ARG, "4 lengths 4 times over");
-    const char *const own[] = {"6", "x"};
+    CHECK_OK(tn_macro_lengths(&o, 7, 1, a, 16, &n, e));
+    const char *const own[] = {"6", "x", "1"};
     o.lengths = (tn_opt_list){own, 1};
     CHECK_OK(tn_macro_lengths(&o, 7, 1, a, 64, &n, e));
     CHECK(n == 4 && a[0] == 6 && a[3] == 6);
-    o.lengths.n = 2;
+    o.lengths = (tn_opt_list){own + 2, 1}, o.repeat = 1;
+    CHECK_OK(tn_macro_lengths(&o, 7, 1, a, 1, &n, e));
+    CHECK(n == 1 && a[0] == 1);
+    o.lengths = (tn_opt_list){own, 2};
     CHECK_FAIL(tn_macro_lengths(&o, 7, 1, a, 64, &n, e), TN_ARG, "'x'");
 }
 
@@ -181,12 +205,14 @@ TEST(algo_macro_gae_limits) {
     double adv[MAXV], ret[MAXV], want[2][MAXV], out[4][MAXV];
     tn_metrics m = {0};
     for (int t = 0; t <= n; t++) off[t] = t;
+    adv[n] = ret[n] = 77;
     tn_macros a = {4, P.off, off, out[0], out[1], out[2], out[3]};
     tn_gae(4, P.off, P.advantage, P.value, 0.9, 0.8, want[0], want[1]);
     tn_macro_gae(TN_MACRO_POSITION, false, P.advantage, P.value, 0.9, 0.8, &a, adv, ret, &m);
     CHECK(memcmp(adv, want[0], sizeof(double) * (size_t)n) == 0 &&
           memcmp(ret, want[1], sizeof(double) * (size_t)n) == 0);
 
+    CHECK(adv[n] == 77 && ret[n] == 77);
     int seq[] = {0, 1, 2, 3, 4};
     a.seq_off = seq, a.off = P.off;
     tn_macro_gae(TN_MACRO_EQUAL, false, P.advantage, P.value, 0.9, 0.8, &a, adv, ret, &m);
@@ -212,6 +238,18 @@ TEST(algo_macro_gae_limits) {
     tn_macro_gae(TN_MACRO_UNIT, false, r, v, 1, 0.8, &c, adv, ret, &m);
     CHECK(c.value[1] == 0 && c.reward[1] == 0);
     CHECK_NEAR(adv[0], (3 - 1) + 0.8 * (2 + 0.8 * (7 - 2)), 1e-14, 0);
+}
+
+/* The clipped value loss from its definition. */
+TEST(algo_ppo_value_definition) {
+    tn_ppo_value_opt v = {0.2, 0.7, NULL};
+    problem_random(&P, 8, 62);
+    double sum = 0;
+    for (int t = 0; t < P.off[8]; t++) {
+        double held = fmin(fmax(P.value[t], P.old_value[t] - 0.2), P.old_value[t] + 0.2);
+        sum += 0.5 * fmax(pow(P.value[t] - P.ret[t], 2), pow(held - P.ret[t], 2)) / P.off[8];
+    }
+    CHECK_NEAR(problem_loss(&P, &tn_algo_ppo_value, &v), 0.7 * sum, 1e-13, 0);
 }
 
 TEST(algo_ppo_reductions) {
