@@ -32,7 +32,8 @@ typedef enum tn_coupling {
 enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
-    TN_NEED_SUM_SQ = 512
+    TN_NEED_SUM_SQ = 512,
+    TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
@@ -42,6 +43,7 @@ typedef struct tn_total {
     /* Rollouts. gen_tok: tokens of the generation batch over the steps that share it (DAPO's
      * denominator); kept_tok: those at or above an entropy floor. 0: the same as tok. */
     double gen_tok, kept_tok;
+    double macro;               /* macro actions */
 } tn_total;
 
 typedef struct tn_obs {
@@ -70,6 +72,14 @@ typedef struct tn_obs {
     int n_group;
     const int *group_off;         /* [n_group+1] */
     const int *rank;              /* [n_seq] */
+    /* Macro action k has tokens macro_off[k] .. macro_off[k+1]-1, at least one, of one sequence;
+     * the macros of a call are all its tokens, in order (macro.h). */
+    int n_macro;
+    const int *macro_off;         /* [n_macro+1] */
+    /* Of pooled heads (pooled.h): what they give beside the score. */
+    int n_extra;
+    const double *extra;          /* [n_seq][n_extra] */
+    const double *length;         /* [n_seq] tokens of the response */
     tn_total total;
 } tn_obs;
 
@@ -79,6 +89,7 @@ typedef struct tn_grad {
      * caller zeroes them; NULL where the gradient is not wanted. */
     double *logp, *entropy, *lse, *value;
     double *score;                /* [n_seq] */
+    double *extra;                /* [n_seq][n_extra] */
 } tn_grad;
 
 /* Metrics: named sums with counts, merged over calls; a value is sum/count (or max, min, sum). */
@@ -120,6 +131,8 @@ unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_nee
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
     tn_algo_dpo_aot, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
     tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
+extern const tn_algo tn_algo_macro_policy, tn_algo_macro_value, tn_algo_cost, tn_algo_inform,
+    tn_algo_odin;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

@@ -84,10 +84,12 @@ typedef struct tn_ppo_policy_opt {
     double dual_clip;       /* 0: off */
     double entropy_coef;
     double log_ratio_clamp;
+    const char *reduction;  /* token_mean | sequence_mean */
 } tn_ppo_policy_opt;
 
 typedef struct tn_ppo_value_opt {
     double clip;            /* 0: off */
     double coef;
+    const char *reduction;
 } tn_ppo_value_opt;
 #endif

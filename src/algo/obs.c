@@ -23,6 +23,7 @@ static const array_row arrays[] = {
     {TN_NEED_ADVANTAGE, "advantage", FIELD(advantage), false, false},
     {TN_READ_OLD_VALUE, "old_value", FIELD(old_value), false, false},
     {TN_READ_RET, "ret", FIELD(ret), false, false},
+    {TN_NEED_LENGTH, "length", FIELD(length), true, false},
 };
 #define N_ARRAYS ((int)(sizeof arrays / sizeof arrays[0]))
 

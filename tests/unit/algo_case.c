@@ -77,6 +77,17 @@ void want_metrics(kase *k, const char *name, const double *got, int n) {
     compare(k, name, expected_metric(k, name), got, n);
 }
 
+void want_texts(kase *k, const char *name, const char *const *got, int n) {
+    const json_t *want = expected_metric(k, name);
+    k->seen++;
+    CHECK_MSG((int)json_array_size(want) == n, "%s: %s has %d texts", k->id, name, n);
+    for (int i = 0; i < n; i++) {
+        const char *w = json_string_value(json_array_get(want, (size_t)i));
+        CHECK_MSG(w && strcmp(got[i], w) == 0, "%s: %s[%d] is '%s', expected '%s'", k->id, name, i,
+                  got[i], w ? w : "");
+    }
+}
+
 int keep_masked(const json_t *rows, const json_t *mask, int *off, int *back) {
     int full[34], n = jrows(rows, full), kept = 0;
     vec m = jvec(mask);
@@ -112,12 +123,14 @@ void problem_wire(problem *p) {
     p->x.ref_logp = p->ref_logp, p->x.old_logp = p->old_logp, p->x.old_value = p->old_value;
     p->x.advantage = p->advantage, p->x.ret = p->ret;
     p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
+    p->x.macro_off = p->macro_off, p->x.extra = p->extra, p->x.length = p->length;
 }
 
 static void problem_totals(problem *p) {
     tn_obs *x = &p->x;
     x->total.tok = p->off[x->n_seq];
     x->total.seq = x->n_seq, x->total.pair = x->n_pair, x->total.group = x->n_group;
+    x->total.macro = x->n_macro;
     x->total.chosen_tok = 0;
     for (int i = 0; i < x->n_pair; i++)
         x->total.chosen_tok += p->off[p->chosen[i] + 1] - p->off[p->chosen[i]];
@@ -155,6 +168,14 @@ void problem_random(problem *p, int n_seq, uint64_t seed) {
     }
     p->x.n_group = n_seq / 4;
     for (int g = 0; g <= p->x.n_group; g++) p->group_off[g] = 4 * g;
+    p->x.n_extra = 1;
+    for (int s = 0; s < n_seq; s++) {
+        p->extra[s] = uniform(&r, 0, 3);
+        p->length[s] = 1 + (double)tn_rng_below(&r, 40);
+        for (int t = p->off[s]; t < p->off[s + 1]; t += 1 + (int)tn_rng_below(&r, 3))
+            p->macro_off[p->x.n_macro++] = t;
+    }
+    p->macro_off[p->x.n_macro] = p->off[n_seq];
     problem_totals(p);
 }
 
@@ -164,7 +185,8 @@ double problem_loss(problem *p, const tn_algo *a, const void *opt) {
     memset(p->g_entropy, 0, sizeof p->g_entropy);
     memset(p->g_value, 0, sizeof p->g_value);
     memset(p->g_score, 0, sizeof p->g_score);
-    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_score};
+    memset(p->g_extra, 0, sizeof p->g_extra);
+    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_score, p->g_extra};
     tn_metrics_clear(&p->m);
     tn_status st = a->step(opt, &p->x, &p->g, &p->m, &e);
     CHECK_MSG(st == TN_OK, "%s: %s", a->name, e.msg);
@@ -197,12 +219,12 @@ void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn 
     loss_fn f = frozen ? frozen : own_loss;
     if (!frozen) ctx = &o;
     problem_loss(p, a, opt);
-    static const char *const names[] = {"logp", "entropy", "value", "score"};
-    double *in[] = {p->logp, p->entropy, p->value, p->score}, got[4][MAXV], size = 0;
-    const double *g[] = {p->g_logp, p->g_entropy, p->g_value, p->g_score};
-    int n[] = {p->off[p->x.n_seq], p->off[p->x.n_seq], p->off[p->x.n_seq], p->x.n_seq};
-    for (int i = 0; i < 4; i++) memcpy(got[i], g[i], sizeof(double) * (size_t)n[i]);
-    for (int i = 0; i < 4; i++)
+    static const char *const names[] = {"logp", "entropy", "value", "score", "extra"};
+    double *in[] = {p->logp, p->entropy, p->value, p->score, p->extra}, got[5][MAXV], size = 0;
+    const double *g[] = {p->g_logp, p->g_entropy, p->g_value, p->g_score, p->g_extra};
+    int tok = p->off[p->x.n_seq], n[] = {tok, tok, tok, p->x.n_seq, p->x.n_seq};
+    for (int i = 0; i < 5; i++) memcpy(got[i], g[i], sizeof(double) * (size_t)n[i]);
+    for (int i = 0; i < 5; i++)
         for (int j = 0; j < n[i]; j++) {
             double d = difference(p, &in[i][j], f, ctx);
             size += fabs(d);
@@ -233,6 +255,12 @@ static void part(problem *q, const problem *whole, char unit, int i) {
     q->x.margin = whole->x.margin ? q->x.margin + lo / 2 : NULL;
     q->x.p_chosen = whole->x.p_chosen ? q->x.p_chosen + lo / 2 : NULL;
     q->x.n_group = unit == 'g';
+    q->x.extra += lo, q->x.length += lo;
+    q->x.n_macro = 0;
+    for (int k = 0; k < whole->x.n_macro; k++)
+        if (whole->macro_off[k] >= t0 && whole->macro_off[k] < whole->off[hi])
+            q->macro_off[q->x.n_macro++] = whole->macro_off[k] - t0;
+    q->macro_off[q->x.n_macro] = whole->off[hi] - t0;
 }
 
 void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, const char *what) {
@@ -251,6 +279,8 @@ void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, 
         }
         for (int s = 0; s < q.x.n_seq; s++, s0++)
             CHECK_NEAR(q.g_score[s], p->g_score[s0], 1e-13, 1e-15);
+        for (int s = 0; s < q.x.n_seq; s++)
+            CHECK_NEAR(q.g_extra[s], p->g_extra[s0 - q.x.n_seq + s], 1e-13, 1e-15);
     }
     CHECK_MSG(fabs(loss - whole) <= 1e-12 * (1 + fabs(whole)),
               "%s: parts sum to %.15g, whole is %.15g", what, loss, whole);
@@ -266,8 +296,8 @@ tn_dpo_opt dpo_defaults(void) {
     return (tn_dpo_opt){.beta = 0.1, .f_divergence = "reverse_kl", .f_alpha = 0.5, .ld_alpha = NAN,
                         .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05};
 }
-tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20}; }
-tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1}; }
+tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20, "token_mean"}; }
+tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1, "token_mean"}; }
 tn_score_opt score_defaults(void) { return (tn_score_opt){false, 0, NAN, "subtract"}; }
 tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
@@ -280,6 +310,19 @@ tn_grpo_opt grpo_defaults(void) {
                          .top_entropy = 1};
 }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
+
+tn_macro_opt macro_defaults(void) {
+    return (tn_macro_opt){.rule = "fixed", .length = 5, .repeat = 1, .value = "equal", .reward = "sum"};
+}
+tn_macro_value_opt macro_value_defaults(void) { return (tn_macro_value_opt){{0.2, 0.1, NULL}, "equal"}; }
+tn_cost_opt cost_defaults(void) { return (tn_cost_opt){0.001}; }
+tn_lagrange_opt lagrange_defaults(void) { return (tn_lagrange_opt){0, 1, 0.1, 5, 128, 0, 50}; }
+tn_inform_opt inform_defaults(void) { return (tn_inform_opt){128, 0.1, "sum"}; }
+tn_odin_opt odin_defaults(void) { return (tn_odin_opt){1, 1, "paper"}; }
+tn_shape_opt shape_defaults(void) { return (tn_shape_opt){"none", 1, NAN, 0, 300, 0.85}; }
+tn_ensemble_opt ensemble_defaults(void) { return (tn_ensemble_opt){"mean", 0.5, 0}; }
+tn_rlthf_opt rlthf_defaults(void) { return (tn_rlthf_opt){5, 0.25, 0.06, 0.4, 6}; }
+tn_strength_opt strength_defaults(void) { return (tn_strength_opt){0.1, 0}; }
 
 /* case_softmax(z / tau): log-probabilities into lp, entropy returned. */
 double case_softmax(const double *z, int n, double tau, double *lp) {

@@ -2,9 +2,16 @@
  * finite differences. */
 #ifndef ALGO_CASE_H
 #define ALGO_CASE_H
+#include "algo/ensemble.h"
+#include "algo/lagrange.h"
 #include "algo/losses.h"
+#include "algo/macro.h"
+#include "algo/pick.h"
+#include "algo/pooled.h"
 #include "algo/reward.h"
 #include "algo/rl.h"
+#include "algo/rlthf.h"
+#include "algo/shape.h"
 #include "base/rng.h"
 #include "test.h"
 #include <math.h>
@@ -33,6 +40,7 @@ static inline void want_metric(kase *k, const char *name, double got) {
     want_metrics(k, name, &got, 1);
 }
 const json_t *expected_metric(const kase *k, const char *name);
+void want_texts(kase *k, const char *name, const char *const *got, int n);
 
 /* Tokens of the rows where the mask is set: v shrinks in place, off gets the new row offsets,
  * back[i] is the original index of kept element i. No mask: everything is kept. */
@@ -48,11 +56,13 @@ typedef struct problem {
         score[32];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
     double margin[16], p_chosen[16];
-    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32];
+    int macro_off[MAXV];
+    double extra[32], length[32];
+    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32], g_extra[32];
     tn_grad g;
     tn_metrics m;
 } problem;
-/* n_seq even: sequences 2i and 2i+1 are pair i; groups of 4. */
+/* n_seq even: sequences 2i and 2i+1 are pair i; groups of 4; macros of 1 to 3 tokens; one extra output. */
 void problem_random(problem *p, int n_seq, uint64_t seed);
 /* Points x at the arrays of p (after a copy). */
 void problem_wire(problem *p);
@@ -77,6 +87,16 @@ tn_score_opt score_defaults(void);
 tn_kto_opt kto_defaults(void);
 tn_cpo_opt cpo_defaults(void);
 tn_grpo_opt grpo_defaults(void);
+tn_macro_opt macro_defaults(void);
+tn_macro_value_opt macro_value_defaults(void);
+tn_cost_opt cost_defaults(void);
+tn_lagrange_opt lagrange_defaults(void);
+tn_inform_opt inform_defaults(void);
+tn_odin_opt odin_defaults(void);
+tn_shape_opt shape_defaults(void);
+tn_ensemble_opt ensemble_defaults(void);
+tn_rlthf_opt rlthf_defaults(void);
+tn_strength_opt strength_defaults(void);
 
 /* A problem whose sequences are given by off, one call the whole batch; no pairs or groups yet. */
 problem *case_fresh(int n_seq, const int *off);
@@ -90,5 +110,6 @@ void case_chain(const double *lp, int n, double tau, int target, double h, doubl
 /* Method of a golden case to the function that runs and compares it. Ends with a NULL method. */
 typedef struct runner { const char *method; void (*run)(kase *); } runner;
 extern const runner rm_runners[], dpo_runners[], ppo_runners[], more_runners[],
-    toy_runners[];
+    toy_runners[], macro_runners[], safe_runners[], latent_runners[], score_runners[],
+    num_op_runners[], goodhart_runners[];
 #endif

@@ -92,7 +92,7 @@ static void ppo_policy(kase *k) {
 static void ppo_value(kase *k) {
     int off[34], back[MAXV];
     problem *p = ppo_problem(k, off, back, "values");
-    tn_ppo_value_opt o = {hp(k, "cliprange_value", 0), 1};
+    tn_ppo_value_opt o = {hp(k, "cliprange_value", 0), 1, NULL};
     CHECK(hp(k, "factor", 0) == 0.5);
     want_loss(k, problem_loss(p, &tn_algo_ppo_value, &o));
     vec g = put_back(p->g_value, back, off[p->x.n_seq], in_vec(k, "values").n);
@@ -106,7 +106,7 @@ static void ppo_total(kase *k) {
     problem *p = ppo_problem(k, off, back, "logp");
     int n = off[p->x.n_seq], full = in_vec(k, "logp").n;
     tn_ppo_policy_opt po = policy_options(k);
-    tn_ppo_value_opt vo = {hp(k, "cliprange_value", 0), hp(k, "vf_coef", 0)};
+    tn_ppo_value_opt vo = {hp(k, "cliprange_value", 0), hp(k, "vf_coef", 0), NULL};
     double loss = problem_loss(p, &tn_algo_ppo_policy, &po);
     CHECK_OK(tn_algo_ppo_value.step(&vo, &p->x, &p->g, &p->m, e));
     loss += p->g.loss;

@@ -246,8 +246,8 @@ TEST(algo_gradients_dpo_mix) {
 
 TEST(algo_gradients_ppo) {
     for (uint64_t seed = 1; seed <= 3; seed++) {
-        tn_ppo_policy_opt o = {0.2, 0.28, 0, 0.05, 20};
-        tn_ppo_value_opt v = {0.2, 0.7};
+        tn_ppo_policy_opt o = {0.2, 0.28, 0, 0.05, 20, "token_mean"};
+        tn_ppo_value_opt v = {0.2, 0.7, "token_mean"};
         problem_random(&P, 8, 60 + seed);
         clear_of_kinks(&P, 0.2, 0.28, 0.2);
         problem_differences(&P, &tn_algo_ppo_policy, &o, NULL, NULL, TOL, "ppo policy");

@@ -189,7 +189,7 @@ TEST(algo_gradients_grpo) {
 TEST(algo_grpo_is_ppo) {
     tn_grpo_opt g = grpo_defaults();
     g.entropy_coef = 0.03;
-    tn_ppo_policy_opt p = {0.2, NAN, 0, 0.03, 20};
+    tn_ppo_policy_opt p = {0.2, NAN, 0, 0.03, 20, NULL};
     double want[MAXV];
     problem_random(&P, 8, 150);
     for (int t = 0; t < P.off[8]; t += 3) P.old_logp[t] = P.logp[t] - 2, P.advantage[t] = -1;

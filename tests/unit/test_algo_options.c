@@ -58,6 +58,16 @@ TEST(algo_option_defaults) {
     DEFAULTS(tn_ppo_value_rows, tn_ppo_value_opt, value_defaults);
     DEFAULTS(tn_rl_rows, tn_rl_opt, rl_defaults);
     DEFAULTS(tn_score_rows, tn_score_opt, score_defaults);
+    DEFAULTS(tn_macro_rows, tn_macro_opt, macro_defaults);
+    DEFAULTS(tn_macro_value_rows, tn_macro_value_opt, macro_value_defaults);
+    DEFAULTS(tn_cost_rows, tn_cost_opt, cost_defaults);
+    DEFAULTS(tn_lagrange_rows, tn_lagrange_opt, lagrange_defaults);
+    DEFAULTS(tn_inform_rows, tn_inform_opt, inform_defaults);
+    DEFAULTS(tn_odin_rows, tn_odin_opt, odin_defaults);
+    DEFAULTS(tn_shape_rows, tn_shape_opt, shape_defaults);
+    DEFAULTS(tn_ensemble_rows, tn_ensemble_opt, ensemble_defaults);
+    DEFAULTS(tn_rlthf_rows, tn_rlthf_opt, rlthf_defaults);
+    DEFAULTS(tn_strength_rows, tn_strength_opt, strength_defaults);
 }
 
 /* Every algorithm runs with its defaults as bound from nothing. */
