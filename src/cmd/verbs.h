@@ -26,6 +26,7 @@
     X(inspect)                                                                       \
     X(eval)                                                                          \
     X(report)                                                                        \
+    X(lab)                                                                           \
     X(world)                                                                         \
     X(doctor)                                                                        \
     X(completion)

@@ -91,9 +91,7 @@ static void about(const tn_report *r, tn_str *o) {
     tn_str_addz(o, "</p>");
 }
 
-tn_status tn_report_page(const tn_report *r, tn_str *out, tn_err *e) {
-    const char *title = r->title ? r->title : r->eval ? "Models, side by side" : "Training report";
-    tn_str_clear(out);
+void tn_report_head(tn_str *out, const char *title) {
     tn_str_addz(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
                      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
@@ -102,6 +100,15 @@ tn_status tn_report_page(const tn_report *r, tn_str *out, tn_err *e) {
     tn_str_addf(out, "</title><style>%s</style></head>\n<body><header><h1>", style);
     tn_html_textz(out, title);
     tn_str_addz(out, "</h1>");
+}
+
+void tn_report_foot(tn_str *out) {
+    tn_str_addz(out, "</main>\n<footer>Written by tenet " TN_VERSION ".</footer></body></html>\n");
+}
+
+tn_status tn_report_page(const tn_report *r, tn_str *out, tn_err *e) {
+    tn_str_clear(out);
+    tn_report_head(out, r->title ? r->title : r->eval ? "Models, side by side" : "Training report");
     about(r, out);
     tn_str_addz(out, "</header>\n<main>");
     if (r->eval) {
@@ -113,6 +120,6 @@ tn_status tn_report_page(const tn_report *r, tn_str *out, tn_err *e) {
     TN_TRY(tn_report_answers(r, out, e));
     TN_TRY(tn_report_curves(r, out, e));
     tn_report_record(r, out);
-    tn_str_addz(out, "</main>\n<footer>Written by tenet " TN_VERSION ".</footer></body></html>\n");
+    tn_report_foot(out);
     return out->oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
 }

@@ -56,6 +56,9 @@ typedef struct tn_report_value {
 bool tn_report_get(const json_t *model, const char *key, tn_report_value *v);
 double tn_report_real(const json_t *o, const char *key); /* NaN when there is none */
 
+/* What begins a page, up to its heading inside the header, and what ends one. */
+void tn_report_head(tn_str *o, const char *title);
+void tn_report_foot(tn_str *o);
 /* The parts of the page, in its order. */
 void tn_report_headline(const tn_report *r, tn_str *o);
 void tn_report_table(const tn_report *r, tn_str *o);
