@@ -146,6 +146,10 @@ TEST(algo_linear_systems) {
     CHECK_NEAR(coef[0], 1.5, 1e-12, 0);
     CHECK_NEAR(coef[1], -4, 1e-12, 0);
     CHECK_FAIL(tn_least_squares(x, y, 1, 2, coef, e), TN_ARG, "2 coefficients from 1 points");
+    CHECK_FAIL(tn_least_squares(x, y, 20, 0, coef, e), TN_ARG, "0 coefficients");
+    CHECK_FAIL(tn_least_squares(x, y, 20, 9, coef, e), TN_ARG, "9 coefficients");
+    CHECK_OK(tn_least_squares(x + 2, y + 1, 2, 2, coef, e)); /* as many as there are coefficients */
+    CHECK_NEAR(coef[1], -4, 1e-12, 0);
     for (int i = 0; i < 20; i++) x[2 * i + 1] = 2 * x[2 * i];
     CHECK_FAIL(tn_least_squares(x, y, 20, 2, coef, e), TN_NUMERIC, "not positive definite");
 }
