@@ -86,6 +86,10 @@ TEST(algo_pooled_losses) {
         tn_odin_opt q = {0.6, 1, form[i]};
         problem_random(&P, 8, 22);
         problem_differences(&P, &tn_algo_odin, &q, NULL, NULL, TOL, form[i]);
+        double rho = tn_metrics_find(&P.m, "length_correlation/quality");
+        for (int s = 0; s < 8; s++) P.score[s] = -0.1 * P.score[s]; /* the other sign, and small */
+        problem_differences(&P, &tn_algo_odin, &q, NULL, NULL, TOL, form[i]);
+        CHECK_NEAR(tn_metrics_find(&P.m, "length_correlation/quality"), -rho, 1e-12, 0);
     }
 }
 /* Where the log-variance is clamped nothing flows back through it. */
@@ -135,6 +139,21 @@ TEST(algo_pooled_rows) {
     }
     CHECK(tn_pooled_find("linear") == NULL && tn_pooled_find(NULL) == NULL);
 }
+/* Of normalised heads only the angle counts. */
+TEST(algo_pooled_overlap) {
+    double w[] = {3, 4, 0, 6, 0, 8}, small[6], dw[6] = {0};
+    tn_odin_opt q = {1, 2, "code"};
+    for (int j = 0; j < 6; j++) small[j] = w[j] * (j < 3 ? 0.1 : 0.01);
+    CHECK_NEAR(tn_pooled_odin.penalty(&q, 3, w, NULL), 2 * 18 / 50.0, 1e-14, 0);
+    CHECK_NEAR(tn_pooled_odin.penalty(&q, 3, small, dw), 2 * 18 / 50.0, 1e-14, 0);
+    CHECK(fabs(tn_pooled_dot(dw, small, 3)) < 1e-15 &&
+          fabs(dw[0]) > 0.1); /* along a head nothing changes */
+    q.form = "paper";
+    CHECK(tn_pooled_odin.penalty(&q, 3, w, NULL) == 36);
+    memset(w, 0, sizeof w);
+    q.form = "code";
+    CHECK(tn_pooled_odin.penalty(&q, 3, w, dw) == 0 && isfinite(dw[5]));
+}
 TEST(algo_pooled_noise) {
     double a[2000], b[2000], mean = 0, sq = 0;
     tn_pooled_noise(3, 8, 2000, a);
@@ -155,6 +174,9 @@ TEST(algo_pooled_refuses) {
     P.x.n_extra = 0;
     CHECK_FAIL(tn_algo_inform.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "needs 1 more number");
     P.x.n_extra = 1;
+    P.extra[0] = INFINITY;
+    CHECK_FAIL(tn_algo_inform.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "for sequence 0 is inf");
+    P.extra[0] = 0;
     P.extra[4] = NAN;
     CHECK_FAIL(tn_algo_inform.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "for sequence 4 is nan");
     CHECK_FAIL(tn_algo_odin.step(&q, &P.x, &P.g, &P.m, e), TN_NUMERIC, "for sequence 4 is nan");
@@ -201,6 +223,11 @@ TEST(algo_latent_clusters) {
     CHECK_NEAR(eps, 1.9, 1e-14, 0);
     CHECK_OK(tn_latent_eps(x, 6, 1, 0.5, &eps, e));
     CHECK_NEAR(eps, 0.9, 1e-14, 0);
+    static const double far[] = {-7, 1, 0};
+    CHECK_OK(tn_latent_eps(far, 3, 1, 1, &eps, e));
+    CHECK(eps == 7);
+    CHECK_OK(tn_latent_eps(far, 2, 1, 1, &eps, e));
+    CHECK(eps == 8);
     CHECK_FAIL(tn_latent_eps(x, 1, 1, 0.5, &eps, e), TN_ARG, "quantile");
     CHECK_FAIL(tn_dbscan(x, 6, 1, 0, 1, label, &n, e), TN_ARG, "eps is 0");
     double bad[] = {0, NAN};
@@ -258,6 +285,7 @@ TEST(algo_latent_shrinkage) {
     CHECK(b < d && f.shrinkage > 0.1);
     CHECK_NEAR(f.shrinkage, b / d, 1e-7, 0);
     CHECK_NEAR(f.cov[1], (1 - b / d) * s[1], 1e-7, 0);
+    CHECK_NEAR(f.cov[D * D - 2], (1 - b / d) * s[D * D - 2], 1e-7, 0);
     CHECK_NEAR(f.cov[0], (1 - b / d) * s[0] + b / d * m, 1e-7, 0);
     CHECK(tn_latent_outliers(&f, x, N, 0.01) == 0 && tn_latent_outliers(&f, far, N, 0.01) == 0.5);
     tn_latent_free(&f), tn_latent_free(&g);

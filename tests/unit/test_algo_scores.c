@@ -122,6 +122,8 @@ TEST(algo_ensemble_gradients) {
     CHECK_FAIL(tn_ensemble_scores(&o, r, 2, 0, score, &m, e), TN_ARG, "0 members");
     CHECK_OK(tn_ensemble_scores(&o, r, 2, 3, score, &m, e));
     CHECK_NEAR(score[1], (0.9 + 1.4 + 0.8) / 3, 1e-15, 0);
+    CHECK_OK(tn_ensemble_scores(&o, r, 1, 2, score, (m.n = 0, &m), e)); /* 0.3 and -1 */
+    CHECK_NEAR(tn_metrics_find(&m, "ensemble/std"), 0.65, 1e-14, 0);
     r[4] = NAN;
     CHECK_FAIL(tn_ensemble_scores(&o, r, 2, 3, score, &m, e), TN_NUMERIC, "response 1 by member 1");
 }
@@ -146,6 +148,10 @@ TEST(algo_linear_systems) {
     CHECK_NEAR(coef[0], 1.5, 1e-12, 0);
     CHECK_NEAR(coef[1], -4, 1e-12, 0);
     CHECK_FAIL(tn_least_squares(x, y, 1, 2, coef, e), TN_ARG, "2 coefficients from 1 points");
+    CHECK_FAIL(tn_least_squares(x, y, 20, 0, coef, e), TN_ARG, "0 coefficients");
+    CHECK_FAIL(tn_least_squares(x, y, 20, 9, coef, e), TN_ARG, "9 coefficients");
+    CHECK_OK(tn_least_squares(x + 2, y + 1, 2, 2, coef, e)); /* as many as there are coefficients */
+    CHECK_NEAR(coef[1], -4, 1e-12, 0);
     for (int i = 0; i < 20; i++) x[2 * i + 1] = 2 * x[2 * i];
     CHECK_FAIL(tn_least_squares(x, y, 20, 2, coef, e), TN_NUMERIC, "not positive definite");
 }
@@ -191,7 +197,9 @@ TEST(eval_length_control) {
     CHECK_FAIL(tn_logistic_fit(x, y, 4, 1, 0, &b, &w, &loss, e), TN_NUMERIC, "no minimum");
     CHECK_OK(tn_logistic_fit(x, y, 4, 1, 0.01, &b, &w, &loss, e));
     CHECK(w > 1 && fabs(b) < 1e-9);
-    y[2] = 1.2;
+    y[0] = -0.1;
+    CHECK_FAIL(tn_logistic_fit(x, y, 4, 1, 1, &b, &w, &loss, e), TN_ARG, "label 0 is -0.1");
+    y[0] = 0, y[2] = 1.2;
     CHECK_FAIL(tn_logistic_fit(x, y, 4, 1, 1, &b, &w, &loss, e), TN_ARG, "label 2 is 1.2");
     double same[] = {5, 5};
     tn_lc_terms(same, 2, term, &std);
@@ -221,7 +229,15 @@ TEST(algo_rlthf) {
     CHECK_OK(tn_rlthf_curve_of(gap, 300, &c, e));
     CHECK_OK(tn_rlthf_plan(&c, 300, 10, 0, 1, &r, e));
     CHECK(c.flat && r.flip == 300 && r.human == 290 && r.human_end == 300 && r.keep == 290);
+    CHECK_OK(tn_rlthf_plan(&c, 300, 300, 0, 1, &r, e)); /* enough people for everything */
+    CHECK(r.keep == 0 && r.human == 0 && r.human_end == 300);
+    static const double even[] = {8, 4, 3, 2, 1, 0, -1, -2, -3, -4, -8};
+    CHECK_OK(tn_rlthf_curve_of(even, 11, &c, e));
+    CHECK(c.elbow == 1 && c.knee == 9 && c.reflection == 9); /* -4 mirrors 4: flipped */
     CHECK_FAIL(tn_rlthf_curve_of(gap, 2, &c, e), TN_ARG, "2 pairs");
+    gap[0] = INFINITY;
+    CHECK_FAIL(tn_rlthf_curve_of(gap, 300, &c, e), TN_NUMERIC, "gap 0 is inf");
+    gap[0] = 2;
     gap[5] = 3;
     CHECK_FAIL(tn_rlthf_curve_of(gap, 300, &c, e), TN_ARG, "gap 5 is 3 after 2");
     gap[5] = NAN;
