@@ -32,13 +32,14 @@ typedef enum tn_coupling {
 enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
-    TN_NEED_SUM_SQ = 512
+    TN_NEED_SUM_SQ = 512,
+    TN_NEED_PROMPT = 1024       /* the prompt's own tokens are scored, too: tn_obs.prompt */
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
 typedef struct tn_total {
     double tok, seq, pair, group;
-    double chosen_tok;          /* scored tokens of the chosen sides of all pairs */
+    double chosen_tok;          /* scored tokens of the chosen sides of all pairs (and their prompts: TN_NEED_PROMPT) */
     /* Rollouts. gen_tok: tokens of the generation batch over the steps that share it (DAPO's
      * denominator); kept_tok: those at or above an entropy floor. 0: the same as tok. */
     double gen_tok, kept_tok;
@@ -63,9 +64,10 @@ typedef struct tn_obs {
     const int *chosen, *rejected; /* [n_pair] sequence numbers */
     const double *margin;         /* [n_pair] label strength, or NULL (0) */
     const double *p_chosen;       /* [n_pair] probability that the label is right, or NULL (1) */
+    const int *prompt;            /* [n_pair] sequence of the prompt's tokens, -1: has none; NULL unless asked for */
     /* Single responses. */
     const int *label;             /* [n_seq] 1 desirable, 0 not */
-    double baseline;              /* KTO's z0, BCO's delta: known before the pass, no gradient */
+    const double *baseline;       /* [n_seq] KTO's z0, BCO's delta: known before the pass, no gradient */
     /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best. */
     int n_group;
     const int *group_off;         /* [n_group+1] */

@@ -29,9 +29,10 @@ static tn_status check(const tn_dpo_opt *o, const tn_obs *x, tn_err *e) {
     if (o->loss_type.n != 1 ||
         (strcmp(o->loss_type.v[0], "aot") && strcmp(o->loss_type.v[0], "aot_unpaired")))
         return tn_fail(e, TN_ARG, "%s: loss-type must be aot or aot_unpaired alone", who);
-    if (strcmp(o->f_divergence, "reverse_kl") != 0 || o->weighting || !isnan(o->ld_alpha))
+    if (strcmp(o->f_divergence, "reverse_kl") != 0 || o->weighting || !isnan(o->ld_alpha) ||
+        !isnan(o->rpo_alpha))
         return tn_fail(e, TN_ARG,
-                       "%s: f-divergence-type, use-weighting and ld-alpha have no meaning here",
+                       "%s: f-divergence-type, use-weighting, ld-alpha and rpo-alpha have no meaning here",
                        who);
     if (!(o->beta > 0 && o->beta < HUGE_VAL))
         return tn_fail(e, TN_ARG, "%s: beta is %g, expected a number above 0", who, o->beta);

@@ -37,17 +37,27 @@ static tn_status pair_text(tn_reader *r, const json_t *row, const json_t *prompt
     return pair_from(r, row, &r->a, &r->b, &r->c, e);
 }
 
-static tn_status pair_implicit(tn_reader *r, const json_t *row, const json_t *chosen,
-                               const json_t *rejected, tn_err *e) {
-    json_t *mc = NULL, *mr = NULL, *p, *c, *j;
-    if (r->o->chat_transcripts && json_is_string(chosen) && json_is_string(rejected)) {
-        mc = tn_transcript_messages(json_string_value(chosen));
-        mr = tn_transcript_messages(json_string_value(rejected));
-        if (mc && mr) chosen = mc, rejected = mr;
+/* A message stands for a list of one. */
+static json_t *as_list(json_t *v) { return json_is_object(v) ? json_pack("[O]", v) : json_incref(v); }
+
+tn_status tn_reader_pair_parts(const tn_reader *r, const json_t *row, json_t **prompt, json_t **chosen, json_t **rejected,
+                               tn_err *e) {
+    json_t *c = as_list(json_object_get(row, "chosen")), *j = as_list(json_object_get(row, "rejected")), *p, *mc, *mj;
+    if ((p = json_object_get(row, "prompt"))) {
+        *prompt = json_incref(p), *chosen = c, *rejected = j;
+        return TN_OK;
     }
-    tn_status st = tn_extract_prompt(chosen, rejected, &p, &c, &j, r->where, e);
-    if (st == TN_OK) st = pair_text(r, row, p, c, j, e);
-    json_decref(p), json_decref(c), json_decref(j), json_decref(mc), json_decref(mr);
+    if (r->o->chat_transcripts && json_is_string(c) && json_is_string(j)) {
+        mc = tn_transcript_messages(json_string_value(c));
+        mj = tn_transcript_messages(json_string_value(j));
+        if (mc && mj) {
+            json_decref(c), json_decref(j);
+            c = json_incref(mc), j = json_incref(mj);
+        }
+        json_decref(mc), json_decref(mj);
+    }
+    tn_status st = tn_extract_prompt(c, j, prompt, chosen, rejected, r->where, e);
+    json_decref(c), json_decref(j);
     return st;
 }
 
@@ -169,11 +179,9 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
             "%s: a preference row needs \"chosen\" and \"rejected\" (or \"responses\" and "
             "\"rank\", or \"chosen_ids\" and \"rejected_ids\")",
             r->where);
-    json_t *cm = json_is_object(c) ? json_pack("[O]", c) : NULL,
-           *jm = json_is_object(j) ? json_pack("[O]", j) : NULL;
-    tn_status st = prompt ? pair_text(r, row, prompt, cm ? cm : c, jm ? jm : j, e)
-                          : pair_implicit(r, row, cm ? cm : c, jm ? jm : j, e);
-    json_decref(cm);
-    json_decref(jm);
+    json_t *p, *w, *l;
+    TN_TRY(tn_reader_pair_parts(r, row, &p, &w, &l, e));
+    tn_status st = pair_text(r, row, p, w, l, e);
+    json_decref(p), json_decref(w), json_decref(l);
     return st;
 }

@@ -9,6 +9,7 @@
 static void loop_free(tn_loop *l) {
     tn_lanes_free(l->t.lanes);
     tn_batch_free(&l->t.mb);
+    tn_foresight_free(&l->t.ahead);
     tn_run_free(l->t.run);
     tn_run_free(l->t.ref_run);
     tn_model_free(l->ref);
@@ -45,6 +46,7 @@ static tn_status resume(tn_loop *l, json_t **history, tn_err *e) {
     l->best = json_number_value(best);
     if (l->step > 0) tn_plan_seek(&l->plan, l->step - 1);
     l->owes_eval = l->eval && json_is_true(json_object_get(s, "owes_eval"));
+    for (size_t i = 0; i < 2; i++) l->t.ahead.state[i] = json_number_value(json_array_get(json_object_get(s, "points"), i));
     json_decref(s);
     return tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
 }
@@ -57,22 +59,27 @@ static tn_status save_state(tn_loop *l, tn_err *e) {
                          (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
     bool whole = l->state && (!l->have_best || json_object_get(l->state, "best"));
     if (whole && l->owes_eval) whole = json_object_set_new(l->state, "owes_eval", json_true()) == 0;
+    const double *points = l->t.ahead.state;
+    if (whole && l->task->ahead)
+        whole = json_object_set_new(l->state, "points", json_pack("[f,f]", points[0], points[1])) == 0;
     if (!whole) return tn_fail(e, TN_NOMEM, "out of memory");
     return tn_ranks_save_lanes(l->state, l->lanes, e);
 }
 
-static tn_ckpt checkpoint_of(tn_loop *l, tn_part *part) {
-    *part = (tn_part){"", l->t.model};
-    return (tn_ckpt){l->o.output_dir, part, 1, l->tok, l->record, l->state, &l->log};
+/* A reference that moves is a part of the run. */
+static tn_ckpt checkpoint_of(tn_loop *l, tn_part part[2]) {
+    part[0] = (tn_part){"", l->t.model};
+    part[1] = (tn_part){TN_MOVING_REF, l->ref};
+    return (tn_ckpt){l->o.output_dir, part, l->task->sync ? 2 : 1, l->tok, l->record, l->state, &l->log};
 }
 
 static bool is_due(const tn_loop *l) { return l->o.save_steps > 0 && l->step % l->o.save_steps == 0; }
 
 static tn_status checkpoint(tn_loop *l, tn_err *e) {
-    tn_part part;
+    tn_part part[2];
     if (l->saved == l->step) return TN_OK;
     TN_TRY(save_state(l, e));
-    tn_ckpt c = checkpoint_of(l, &part);
+    tn_ckpt c = checkpoint_of(l, part);
     TN_TRY(tn_checkpoint_save(&c, l->step, e));
     l->saved = l->owes_eval ? -1 : l->step;
     return tn_checkpoint_prune(&c, (long)l->o.save_limit, l->best_step, e);
@@ -80,10 +87,21 @@ static tn_status checkpoint(tn_loop *l, tn_err *e) {
 
 /* ---- evaluation ---- */
 
+/* Rows [i, i + n): their loss times their share of all is added. */
+static tn_status evaluate_rows(tn_loop *l, size_t i, size_t n, tn_step_result *sum, tn_err *e) {
+    tn_step_result r = {0};
+    for (size_t k = 0; k < n; k++) l->rows[k] = &l->eval->ex[i + k];
+    TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)n, false, &r, e));
+    sum->loss += r.loss * ((double)n / (double)l->eval->n);
+    tn_metrics_merge(&sum->metrics, &r.metrics);
+    return TN_OK;
+}
+
+/* All rows at once; a loss that sees the whole step gets as many as a step has. */
 static tn_status evaluate(tn_loop *l, json_t *entry, tn_err *e) {
     tn_step_result r = {0};
-    for (size_t i = 0; i < l->eval->n; i++) l->rows[i] = &l->eval->ex[i];
-    TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)l->eval->n, false, &r, e));
+    size_t n = l->eval->n, most = tn_loop_whole(l) ? (size_t)(l->o.batch_size * l->o.accumulation) : n;
+    for (size_t i = 0; i < n; i += most) TN_TRY(evaluate_rows(l, i, n - i < most ? n - i : most, &r, e));
     json_object_set_new(entry, "eval_loss", json_real(r.loss));
     tn_runlog_put_metrics(entry, "eval_", &r.metrics);
     return TN_OK;
@@ -126,6 +144,17 @@ static json_t *entry_of(tn_loop *l, const window *w, double lr) {
     return j;
 }
 
+/* A reference that follows the model: its log-probs so far are void once it moved. */
+static tn_status follow(tn_loop *l, tn_err *e) {
+    const tn_sync_options *s = l->task->sync;
+    tn_dataset *d[TN_LOOP_SETS];
+    if (!s || l->step % s->steps) return TN_OK;
+    TN_TRY(tn_moving_ref_mix(l->ref, l->t.model, s->mixup_alpha, e));
+    for (int k = 0, n = tn_loop_sets(l, d); k < n; k++)
+        for (size_t i = 0; i < d[k]->n; i++) d[k]->ex[i].ref_known = false;
+    return TN_OK;
+}
+
 static tn_status one_step(tn_loop *l, const tn_optimiser *opt, window *w, double *lr, tn_err *e) {
     const uint32_t *rows;
     size_t n;
@@ -136,6 +165,7 @@ static tn_status one_step(tn_loop *l, const tn_optimiser *opt, window *w, double
     *lr = tn_lr_at(&l->o, l->peak_lr, l->step + 1, l->plan.total);
     TN_TRY(tn_trainee_update(&l->t, opt, *lr, l->step + 1, &r, e));
     l->step++;
+    TN_TRY(follow(l, e));
     l->tokens += r.tokens;
     l->full_tokens += r.full_tokens;
     w->loss += r.loss, w->norm += r.grad_norm, w->n++;
@@ -258,8 +288,8 @@ static tn_status finish_task(tn_loop *l, tn_err *e) {
 static tn_status finish(tn_loop *l, tn_err *e) {
     TN_TRY(finish_task(l, e));
     TN_TRY(save_state(l, e));
-    tn_part part;
-    tn_ckpt c = checkpoint_of(l, &part);
+    tn_part part[2];
+    tn_ckpt c = checkpoint_of(l, part);
     TN_TRY(tn_output_save(&c, tn_output_dtype(&l->o, l->t.model), e));
     tn_info("%s written to %s", l->t.model->n_adapter ? "adapter" : "model", l->o.output_dir);
     return TN_OK;
@@ -267,7 +297,8 @@ static tn_status finish(tn_loop *l, tn_err *e) {
 
 /* All of the reference's log-probs; then it goes. */
 static tn_status precompute_reference(tn_loop *l, tn_err *e) {
-    tn_status st = tn_trainee_precompute_reference(&l->t, l->train, l->eval, e);
+    tn_dataset *d[TN_LOOP_SETS];
+    tn_status st = tn_trainee_precompute_reference(&l->t, d, tn_loop_sets(l, d), e);
     if (st == TN_INTERRUPTED) return stopped(l, e);
     TN_TRY(st);
     tn_run_free(l->t.ref_run);

@@ -114,6 +114,11 @@ void problem_wire(problem *p) {
     p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
 }
 
+void problem_baseline(problem *p, double z) {
+    for (int i = 0; i < 32; i++) p->baseline[i] = z;
+    p->x.baseline = p->baseline;
+}
+
 static void problem_totals(problem *p) {
     tn_obs *x = &p->x;
     x->total.tok = p->off[x->n_seq];
@@ -264,13 +269,14 @@ tn_sft_opt sft_defaults(void) { return (tn_sft_opt){"nll", "token_mean"}; }
 tn_reward_opt reward_defaults(void) { return (tn_reward_opt){0, 0, 0, 1, "pairs", "drop"}; }
 tn_dpo_opt dpo_defaults(void) {
     return (tn_dpo_opt){.beta = 0.1, .f_divergence = "reverse_kl", .f_alpha = 0.5, .ld_alpha = NAN,
-                        .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05};
+                        .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05, .rpo_alpha = NAN};
 }
 tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20}; }
 tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1}; }
 tn_score_opt score_defaults(void) { return (tn_score_opt){false, 0, NAN, "subtract"}; }
 tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
+tn_cpo_opt simpo_defaults(void) { return (tn_cpo_opt){2, NULL, 0, 0, 1, 0}; }
 tn_grpo_opt grpo_defaults(void) {
     return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = 0.2,
                          .epsilon_high = NAN, .delta = NAN, .max_completion = 512,
