@@ -1,15 +1,43 @@
 #!/usr/bin/env python3
-"""Thirty steps of SFT, reward modelling and DPO: TRL 1.16 against tenet, float32, same weights and rows.
+"""Thirty steps of SFT, reward modelling and preference losses: TRL 1.16 against tenet, float32, same weights and rows.
 
 Development only. Needs a virtual environment with torch, transformers and trl:
-  python tools/compare_trl.py --tenet build/tenet --tokenizer DIR --rows prefs.jsonl[.gz] [--kind sft dpo reward]
+  python tools/compare_trl.py --tenet build/tenet --tokenizer DIR --rows prefs.jsonl[.gz] [--kind NAME ...]
+Kinds: the names in METHODS below. TRL's ORPO and CPO trainers prepare rows in their own way (beginning and end of sequence
+added); the ids that they made are what tenet gets.
 With --peft both sides train an adapter of peft, random A and B, on a frozen base (needs peft).
 Prints, per kind, the largest relative difference of loss and gradient norm over all steps.
 """
-import argparse, gzip, json, os, re, shutil, subprocess, sys, tempfile
+import argparse, gzip, importlib, json, os, re, shutil, subprocess, sys, tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+
+# kind: (TRL's module, trainer and config, its options, tenet's verb and options)
+METHODS = {
+    "sft": ("trl", "SFT", {}, ["sft"]),
+    "reward": ("trl", "Reward", {}, ["reward"]),
+    "dpo": ("trl", "DPO", {}, ["dpo"]),
+    "dpo-ipo": ("trl", "DPO", {"loss_type": ["ipo"]}, ["dpo", "--loss-type", "ipo"]),
+    "dpo-hinge": ("trl", "DPO", {"loss_type": ["hinge"]}, ["dpo", "--loss-type", "hinge"]),
+    "dpo-robust": ("trl", "DPO", {"loss_type": ["robust"], "label_smoothing": 0.1},
+                   ["dpo", "--loss-type", "robust", "--label-smoothing", "0.1"]),
+    "dpo-mpo": ("trl", "DPO", {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
+                ["dpo", "--loss-type", "sigmoid", "bco_pair", "sft", "--loss-weights", "0.8", "0.2", "1"]),
+    "dpo-aot": ("trl", "DPO", {"loss_type": ["aot"]}, ["dpo", "--loss-type", "aot"]),
+    "dpo-aot-unpaired": ("trl", "DPO", {"loss_type": ["aot_unpaired"]}, ["dpo", "--loss-type", "aot_unpaired"]),
+    "tr-dpo": ("trl", "DPO", {"sync_ref_model": True, "ref_model_sync_steps": 4},
+               ["dpo", "--sync-ref-model", "--ref-model-sync-steps", "4"]),
+    "kto": ("trl", "KTO", {"desirable_weight": 1.3}, ["kto", "--desirable-weight", "1.3"]),
+    "kto-pairs": ("trl", "KTO", {}, ["kto"]),
+    "kto-apo": ("trl", "KTO", {"loss_type": "apo_zero_unpaired"}, ["kto", "--loss-type", "apo_zero_unpaired"]),
+    "orpo": ("trl.experimental.orpo", "ORPO", {}, ["orpo"]),
+    "cpo": ("trl.experimental.cpo", "CPO", {}, ["cpo"]),
+    "simpo": ("trl.experimental.cpo", "CPO", {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0}, ["simpo"]),
+    "alphapo": ("trl.experimental.cpo", "CPO",
+                {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0, "alpha": 0.1}, ["simpo", "--alpha", "0.1"]),
+}
 
 
 def read_rows(path, n):
@@ -78,18 +106,36 @@ def run_trl(kind, folder, adapter, rows, out, a):
         def __init__(s): s.h = []
         def on_log(s, args, state, control, logs=None, **k): s.h.append(dict(logs))
     keep = Keep()
-    if kind == "sft":
-        from trl import SFTConfig, SFTTrainer
-        ds = Dataset.from_list([{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows])
-        tr = SFTTrainer(**trl_model(kind, folder, adapter), args=SFTConfig(**common), train_dataset=ds, callbacks=[keep])
-    elif kind == "dpo":
-        from trl import DPOConfig, DPOTrainer
-        tr = DPOTrainer(**trl_model(kind, folder, adapter), args=DPOConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
-    else:
-        from trl import RewardConfig, RewardTrainer
-        tr = RewardTrainer(**trl_model(kind, folder, adapter), args=RewardConfig(**common), train_dataset=Dataset.from_list(rows), callbacks=[keep])
+    module, name, options, _ = METHODS[kind]
+    trl = importlib.import_module(module)
+    given = trl_model(kind, folder, adapter)
+    if name in ("CPO", "ORPO") and not adapter:  # these take no folder
+        import transformers as tf
+        given = dict(model=tf.AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+                     processing_class=tf.AutoTokenizer.from_pretrained(folder))
+    tr = getattr(trl, name + "Trainer")(**given, args=getattr(trl, name + "Config")(**{**common, **options}),
+                                        train_dataset=Dataset.from_list(rows_of(kind, rows)), callbacks=[keep])
     tr.train()
-    return [h for h in keep.h if "loss" in h]
+    return [h for h in keep.h if "loss" in h], tr.train_dataset
+
+
+def rows_of(kind, rows):
+    if kind == "sft":
+        return [{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows]
+    if kind in ("kto", "kto-apo"):
+        return [{"prompt": r["prompt"], "completion": r["chosen" if i % 3 else "rejected"], "label": bool(i % 3)} for i, r in enumerate(rows)]
+    return rows
+
+
+def prepared(dataset):
+    """Rows of ids out of what TRL's ORPO and CPO trainers made."""
+    for r in dataset:
+        row = {}
+        for side in ("chosen", "rejected"):
+            n = r[side + "_labels"].count(-100)
+            row["prompt_ids"], row[side + "_ids"] = r[side + "_input_ids"][:n], r[side + "_input_ids"][n:]
+        assert r["chosen_input_ids"][:n] == row["prompt_ids"]
+        yield row
 
 
 def run_tenet(kind, folder, rows, out, a):
@@ -97,8 +143,9 @@ def run_tenet(kind, folder, rows, out, a):
     os.makedirs(out, exist_ok=True)
     with open(data, "w") as f:
         for r in rows:
-            f.write(json.dumps({"prompt": r["prompt"], "completion": r["chosen"]} if kind == "sft" else r) + "\n")
-    cmd = [a.tenet, kind, "--model", folder, "--data", data, "--output-dir", out + "/run", "--overwrite", "--dtype", "float32",
+            f.write(json.dumps(r) + "\n")
+    verb, *options = METHODS[kind][3]
+    cmd = [a.tenet, verb, *options, "--model", folder, "--data", data, "--output-dir", out + "/run", "--overwrite", "--dtype", "float32",
            "--max-steps", str(a.steps), "--learning-rate", str(a.lr), "--warmup-steps", "5", "--max-length", str(a.max_length),
            "--per-device-train-batch-size", str(a.batch), "--gradient-accumulation-steps", str(a.accumulation),
            "--train-sampling-strategy", "sequential", "--logging-steps", "1", "--save-steps", "0"]
@@ -111,7 +158,7 @@ def main():
     p.add_argument("--tenet", default="build/tenet")
     p.add_argument("--tokenizer", required=True)
     p.add_argument("--rows", required=True)
-    p.add_argument("--kind", nargs="*", default=["sft", "dpo", "reward"])
+    p.add_argument("--kind", nargs="*", default=list(METHODS), choices=list(METHODS))
     p.add_argument("--steps", type=int, default=30)
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--accumulation", type=int, default=1)
@@ -127,8 +174,9 @@ def main():
         make_model(folder, a.tokenizer, kind, 7)
         adapter = make_adapter(folder, kind, 7) if a.peft else None
         rows = read_rows(a.rows, a.steps * a.batch * a.accumulation // 2)
-        t = run_trl(kind, folder, adapter, rows, os.path.join(work, kind + "-trl"), a)
-        n = run_tenet(kind, adapter or folder, rows, os.path.join(work, kind + "-tenet"), a)
+        t, made = run_trl(kind, folder, adapter, rows, os.path.join(work, kind + "-trl"), a)
+        ours = list(prepared(made)) if METHODS[kind][1] in ("CPO", "ORPO") else rows_of(kind, rows)
+        n = run_tenet(kind, adapter or folder, ours, os.path.join(work, kind + "-tenet"), a)
         names = sorted(set(t[0]) & set(n[0]))
         worst = {k: 0.0 for k in names}
         for x, y in zip(t, n):

@@ -132,7 +132,9 @@ static void dpo_nll(kase *k) {
     dpo_compare(k, dpo_problem(k), &o, "chosen_logp", "rejected_logp");
     tn_dpo_opt rpo = dpo_options(k, "sigmoid"); /* the same by RPO's option */
     rpo.rpo_alpha = hp(k, "nll_weight", 0);
+    int seen = k->seen;
     dpo_compare(k, dpo_problem(k), &rpo, "chosen_logp", "rejected_logp");
+    k->seen = seen;
     o.loss_type = (tn_opt_list){names + 1, 1};
     o.loss_weights = (tn_opt_list){NULL, 0};
     want_metric(k, "nll", problem_loss(dpo_problem(k), &tn_algo_dpo, &o));
