@@ -4,11 +4,12 @@
 Development only. Needs a virtual environment with torch, transformers and trl:
   python tools/compare_trl.py --tenet build/tenet --tokenizer DIR --rows prefs.jsonl[.gz] [--kind NAME ...]
 Kinds: the names in METHODS below. TRL's ORPO and CPO trainers prepare rows in their own way (beginning and end of sequence
-added); the ids that they made are what tenet gets.
+added; where the prompt fills --max-length a response is left empty and the loss is not a number); the ids that they made
+of rows that fit are what tenet gets.
 With --peft both sides train an adapter of peft, random A and B, on a frozen base (needs peft).
 Prints, per kind, the largest relative difference of loss and gradient norm over all steps.
 """
-import argparse, gzip, importlib, json, os, re, shutil, subprocess, sys, tempfile
+import argparse, gzip, importlib, json, math, os, re, shutil, subprocess, sys, tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
@@ -40,7 +41,8 @@ METHODS = {
 }
 
 
-def read_rows(path, n):
+def read_rows(path, n, most=None):
+    """The first n conversations, of at most `most` characters each."""
     opener = gzip.open if path.endswith(".gz") else open
     def turns(s):
         p = re.split(r"\n\n(Human|Assistant): ?", s)[1:]
@@ -50,7 +52,8 @@ def read_rows(path, n):
         r = json.loads(line)
         c, j = turns(r["chosen"]), turns(r["rejected"])
         if len(c) == len(j) and c[:-1] == j[:-1] and c[-1]["role"] == "assistant" and c != j:
-            out.append({"prompt": c[:-1], "chosen": c[-1:], "rejected": j[-1:]})
+            if not most or max(sum(len(t["content"]) for t in x) for x in (c, j)) <= most:
+                out.append({"prompt": c[:-1], "chosen": c[-1:], "rejected": j[-1:]})
         if len(out) == n:
             break
     return out
@@ -173,18 +176,20 @@ def main():
         folder = os.path.join(work, kind)
         make_model(folder, a.tokenizer, kind, 7)
         adapter = make_adapter(folder, kind, 7) if a.peft else None
-        rows = read_rows(a.rows, a.steps * a.batch * a.accumulation // 2)
+        own = METHODS[kind][1] in ("CPO", "ORPO")
+        rows = read_rows(a.rows, a.steps * a.batch * a.accumulation // 2, 2 * a.max_length if own else None)
         t, made = run_trl(kind, folder, adapter, rows, os.path.join(work, kind + "-trl"), a)
-        ours = list(prepared(made)) if METHODS[kind][1] in ("CPO", "ORPO") else rows_of(kind, rows)
+        ours = list(prepared(made)) if own else rows_of(kind, rows)
         n = run_tenet(kind, adapter or folder, ours, os.path.join(work, kind + "-tenet"), a)
-        names = sorted(set(t[0]) & set(n[0]))
+        names = sorted(set().union(*t) & set().union(*n))
         worst = {k: 0.0 for k in names}
         for x, y in zip(t, n):
-            for k in names:
-                worst[k] = max(worst[k], abs(x[k] - y[k]) / max(abs(x[k]), 1e-12))
+            for k in set(x) & set(y):
+                d = abs(x[k] - y[k]) / max(abs(x[k]), 1e-12)
+                worst[k] = max(worst[k], d) if d == d else math.inf
             if a.verbose:
                 print(kind, {k: (x[k], y[k]) for k in ("loss", "grad_norm", "learning_rate", "num_tokens")})
-        print(f"{kind}: {len(t)} and {len(n)} steps; missing here: {sorted(set(t[0]) - set(n[0]))}")
+        print(f"{kind}: {len(t)} and {len(n)} steps; missing here: {sorted(set().union(*t) - set().union(*n))}")
         print("   largest relative difference:", {k: float(f"{v:.2g}") for k, v in worst.items()})
         ok = len(t) == len(n) and worst["loss"] <= 1e-4 and worst["grad_norm"] <= 1e-3
         bad += not ok
