@@ -35,7 +35,7 @@ static void remark(const tn_dataset *d, const tn_task *task) {
         return;
     }
     double ratio = o->desirable * good / (o->undesirable * bad);
-    if (good != bad && (ratio < 0.99 || ratio > 1.34))
+    if (ratio < 0.99 || ratio > 1.34)
         tn_warn("weights times counts are %.3g to 1; between 1 and 1.33 works best: either --desirable-weight %.3g to %.3g, "
                 "or --undesirable-weight %.3g to %.3g",
                 ratio, tn_kto_balance(good, bad, o->undesirable, 1), tn_kto_balance(good, bad, o->undesirable, 4.0 / 3),
