@@ -7,6 +7,8 @@ Kinds: the names in METHODS below. TRL's ORPO and CPO trainers prepare rows in t
 added; where the prompt fills --max-length a response is left empty and the loss is not a number); the ids that they made
 of rows that fit are what tenet gets.
 With --peft both sides train an adapter of peft, random A and B, on a frozen base (needs peft).
+--model DIR takes that model and its tokenizer instead of a random one; --dump DIR writes TRL's side for tests/e2e/trl.sh:
+  python tools/compare_trl.py --model models/world --rows pairs.jsonl --lr 3e-4 --dump tests/golden/trl_runs --kind ...
 Prints, per kind, the largest relative difference of loss and gradient norm over all steps.
 """
 import argparse, gzip, importlib, json, math, os, re, shutil, subprocess, sys, tempfile
@@ -50,6 +52,11 @@ def read_rows(path, n, most=None):
     out = []
     for line in opener(path, "rt"):
         r = json.loads(line)
+        if "prompt" in r:
+            out.append({k: r[k] for k in ("prompt", "chosen", "rejected")})
+            if len(out) == n:
+                break
+            continue
         c, j = turns(r["chosen"]), turns(r["rejected"])
         if len(c) == len(j) and c[:-1] == j[:-1] and c[-1]["role"] == "assistant" and c != j:
             if not most or max(sum(len(t["content"]) for t in x) for x in (c, j)) <= most:
@@ -156,10 +163,23 @@ def run_tenet(kind, folder, rows, out, a):
     return json.load(open(out + "/run/trainer_state.json"))["log_history"]
 
 
+def dump(a, kind, rows, history):
+    """DIR/KIND.txt: how tenet is called, the file of rows, and a line of loss and gradient norm for every step."""
+    os.makedirs(a.dump, exist_ok=True)
+    name = {"CPO": "ids", "ORPO": "ids", "KTO": "labelled"}.get(METHODS[kind][1], "pairs") if kind != "kto-pairs" else "pairs"
+    with open(os.path.join(a.dump, name + ".jsonl"), "w") as f:
+        f.writelines(json.dumps(r) + "\n" for r in rows)
+    with open(os.path.join(a.dump, kind + ".txt"), "w") as f:
+        f.write(" ".join(METHODS[kind][3]) + f"\n{name}.jsonl\n")
+        f.writelines(f"{h['loss']!r} {h['grad_norm']!r}\n" for h in history)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--tenet", default="build/tenet")
-    p.add_argument("--tokenizer", required=True)
+    p.add_argument("--tokenizer", help="of the random model")
+    p.add_argument("--model")
+    p.add_argument("--dump")
     p.add_argument("--rows", required=True)
     p.add_argument("--kind", nargs="*", default=list(METHODS), choices=list(METHODS))
     p.add_argument("--steps", type=int, default=30)
@@ -174,12 +194,17 @@ def main():
     bad = 0
     for kind in a.kind:
         folder = os.path.join(work, kind)
-        make_model(folder, a.tokenizer, kind, 7)
+        if a.model:
+            shutil.copytree(a.model, folder)
+        else:
+            make_model(folder, a.tokenizer, kind, 7)
         adapter = make_adapter(folder, kind, 7) if a.peft else None
         own = METHODS[kind][1] in ("CPO", "ORPO")
         rows = read_rows(a.rows, a.steps * a.batch * a.accumulation // 2, 2 * a.max_length if own else None)
         t, made = run_trl(kind, folder, adapter, rows, os.path.join(work, kind + "-trl"), a)
         ours = list(prepared(made)) if own else rows_of(kind, rows)
+        if a.dump:
+            dump(a, kind, ours, t)
         n = run_tenet(kind, adapter or folder, ours, os.path.join(work, kind + "-tenet"), a)
         names = sorted(set().union(*t) & set().union(*n))
         worst = {k: 0.0 for k in names}
