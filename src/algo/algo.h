@@ -33,7 +33,8 @@ enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
     TN_NEED_SUM_SQ = 512,
-    TN_NEED_PROMPT = 1024       /* the prompt's own tokens are scored, too: tn_obs.prompt */
+    TN_NEED_PROMPT = 1024,      /* the prompt's own tokens are scored, too: tn_obs.prompt */
+    TN_NEED_REF_KL = 2048       /* which no head computes yet */
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
@@ -55,6 +56,7 @@ typedef struct tn_obs {
     const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
     const double *top1;         /* 1 when the target is the arg max (metrics only) */
     const double *log_sum_sq_p; /* log sum_v pi(v)^2 of the full distribution */
+    const double *ref_kl;       /* KL(pi_ref || pi) of the full distributions */
     const double *value;        /* V of the state before token t */
     const double *score;        /* [n_seq] scalar head at the sequence's last token */
     /* Known before the pass, [n_tok]. */
@@ -79,7 +81,7 @@ typedef struct tn_grad {
     double loss;                  /* set: this call's share; shares add up to the batch's loss */
     /* [n_tok] d loss / d number. Steps add to them (two algorithms may share one tn_grad), so the
      * caller zeroes them; NULL where the gradient is not wanted. */
-    double *logp, *entropy, *lse, *value;
+    double *logp, *entropy, *lse, *value, *ref_kl;
     double *score;                /* [n_seq] */
 } tn_grad;
 
@@ -120,7 +122,7 @@ typedef struct tn_algo {
 unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_needs together */
 
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
-    tn_algo_dpo_aot, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
+    tn_algo_dpo_aot, tn_algo_tdpo, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
     tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */

@@ -3,7 +3,7 @@
 #define TN_ALGO_LOSSES_H
 #include "algo/algo.h"
 
-extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_kto_rows[], tn_cpo_rows[],
+extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
     tn_rloo_rows[];
 
@@ -32,6 +32,11 @@ typedef struct tn_dpo_opt {
     double margin_scale, bco_delta, discopop_tau, dpop_lambda, length_alpha;
     double rpo_alpha;       /* NaN: off */
 } tn_dpo_opt;
+
+typedef struct tn_tdpo_opt {
+    double beta;
+    double alpha;           /* NaN: TDPO-1 */
+} tn_tdpo_opt;
 
 typedef struct tn_kto_opt {
     double beta, desirable, undesirable;

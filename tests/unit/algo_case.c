@@ -168,8 +168,9 @@ double problem_loss(problem *p, const tn_algo *a, const void *opt) {
     memset(p->g_logp, 0, sizeof p->g_logp);
     memset(p->g_entropy, 0, sizeof p->g_entropy);
     memset(p->g_value, 0, sizeof p->g_value);
+    memset(p->g_ref_kl, 0, sizeof p->g_ref_kl);
     memset(p->g_score, 0, sizeof p->g_score);
-    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_score};
+    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_ref_kl, p->g_score};
     tn_metrics_clear(&p->m);
     tn_status st = a->step(opt, &p->x, &p->g, &p->m, &e);
     CHECK_MSG(st == TN_OK, "%s: %s", a->name, e.msg);

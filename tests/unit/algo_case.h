@@ -48,7 +48,7 @@ typedef struct problem {
         score[32];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
     double margin[16], p_chosen[16], baseline[32];
-    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32];
+    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_ref_kl[MAXV], g_score[32];
     tn_grad g;
     tn_metrics m;
 } problem;

@@ -67,6 +67,7 @@ TEST(algo_option_defaults_run) {
     problem_random(&p, 8, 5);
     p.x.label = p.label;
     problem_baseline(&p, 0.1);
+    p.x.ref_kl = p.entropy; /* as positive */
     p.x.prompt = p.prompt;
     for (int i = 0; i < 4; i++) p.prompt[i] = -1;
     for (const tn_algo *const *a = tn_algo_all; *a; a++) {
