@@ -74,6 +74,9 @@ typedef struct tn_obs {
     int n_group;
     const int *group_off;         /* [n_group+1] */
     const int *rank;              /* [n_seq] */
+    /* Coupling BATCH: room to sort the pairs by two values, [2 n_pair] each. */
+    double *sort_value;
+    int *sort_order;
     tn_total total;
 } tn_obs;
 

@@ -63,7 +63,11 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     if (p) b->prompt = p;
     double *m = tn_realloc(b->margin, cap, sizeof *m);
     if (m) b->margin = m;
-    if (!c || !r || !p || !m) return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
+    double *v = tn_realloc(b->sort_value, 2 * cap, sizeof *v);
+    if (v) b->sort_value = v;
+    int *o = tn_realloc(b->sort_order, 2 * cap, sizeof *o);
+    if (o) b->sort_order = o;
+    if (!c || !r || !p || !m || !v || !o) return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
     b->cap_pair = cap;
     return TN_OK;
 }
@@ -86,7 +90,7 @@ void tn_batch_free(tn_batch *b) {
     tn_forest_free(&b->forest);
     void *p[] = {b->off,        b->row,       b->target, b->score_row, b->chosen,    b->rejected,
                  b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
-                 b->prompt,     b->label,     b->baseline,
+                 b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
                  b->d_value,    b->d_score};
@@ -256,6 +260,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->advantage = b->advantage, x->ret = b->ret;
     x->label = b->label, x->baseline = b->baseline;
     x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt;
+    x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;
 }

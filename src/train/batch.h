@@ -18,6 +18,8 @@ typedef struct tn_batch {
     int *chosen, *rejected;     /* [n_pair] */
     int *prompt;                /* [n_pair] sequence of the prompt's tokens, or -1 */
     double *margin;             /* [n_pair] */
+    double *sort_value;         /* [2 n_pair], with sort_order: room for algorithms that sort pairs */
+    int *sort_order;
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
     int *label;                 /* [n_seq] */
     double *baseline;           /* [n_seq] */

@@ -120,7 +120,7 @@ static void measure_whole(tn_loop *l, long rows) {
             pairs = more[2] > pairs ? more[2] : pairs;
         }
         int m = (int)least;
-        tn_batch_need_raise(&l->whole, &(tn_batch_need){.tokens = m * tokens, .seqs = m * seqs, .pairs = m * pairs});
+        tn_batch_need_raise(&l->whole, &(tn_batch_need){.tokens = m * tokens, .seqs = m * seqs, .pairs = m * pairs, .segs = 2 * m * seqs});
     }
 }
 

@@ -112,6 +112,7 @@ void problem_wire(problem *p) {
     p->x.ref_logp = p->ref_logp, p->x.old_logp = p->old_logp, p->x.old_value = p->old_value;
     p->x.advantage = p->advantage, p->x.ret = p->ret;
     p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
+    p->x.sort_value = p->sort_value, p->x.sort_order = p->sort_order;
 }
 
 void problem_baseline(problem *p, double z) {

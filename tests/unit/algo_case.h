@@ -43,11 +43,11 @@ vec put_back(const double *v, const int *back, int n, int full);
 /* A random problem with every array that some loss reads. */
 typedef struct problem {
     tn_obs x;
-    int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32], prompt[16];
+    int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32], prompt[16], sort_order[32];
     double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV],
         score[32];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
-    double margin[16], p_chosen[16], baseline[32];
+    double margin[16], p_chosen[16], baseline[32], sort_value[32];
     double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_ref_kl[MAXV], g_score[32];
     tn_grad g;
     tn_metrics m;
