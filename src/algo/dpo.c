@@ -27,7 +27,7 @@ const tn_opt_row tn_dpo_rows[] = {
     {"loss-type", TN_OPT_LIST, AT(loss_type), "sigmoid", NULL, 0, 0, NULL, "NAME",
      "sigmoid (DPO; with label-smoothing cDPO), robust, hinge, ipo, ipo_sum, exo_pair, nca_pair,"
      " bco_pair, sppo_hard, sppo, apo_zero, apo_down, discopop, sigmoid_norm, dpop, r_dpo, sft;"
-     " several are added up; aot, aot_unpaired alone (algorithm dpo-aot)."},
+     " several are added up; aot, aot_unpaired alone."},
     {"loss-weights", TN_OPT_LIST, AT(loss_weights), NULL, NULL, 0, 0, NULL, "X",
      "One weight per loss-type; 1 each when absent."},
     {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X",
@@ -217,8 +217,7 @@ static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
         k->row[i] = find_loss(types.v[i]);
         if (strncmp(types.v[i], "aot", 3) == 0)
             return tn_fail(e, TN_ARG,
-                           "dpo: loss type %s couples the whole batch and stands alone: use the"
-                           " algorithm dpo-aot",
+                           "dpo: loss type %s compares all pairs of a step and stands alone (algorithm dpo-aot)",
                            types.v[i]);
         if (!k->row[i])
             return tn_fail(e, TN_ARG, "dpo: no loss type '%s'; see `--help` for the list",

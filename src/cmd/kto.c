@@ -24,7 +24,7 @@ static bool comes_in_runs(const tn_dataset *d, double good) {
 }
 
 /* The paper's rule: desirable weight x count over undesirable weight x count between 1 and 4/3. */
-static void remark(const tn_dataset *d, const tn_task *task) {
+static void remark(const tn_dataset *d, const tn_task *task, tn_order_kind order) {
     const tn_kto_opt *o = task->opt;
     double good = 0, bad;
     for (size_t i = 0; i < d->n; i++) good += d->ex[i].label;
@@ -40,7 +40,7 @@ static void remark(const tn_dataset *d, const tn_task *task) {
                 "or --undesirable-weight %.3g to %.3g",
                 ratio, tn_kto_balance(good, bad, o->undesirable, 1), tn_kto_balance(good, bad, o->undesirable, 4.0 / 3),
                 o->desirable * good / bad / (4.0 / 3), o->desirable * good / bad);
-    if (comes_in_runs(d, good))
+    if (order == TN_ORDER_SEQUENTIAL && comes_in_runs(d, good))
         tn_warn("rows of one label follow each other (pairs become a thousand chosen responses, then the rejected ones, as "
                 "in TRL): --train-sampling-strategy random mixes them");
 }
@@ -51,12 +51,16 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_ahead ahead = {.point = kto_point, .mismatched = true};
     tn_opts_bind(o, tn_kto_rows, &opt);
     tn_opts_bind(o, tn_sync_option_rows, &sync);
-    if (strcmp(tn_opts_str(o, "kl-rotation"), "microbatch") == 0)
-        ahead.block = (long)tn_opts_int(o, "per-device-train-batch-size");
+    bool micro = strcmp(tn_opts_str(o, "kl-rotation"), "microbatch") == 0;
+    int64_t rows = tn_opts_int(o, "per-device-train-batch-size") * (micro ? 1 : tn_opts_int(o, "gradient-accumulation-steps"));
+    if (micro) ahead.block = (long)rows;
+    if (strcmp(opt.loss_type, "kto") == 0 && rows == 1)
+        return tn_fail(e, TN_ARG, "--per-device-train-batch-size 1: a response would be its own mismatched pair; take more rows, "
+                                  "or --kl-rotation batch with --gradient-accumulation-steps");
     if (strcmp(opt.loss_type, "bco") == 0) ahead = (tn_ahead){.point = bco_point};
     if (strcmp(tn_opts_str(o, "truncation-mode"), "keep_start") != 0)
-        return tn_fail(e, TN_ARG, "--truncation-mode keep_end: a labelled response needs the prompt that it is compared by; "
-                                  "lower or raise --max-length instead");
+        return tn_fail(e, TN_ARG, "--truncation-mode keep_end: a labelled response needs the prompt that it was given to; "
+                                  "leave the option out");
     tn_task task = {.verb = "kto",
                     .data = TN_DATA_UNPAIRED,
                     .algo = &tn_algo_kto,

@@ -50,7 +50,9 @@ typedef struct tn_batch_need {
  * different examples (0: any number) that can be cut from `d`. *q is raised, never lowered. */
 tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
                            int tokens, long rows, tn_err *e);
-/* The same for at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
+/* Bounds of what a whole step takes that has `rows` examples, or (0) examples of at most `tokens` together. */
+void tn_batch_measure_step(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o, long rows, long tokens);
+/* Of micro-batches of at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
  * least `min_prompt` tokens, all `n` together in at most `max_blocks` blocks (0: not known). */
 tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt, int max_blocks);
 /* Raises *q to what `with` needs. */

@@ -88,6 +88,21 @@ done:
     return st;
 }
 
+void tn_batch_measure_step(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o, long rows, long tokens) {
+    double cost = 0, seqs = 0, pairs = 0, least = INT32_MAX;
+    for (size_t i = 0; i < d->n; i++) {
+        const tn_example *x = &d->ex[i];
+        double c = tn_batch_cost(x, o), p = tn_batch_pairs(x, o), n = tn_example_tokens(x);
+        cost = fmax(cost, c), seqs = fmax(seqs, x->n_response), pairs = fmax(pairs, p), least = fmin(least, n);
+    }
+    double m = rows > 0 ? (double)rows : fmax(1, (double)tokens / least);
+    m = fmin(m, (double)d->n);
+    raise_int(&q->tokens, m * cost);
+    raise_int(&q->seqs, m * seqs);
+    raise_int(&q->pairs, m * pairs);
+    raise_int(&q->segs, 2 * m * seqs);
+}
+
 /* A group of g responses costs at least min_prompt + g tokens. Chains: a prompt's blocks stand once
  * in its own and once in that of each response. */
 tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt,

@@ -26,7 +26,7 @@ typedef struct tn_task {
     bool in_order; /* rows are not shuffled unless the options say so */
     bool fresh; /* --model holds only config.json (and a tokenizer): random weights */
     /* Called when the rows are read: what their numbers ask for. */
-    void (*remark)(const tn_dataset *train, const struct tn_task *task);
+    void (*remark)(const tn_dataset *train, const struct tn_task *task, tn_order_kind order);
     /* Called when training is done, before the output is written; may add to `record`. */
     tn_status (*finish)(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
                         tn_err *e);

@@ -106,39 +106,22 @@ static int longest(const tn_dataset *d) {
     return n;
 }
 
-/* Coupling BATCH: bounds of a step, or of as many rows of an evaluation. */
-static void measure_whole(tn_loop *l, long rows) {
-    tn_dataset *d[TN_LOOP_SETS];
-    for (int k = 0, n = tn_loop_sets(l, d); k < n; k++) {
-        size_t least = rows > 0 && (size_t)rows < d[k]->n ? (size_t)rows : d[k]->n;
-        int tokens = 0, seqs = 0, pairs = 0;
-        for (size_t i = 0; i < d[k]->n; i++) {
-            int more[] = {tn_batch_cost(&d[k]->ex[i], &l->t.batch), d[k]->ex[i].n_response,
-                          tn_batch_pairs(&d[k]->ex[i], &l->t.batch)};
-            tokens = more[0] > tokens ? more[0] : tokens;
-            seqs = more[1] > seqs ? more[1] : seqs;
-            pairs = more[2] > pairs ? more[2] : pairs;
-        }
-        int m = (int)least;
-        tn_batch_need_raise(&l->whole, &(tn_batch_need){.tokens = m * tokens, .seqs = m * seqs, .pairs = m * pairs, .segs = 2 * m * seqs});
-    }
-}
-
-/* Sizes of the largest micro-batch and the longest sequence. */
+/* Sizes of the largest micro-batch, the longest sequence, and what a step has in all. */
 static tn_status measure(tn_loop *l, tn_err *e) {
     const tn_train_options *o = &l->o;
     long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
     tn_dataset *d[TN_LOOP_SETS];
     for (int k = 0, n = tn_loop_sets(l, d); k < n; k++) {
+        bool in_steps = d[k] == l->train || d[k] == l->train->mismatched;
         int length = longest(d[k]);
         if (length > l->length) l->length = length;
-        TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens, d[k] == l->eval ? 0 : rows, e));
+        TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens, in_steps ? rows : 0, e));
+        if (tn_loop_whole(l)) tn_batch_measure_step(&l->whole, d[k], &l->t.batch, rows, (long)o->batch_tokens);
     }
     if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
                 "(max_position_embeddings)",
                 l->length, l->desc.max_pos);
-    if (tn_loop_whole(l)) measure_whole(l, rows);
     return TN_OK;
 }
 
@@ -188,9 +171,10 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
     if (l->task->reference) {
         /* computed beforehand: gone before gradients are there, which take more */
-        if (l->task->sync)
+        if (l->task->sync) {
             tn_budget_model(&p, "reference", d, l->be, false, false);
-        else if (!l->task->precompute_ref)
+            if (l->task->ref_model) tn_budget_run(&p, "reference", d, l->be, n, n, l->length, q->blocks, TN_KEEP_NOTHING);
+        } else if (!l->task->precompute_ref)
             TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,
                                        n, n, l->length, q->blocks, e));
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
@@ -276,7 +260,7 @@ tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
                        (long)o->max_steps, e));
     TN_TRY(measure(l, e));
     TN_TRY(tn_intro_print(k->verb, &l->desc, l->be, l->tok, l->train, l->eval, &l->plan, e));
-    if (k->remark) k->remark(l->train, k);
+    if (k->remark) k->remark(l->train, k, order_of(l));
     TN_TRY(plan_memory(l, e));
     TN_TRY(load_model(l, e));
     tn_intro_adapter(l->t.model);

@@ -54,12 +54,14 @@ done
 {
     quiet tenet $kto --dry-run --desirable-weight 3 && grep -q "labels: .* desirable" "$P/log" && grep -q "either --desirable-weight" "$P/log" &&
         ok preference_kto_balance || fail "preference_kto_balance: $(tail -n 1 "$P/log")"
-    quiet tenet kto $pairs --dry-run && grep -q "rows of one label follow each other" "$P/log" && ok preference_kto_order ||
+    quiet tenet $kto --dry-run && ! grep -q "rows of one label" "$P/log" &&
+        quiet tenet kto $pairs --dry-run && grep -q "rows of one label follow each other" "$P/log" && ok preference_kto_order ||
         fail "preference_kto_order: $(tail -n 1 "$P/log")"
     fails preference_sync_precomputed 2 "leave out --precompute-ref-log-probs" tenet $trdpo --precompute-ref-log-probs --output-dir "$P/none"
     fails preference_sync_adapter 1 "train all weights" tenet $trdpo --use-peft --output-dir "$P/none"
     fails preference_aot_mixed 2 "aot or aot_unpaired alone" tenet dpo --loss-type aot sigmoid $pairs --output-dir "$P/none"
     fails preference_kto_keep_end 2 "needs the prompt" tenet $kto --truncation-mode keep_end --output-dir "$P/none"
+    fails preference_kto_batch_of_1 2 "its own mismatched pair" tenet $kto --per-device-train-batch-size 1 --output-dir "$P/none"
     fails preference_kto_rows 1 "must be true" tenet kto --model models/world --output-dir "$P/none-rows" --data <(echo '{"prompt": "a", "completion": "b", "label": 2}')
 }
 [ -z "${e2e_failed:-}" ]
