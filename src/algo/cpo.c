@@ -1,6 +1,6 @@
 /* Preference losses without a reference model. S = sum of l_t, L = S/|y|, N_w = scored tokens of
- * the chosen responses of the whole batch, NLL = -(1/N_w) sum of their l_t, B = pairs. ORPO's NLL has the
- * prompts' tokens, too, with nll = all.
+ * the chosen responses of the whole batch, NLL = -(1/N_w) sum of their l_t, B = pairs. ORPO's NLL
+ * has the prompts' tokens, too, with nll = all.
  *
  *   cpo    2401.08417   (1/B) sum f(u) + nll NLL,   u = beta (R_w - R_l)
  *          sigmoid, hinge: R = S;  ipo, simpo: R = L
@@ -19,8 +19,8 @@
 /* CPO's and SimPO's rows differ in defaults alone. */
 #define BETA(def) {"beta", TN_OPT_REAL, AT(beta), def, NULL, 0, 1e9, NULL, "X", \
      "Scale of the log-probabilities (2 to 10 for simpo)."}
-#define SMOOTHING {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X", \
-     "Share of labels taken to be flipped."}
+#define SMOOTHING {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, \
+     "X", "Share of labels taken to be flipped."}
 #define NLL(def) {"cpo-alpha", TN_OPT_REAL, AT(nll), def, NULL, 0, 1e9, NULL, "X", \
      "Weight of the negative log-likelihood of chosen responses; SimPO's paper has 0."}
 #define GAMMA(def) {"simpo-gamma", TN_OPT_REAL, AT(gamma), def, NULL, 0, 1e9, NULL, "X", \
@@ -38,7 +38,8 @@ const tn_opt_row tn_orpo_rows[] = {
     {"beta", TN_OPT_REAL, offsetof(tn_orpo_opt, beta), "0.1", NULL, 0, 1e9, "lambda orpo-lambda",
      "X", "Weight of the odds-ratio term."},
     {"nll", TN_OPT_CHOICE, offsetof(tn_orpo_opt, nll), "all", "all|completion", 0, 0, NULL, NULL,
-     "Tokens of the likelihood term: prompt and chosen response (TRL, the authors' code), or the response alone."},
+     "Tokens of the likelihood term: prompt and chosen response (TRL, the authors' code), or the "
+     "response alone."},
     TN_OPT_LAST,
 };
 const tn_opt_row tn_slic_rows[] = {
@@ -124,14 +125,15 @@ static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics 
 typedef struct form {
     double nll;   /* its weight */
     bool prompts; /* the prompts' tokens count */
-    bool means;   /* logps/chosen and logps/rejected are per token, as TRL reports them for that loss */
+    bool means;   /* logps/chosen and logps/rejected are per token, as TRL has them there */
 } form;
 
-static tn_status run(const char *who, const void *opt, pair_fn f, form how, const tn_obs *x, tn_grad *g,
-                     tn_metrics *m, tn_err *e) {
+static tn_status run(const char *who, const void *opt, pair_fn f, form how, const tn_obs *x,
+                     tn_grad *g, tn_metrics *m, tn_err *e) {
     TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP, who, e));
     double loss = 0, here = 0, nll_sum = 0, nll = how.nll;
-    if (how.prompts && !x->prompt) return tn_fail(e, TN_ARG, "%s: pairs without their prompts", who);
+    if (how.prompts && !x->prompt)
+        return tn_fail(e, TN_ARG, "%s: pairs without their prompts", who);
     for (int i = 0; i < x->n_pair; i++) {
         here += tn_obs_len(x, x->chosen[i]);
         if (how.prompts && x->prompt[i] >= 0) here += tn_obs_len(x, x->prompt[i]);

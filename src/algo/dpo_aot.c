@@ -33,9 +33,10 @@ static tn_status check(const tn_dpo_opt *o, const tn_obs *x, tn_err *e) {
         return tn_fail(e, TN_ARG, "%s: loss-type must be aot or aot_unpaired alone", who);
     if (strcmp(o->f_divergence, "reverse_kl") != 0 || o->weighting || !isnan(o->ld_alpha) ||
         !isnan(o->rpo_alpha))
-        return tn_fail(e, TN_ARG,
-                       "%s: f-divergence-type, use-weighting, ld-alpha and rpo-alpha have no meaning here",
-                       who);
+        return tn_fail(
+            e, TN_ARG,
+            "%s: f-divergence-type, use-weighting, ld-alpha and rpo-alpha have no meaning here",
+            who);
     if (!(o->beta > 0 && o->beta < HUGE_VAL))
         return tn_fail(e, TN_ARG, "%s: beta is %g, expected a number above 0", who, o->beta);
     TN_TRY(tn_opt_between(o->label_smoothing, 0, 0.5, who, "label-smoothing", e));
@@ -49,7 +50,8 @@ static tn_status check(const tn_dpo_opt *o, const tn_obs *x, tn_err *e) {
 }
 
 /* up is the side whose rise lowers the loss, down the other one. */
-static void fill(const tn_obs *x, const tn_dpo_opt *o, bool paired, side *up, side *down, tn_metrics *m) {
+static void fill(const tn_obs *x, const tn_dpo_opt *o, bool paired, side *up, side *down,
+                 tn_metrics *m) {
     for (int i = 0; i < x->n_pair; i++) {
         int c = x->chosen[i], r = x->rejected[i];
         double s_w = tn_obs_sum(x, x->logp, c), s_l = tn_obs_sum(x, x->logp, r);

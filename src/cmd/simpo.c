@@ -15,18 +15,23 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     return tn_task_run(&task, o, e);
 }
 
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows,
-                                           tn_simpo_rows, NULL};
+static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows,
+                                           tn_adapter_option_rows, tn_simpo_rows, NULL};
 
 const tn_verb tn_verb_simpo = {
     .name = "simpo",
     .stage = "Train",
     .summary = "length-normalised preferences without a reference (SimPO, AlphaPO)",
-    .details = "Rows as for `tenet dpo`. The loss is -log sigmoid(beta (L_w - L_l) - gamma), L the mean log-probability of\n"
-               "a response's tokens. The defaults are the paper's (beta 2, gamma 1), and there is no likelihood term\n"
-               "unless --cpo-alpha asks for one; TRL has SimPO as a loss type of its CPO trainer, where the defaults are\n"
-               "beta 0.1, gamma 0.5 and a likelihood term of weight 1 (`tenet cpo --loss-type simpo`). --alpha above 0\n"
+    .details = "Rows as for `tenet dpo`. The loss is -log sigmoid(beta (L_w - L_l) - gamma), L the "
+               "mean log-probability of\n"
+               "a response's tokens. The defaults are the paper's (beta 2, gamma 1), and there is "
+               "no likelihood term\n"
+               "unless --cpo-alpha asks for one; TRL has SimPO as a loss type of its CPO trainer, "
+               "where the defaults are\n"
+               "beta 0.1, gamma 0.5 and a likelihood term of weight 1 (`tenet cpo --loss-type "
+               "simpo`). --alpha above 0\n"
                "is AlphaPO.\n\n"
-               "  tenet simpo --model sft/ --data prefs.jsonl --output-dir simpo/ --beta 2 --simpo-gamma 1",
+               "  tenet simpo --model sft/ --data prefs.jsonl --output-dir simpo/ --beta 2 "
+               "--simpo-gamma 1",
     .tables = tables,
     .run = run};

@@ -1,9 +1,11 @@
-/* Single responses labelled desirable or not (KTO): rows, the order of those that were pairs, and mismatched pairs. */
+/* Single responses labelled desirable or not (KTO): rows, the order of those that were pairs, and
+ * mismatched pairs. */
 #include "data/encode.h"
 #include "data/reader.h"
 #include <string.h>
 
-static tn_status single(tn_reader *r, const tn_ids *prompt, const tn_ids *response, bool label, bool of_pair, tn_err *e) {
+static tn_status single(tn_reader *r, const tn_ids *prompt, const tn_ids *response, bool label,
+                        bool of_pair, tn_err *e) {
     tn_example *x;
     TN_TRY(tn_reader_new_example(r, 1, &x, e));
     x->label = label;
@@ -14,11 +16,14 @@ static tn_status single(tn_reader *r, const tn_ids *prompt, const tn_ids *respon
     return TN_OK;
 }
 
-static tn_status single_text(tn_reader *r, const json_t *prompt, const json_t *completion, bool label, bool of_pair, tn_err *e) {
+static tn_status single_text(tn_reader *r, const json_t *prompt, const json_t *completion,
+                             bool label, bool of_pair, tn_err *e) {
     size_t split;
     r->a.n = 0;
-    TN_TRY(tn_encode_completion(r->tok, prompt, completion, r->o->seam, &r->a, &split, r->where, e));
-    return single(r, &(tn_ids){r->a.v, split, 0}, &(tn_ids){r->a.v + split, r->a.n - split, 0}, label, of_pair, e);
+    TN_TRY(
+        tn_encode_completion(r->tok, prompt, completion, r->o->seam, &r->a, &split, r->where, e));
+    return single(r, &(tn_ids){r->a.v, split, 0}, &(tn_ids){r->a.v + split, r->a.n - split, 0},
+                  label, of_pair, e);
 }
 
 /* true, false, 1 or 0. */
@@ -27,7 +32,8 @@ static tn_status label_of(const tn_reader *r, const json_t *row, bool *label, tn
     double x = json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
     *label = x == 1;
     if ((json_is_boolean(v) || json_is_number(v)) && (x == 0 || x == 1)) return TN_OK;
-    return tn_fail(e, TN_FORMAT, "%s: \"label\" must be true (a desirable response) or false", r->where);
+    return tn_fail(e, TN_FORMAT, "%s: \"label\" must be true (a desirable response) or false",
+                   r->where);
 }
 
 static tn_status pair(tn_reader *r, const json_t *row, tn_err *e) {
@@ -49,10 +55,12 @@ static tn_status pair(tn_reader *r, const json_t *row, tn_err *e) {
 
 tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e) {
     bool label;
-    if (json_object_get(row, "rejected") || json_object_get(row, "rejected_ids")) return pair(r, row, e);
+    if (json_object_get(row, "rejected") || json_object_get(row, "rejected_ids"))
+        return pair(r, row, e);
     if (!json_object_get(row, "label"))
         return tn_fail(e, TN_FORMAT,
-                       "%s: a labelled row needs \"prompt\", \"completion\" and \"label\" (or be a pair: \"prompt\", "
+                       "%s: a labelled row needs \"prompt\", \"completion\" and \"label\" (or be a "
+                       "pair: \"prompt\", "
                        "\"chosen\" and \"rejected\")",
                        r->where);
     TN_TRY(label_of(r, row, &label, e));
@@ -63,7 +71,9 @@ tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e) {
     }
     const json_t *p = json_object_get(row, "prompt"), *c = json_object_get(row, "completion");
     if (!p || !c)
-        return tn_fail(e, TN_FORMAT, "%s: a row with \"label\" needs \"prompt\" and \"completion\", too", r->where);
+        return tn_fail(e, TN_FORMAT,
+                       "%s: a row with \"label\" needs \"prompt\" and \"completion\", too",
+                       r->where);
     TN_TRY(tn_reader_need_tokenizer(r, e));
     return single_text(r, p, c, label, false, e);
 }
@@ -72,7 +82,8 @@ tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e) {
 
 enum { MAP_BATCH = 1000 }; /* rows that TRL unpairs at a time */
 
-/* Chosen responses of a thousand rows, then the rejected ones; what was no pair goes with the chosen ones. */
+/* Chosen responses of a thousand rows, then the rejected ones; what was no pair goes with the
+ * chosen ones. */
 tn_status tn_order_unpaired(tn_dataset *d, tn_err *e) {
     tn_example *out = tn_calloc(d->n, sizeof *out);
     if (!out) return tn_fail(e, TN_NOMEM, "out of memory for %zu rows", d->n);
@@ -92,11 +103,15 @@ tn_status tn_order_unpaired(tn_dataset *d, tn_err *e) {
 
 /* ---- mismatched pairs ---- */
 
-static tn_status mismatch(tn_dataset *d, tn_example *x, const tn_example *prompt, const tn_example *response,
-                          const tn_data_options *o, tn_err *e) {
+static tn_status mismatch(tn_dataset *d, tn_example *x, const tn_example *prompt,
+                          const tn_example *response, const tn_data_options *o, tn_err *e) {
     int drop; /* never: the prompt leaves room, or would have been dropped itself */
-    *x = (tn_example){.prompt = prompt->prompt, .n_prompt = prompt->n_prompt, .n_response = 1,
-                      .file = prompt->file, .line = prompt->line, .row = prompt->row};
+    *x = (tn_example){.prompt = prompt->prompt,
+                      .n_prompt = prompt->n_prompt,
+                      .n_response = 1,
+                      .file = prompt->file,
+                      .line = prompt->line,
+                      .row = prompt->row};
     x->response = tn_arena_alloc(d->arena, sizeof *x->response);
     if (!x->response) return tn_fail(e, TN_NOMEM, "out of memory for mismatched pairs");
     *x->response = response->response[0];

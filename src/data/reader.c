@@ -137,7 +137,8 @@ void tn_reader_finish(tn_reader *r, tn_example *x) {
     d->n++;
 }
 
-tn_status tn_reader_get_ids(tn_reader *r, const json_t *row, const char *key, tn_ids *out, tn_err *e) {
+tn_status tn_reader_get_ids(tn_reader *r, const json_t *row, const char *key, tn_ids *out,
+                            tn_err *e) {
     const json_t *a = json_object_get(row, key);
     char where[700];
     snprintf(where, sizeof where, "%s: \"%s\"", r->where, key);

@@ -67,7 +67,8 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     if (v) b->sort_value = v;
     int *o = tn_realloc(b->sort_order, 2 * cap, sizeof *o);
     if (o) b->sort_order = o;
-    if (!c || !r || !p || !m || !v || !o) return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
+    if (!c || !r || !p || !m || !v || !o)
+        return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
     b->cap_pair = cap;
     return TN_OK;
 }
@@ -168,8 +169,8 @@ long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o) {
     return n;
 }
 
-static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, int prompt, const tn_batch_options *o,
-                           tn_err *e) {
+static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, int prompt,
+                           const tn_batch_options *o, tn_err *e) {
     TN_TRY(grow_pair(b, (size_t)(b->n_pair + tn_batch_pairs(x, o)), e));
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++) {

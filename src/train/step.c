@@ -15,7 +15,8 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
     tn_lm q = {
         .n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
     if (all) {
-        q.lse = b->lse, q.entropy = b->entropy, q.mean_logit = b->mean_logit; /* the head has them anyway */
+        q.lse = b->lse, q.entropy = b->entropy,
+        q.mean_logit = b->mean_logit; /* the head has them anyway */
         if (wants(all, TN_NEED_STATS)) q.top1 = b->top1;
     }
     return tn_lm_head(run, m, &q, e);
@@ -110,11 +111,16 @@ void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x) {
 static bool decided_ahead(const tn_trainee *t) { return t->algo->coupling == TN_COUPLE_BATCH; }
 
 /* Loss and metrics of a micro-batch, and the gradient with respect to the network's numbers. */
-static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g, tn_step_result *r, tn_err *e) {
+static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g, tn_step_result *r,
+                               tn_err *e) {
     tn_batch *b = &t->mb;
     size_t n = (size_t)b->n_tok * sizeof(double);
     double *tok[] = {b->d_entropy, b->d_lse, b->d_value, b->d_logp};
-    *g = (tn_grad){.logp = b->d_logp, .entropy = b->d_entropy, .lse = b->d_lse, .value = b->d_value, .score = b->d_score};
+    *g = (tn_grad){.logp = b->d_logp,
+                   .entropy = b->d_entropy,
+                   .lse = b->d_lse,
+                   .value = b->d_value,
+                   .score = b->d_score};
     for (int i = 0; i < (decided_ahead(t) ? 3 : 4); i++) /* d_logp came with the examples */
         if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
@@ -187,14 +193,15 @@ static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
 }
 
 /* Examples in order, cut into micro-batches. */
-static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *const *ex, int n, bool train,
-                            tn_step_result *r, tn_err *e) {
+static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *const *ex, int n,
+                            bool train, tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         int first = i;
         if (tn_stop_requested() && !train)
             return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
         if (tn_stop_is_news())
-            tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once more leaves at once");
+            tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once "
+                    "more leaves at once");
         TN_TRY(tn_trainee_fill(t, ex, n, &i, e));
         TN_TRY(run_micro(t, total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) tn_batch_keep_reference(&t->mb, ex + first, i - first);
@@ -203,8 +210,8 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
 }
 
 /* Lane by lane: the examples that it has of each batch. */
-static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
-                                  tn_err *e) {
+static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total,
+                                  bool train, tn_err *e) {
     for (int k = 0; k < n; k++) TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
     tn_status st = TN_OK;
     for (int i = 0; i < tn_lanes_own(l); i++) {
@@ -318,7 +325,8 @@ static tn_status share_reference(tn_comm *c, tn_dataset *d, tn_err *e) {
     return st;
 }
 
-tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, int n_dataset, tn_err *e) {
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, int n_dataset,
+                                          tn_err *e) {
     tn_comm *c = tn_lanes_comm(t->lanes);
     for (int k = 0; k < n_dataset; k++) {
         size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;

@@ -46,22 +46,24 @@ static tn_status resume(tn_loop *l, json_t **history, tn_err *e) {
     l->best = json_number_value(best);
     if (l->step > 0) tn_plan_seek(&l->plan, l->step - 1);
     l->owes_eval = l->eval && json_is_true(json_object_get(s, "owes_eval"));
-    for (size_t i = 0; i < 2; i++) l->t.ahead.state[i] = json_number_value(json_array_get(json_object_get(s, "points"), i));
+    for (size_t i = 0; i < 2; i++)
+        l->t.ahead.state[i] = json_number_value(json_array_get(json_object_get(s, "points"), i));
     json_decref(s);
     return tn_checkpoint_load_moments(l->from.s, &(tn_part){"", l->t.model}, e);
 }
 
 static tn_status save_state(tn_loop *l, tn_err *e) {
     json_decref(l->state);
-    l->state = json_pack("{s:I,s:I,s:I,s:I,s:I,s:o*}", "step", (json_int_t)l->step, "tokens",
-                         (json_int_t)l->tokens, "full_tokens", (json_int_t)l->full_tokens,
-                         "best_step", (json_int_t)l->best_step, "bad_evals",
-                         (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
+    l->state = json_pack(
+        "{s:I,s:I,s:I,s:I,s:I,s:o*}", "step", (json_int_t)l->step, "tokens", (json_int_t)l->tokens,
+        "full_tokens", (json_int_t)l->full_tokens, "best_step", (json_int_t)l->best_step,
+        "bad_evals", (json_int_t)l->bad_evals, "best", l->have_best ? json_real(l->best) : NULL);
     bool whole = l->state && (!l->have_best || json_object_get(l->state, "best"));
     if (whole && l->owes_eval) whole = json_object_set_new(l->state, "owes_eval", json_true()) == 0;
     const double *points = l->t.ahead.state;
     if (whole && l->task->ahead)
-        whole = json_object_set_new(l->state, "points", json_pack("[f,f]", points[0], points[1])) == 0;
+        whole =
+            json_object_set_new(l->state, "points", json_pack("[f,f]", points[0], points[1])) == 0;
     if (!whole) return tn_fail(e, TN_NOMEM, "out of memory");
     return tn_ranks_save_lanes(l->state, l->lanes, e);
 }
@@ -70,10 +72,13 @@ static tn_status save_state(tn_loop *l, tn_err *e) {
 static tn_ckpt checkpoint_of(tn_loop *l, tn_part part[2]) {
     part[0] = (tn_part){"", l->t.model};
     part[1] = (tn_part){TN_MOVING_REF, l->ref};
-    return (tn_ckpt){l->o.output_dir, part, l->task->sync ? 2 : 1, l->tok, l->record, l->state, &l->log};
+    return (tn_ckpt){l->o.output_dir, part,   l->task->sync ? 2 : 1, l->tok, l->record,
+                     l->state,        &l->log};
 }
 
-static bool is_due(const tn_loop *l) { return l->o.save_steps > 0 && l->step % l->o.save_steps == 0; }
+static bool is_due(const tn_loop *l) {
+    return l->o.save_steps > 0 && l->step % l->o.save_steps == 0;
+}
 
 static tn_status checkpoint(tn_loop *l, tn_err *e) {
     tn_part part[2];
@@ -100,8 +105,10 @@ static tn_status evaluate_rows(tn_loop *l, size_t i, size_t n, tn_step_result *s
 /* All rows at once; a loss that sees the whole step gets as many as a step has. */
 static tn_status evaluate(tn_loop *l, json_t *entry, tn_err *e) {
     tn_step_result r = {0};
-    size_t n = l->eval->n, most = tn_loop_whole(l) ? (size_t)(l->o.batch_size * l->o.accumulation) : n;
-    for (size_t i = 0; i < n; i += most) TN_TRY(evaluate_rows(l, i, n - i < most ? n - i : most, &r, e));
+    size_t n = l->eval->n,
+           most = tn_loop_whole(l) ? (size_t)(l->o.batch_size * l->o.accumulation) : n;
+    for (size_t i = 0; i < n; i += most)
+        TN_TRY(evaluate_rows(l, i, n - i < most ? n - i : most, &r, e));
     json_object_set_new(entry, "eval_loss", json_real(r.loss));
     tn_runlog_put_metrics(entry, "eval_", &r.metrics);
     return TN_OK;
@@ -220,8 +227,8 @@ static bool goes_on(const tn_loop *l) {
 
 static tn_status stopped(const tn_loop *l, tn_err *e) {
     return tn_fail(e, TN_INTERRUPTED,
-                   "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest", l->step,
-                   l->plan.total);
+                   "stopped after step %ld of %ld; continue with --resume-from-checkpoint latest",
+                   l->step, l->plan.total);
 }
 
 static tn_status train(tn_loop *l, tn_err *e) {
@@ -247,7 +254,9 @@ static tn_status train(tn_loop *l, tn_err *e) {
 }
 
 /* The best evaluated weights, when asked for, go back into the model. */
-static bool takes_best(const tn_loop *l) { return l->o.keep_best && l->have_best && l->best_step != l->step; }
+static bool takes_best(const tn_loop *l) {
+    return l->o.keep_best && l->have_best && l->best_step != l->step;
+}
 static tn_status take_best(tn_loop *l, tn_err *e) {
     if (!takes_best(l)) return TN_OK;
     char name[64];

@@ -9,14 +9,17 @@
 /* ---- set-up ---- */
 
 int tn_loop_sets(const tn_loop *l, tn_dataset *d[TN_LOOP_SETS]) {
-    tn_dataset *all[] = {l->train, l->eval, l->train->mismatched, l->eval ? l->eval->mismatched : NULL};
+    tn_dataset *all[] = {l->train, l->eval, l->train->mismatched,
+                         l->eval ? l->eval->mismatched : NULL};
     int n = 0;
     for (int i = 0; i < TN_LOOP_SETS; i++)
         if (all[i]) d[n++] = all[i];
     return n;
 }
 
-size_t tn_loop_examples(const tn_loop *l) { return l->eval && l->eval->n > l->train->n ? l->eval->n : l->train->n; }
+size_t tn_loop_examples(const tn_loop *l) {
+    return l->eval && l->eval->n > l->train->n ? l->eval->n : l->train->n;
+}
 
 bool tn_loop_whole(const tn_loop *l) { return l->task->algo->coupling == TN_COUPLE_BATCH; }
 
@@ -62,7 +65,9 @@ static tn_status read_config(const tn_loop *l, json_t **config, tn_desc *d, tn_e
     return st;
 }
 
-static tn_load how_to_load(const tn_loop *l) { return (tn_load){.train = true, .want_score = l->task->score_head}; }
+static tn_load how_to_load(const tn_loop *l) {
+    return (tn_load){.train = true, .want_score = l->task->score_head};
+}
 static bool is_fresh(const tn_loop *l) { return l->task->fresh && !l->from.len; }
 
 /* The descriptor of the model to come. */
@@ -115,8 +120,10 @@ static tn_status measure(tn_loop *l, tn_err *e) {
         bool in_steps = d[k] == l->train || d[k] == l->train->mismatched;
         int length = longest(d[k]);
         if (length > l->length) l->length = length;
-        TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens, in_steps ? rows : 0, e));
-        if (tn_loop_whole(l)) tn_batch_measure_step(&l->whole, d[k], &l->t.batch, rows, (long)o->batch_tokens);
+        TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens,
+                                in_steps ? rows : 0, e));
+        if (tn_loop_whole(l))
+            tn_batch_measure_step(&l->whole, d[k], &l->t.batch, rows, (long)o->batch_tokens);
     }
     if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
@@ -126,7 +133,9 @@ static tn_status measure(tn_loop *l, tn_err *e) {
 }
 
 /* Rows that the heads read: every token may be trained, or each response has one score. */
-static int rows_read(const tn_loop *l) { return l->task->score_head ? l->need.seqs : l->need.tokens; }
+static int rows_read(const tn_loop *l) {
+    return l->task->score_head ? l->need.seqs : l->need.tokens;
+}
 
 /* Reference log-probs that are kept beside the examples. */
 static size_t kept_reference(const tn_loop *l) {
@@ -152,7 +161,9 @@ static tn_status reserve_reference(tn_loop *l, tn_err *e) {
     return TN_OK;
 }
 
-static const tn_batch_need *whole_need(const tn_loop *l) { return tn_loop_whole(l) ? &l->whole : NULL; }
+static const tn_batch_need *whole_need(const tn_loop *l) {
+    return tn_loop_whole(l) ? &l->whole : NULL;
+}
 static bool looks_ahead(const tn_loop *l) { return l->task->ahead || tn_loop_whole(l); }
 
 static tn_status plan_memory(tn_loop *l, tn_err *e) {
@@ -165,7 +176,8 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
     p.moments = tn_moments_from_option(l->o.optim);
     tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
-    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks, tn_keep_from_options(&l->o));
+    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks,
+                  tn_keep_from_options(&l->o));
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
@@ -173,13 +185,16 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
         /* computed beforehand: gone before gradients are there, which take more */
         if (l->task->sync) {
             tn_budget_model(&p, "reference", d, l->be, false, false);
-            if (l->task->ref_model) tn_budget_run(&p, "reference", d, l->be, n, n, l->length, q->blocks, TN_KEEP_NOTHING);
+            if (l->task->ref_model)
+                tn_budget_run(&p, "reference", d, l->be, n, n, l->length, q->blocks,
+                              TN_KEEP_NOTHING);
         } else if (!l->task->precompute_ref)
-            TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be,
-                                       n, n, l->length, q->blocks, e));
+            TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model,
+                                       l->be, n, n, l->length, q->blocks, e));
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
     }
-    if (looks_ahead(l)) tn_budget_add(&p, "loss", "", tn_foresight_bytes(tn_loop_examples(l), whole_need(l)));
+    if (looks_ahead(l))
+        tn_budget_add(&p, "loss", "", tn_foresight_bytes(tn_loop_examples(l), whole_need(l)));
     return tn_intro_memory(&p, l->o.max_memory, e);
 }
 
@@ -187,20 +202,23 @@ static tn_status make_runs(tn_loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
     int n = l->need.tokens;
     t->max_tokens = l->o.micro_tokens < n ? (int)l->o.micro_tokens : n;
-    TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
+    TN_TRY(
+        tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
     size_t examples = tn_loop_examples(l);
     TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));
     t->ahead.how = l->task->ahead;
-    if (looks_ahead(l)) TN_TRY(tn_foresight_reserve(&t->ahead, examples, whole_need(l), l->comm->size, e));
+    if (looks_ahead(l))
+        TN_TRY(tn_foresight_reserve(&t->ahead, examples, whole_need(l), l->comm->size, e));
     return tn_batch_reserve(&t->mb, &l->need, e);
 }
 
 static tn_status open_reference(tn_loop *l, tn_err *e) {
     const char *from = l->from.len ? l->from.s : NULL;
     if (l->task->sync) return tn_moving_ref_open(&l->ref, l->t.model, l->task->ref_model, from, e);
-    return tn_reference_open(&l->ref, l->t.model, &l->lora, l->o.model, l->task->ref_model, from != NULL, e);
+    return tn_reference_open(&l->ref, l->t.model, &l->lora, l->o.model, l->task->ref_model,
+                             from != NULL, e);
 }
 
 static tn_status make_reference(tn_loop *l, tn_err *e) {
@@ -209,7 +227,8 @@ static tn_status make_reference(tn_loop *l, tn_err *e) {
     TN_TRY(open_reference(l, e));
     int n = l->need.tokens;
     t->ref = l->ref;
-    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model)) return reserve_reference(l, e);
+    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
+        return reserve_reference(l, e);
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
@@ -226,9 +245,11 @@ static tn_status check_options(const tn_loop *l, tn_err *e) {
     const tn_train_options *o = &l->o;
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
     if ((o->keep_best || o->patience > 0) && !(o->eval_data.n && o->eval_steps > 0))
-        return tn_fail(e, TN_ARG, "--%s compares evaluations: give --eval-data and --eval-steps, too",
+        return tn_fail(e, TN_ARG,
+                       "--%s compares evaluations: give --eval-data and --eval-steps, too",
                        o->keep_best ? "load-best-model-at-end" : "early-stopping-patience");
-    return l->task->sync ? tn_moving_ref_check(l->task->precompute_ref, &l->lora, o->model, e) : TN_OK;
+    return l->task->sync ? tn_moving_ref_check(l->task->precompute_ref, &l->lora, o->model, e)
+                         : TN_OK;
 }
 
 /* Passes without gradient for one with: the reference's, which is kept for later epochs, and those ahead. */

@@ -19,7 +19,8 @@ typedef struct world {
 } world;
 
 /* Pairs (n_response 2) or single responses with mismatched ones, of odd lengths. */
-static void set_up(world *w, const char *backend, int n_response, const tn_algo *a, const void *opt, int micro_tokens) {
+static void set_up(world *w, const char *backend, int n_response, const tn_algo *a, const void *opt,
+                   int micro_tokens) {
     memset(w, 0, sizeof *w);
     memset(w->trained, 1, sizeof w->trained);
     w->be = tiny_backend(backend, strcmp(backend, "ref64") ? TN_F32 : TN_F64, NULL, 2);
@@ -28,17 +29,34 @@ static void set_up(world *w, const char *backend, int n_response, const tn_algo 
     for (int i = 0; i < N; i++) {
         tiny_ids(w->ids[i], 3 * LENGTH, w->m->desc.vocab, 40 + (uint64_t)i);
         for (int k = 0; k < 2; k++)
-            w->response[i][k] = (tn_response){.ids = w->ids[i] + (k + 1) * LENGTH, .trained = w->trained,
-                                              .n = 2 + (3 * i + 5 * k) % (LENGTH - 2), .rank = k + 1};
-        w->ex[i] = (tn_example){.prompt = w->ids[i], .n_prompt = 1 + i, .n_response = n_response, .response = w->response[i],
-                                .pair = n_response == 2, .label = i % 3 != 1, .ref = w->kept[i], .mismatched = &w->other[i]};
-        w->other[i] = (tn_example){.prompt = w->ids[i], .n_prompt = 1 + i, .n_response = 1, .response = w->response[(i + N - 1) % N],
+            w->response[i][k] = (tn_response){.ids = w->ids[i] + (k + 1) * LENGTH,
+                                              .trained = w->trained,
+                                              .n = 2 + (3 * i + 5 * k) % (LENGTH - 2),
+                                              .rank = k + 1};
+        w->ex[i] = (tn_example){.prompt = w->ids[i],
+                                .n_prompt = 1 + i,
+                                .n_response = n_response,
+                                .response = w->response[i],
+                                .pair = n_response == 2,
+                                .label = i % 3 != 1,
+                                .ref = w->kept[i],
+                                .mismatched = &w->other[i]};
+        w->other[i] = (tn_example){.prompt = w->ids[i],
+                                   .n_prompt = 1 + i,
+                                   .n_response = 1,
+                                   .response = w->response[(i + N - 1) % N],
                                    .ref = w->kept[N + i]};
         w->at[i] = &w->ex[i];
     }
-    w->t = (tn_trainee){.model = w->m, .ref = w->ref, .algo = a, .opt = opt, .needs = tn_algo_needs(a, opt), .inv_temp = 1,
+    w->t = (tn_trainee){.model = w->m,
+                        .ref = w->ref,
+                        .algo = a,
+                        .opt = opt,
+                        .needs = tn_algo_needs(a, opt),
+                        .inv_temp = 1,
                         .max_tokens = micro_tokens};
-    w->t.batch = (tn_batch_options){.share_prompts = true, .score_prompts = (w->t.needs & TN_NEED_PROMPT) != 0};
+    w->t.batch = (tn_batch_options){.share_prompts = true,
+                                    .score_prompts = (w->t.needs & TN_NEED_PROMPT) != 0};
     CHECK_OK(tn_run_new(&w->t.run, w->m, 256, 256, 64, TN_KEEP_ALL, e));
     CHECK_OK(tn_run_new(&w->t.ref_run, w->ref, 256, 256, 64, TN_KEEP_NOTHING, e));
     CHECK_OK(tn_foresight_reserve(&w->t.ahead, N, NULL, 1, e));
@@ -68,15 +86,17 @@ static void check_differences(world *w, const char *what) {
         size_t n = (size_t)x->rows * (size_t)x->cols;
         for (size_t i = n / 3; i < n; i += n / 2 + 1) {
             void *data = tn_tensor_data(x, w->be);
-            double v = tiny_element(w->be, data, i), want = 0, got = tiny_element(w->be, tn_tensor_grad(x, w->be), i);
+            double v = tiny_element(w->be, data, i), want = 0,
+                   got = tiny_element(w->be, tn_tensor_grad(x, w->be), i);
             for (int side = -1; side <= 1; side += 2) {
                 tiny_set(w->be, data, i, v + side * h);
                 tn_model_pack(w->m);
                 want += side * loss_of(w, false) / (2 * h);
             }
             tiny_set(w->be, data, i, v);
-            CHECK_MSG(fabs(got - want) <= 1e-7 + 1e-5 * fabs(want), "%s: %s[%zu] has gradient %.10g, differences %.10g", what, x->name,
-                      i, got, want);
+            CHECK_MSG(fabs(got - want) <= 1e-7 + 1e-5 * fabs(want),
+                      "%s: %s[%zu] has gradient %.10g, differences %.10g", what, x->name, i, got,
+                      want);
         }
     }
     tn_model_pack(w->m);
@@ -103,7 +123,8 @@ TEST(ahead_orpo_prompts) {
         double mean[2] = {0, 0};
         for (int k = 0; k < 2; k++) {
             int s = k ? b->rejected[0] : chosen;
-            for (int t = b->off[s]; t < b->off[s + 1]; t++) mean[k] += b->logp[t] / (b->off[s + 1] - b->off[s]);
+            for (int t = b->off[s]; t < b->off[s + 1]; t++)
+                mean[k] += b->logp[t] / (b->off[s + 1] - b->off[s]);
         }
         odds += tn_softplus(-(mean[0] - mean[1] - tn_log1mexp(mean[0]) + tn_log1mexp(mean[1])));
     }
@@ -115,7 +136,11 @@ TEST(ahead_orpo_prompts) {
 TEST(ahead_aot) {
     static const char *const types[] = {"aot", "aot_unpaired"};
     for (int k = 0; k < 2; k++) {
-        tn_dpo_opt o = {.beta = 0.3, .loss_type = {types + k, 1}, .f_divergence = "reverse_kl", .ld_alpha = NAN, .rpo_alpha = NAN};
+        tn_dpo_opt o = {.beta = 0.3,
+                        .loss_type = {types + k, 1},
+                        .f_divergence = "reverse_kl",
+                        .ld_alpha = NAN,
+                        .rpo_alpha = NAN};
         world w;
         double loss[2];
         set_up(&w, "ref64", 2, &tn_algo_dpo_aot, &o, 30);
@@ -129,11 +154,13 @@ TEST(ahead_aot) {
     }
 }
 
-static double kto_point(const void *opt, double state[2], const double *logp, const double *ref, int n) {
+static double kto_point(const void *opt, double state[2], const double *logp, const double *ref,
+                        int n) {
     (void)opt, (void)state;
     return tn_kto_baseline(logp, ref, n);
 }
-static double mean_point(const void *opt, double state[2], const double *logp, const double *ref, int n) {
+static double mean_point(const void *opt, double state[2], const double *logp, const double *ref,
+                         int n) {
     tn_bco_state s = {state[0], state[1]};
     double delta = tn_bco_baseline(&s, ((const tn_kto_opt *)opt)->beta, logp, ref, n);
     state[0] = s.sum, state[1] = s.count;

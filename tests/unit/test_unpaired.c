@@ -29,22 +29,29 @@ TEST(unpaired_formats) {
     CHECK_OK(load_text(&d,
                        "{\"prompt_ids\":[1,4],\"completion_ids\":[7,2],\"label\":true}\n"
                        "{\"prompt\":\"is it red ?\",\"completion\":\" yes .\",\"label\":0}\n"
-                       "{\"prompt\":[{\"role\":\"user\",\"content\":\"how big ?\"}],\"completion\":[{\"role\":\"assistant\","
+                       "{\"prompt\":[{\"role\":\"user\",\"content\":\"how big "
+                       "?\"}],\"completion\":[{\"role\":\"assistant\","
                        "\"content\":\"tiny .\"}],\"label\":1}\n"
                        "{\"prompt_ids\":[],\"completion_ids\":[7,2],\"label\":true}\n",
                        e));
     CHECK(d && d->n == 3 && d->stats.dropped[TN_DROP_EMPTY] == 1); /* a response without a prompt */
     static const int label[] = {1, 0, 1};
     for (size_t i = 0; d && i < 3; i++)
-        CHECK(d->ex[i].label == label[i] && d->ex[i].n_response == 1 && d->ex[i].n_prompt >= 2 && !d->ex[i].pair);
-    CHECK_OK(load_text(&other, "{\"prompt_ids\":[1,4],\"completion_ids\":[7,2],\"label\":false}\n", e));
+        CHECK(d->ex[i].label == label[i] && d->ex[i].n_response == 1 && d->ex[i].n_prompt >= 2 &&
+              !d->ex[i].pair);
+    CHECK_OK(
+        load_text(&other, "{\"prompt_ids\":[1,4],\"completion_ids\":[7,2],\"label\":false}\n", e));
     tn_dataset *same = NULL;
-    CHECK_OK(load_text(&same, "{\"prompt_ids\":[1,4],\"completion_ids\":[7,2],\"label\":true}\n", e));
+    CHECK_OK(
+        load_text(&same, "{\"prompt_ids\":[1,4],\"completion_ids\":[7,2],\"label\":true}\n", e));
     CHECK(other->hash != same->hash); /* labels are part of the rows */
     tn_dataset_free(d), tn_dataset_free(other), tn_dataset_free(same);
-    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"completion\":\"b\"}\n", e), TN_FORMAT, "needs \"prompt\", \"completion\" and \"label\"");
-    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":\"good\"}\n", e), TN_FORMAT, "must be true");
-    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"label\":true}\n", e), TN_FORMAT, "\"completion\", too");
+    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"completion\":\"b\"}\n", e), TN_FORMAT,
+               "needs \"prompt\", \"completion\" and \"label\"");
+    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":\"good\"}\n", e),
+               TN_FORMAT, "must be true");
+    CHECK_FAIL(load_text(&d, "{\"prompt\":\"a\",\"label\":true}\n", e), TN_FORMAT,
+               "\"completion\", too");
 }
 
 /* 1,003 pairs whose ids say the row; the 500th is too long for --max-length and counts all the same. */
@@ -52,8 +59,8 @@ TEST(unpaired_order) {
     tn_str s = TN_STR_INIT;
     tn_dataset *d = NULL;
     for (int i = 0; i < 1003; i++)
-        tn_str_addf(&s, "{\"prompt_ids\":[1,%d%s],\"chosen_ids\":[%d],\"rejected_ids\":[%d]}\n", i, i == 499 ? ",1,1,1,1" : "",
-                    2000 + i, 3500 + i);
+        tn_str_addf(&s, "{\"prompt_ids\":[1,%d%s],\"chosen_ids\":[%d],\"rejected_ids\":[%d]}\n", i,
+                    i == 499 ? ",1,1,1,1" : "", 2000 + i, 3500 + i);
     CHECK_OK(load(&d, &s, (tn_data_options){.max_length = 5}, e));
     CHECK(d && d->n == 2004 && d->stats.dropped[TN_DROP_LONG] == 2);
     size_t k = 0;
@@ -62,7 +69,8 @@ TEST(unpaired_order) {
             for (int i = block * 1000; i < (block ? 1003 : 1000); i++) {
                 if (i == 499) continue;
                 const tn_example *x = &d->ex[k++];
-                CHECK_MSG(x->prompt[1] == i && x->label == !bad && x->response[0].ids[0] == (bad ? 3500 : 2000) + i && x->pair,
+                CHECK_MSG(x->prompt[1] == i && x->label == !bad &&
+                              x->response[0].ids[0] == (bad ? 3500 : 2000) + i && x->pair,
                           "example %zu is of row %d, label %d", k - 1, x->prompt[1], x->label);
             }
     tn_dataset_free(d);
@@ -89,10 +97,12 @@ TEST(unpaired_mismatch) {
     for (int i = 0; d && i < 7; i++) {
         const tn_example *x = d->ex[i].mismatched;
         int k = from[i], room = 6 - n_prompt[i], n = n_response[k] < room ? n_response[k] : room;
-        CHECK(x == &d->mismatched->ex[i] && x->n_prompt == n_prompt[i] && x->prompt[0] == 10 * i + 100 && x->n_response == 1);
-        CHECK_MSG(x->response[0].ids[0] == 10 * k + 1000 && x->response[0].n == n && tn_example_trained(x) == n,
-                  "row %d has %d tokens of the response %d, expected %d of row %d's", i, x->response[0].n,
-                  x->response[0].ids[0], n, k);
+        CHECK(x == &d->mismatched->ex[i] && x->n_prompt == n_prompt[i] &&
+              x->prompt[0] == 10 * i + 100 && x->n_response == 1);
+        CHECK_MSG(x->response[0].ids[0] == 10 * k + 1000 && x->response[0].n == n &&
+                      tn_example_trained(x) == n,
+                  "row %d has %d tokens of the response %d, expected %d of row %d's", i,
+                  x->response[0].n, x->response[0].ids[0], n, k);
     }
     CHECK(d->ex[1].response[0].n == 1); /* the rows themselves are as they were */
     tn_dataset_free(d);
