@@ -90,7 +90,7 @@ def make_adapter(folder, kind, seed):
     from adapter_zoo import adapt
     load = tf.AutoModelForSequenceClassification if kind == "reward" else tf.AutoModelForCausalLM
     more = dict(r=8, lora_alpha=16, target_modules="all-linear", lora_dropout=0.0)
-    adapt(load.from_pretrained(folder), seed, score=kind == "reward", **more).save_pretrained(folder + "-lora")
+    adapt(load.from_pretrained(folder, dtype="float32"), seed, score=kind == "reward", **more).save_pretrained(folder + "-lora")
     return folder + "-lora"
 
 
@@ -101,7 +101,7 @@ def trl_model(kind, folder, adapter):
     import transformers as tf
     from peft import PeftModel
     load = tf.AutoModelForSequenceClassification if kind == "reward" else tf.AutoModelForCausalLM
-    model = PeftModel.from_pretrained(load.from_pretrained(folder), adapter, is_trainable=True)
+    model = PeftModel.from_pretrained(load.from_pretrained(folder, dtype="float32"), adapter, is_trainable=True)
     return dict(model=model, processing_class=tf.AutoTokenizer.from_pretrained(folder))
 
 

@@ -6,7 +6,6 @@
 
 static double kto_point(const void *opt, double state[2], const double *logp,
                         const double *ref_logp, int n) {
-    (void)opt, (void)state;
     return tn_kto_baseline(logp, ref_logp, n);
 }
 

@@ -113,7 +113,6 @@ typedef struct place {
 static tn_status see_numbers(void *ctx, const tn_batch *b, int first, int n, tn_err *e) {
     place *p = ctx;
     double *from[N_NUMBERS], *to[N_NUMBERS];
-    (void)first, (void)n, (void)e;
     numbers(b, from);
     numbers(p->whole, to);
     for (int k = 0; k < N_NUMBERS; k++)

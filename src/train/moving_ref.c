@@ -55,7 +55,6 @@ typedef struct mix {
 
 static void mix_part(void *ctx, size_t begin, size_t end, int thread) {
     const mix *x = ctx;
-    (void)thread;
     for (size_t i = begin; i < end; i++) {
         if (x->be->elem == sizeof(float)) {
             float *r = (float *)x->ref + i;

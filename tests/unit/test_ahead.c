@@ -156,7 +156,6 @@ TEST(ahead_aot) {
 
 static double kto_point(const void *opt, double state[2], const double *logp, const double *ref,
                         int n) {
-    (void)opt, (void)state;
     return tn_kto_baseline(logp, ref, n);
 }
 static double mean_point(const void *opt, double state[2], const double *logp, const double *ref,
