@@ -182,15 +182,15 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
     if (l->task->reference) {
-        /* computed beforehand: gone before gradients are there, which take more */
         if (l->task->sync) {
             tn_budget_model(&p, "reference", d, l->be, false, false);
             if (l->task->ref_model)
                 tn_budget_run(&p, "reference", d, l->be, n, n, l->length, q->blocks,
                               TN_KEEP_NOTHING);
-        } else if (!l->task->precompute_ref)
+        } else if (!l->task->precompute_ref) { /* else gone before gradients, which take more */
             TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model,
                                        l->be, n, n, l->length, q->blocks, e));
+        }
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
     }
     if (looks_ahead(l))
