@@ -33,13 +33,15 @@ enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
     TN_NEED_SUM_SQ = 512,
+    TN_NEED_PROMPT = 1024,      /* the prompt's own tokens are scored, too: tn_obs.prompt */
+    TN_NEED_REF_KL = 2048,      /* which no head computes yet */
     TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
 typedef struct tn_total {
     double tok, seq, pair, group;
-    double chosen_tok;          /* scored tokens of the chosen sides of all pairs */
+    double chosen_tok;          /* scored tokens of the chosen sides of all pairs (and their prompts: TN_NEED_PROMPT) */
     /* Rollouts. gen_tok: tokens of the generation batch over the steps that share it (DAPO's
      * denominator); kept_tok: those at or above an entropy floor. 0: the same as tok. */
     double gen_tok, kept_tok;
@@ -56,6 +58,7 @@ typedef struct tn_obs {
     const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
     const double *top1;         /* 1 when the target is the arg max (metrics only) */
     const double *log_sum_sq_p; /* log sum_v pi(v)^2 of the full distribution */
+    const double *ref_kl;       /* KL(pi_ref || pi) of the full distributions */
     const double *value;        /* V of the state before token t */
     const double *score;        /* [n_seq] scalar head at the sequence's last token */
     /* Known before the pass, [n_tok]. */
@@ -65,9 +68,10 @@ typedef struct tn_obs {
     const int *chosen, *rejected; /* [n_pair] sequence numbers */
     const double *margin;         /* [n_pair] label strength, or NULL (0) */
     const double *p_chosen;       /* [n_pair] probability that the label is right, or NULL (1) */
+    const int *prompt;            /* [n_pair] sequence of the prompt's tokens, -1: has none; NULL unless asked for */
     /* Single responses. */
     const int *label;             /* [n_seq] 1 desirable, 0 not */
-    double baseline;              /* KTO's z0, BCO's delta: known before the pass, no gradient */
+    const double *baseline;       /* [n_seq] KTO's z0, BCO's delta: known before the pass, no gradient */
     /* Groups: group g has sequences group_off[g] .. group_off[g+1]-1; rank 1 = best. */
     int n_group;
     const int *group_off;         /* [n_group+1] */
@@ -80,6 +84,9 @@ typedef struct tn_obs {
     int n_extra;
     const double *extra;          /* [n_seq][n_extra] */
     const double *length;         /* [n_seq] tokens of the response */
+    /* Coupling BATCH: room to sort the pairs by two values, [2 n_pair] each. */
+    double *sort_value;
+    int *sort_order;
     tn_total total;
 } tn_obs;
 
@@ -87,7 +94,7 @@ typedef struct tn_grad {
     double loss;                  /* set: this call's share; shares add up to the batch's loss */
     /* [n_tok] d loss / d number. Steps add to them (two algorithms may share one tn_grad), so the
      * caller zeroes them; NULL where the gradient is not wanted. */
-    double *logp, *entropy, *lse, *value;
+    double *logp, *entropy, *lse, *value, *ref_kl;
     double *score;                /* [n_seq] */
     double *extra;                /* [n_seq][n_extra] */
 } tn_grad;
@@ -129,7 +136,7 @@ typedef struct tn_algo {
 unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_needs together */
 
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
-    tn_algo_dpo_aot, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
+    tn_algo_dpo_aot, tn_algo_tdpo, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
     tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
 extern const tn_algo tn_algo_macro_policy, tn_algo_macro_value, tn_algo_cost, tn_algo_inform,
     tn_algo_odin;

@@ -1,5 +1,6 @@
 /* Preference losses without a reference model. S = sum of l_t, L = S/|y|, N_w = scored tokens of
- * the chosen responses of the whole batch, NLL = -(1/N_w) sum of their l_t, B = pairs.
+ * the chosen responses of the whole batch, NLL = -(1/N_w) sum of their l_t, B = pairs. ORPO's NLL
+ * has the prompts' tokens, too, with nll = all.
  *
  *   cpo    2401.08417   (1/B) sum f(u) + nll NLL,   u = beta (R_w - R_l)
  *          sigmoid, hinge: R = S;  ipo, simpo: R = L
@@ -15,24 +16,30 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_cpo_opt, f)
+/* CPO's and SimPO's rows differ in defaults alone. */
+#define BETA(def) {"beta", TN_OPT_REAL, AT(beta), def, NULL, 0, 1e9, NULL, "X", \
+     "Scale of the log-probabilities (2 to 10 for simpo)."}
+#define SMOOTHING {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, \
+     "X", "Share of labels taken to be flipped."}
+#define NLL(def) {"cpo-alpha", TN_OPT_REAL, AT(nll), def, NULL, 0, 1e9, NULL, "X", \
+     "Weight of the negative log-likelihood of chosen responses; SimPO's paper has 0."}
+#define GAMMA(def) {"simpo-gamma", TN_OPT_REAL, AT(gamma), def, NULL, 0, 1e9, NULL, "X", \
+     "Target margin of simpo; the paper's tables give its ratio to beta (0.1 to 0.8)."}
+#define ALPHA {"alpha", TN_OPT_REAL, AT(alpha), "0", NULL, -1e3, 1e3, NULL, "X", \
+     "AlphaPO's reward shape; 0 is the plain log-probability."}
 const tn_opt_row tn_cpo_rows[] = {
-    {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
-     "Scale of the log-probabilities (2 to 10 for simpo)."},
+    BETA("0.1"),
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "sigmoid", "sigmoid|hinge|ipo|simpo", 0, 0, NULL,
      NULL, "Preference term; ipo and simpo use log-probabilities per token."},
-    {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X",
-     "Share of labels taken to be flipped."},
-    {"cpo-alpha", TN_OPT_REAL, AT(nll), "1", NULL, 0, 1e9, NULL, "X",
-     "Weight of the negative log-likelihood of chosen responses; SimPO's paper has 0."},
-    {"simpo-gamma", TN_OPT_REAL, AT(gamma), "0.5", NULL, 0, 1e9, NULL, "X",
-     "Target margin of simpo."},
-    {"alpha", TN_OPT_REAL, AT(alpha), "0", NULL, -1e3, 1e3, NULL, "X",
-     "AlphaPO's reward shape; 0 is the plain log-probability."},
-    TN_OPT_LAST,
+    SMOOTHING, NLL("1"), GAMMA("0.5"), ALPHA, TN_OPT_LAST,
 };
+const tn_opt_row tn_simpo_rows[] = {BETA("2"), SMOOTHING, NLL("0"), GAMMA("1"), ALPHA, TN_OPT_LAST};
 const tn_opt_row tn_orpo_rows[] = {
     {"beta", TN_OPT_REAL, offsetof(tn_orpo_opt, beta), "0.1", NULL, 0, 1e9, "lambda orpo-lambda",
      "X", "Weight of the odds-ratio term."},
+    {"nll", TN_OPT_CHOICE, offsetof(tn_orpo_opt, nll), "all", "all|completion", 0, 0, NULL, NULL,
+     "Tokens of the likelihood term: prompt and chosen response (TRL, the authors' code), or the "
+     "response alone."},
     TN_OPT_LAST,
 };
 const tn_opt_row tn_slic_rows[] = {
@@ -110,14 +117,27 @@ static void give(const tn_obs *x, int s, double d, double *grad) {
 static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics *m) {
     if (x->mean_logit)
         tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
+    if (x->entropy)
+        tn_metrics_mean(m, "entropy", tn_obs_sum(x, x->entropy, s), tn_obs_len(x, s));
 }
 
-/* means: logps/chosen and logps/rejected are per token, as TRL reports them for those losses. */
-static tn_status run(const char *who, const void *opt, pair_fn f, double nll, bool means,
-                     const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
+/* How a loss wants its likelihood term, and its metrics. */
+typedef struct form {
+    double nll;   /* its weight */
+    bool prompts; /* the prompts' tokens count */
+    bool means;   /* logps/chosen and logps/rejected are per token, as TRL has them there */
+} form;
+
+static tn_status run(const char *who, const void *opt, pair_fn f, form how, const tn_obs *x,
+                     tn_grad *g, tn_metrics *m, tn_err *e) {
     TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP, who, e));
-    double loss = 0, here = 0, nll_sum = 0;
-    for (int i = 0; i < x->n_pair; i++) here += tn_obs_len(x, x->chosen[i]);
+    double loss = 0, here = 0, nll_sum = 0, nll = how.nll;
+    if (how.prompts && !x->prompt)
+        return tn_fail(e, TN_ARG, "%s: pairs without their prompts", who);
+    for (int i = 0; i < x->n_pair; i++) {
+        here += tn_obs_len(x, x->chosen[i]);
+        if (how.prompts && x->prompt[i] >= 0) here += tn_obs_len(x, x->prompt[i]);
+    }
     if (nll != 0) TN_TRY(tn_total_check(x->total.chosen_tok, here, "chosen tokens", who, e));
     for (int i = 0; i < x->n_pair; i++) {
         int c = x->chosen[i], r = x->rejected[i];
@@ -129,14 +149,17 @@ static tn_status run(const char *who, const void *opt, pair_fn f, double nll, bo
             give(x, c, t.dw / x->total.pair - (nll != 0 ? nll / x->total.chosen_tok : 0), g->logp);
             give(x, r, t.dl / x->total.pair, g->logp);
         }
-        tn_metrics_mean(m, "logps/chosen", means ? w.mean : w.s, 1);
-        tn_metrics_mean(m, "logps/rejected", means ? l.mean : l.s, 1);
+        if (how.prompts && x->prompt[i] >= 0) {
+            nll_sum -= tn_obs_sum(x, x->logp, x->prompt[i]);
+            if (g->logp) give(x, x->prompt[i], -nll / x->total.chosen_tok, g->logp);
+        }
+        tn_metrics_mean(m, "logps/chosen", how.means ? w.mean : w.s, 1);
+        tn_metrics_mean(m, "logps/rejected", how.means ? l.mean : l.s, 1);
         side_metrics(x, c, "logits/chosen", m);
         side_metrics(x, r, "logits/rejected", m);
     }
     g->loss = loss / x->total.pair + (nll != 0 ? nll * nll_sum / x->total.chosen_tok : 0);
     tn_metrics_mean(m, "nll_loss", nll_sum, here);
-    tn_obs_token_metric(x, x->entropy, "entropy", m);
     return TN_OK;
 }
 
@@ -150,23 +173,28 @@ static tn_status cpo_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metri
     TN_TRY(tn_opt_between(o->label_smoothing, 0, 0.5, "cpo", "label-smoothing", e));
     TN_TRY(tn_opt_between(o->nll, 0, HUGE_VAL, "cpo", "cpo-alpha", e));
     bool means = strcmp(o->loss_type, "simpo") == 0 || strcmp(o->loss_type, "ipo") == 0;
-    return run("cpo", o, cpo_pair, o->nll, means, x, g, m, e);
+    return run("cpo", o, cpo_pair, (form){o->nll, false, means}, x, g, m, e);
+}
+static unsigned orpo_needs(const void *opt) {
+    return strcmp(((const tn_orpo_opt *)opt)->nll, "all") == 0 ? TN_NEED_PROMPT : 0;
 }
 static tn_status orpo_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
     const tn_orpo_opt *o = opt;
     TN_TRY(positive(o->beta, "orpo", e));
     TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP, "orpo", e));
-    for (int s = 0; s < x->n_seq; s++)
+    for (int i = 0; i < 2 * x->n_pair; i++) {
+        int s = i % 2 ? x->rejected[i / 2] : x->chosen[i / 2];
         if (!(tn_obs_sum(x, x->logp, s) < 0))
             return tn_fail(e, TN_NUMERIC,
                            "orpo: sequence %d has probability 1, whose odds are infinite", s);
-    return run("orpo", o, orpo_pair, 1, true, x, g, m, e);
+    }
+    return run("orpo", o, orpo_pair, (form){1, orpo_needs(o) != 0, true}, x, g, m, e);
 }
 static tn_status slic_step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
     const tn_slic_opt *o = opt;
     TN_TRY(tn_opt_between(o->delta, 0, HUGE_VAL, "slic", "delta", e));
     TN_TRY(tn_opt_between(o->lambda, 0, HUGE_VAL, "slic", "lambda", e));
-    return run("slic", o, slic_pair, 0, false, x, g, m, e);
+    return run("slic", o, slic_pair, (form){0, false, false}, x, g, m, e);
 }
 
 #define NEEDS (TN_NEED_LOGP | TN_NEED_ENTROPY | TN_NEED_STATS)
@@ -187,6 +215,7 @@ const tn_algo tn_algo_orpo = {
     .options = tn_orpo_rows,
     .opt_size = sizeof(tn_orpo_opt),
     .step = orpo_step,
+    .more_needs = orpo_needs,
 };
 const tn_algo tn_algo_slic = {
     .name = "slic",

@@ -11,6 +11,7 @@
  *   forward_kl  f = 1 - e^-a     js_divergence  f = log 2 + log s(a)
  *   alpha       f = (e^((alpha-1) a) - 1)/(alpha-1), exponent at most 80
  * LD-DPO (2409.06411): tokens past the shorter response's length count ld_alpha in every S.
+ * RPO (2404.19733): + rpo_alpha times the mean over all chosen tokens of -l_t.
  * WPO (2406.11827): w = w_w w_l, w_y = exp(mean_t(l_t - log sum_v pi(v)^2)), no gradient; else 1.
  * Label of a pair right with probability p = p_chosen; smoothing: p (1-eps) + (1-p) eps.        */
 #include "algo/dpo.h"
@@ -26,7 +27,7 @@ const tn_opt_row tn_dpo_rows[] = {
     {"loss-type", TN_OPT_LIST, AT(loss_type), "sigmoid", NULL, 0, 0, NULL, "NAME",
      "sigmoid (DPO; with label-smoothing cDPO), robust, hinge, ipo, ipo_sum, exo_pair, nca_pair,"
      " bco_pair, sppo_hard, sppo, apo_zero, apo_down, discopop, sigmoid_norm, dpop, r_dpo, sft;"
-     " several are added up; aot, aot_unpaired alone (algorithm dpo-aot)."},
+     " several are added up; aot, aot_unpaired alone."},
     {"loss-weights", TN_OPT_LIST, AT(loss_weights), NULL, NULL, 0, 0, NULL, "X",
      "One weight per loss-type; 1 each when absent."},
     {"label-smoothing", TN_OPT_REAL, AT(label_smoothing), "0", NULL, 0, 0.5, NULL, "X",
@@ -52,6 +53,9 @@ const tn_opt_row tn_dpo_rows[] = {
      "Weight of dpop's penalty on chosen responses that lost probability."},
     {"length-alpha", TN_OPT_REAL, AT(length_alpha), "0.05", NULL, 0, 1e9, NULL, "X",
      "Length penalty per token of r_dpo."},
+    {"rpo-alpha", TN_OPT_REAL, AT(rpo_alpha), NULL, NULL, 0, 1e9, NULL, "X",
+     "Add X times the negative log-likelihood of the chosen responses, the mean over all their tokens (RPO); the same "
+     "as loss type sft with that weight."},
     TN_OPT_LAST,
 };
 
@@ -213,8 +217,7 @@ static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
         k->row[i] = find_loss(types.v[i]);
         if (strncmp(types.v[i], "aot", 3) == 0)
             return tn_fail(e, TN_ARG,
-                           "dpo: loss type %s couples the whole batch and stands alone: use the"
-                           " algorithm dpo-aot",
+                           "dpo: loss type %s compares all pairs of a step and stands alone (algorithm dpo-aot)",
                            types.v[i]);
         if (!k->row[i])
             return tn_fail(e, TN_ARG, "dpo: no loss type '%s'; see `--help` for the list",
@@ -238,9 +241,20 @@ static tn_status check_row(const tn_dpo_opt *o, const struct loss_row *r, tn_err
                        o->label_smoothing);
     if (r->f == loss_exo && !(o->label_smoothing > 0))
         return tn_fail(e, TN_ARG, "dpo: exo_pair needs label-smoothing above 0 (its paper: 0.001)");
-    if (!r->f && o->weighting)
-        return tn_fail(e, TN_ARG, "dpo: loss type sft cannot be combined with use-weighting");
     return TN_OK;
+}
+
+/* The likelihood term: loss types sft, and RPO's. */
+static double sft_weight(const tn_dpo_opt *o, const mix *k) {
+    double w = isnan(o->rpo_alpha) ? 0 : o->rpo_alpha;
+    for (int i = 0; i < k->n; i++)
+        if (!k->row[i]->f) w += k->weight[i];
+    return w;
+}
+static bool has_sft(const tn_dpo_opt *o, const mix *k) {
+    bool any = !isnan(o->rpo_alpha);
+    for (int i = 0; i < k->n; i++) any |= !k->row[i]->f;
+    return any;
 }
 
 static tn_status check(const tn_dpo_opt *o, const tn_obs *x, mix *k, tn_err *e) {
@@ -251,14 +265,14 @@ static tn_status check(const tn_dpo_opt *o, const tn_obs *x, mix *k, tn_err *e) 
     if (!isnan(o->ld_alpha)) TN_TRY(tn_opt_between(o->ld_alpha, 0, 1, "dpo", "ld-alpha", e));
     unsigned reads = TN_READ_TOKENS | TN_READ_PAIRS | TN_NEED_LOGP | TN_NEED_REF_LOGP;
     TN_TRY(tn_obs_check(x, reads | (o->weighting ? TN_NEED_SUM_SQ : 0), "dpo", e));
-    for (int i = 0; i < k->n; i++) {
-        TN_TRY(check_row(o, k->row[i], e));
-        if (k->row[i]->f) continue;
-        double here = 0;
-        for (int p = 0; p < x->n_pair; p++) here += tn_obs_len(x, x->chosen[p]);
-        TN_TRY(tn_total_check(x->total.chosen_tok, here, "chosen tokens", "dpo", e));
-    }
-    return TN_OK;
+    if (!isnan(o->rpo_alpha)) TN_TRY(tn_opt_between(o->rpo_alpha, 0, HUGE_VAL, "dpo", "rpo-alpha", e));
+    for (int i = 0; i < k->n; i++) TN_TRY(check_row(o, k->row[i], e));
+    if (!has_sft(o, k)) return TN_OK;
+    if (o->weighting)
+        return tn_fail(e, TN_ARG, "dpo: loss type sft and rpo-alpha cannot be combined with use-weighting");
+    double here = 0;
+    for (int p = 0; p < x->n_pair; p++) here += tn_obs_len(x, x->chosen[p]);
+    return tn_total_check(x->total.chosen_tok, here, "chosen tokens", "dpo", e);
 }
 
 /* f(a) of the f-divergence and its derivative. */
@@ -316,13 +330,6 @@ static term pair_loss(const tn_dpo_opt *o, const mix *k, const pair *raw) {
     return sum;
 }
 
-static double mix_sft_weight(const mix *k) {
-    double w = 0;
-    for (int i = 0; i < k->n; i++)
-        if (!k->row[i]->f) w += k->weight[i];
-    return w;
-}
-
 static void side_metrics(const tn_obs *x, int s, const char *logits, tn_metrics *m) {
     if (x->mean_logit)
         tn_metrics_mean(m, logits, tn_obs_sum(x, x->mean_logit, s), tn_obs_len(x, s));
@@ -354,7 +361,7 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     const tn_dpo_opt *o = opt;
     mix k = {0};
     TN_TRY(check(o, x, &k, e));
-    double sft = mix_sft_weight(&k), tail = isnan(o->ld_alpha) ? 1 : o->ld_alpha, loss = 0;
+    double sft = sft_weight(o, &k), tail = isnan(o->ld_alpha) ? 1 : o->ld_alpha, loss = 0;
     for (int i = 0; i < x->n_pair; i++) {
         int c = x->chosen[i], r = x->rejected[i], n_w = tn_obs_len(x, c), n_l = tn_obs_len(x, r);
         int shared = n_w < n_l ? n_w : n_l;

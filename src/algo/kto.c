@@ -1,7 +1,7 @@
 /* Losses on single responses labelled desirable or not; a = S - S_ref, B = responses of the batch.
  *
  *   kto   2402.01306   desirable  w_d (1 - s(beta (a - z)))  undesirable  w_u (1 - s(beta (z - a)))
- *         z = baseline = max(0, mean over mismatched pairs of S - S_ref), no gradient
+ *         z = baseline = max(0, mean over the mismatched pairs of its batch of S - S_ref), no gradient
  *   apo_zero_unpaired  2408.06266: the same with z = 0
  *   bco   2404.04656   desirable  w_d sp(-(beta a - z))      undesirable  w_u sp(beta a - z)
  *         z = baseline = running mean of beta a over all responses, no gradient
@@ -48,9 +48,11 @@ static tn_status check(const tn_kto_opt *o, const tn_obs *x, tn_err *e) {
     TN_TRY(tn_opt_between(o->undesirable, 0, HUGE_VAL, "kto", "undesirable-weight", e));
     TN_TRY(tn_obs_check(x, TN_READ_TOKENS | TN_NEED_LOGP | TN_NEED_REF_LOGP, "kto", e));
     if (!x->label) return tn_fail(e, TN_ARG, "kto: responses without labels");
-    if (!isfinite(x->baseline))
-        return tn_fail(e, TN_NUMERIC, "kto: the reference point is %g, expected a finite number",
-                       x->baseline);
+    if (!x->baseline) return tn_fail(e, TN_ARG, "kto: responses without reference points");
+    for (int s = 0; s < x->n_seq; s++)
+        if (!isfinite(x->baseline[s]))
+            return tn_fail(e, TN_NUMERIC, "kto: the reference point is %g, expected a finite number",
+                           x->baseline[s]);
     return tn_total_check(x->total.seq, x->n_seq, "sequences", "kto", e);
 }
 
@@ -70,7 +72,7 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     double loss = 0;
     for (int s = 0; s < x->n_seq; s++) {
         double logp = tn_obs_sum(x, x->logp, s), a = logp - tn_obs_sum(x, x->ref_logp, s);
-        double u = bco ? o->beta * a - x->baseline : o->beta * (a - (kto ? x->baseline : 0));
+        double z = kto || bco ? x->baseline[s] : 0, u = bco ? o->beta * a - z : o->beta * (a - z);
         double side = x->label[s] ? 1 : -1, w = x->label[s] ? o->desirable : o->undesirable;
         loss += w * (bco ? tn_softplus(-side * u) : tn_sigmoid(-side * u));
         if (g->logp) {
@@ -79,10 +81,10 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
             for (int t = x->off[s]; t < x->off[s + 1]; t++) g->logp[t] += d;
         }
         metrics(x, s, o->beta * a, logp, m);
+        tn_metrics_mean(m, bco ? "delta" : "kl", z, 1);
     }
     g->loss = loss / x->total.seq;
     tn_obs_token_metric(x, x->entropy, "entropy", m);
-    if (!bco) tn_metrics_mean(m, "kl", kto ? x->baseline * x->n_seq : 0, x->n_seq);
     return TN_OK;
 }
 

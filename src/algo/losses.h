@@ -3,8 +3,8 @@
 #define TN_ALGO_LOSSES_H
 #include "algo/algo.h"
 
-extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_kto_rows[], tn_cpo_rows[],
-    tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
+extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
+    tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
     tn_rloo_rows[];
 
 typedef struct tn_sft_opt {
@@ -30,7 +30,13 @@ typedef struct tn_dpo_opt {
     double ld_alpha;        /* NaN: off */
     bool weighting, weighting_clip;
     double margin_scale, bco_delta, discopop_tau, dpop_lambda, length_alpha;
+    double rpo_alpha;       /* NaN: off */
 } tn_dpo_opt;
+
+typedef struct tn_tdpo_opt {
+    double beta;
+    double alpha;           /* NaN: TDPO-1 */
+} tn_tdpo_opt;
 
 typedef struct tn_kto_opt {
     double beta, desirable, undesirable;
@@ -53,7 +59,10 @@ typedef struct tn_cpo_opt {
     double label_smoothing, nll, gamma, alpha;
 } tn_cpo_opt;
 
-typedef struct tn_orpo_opt { double beta; } tn_orpo_opt;
+typedef struct tn_orpo_opt {
+    double beta;
+    const char *nll;        /* all | completion */
+} tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
 
 typedef struct tn_grpo_opt {

@@ -18,6 +18,7 @@ static const array_row arrays[] = {
     {TN_NEED_VALUE, "value", FIELD(value), false, true},
     {TN_NEED_SCORE, "score", FIELD(score), true, true},
     {TN_NEED_SUM_SQ, "log_sum_sq_p", FIELD(log_sum_sq_p), false, true},
+    {TN_NEED_REF_KL, "ref_kl", FIELD(ref_kl), false, true},
     {TN_NEED_REF_LOGP, "ref_logp", FIELD(ref_logp), false, false},
     {TN_NEED_OLD_LOGP, "old_logp", FIELD(old_logp), false, false},
     {TN_NEED_ADVANTAGE, "advantage", FIELD(advantage), false, false},

@@ -9,6 +9,10 @@
     X(sft)                                                                           \
     X(reward)                                                                        \
     X(dpo)                                                                           \
+    X(kto)                                                                           \
+    X(orpo)                                                                          \
+    X(cpo)                                                                           \
+    X(simpo)                                                                         \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \

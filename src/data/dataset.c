@@ -39,6 +39,7 @@ static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
         r->d->stats.read++;
         st = r->o->kind == TN_DATA_SFT          ? tn_read_sft(r, row, e)
              : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
+             : r->o->kind == TN_DATA_UNPAIRED   ? tn_read_unpaired(r, row, e)
                                                 : tn_read_prompt(r, row, e);
         json_decref(row);
         if (st != TN_OK) goto done;
@@ -74,6 +75,7 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
             n_paths ? paths[0] : "(no file)", n_paths > 1 ? ", ..." : "", d->stats.read,
             d->stats.dropped[TN_DROP_LONG], d->stats.dropped[TN_DROP_EMPTY],
             d->stats.dropped[TN_DROP_NO_TARGET], d->stats.dropped[TN_DROP_SAME]);
+    if (st == TN_OK && o->kind == TN_DATA_UNPAIRED) st = tn_order_unpaired(d, e);
     if (st != TN_OK) {
         tn_dataset_free(d);
         return st;
@@ -84,6 +86,7 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
 
 void tn_dataset_free(tn_dataset *d) {
     if (!d) return;
+    tn_dataset_free(d->mismatched);
     for (size_t i = 0; i < d->n; i++) json_decref(d->ex[i].meta);
     for (int i = 0; i < d->n_path; i++) tn_free(d->path[i]);
     tn_free(d->path);

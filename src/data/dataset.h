@@ -6,6 +6,8 @@
  *   pairs      {"prompt","chosen","rejected"} · {"chosen","rejected"} (common prefix = prompt; HH-RLHF
  *              transcripts) · {"prompt_ids","chosen_ids","rejected_ids"} · {"chosen_ids","rejected_ids"};
  *              optional "margin"
+ *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
+ *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
@@ -14,14 +16,15 @@
 #define TN_DATA_DATASET_H
 #include "data/encode.h"
 
-typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT } tn_data_kind;
+typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_UNPAIRED, TN_DATA_PROMPT } tn_data_kind;
 
 /* Tokens that continue an example's prompt (or stand alone when the prompt is empty). */
 typedef struct tn_response {
     int32_t *ids;
     uint8_t *trained; /* [n] 1: contributes to the loss */
     int n;
-    int rank; /* 1 = best; equal ranks tie */
+    int n_whole; /* before --max-length cut its end off */
+    int rank;    /* 1 = best; equal ranks tie */
 } tn_response;
 typedef struct tn_example {
     int32_t *prompt; /* one segment, shared by the responses; never trained; may be empty */
@@ -29,10 +32,15 @@ typedef struct tn_example {
     int n_response; /* 1: SFT; 2: a pair (0 chosen, 1 rejected); K: a ranking; 0: a prompt */
     tn_response *response;
     double margin;
-    bool pair;
+    bool pair;       /* the row was a pair */
+    int label;       /* of a single response: 1 desirable, 0 not */
+    double baseline; /* what the trainer found it is to be compared with (tn_obs.baseline) */
     int file, line; /* where it came from, for messages */
+    long row;       /* number of the row, from 1, dropped ones counted */
+    struct tn_example *mismatched; /* its prompt with another row's response (tn_dataset_mismatch); NULL: none */
     double *ref;    /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
     bool ref_known;
+    const double *grad; /* [trained tokens] d loss / d log-prob, found ahead of the pass; NULL: none */
     /* rollouts: [trained tokens] numbers of the sampling policy and its critic; NULL: none */
     const double *old_logp, *old_value, *advantage, *ret;
     json_t *meta; /* prompts: the row itself (id, family, ...); NULL otherwise */
@@ -66,12 +74,17 @@ typedef struct tn_dataset {
     int n_path;
     uint64_t hash; /* of all ids and masks in order: recorded, checked at resume */
     tn_data_stats stats;
+    struct tn_dataset *mismatched; /* [n] examples of tn_dataset_mismatch; NULL: none */
 } tn_dataset;
 
 /* tok may be NULL when every row is ids. */
 tn_status tn_dataset_load(tn_dataset **d, const char *const *paths, int n_paths,
                           const tn_tokenizer *tok, const tn_data_options *o, tn_err *e);
 void tn_dataset_free(tn_dataset *d);
+/* Mismatched pairs (KTO): within every `block` examples in order, and what is left at the end, each prompt with
+ * the response of the example before it, the first one with the last one's; cut to --max-length anew. One
+ * response each. Ids are shared with `d`. */
+tn_status tn_dataset_mismatch(tn_dataset *d, long block, const tn_data_options *o, tn_err *e);
 int tn_example_tokens(const tn_example *x); /* prompt once + all responses */
 int tn_example_trained(const tn_example *x);
 #endif

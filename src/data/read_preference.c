@@ -29,25 +29,38 @@ static tn_status pair_ids(tn_reader *r, const json_t *row, tn_err *e) {
     return pair_from(r, row, &p, &c, &j, e);
 }
 
-static tn_status pair_text(tn_reader *r, const json_t *row, const json_t *prompt, const json_t *chosen,
-                           const json_t *rejected, tn_err *e) {
+static tn_status pair_text(tn_reader *r, const json_t *row, const json_t *prompt,
+                           const json_t *chosen, const json_t *rejected, tn_err *e) {
     r->a.n = r->b.n = r->c.n = 0;
     TN_TRY(tn_encode_pair(r->tok, prompt, chosen, rejected, r->o->seam, &r->a, &r->b, &r->c,
                           r->where, e));
     return pair_from(r, row, &r->a, &r->b, &r->c, e);
 }
 
-static tn_status pair_implicit(tn_reader *r, const json_t *row, const json_t *chosen,
-                               const json_t *rejected, tn_err *e) {
-    json_t *mc = NULL, *mr = NULL, *p, *c, *j;
-    if (r->o->chat_transcripts && json_is_string(chosen) && json_is_string(rejected)) {
-        mc = tn_transcript_messages(json_string_value(chosen));
-        mr = tn_transcript_messages(json_string_value(rejected));
-        if (mc && mr) chosen = mc, rejected = mr;
+/* A message stands for a list of one. */
+static json_t *as_list(json_t *v) {
+    return json_is_object(v) ? json_pack("[O]", v) : json_incref(v);
+}
+
+tn_status tn_reader_pair_parts(const tn_reader *r, const json_t *row, json_t **prompt,
+                               json_t **chosen, json_t **rejected, tn_err *e) {
+    json_t *c = as_list(json_object_get(row, "chosen")),
+           *j = as_list(json_object_get(row, "rejected")), *p, *mc, *mj;
+    if ((p = json_object_get(row, "prompt"))) {
+        *prompt = json_incref(p), *chosen = c, *rejected = j;
+        return TN_OK;
     }
-    tn_status st = tn_extract_prompt(chosen, rejected, &p, &c, &j, r->where, e);
-    if (st == TN_OK) st = pair_text(r, row, p, c, j, e);
-    json_decref(p), json_decref(c), json_decref(j), json_decref(mc), json_decref(mr);
+    if (r->o->chat_transcripts && json_is_string(c) && json_is_string(j)) {
+        mc = tn_transcript_messages(json_string_value(c));
+        mj = tn_transcript_messages(json_string_value(j));
+        if (mc && mj) {
+            json_decref(c), json_decref(j);
+            c = json_incref(mc), j = json_incref(mj);
+        }
+        json_decref(mc), json_decref(mj);
+    }
+    tn_status st = tn_extract_prompt(c, j, prompt, chosen, rejected, r->where, e);
+    json_decref(c), json_decref(j);
     return st;
 }
 
@@ -60,8 +73,8 @@ static int place(const json_t *score, size_t i) {
     return better + 1;
 }
 
-static tn_status ranking_check(tn_reader *r, const json_t *list, const json_t *order, const char *name,
-                               tn_err *e) {
+static tn_status ranking_check(tn_reader *r, const json_t *list, const json_t *order,
+                               const char *name, tn_err *e) {
     size_t k = json_array_size(list);
     if (!json_is_array(order) || json_array_size(order) != k)
         return tn_fail(e, TN_FORMAT, "%s: \"%s\" must be a list of %zu numbers, one per response",
@@ -100,7 +113,8 @@ static tn_status ranking_texts(tn_reader *r, const json_t *prompt, const json_t 
     TN_GO(tn_reader_new_example(r, (int)k, &x, e), done);
     TN_GO(tn_reader_set_prompt(r, x, all[0].v, shared, e), done);
     for (size_t i = 0; i < k; i++) {
-        TN_GO(tn_reader_set_response(r, x, (int)i, all[i].v + shared, all[i].n - shared, NULL, e), done);
+        TN_GO(tn_reader_set_response(r, x, (int)i, all[i].v + shared, all[i].n - shared, NULL, e),
+              done);
         x->response[i].rank =
             scores ? place(order, i) : (int)json_number_value(json_array_get(order, i));
     }
@@ -169,11 +183,9 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
             "%s: a preference row needs \"chosen\" and \"rejected\" (or \"responses\" and "
             "\"rank\", or \"chosen_ids\" and \"rejected_ids\")",
             r->where);
-    json_t *cm = json_is_object(c) ? json_pack("[O]", c) : NULL,
-           *jm = json_is_object(j) ? json_pack("[O]", j) : NULL;
-    tn_status st = prompt ? pair_text(r, row, prompt, cm ? cm : c, jm ? jm : j, e)
-                          : pair_implicit(r, row, cm ? cm : c, jm ? jm : j, e);
-    json_decref(cm);
-    json_decref(jm);
+    json_t *p, *w, *l;
+    TN_TRY(tn_reader_pair_parts(r, row, &p, &w, &l, e));
+    tn_status st = pair_text(r, row, p, w, l, e);
+    json_decref(p), json_decref(w), json_decref(l);
     return st;
 }

@@ -27,6 +27,7 @@ tn_status tn_reader_new_example(tn_reader *r, int n_response, tn_example **x, tn
     (*x)->n_response = n_response;
     (*x)->file = r->file;
     (*x)->line = r->line;
+    (*x)->row = d->stats.read;
     (*x)->response =
         tn_arena_zalloc(d->arena, n_response ? (size_t)n_response : 1, sizeof(tn_response));
     return (*x)->response ? TN_OK : tn_reader_out_of_memory(r, e);
@@ -48,14 +49,14 @@ tn_status tn_reader_set_response(tn_reader *r, tn_example *x, int i, const int32
         memcpy(s->trained, mask, n);
     else
         memset(s->trained, 1, n);
-    s->n = (int)n;
+    s->n = s->n_whole = (int)n;
     s->rank = i + 1;
     return TN_OK;
 }
 
 /* Truncation to max_length tokens of prompt + response, as TRL's collators cut. */
-static bool cut(tn_reader *r, tn_example *x, int *drop) {
-    int max = r->o->max_length;
+bool tn_reader_cut(const tn_data_options *o, tn_example *x, int *drop) {
+    int max = o->max_length;
     bool was_cut = false;
     *drop = -1;
     if (max <= 0) return false;
@@ -63,18 +64,18 @@ static bool cut(tn_reader *r, tn_example *x, int *drop) {
     for (int i = 0; i < x->n_response; i++)
         if (x->response[i].n > longest) longest = x->response[i].n;
     if (x->n_prompt + longest <= max) return false;
-    if (r->o->drop_long || (!r->o->keep_end && x->n_prompt >= max)) {
+    if (o->drop_long || (!o->keep_end && x->n_prompt >= max)) {
         *drop = TN_DROP_LONG;
         return false;
     }
-    if (r->o->keep_end) { /* the same number of prompt tokens must go for all, so that it stays shared */
+    if (o->keep_end) { /* the same number of prompt tokens must go for all, so that it stays shared */
         int go = x->n_prompt + longest - max, from_prompt = go < x->n_prompt ? go : x->n_prompt;
         x->prompt += from_prompt;
         x->n_prompt -= from_prompt;
         for (int i = 0; i < x->n_response; i++) {
             tn_response *s = &x->response[i];
             int extra = x->n_prompt + s->n - max;
-            if (extra > 0) s->ids += extra, s->trained += extra, s->n -= extra;
+            if (extra > 0) s->ids += extra, s->trained += extra, s->n -= extra, s->n_whole = s->n;
         }
         return true;
     }
@@ -112,7 +113,8 @@ void tn_reader_finish(tn_reader *r, tn_example *x) {
     for (int i = 0; i < x->n_response; i++)
         if (x->response[i].n == 0) drop = TN_DROP_EMPTY;
     if (x->n_response == 0 && x->n_prompt == 0) drop = TN_DROP_EMPTY;
-    if (drop < 0 && cut(r, x, &drop)) s->truncated++;
+    if (r->o->kind == TN_DATA_UNPAIRED && x->n_prompt == 0) drop = TN_DROP_EMPTY;
+    if (drop < 0 && tn_reader_cut(r->o, x, &drop)) s->truncated++;
     untrain_first(x);
     if (drop < 0 && r->o->kind == TN_DATA_SFT && tn_example_trained(x) == 0)
         drop = TN_DROP_NO_TARGET;
@@ -131,10 +133,12 @@ void tn_reader_finish(tn_reader *r, tn_example *x) {
             tn_hash64(x->response[i].ids, (size_t)x->response[i].n * sizeof(int32_t), d->hash);
         d->hash = tn_hash64(x->response[i].trained, (size_t)x->response[i].n, d->hash);
     }
+    if (r->o->kind == TN_DATA_UNPAIRED) d->hash = tn_hash64(&x->label, sizeof x->label, d->hash);
     d->n++;
 }
 
-tn_status tn_reader_get_ids(tn_reader *r, const json_t *row, const char *key, tn_ids *out, tn_err *e) {
+tn_status tn_reader_get_ids(tn_reader *r, const json_t *row, const char *key, tn_ids *out,
+                            tn_err *e) {
     const json_t *a = json_object_get(row, key);
     char where[700];
     snprintf(where, sizeof where, "%s: \"%s\"", r->where, key);

@@ -27,12 +27,21 @@ tn_status tn_reader_set_prompt(tn_reader *r, tn_example *x, const int32_t *v, si
 tn_status tn_reader_set_response(tn_reader *r, tn_example *x, int i, const int32_t *v, size_t n, const uint8_t *mask,
                                  tn_err *e);
 void tn_reader_finish(tn_reader *r, tn_example *x);
+/* The cutting alone: was anything cut? *drop: reason not to keep the example, or -1. */
+bool tn_reader_cut(const tn_data_options *o, tn_example *x, int *drop);
+
+/* New references to prompt, chosen and rejected of a row {"prompt","chosen","rejected"} or {"chosen","rejected"}. */
+tn_status tn_reader_pair_parts(const tn_reader *r, const json_t *row, json_t **prompt, json_t **chosen, json_t **rejected,
+                               tn_err *e);
 
 /* {"text": [transcripts], "score": [...]}: the first one with the highest score; NULL for other rows. */
 const json_t *tn_reader_best_transcript(const json_t *row);
 
-/* One row each: TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT. */
+/* One row each: TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_UNPAIRED, TN_DATA_PROMPT. */
 tn_status tn_read_sft(tn_reader *r, const json_t *row, tn_err *e);
 tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e);
+tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e);
+/* When all rows of TN_DATA_UNPAIRED are read: TRL's order of those that were pairs. */
+tn_status tn_order_unpaired(tn_dataset *d, tn_err *e);
 tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e);
 #endif

@@ -33,6 +33,10 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (off) b->off = off;
     int *rank = tn_realloc(b->rank, cap, sizeof *rank);
     if (rank) b->rank = rank;
+    int *label = tn_realloc(b->label, cap, sizeof *label);
+    if (label) b->label = label;
+    double *base = tn_realloc(b->baseline, cap, sizeof *base);
+    if (base) b->baseline = base;
     int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
     if (group) b->group_off = group;
     int32_t *rows = tn_realloc(b->score_row, cap, sizeof *rows);
@@ -41,7 +45,7 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (s) b->score = s;
     double *d = tn_realloc(b->d_score, cap, sizeof *d);
     if (d) b->d_score = d;
-    if (!off || !rank || !group || !rows || !s || !d)
+    if (!off || !rank || !label || !base || !group || !rows || !s || !d)
         return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
     b->cap_seq = cap;
     return TN_OK;
@@ -55,9 +59,16 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     if (c) b->chosen = c;
     int *r = tn_realloc(b->rejected, cap, sizeof *r);
     if (r) b->rejected = r;
+    int *p = tn_realloc(b->prompt, cap, sizeof *p);
+    if (p) b->prompt = p;
     double *m = tn_realloc(b->margin, cap, sizeof *m);
     if (m) b->margin = m;
-    if (!c || !r || !m) return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
+    double *v = tn_realloc(b->sort_value, 2 * cap, sizeof *v);
+    if (v) b->sort_value = v;
+    int *o = tn_realloc(b->sort_order, 2 * cap, sizeof *o);
+    if (o) b->sort_order = o;
+    if (!c || !r || !p || !m || !v || !o)
+        return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
     b->cap_pair = cap;
     return TN_OK;
 }
@@ -80,6 +91,7 @@ void tn_batch_free(tn_batch *b) {
     tn_forest_free(&b->forest);
     void *p[] = {b->off,        b->row,       b->target, b->score_row, b->chosen,    b->rejected,
                  b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
+                 b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
                  b->d_value,    b->d_score};
@@ -126,29 +138,66 @@ static bool same(const tn_response *a, const tn_response *c) {
     return a->n == c->n && memcmp(a->ids, c->ids, (size_t)a->n * sizeof *a->ids) == 0;
 }
 
+/* Is response i better than response j, as far as a loss on pairs is concerned? */
+static bool beats(const tn_example *x, int i, int j) {
+    const tn_response *w = &x->response[i], *l = &x->response[j];
+    return w->rank < l->rank && (x->pair || !same(w, l));
+}
+static bool gives_pairs(const tn_example *x, const tn_batch_options *o) {
+    return x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS;
+}
+
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o) {
-    if (x->n_response < 2 || o->rankings != TN_RANKINGS_AS_PAIRS) return 0;
-    if (x->pair) return 1;
     int n = 0;
-    for (int i = 0; i < x->n_response; i++)
-        for (int j = 0; j < x->n_response; j++)
-            n += x->response[i].rank < x->response[j].rank &&
-                 !same(&x->response[i], &x->response[j]);
+    for (int i = 0; i < x->n_response && gives_pairs(x, o); i++)
+        for (int j = 0; j < x->n_response; j++) n += beats(x, i, j);
     return n;
 }
 
-static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, const tn_batch_options *o,
-                           tn_err *e) {
+static int prompt_tokens(const tn_example *x, const tn_batch_options *o) {
+    return o->score_prompts && x->n_prompt > 1 ? x->n_prompt - 1 : 0;
+}
+
+long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o) {
+    long n = 0;
+    for (int i = 0; i < x->n_response && gives_pairs(x, o); i++) {
+        int pairs = 0, trained = prompt_tokens(x, o);
+        for (int j = 0; j < x->n_response; j++) pairs += beats(x, i, j);
+        for (int t = 0; t < x->response[i].n && pairs; t++) trained += x->response[i].trained[t];
+        n += (long)pairs * trained;
+    }
+    return n;
+}
+
+static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, int prompt,
+                           const tn_batch_options *o, tn_err *e) {
     TN_TRY(grow_pair(b, (size_t)(b->n_pair + tn_batch_pairs(x, o)), e));
     for (int i = 0; i < x->n_response; i++)
         for (int j = 0; j < x->n_response; j++) {
-            const tn_response *w = &x->response[i], *l = &x->response[j];
-            if (w->rank >= l->rank || (!x->pair && same(w, l))) continue;
+            if (!beats(x, i, j)) continue;
             b->chosen[b->n_pair] = first + i;
             b->rejected[b->n_pair] = first + j;
+            b->prompt[b->n_pair] = prompt;
             b->margin[b->n_pair++] = x->margin;
             b->has_margin |= x->margin != 0;
         }
+    return TN_OK;
+}
+
+/* The tokens of the prompt that ends the forest, as a sequence. */
+static tn_status add_prompt_tokens(tn_batch *b, const tn_example *x, tn_err *e) {
+    int seq = b->n_seq, first = b->forest.n_tok - x->n_prompt;
+    TN_TRY(grow_tok(b, (size_t)(b->n_tok + x->n_prompt), e));
+    TN_TRY(grow_seq(b, (size_t)(seq + 1), e));
+    b->off[seq] = b->n_tok;
+    for (int i = 1; i < x->n_prompt; i++) {
+        b->row[b->n_tok] = first + i - 1;
+        b->target[b->n_tok++] = x->prompt[i];
+    }
+    b->off[seq + 1] = b->n_tok;
+    b->score_row[seq] = b->forest.n_tok - 1;
+    b->rank[seq] = 0, b->label[seq] = 0, b->baseline[seq] = 0;
+    b->n_seq++;
     return TN_OK;
 }
 
@@ -168,26 +217,33 @@ int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_option
 }
 
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
-    int first = b->n_seq, first_tok = b->n_tok, parent = -1, last = -1;
+    int first = b->n_seq, prompt = -1, first_tok = b->n_tok, parent = -1, last = -1;
     for (int i = 0; i < x->n_response; i++) {
         if (x->n_prompt && (i == 0 || !o->share_prompts)) {
             TN_TRY(tn_forest_add(&b->forest, x->prompt, x->n_prompt, -1, b->n_seq, &parent, e));
             last = b->forest.n_tok - 1;
         }
+        if (i == 0 && prompt_tokens(x, o)) {
+            prompt = first++;
+            TN_TRY(add_prompt_tokens(b, x, e));
+            first_tok = b->n_tok;
+        }
         TN_TRY(add_response(b, &x->response[i], parent, last, e));
+        b->label[b->n_seq - 1] = x->label;
+        b->baseline[b->n_seq - 1] = x->baseline;
     }
-    if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)
-        TN_TRY(add_pairs(b, x, first, o, e));
-    else if (x->n_response > 1) {
+    if (gives_pairs(x, o)) {
+        TN_TRY(add_pairs(b, x, first, prompt, o, e));
+    } else if (x->n_response > 1) {
         b->group_off[b->n_group++] = first;
         b->group_off[b->n_group] = b->n_seq;
     }
     b->n_example++;
     size_t n = (size_t)(b->n_tok - first_tok) * sizeof(double);
     const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage,
-                            x->ret};
-    double *to[] = {b->ref_logp, b->old_logp, b->old_value, b->advantage, b->ret};
-    for (int i = 0; i < 5; i++)
+                            x->ret, x->grad};
+    double *to[] = {b->ref_logp, b->old_logp, b->old_value, b->advantage, b->ret, b->d_logp};
+    for (int i = 0; i < 6; i++)
         if (from[i] && n) memcpy(to[i] + first_tok, from[i], n);
     b->ref_known &= x->ref_known;
     return TN_OK;
@@ -203,7 +259,9 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->value = b->value, x->score = b->score;
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;
-    x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected;
+    x->label = b->label, x->baseline = b->baseline;
+    x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt;
+    x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;
 }

@@ -16,8 +16,13 @@ typedef struct tn_batch {
     int32_t *row, *target;      /* [n_tok] */
     int32_t *score_row;         /* [n_seq] */
     int *chosen, *rejected;     /* [n_pair] */
+    int *prompt;                /* [n_pair] sequence of the prompt's tokens, or -1 */
     double *margin;             /* [n_pair] */
+    double *sort_value;         /* [2 n_pair], with sort_order: room for algorithms that sort pairs */
+    int *sort_order;
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
+    int *label;                 /* [n_seq] */
+    double *baseline;           /* [n_seq] */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
@@ -31,6 +36,9 @@ typedef enum tn_ranking_use { TN_RANKINGS_AS_PAIRS, TN_RANKINGS_AS_GROUPS } tn_r
 typedef struct tn_batch_options {
     bool share_prompts; /* one prompt segment for all responses of an example */
     tn_ranking_use rankings;
+    /* A prompt's tokens from the second on are a sequence of their own, before the responses. Not beside numbers
+     * that examples keep (reference log-probs, rollouts). */
+    bool score_prompts;
 } tn_batch_options;
 
 /* Upper bounds of what one micro-batch may hold. */
@@ -42,7 +50,9 @@ typedef struct tn_batch_need {
  * different examples (0: any number) that can be cut from `d`. *q is raised, never lowered. */
 tn_status tn_batch_measure(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
                            int tokens, long rows, tn_err *e);
-/* The same for at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
+/* Bounds of what a whole step takes that has `rows` examples, or (0) examples of at most `tokens` together. */
+void tn_batch_measure_step(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o, long rows, long tokens);
+/* Of micro-batches of at most `n` rollouts, up to `n_sample` of them after one prompt, each prompt of at
  * least `min_prompt` tokens, all `n` together in at most `max_blocks` blocks (0: not known). */
 tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt, int max_blocks);
 /* Raises *q to what `with` needs. */
@@ -58,8 +68,9 @@ void tn_batch_free(tn_batch *b);
 int tn_batch_cost(const tn_example *x, const tn_batch_options *o);
 /* How many responses of x from `first` on fit into `room` tokens with their prompt; at least 1. */
 int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_options *o);
-/* Pairs that an example gives under `o`. */
+/* Pairs that an example gives under `o`, and the scored tokens of their chosen sides (tn_total.chosen_tok). */
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o);
+long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o);
 /* The algorithm's view; `total` is left to the caller. */
 void tn_batch_obs(const tn_batch *b, tn_obs *x);
 #endif

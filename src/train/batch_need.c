@@ -34,13 +34,16 @@ static int densest(part *p, size_t n, int tokens) {
     return (int)ceil(sum);
 }
 
-static int longer(const void *a, const void *b) { return ((const part *)b)->cost - ((const part *)a)->cost; }
+static int longer(const void *a, const void *b) {
+    return ((const part *)b)->cost - ((const part *)a)->cost;
+}
 
 /* Sums over the `rows` examples (0: all) with most of one kind; sorts. */
 static int largest(part *p, size_t n, long rows, bool cost) {
     double sum = 0;
     qsort(p, n, sizeof *p, cost ? longer : more);
-    for (size_t i = 0; i < n && (rows == 0 || (long)i < rows); i++) sum += cost ? p[i].cost : p[i].blocks;
+    for (size_t i = 0; i < n && (rows == 0 || (long)i < rows); i++)
+        sum += cost ? p[i].cost : p[i].blocks;
     return sum < INT32_MAX ? (int)sum : INT32_MAX;
 }
 
@@ -88,6 +91,23 @@ done:
     return st;
 }
 
+void tn_batch_measure_step(tn_batch_need *q, const tn_dataset *d, const tn_batch_options *o,
+                           long rows, long tokens) {
+    double cost = 0, seqs = 0, pairs = 0, least = INT32_MAX;
+    for (size_t i = 0; i < d->n; i++) {
+        const tn_example *x = &d->ex[i];
+        double c = tn_batch_cost(x, o), p = tn_batch_pairs(x, o), n = tn_example_tokens(x);
+        cost = fmax(cost, c), seqs = fmax(seqs, x->n_response), pairs = fmax(pairs, p),
+        least = fmin(least, n);
+    }
+    double m = rows > 0 ? (double)rows : fmax(1, (double)tokens / least);
+    m = fmin(m, (double)d->n);
+    raise_int(&q->tokens, m * cost);
+    raise_int(&q->seqs, m * seqs);
+    raise_int(&q->pairs, m * pairs);
+    raise_int(&q->segs, 2 * m * seqs);
+}
+
 /* A group of g responses costs at least min_prompt + g tokens. Chains: a prompt's blocks stand once
  * in its own and once in that of each response. */
 tn_batch_need tn_batch_rollouts(int tokens, int n, int n_sample, int min_prompt,
@@ -119,9 +139,9 @@ void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with) {
 /* As tn_batch_reserve grows its arrays (batch.c), to within the doublings. */
 size_t tn_batch_bytes(const tn_batch_need *q) {
     size_t tok = 15 * sizeof(double) + 2 * sizeof(int32_t) + 4 * sizeof(int32_t);
-    size_t seq = 2 * sizeof(double) + 4 * sizeof(int32_t);
+    size_t seq = 3 * sizeof(double) + 5 * sizeof(int32_t);
     size_t seg = sizeof(tn_aseg) + 3 * sizeof(int32_t);
     return (size_t)q->tokens * tok + (size_t)q->seqs * seq + (size_t)q->segs * seg +
-           (size_t)q->pairs * (sizeof(double) + 2 * sizeof(int)) + q->chain * sizeof(tn_kblock) +
-           q->desc * sizeof(int32_t);
+           (size_t)q->pairs * (3 * sizeof(double) + 5 * sizeof(int)) +
+           q->chain * sizeof(tn_kblock) + q->desc * sizeof(int32_t);
 }

@@ -85,13 +85,13 @@ static const char *each_rank(void) {
     return s;
 }
 
-void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
+void tn_intro_time(tn_model *m, double passes, const tn_dataset *train, const tn_plan *plan,
                    const tn_batch_options *b) {
     double params = (double)tn_desc_params(&m->desc), per_epoch = 0;
     double rate = tn_rate_gemm(m->be, &m->layer[0].gate_up, 256, 0.03);
     for (size_t i = 0; i < train->n; i++) per_epoch += tn_batch_cost(&train->ex[i], b);
     double steps_per_epoch = plan->n_step ? (double)plan->n_step : 1;
-    double flop = ((m->n_adapter ? 4.0 : 6.0) + (reference ? 2.0 : 0.0)) * params * per_epoch *
+    double flop = ((m->n_adapter ? 4.0 : 6.0) + 2.0 * passes) * params * per_epoch *
                   (double)plan->total / steps_per_epoch; /* an adapter needs no dW of the trunk */
     if (rate > 0)
         tn_info("time: %.3g FLOP at %.0f GFLOP/s%s and 60 %% efficiency: about %.0f s", flop, rate * 1e-9,

@@ -12,8 +12,8 @@ tn_status tn_intro_print(const char *verb, const tn_desc *d, const tn_backend *b
 tn_status tn_intro_memory(const tn_budget *p, const char *max_memory, tn_err *e);
 /* The adapter, where the model has one: its shape, and how much is trained. */
 void tn_intro_adapter(const tn_model *m);
-/* An estimate from the measured speed of the model's own products. */
-void tn_intro_time(tn_model *m, bool reference, const tn_dataset *train, const tn_plan *plan,
+/* An estimate from the measured speed of the model's own products; `passes` without gradient beside each with. */
+void tn_intro_time(tn_model *m, double passes, const tn_dataset *train, const tn_plan *plan,
                    const tn_batch_options *b);
 /* The same before a model is there, for loops on own samples. */
 typedef struct tn_intro_work {

@@ -57,10 +57,10 @@ const tn_opt_row tn_train_option_rows[] = {
      "Conversations: train on assistant turns (with their end of turn) only."},
     {"share-prompts", TN_OPT_BOOL, AT(share_prompts), "true", NULL, 0, 0, NULL, NULL,
      "Compute a prompt once for all responses to it."},
-    {"train-sampling-strategy", TN_OPT_CHOICE, AT(sampling), "random", "random|sequential|torch", 0,
+    {"train-sampling-strategy", TN_OPT_CHOICE, AT(sampling), "auto", "auto|random|sequential|torch", 0,
      0, NULL, NULL,
-     "Order of rows: shuffled each epoch, the files' order, or torch's permutation for the seed "
-     "(as TRL shuffles)."},
+     "Order of rows: shuffled each epoch (random), the files' order, or torch's permutation for the seed "
+     "(as TRL shuffles). auto: random, for kto sequential (as TRL)."},
     {"per-device-train-batch-size", TN_OPT_INT, AT(batch_size), "8", NULL, 1, 1 << 20, "batch_size",
      "N", "Rows per optimiser step (grpo, rloo: responses), times --gradient-accumulation-steps."},
     {"gradient-accumulation-steps", TN_OPT_INT, AT(accumulation), "1", NULL, 1, 1 << 20, NULL, "N",
@@ -84,8 +84,8 @@ const tn_opt_row tn_train_option_rows[] = {
     {"num-train-epochs", TN_OPT_REAL, AT(epochs), "3", NULL, 0, 0, "epochs", "N",
      "Passes over the rows."},
     {"learning-rate", TN_OPT_REAL, AT(lr), NULL, NULL, 0, 10, "lr", "X",
-     "Peak learning rate of AdamW. Default: sft 2e-5, reward 1e-4, dpo 1e-6, pretrain 3e-3, ppo "
-     "3e-6, grpo and rloo 1e-6."},
+     "Peak learning rate of AdamW. Default: sft 2e-5, reward 1e-4, pretrain 3e-3, ppo 3e-6, all others "
+     "1e-6."},
     {"optim", TN_OPT_CHOICE, AT(optim), "adamw_torch",
      "adamw_torch|adamw_bf16|adamw_8bit|adamw|adamw_torch_fused|adamw_torch_8bit|adamw_bnb_8bit", 0, 0, NULL, NULL,
      "How AdamW keeps its two moments: adamw_torch (also adamw, adamw_torch_fused) in float32; adamw_bf16, half of "

@@ -182,4 +182,10 @@ void tn_runlog_put_metrics(json_t *entry, const char *prefix, const tn_metrics *
         snprintf(name, sizeof name, "%s%s", prefix, m->v[i].name);
         if (isfinite(v)) json_object_set_new(entry, name, json_real(v));
     }
+    /* of responses that are no pairs (KTO), as TRL has it */
+    double margin = tn_metrics_find(m, "rewards/chosen") - tn_metrics_find(m, "rewards/rejected");
+    if (!isfinite(margin) || !isnan(tn_metrics_find(m, "rewards/margins"))) return;
+    char name[160];
+    snprintf(name, sizeof name, "%srewards/margins", prefix);
+    json_object_set_new(entry, name, json_real(margin));
 }

@@ -15,7 +15,8 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
     tn_lm q = {
         .n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = inv_temp, .logp = logp};
     if (all) {
-        q.lse = b->lse, q.entropy = b->entropy, q.mean_logit = b->mean_logit; /* the head has them anyway */
+        q.lse = b->lse, q.entropy = b->entropy,
+        q.mean_logit = b->mean_logit; /* the head has them anyway */
         if (wants(all, TN_NEED_STATS)) q.top1 = b->top1;
     }
     return tn_lm_head(run, m, &q, e);
@@ -100,43 +101,54 @@ static void weigh(double w, tn_grad *g, const tn_batch *b) {
     for (int i = 0; i < b->n_seq; i++) g->score[i] *= w;
 }
 
-/* The algorithm sees what was computed; the other arrays hold numbers of another batch, or none. */
-static void hide_unknown(const tn_trainee *t, tn_obs *x) {
+void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x) {
     if (!wants(t, TN_NEED_LOGP)) x->logp = NULL;
     if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x->entropy = NULL;
     if (!wants(t, TN_NEED_STATS)) x->mean_logit = x->top1 = NULL;
     if (!wants(t, TN_NEED_VALUE)) x->value = NULL;
     if (!wants(t, TN_NEED_SCORE)) x->score = NULL;
     if (!wants(t, TN_NEED_REF_LOGP)) x->ref_logp = NULL;
+    if (!wants(t, TN_NEED_PROMPT)) x->prompt = NULL;
+}
+
+static bool decided_ahead(const tn_trainee *t) { return t->algo->coupling == TN_COUPLE_BATCH; }
+
+/* Loss and metrics of a micro-batch, and the gradient with respect to the network's numbers. */
+static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g, tn_step_result *r,
+                               tn_err *e) {
+    tn_batch *b = &t->mb;
+    size_t n = (size_t)b->n_tok * sizeof(double);
+    double *tok[] = {b->d_entropy, b->d_lse, b->d_value, b->d_logp};
+    *g = (tn_grad){.logp = b->d_logp,
+                   .entropy = b->d_entropy,
+                   .lse = b->d_lse,
+                   .value = b->d_value,
+                   .score = b->d_score};
+    for (int i = 0; i < (decided_ahead(t) ? 3 : 4); i++) /* d_logp came with the examples */
+        if (n) memset(tok[i], 0, n);
+    memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
+    if (decided_ahead(t)) return TN_OK;
+    tn_obs x;
+    tn_batch_obs(b, &x);
+    tn_trainee_hide_unknown(t, &x);
+    x.total = *total;
+    TN_TRY(t->algo->step(t->opt, &x, g, &r->metrics, e));
+    weigh(t->weight, g, b);
+    return TN_OK;
 }
 
 static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_step_result *r,
                            tn_err *e) {
-    tn_batch *b = &t->mb;
     tn_backend *be = t->model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_FORWARD);
+    tn_grad g;
     TN_TRY(tn_trainee_observe(t, train, e));
     double begin = tn_work_begin(be);
-    if (t->expect_on_policy) TN_TRY(check_on_policy(b, e));
-    tn_obs x;
-    tn_batch_obs(b, &x);
-    hide_unknown(t, &x);
-    x.total = *total;
-    tn_grad g = {.logp = b->d_logp,
-                 .entropy = b->d_entropy,
-                 .lse = b->d_lse,
-                 .value = b->d_value,
-                 .score = b->d_score};
-    size_t n = (size_t)b->n_tok * sizeof(double);
-    double *tok[] = {b->d_logp, b->d_entropy, b->d_lse, b->d_value};
-    for (int i = 0; i < 4; i++)
-        if (n) memset(tok[i], 0, n);
-    memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
-    TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
-    weigh(t->weight, &g, b);
+    if (t->expect_on_policy) TN_TRY(check_on_policy(&t->mb, e));
+    TN_TRY(evaluate_loss(t, total, &g, r, e));
     tn_work_end(be, begin, "loss", 0);
     r->loss += g.loss;
-    r->tokens += b->forest.n_tok;
+    r->tokens += t->mb.forest.n_tok;
     r->micro_batches++;
     tn_phase_enter(be, TN_PHASE_BACKWARD);
     if (train) TN_TRY(micro_backward(t, &g, e));
@@ -144,8 +156,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     return TN_OK;
 }
 
-/* The micro-batch of as many examples as its tokens allow, at least one; *i moves on. */
-static tn_status fill_micro(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
+tn_status tn_trainee_fill(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
     tn_backend *be = t->model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_DATA);
     double begin = tn_work_begin(be);
@@ -161,7 +172,7 @@ static tn_status fill_micro(tn_trainee *t, tn_example *const *ex, int n, int *i,
     return TN_OK;
 }
 
-static void keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
+void tn_batch_keep_reference(const tn_batch *b, tn_example *const *ex, int n) {
     for (int i = 0, seq = 0; i < n; seq += ex[i++]->n_response) {
         int first = b->off[seq], end = b->off[seq + ex[i]->n_response];
         if (!ex[i]->ref || ex[i]->ref_known) continue;
@@ -179,30 +190,31 @@ static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
         int pairs = tn_batch_pairs(ex[i], &t->batch);
         sum.pair += pairs;
         sum.group += !pairs && ex[i]->n_response > 1;
-        if (pairs && ex[i]->pair) sum.chosen_tok += ex[i]->response[0].n;
+        sum.chosen_tok += tn_batch_chosen_tokens(ex[i], &t->batch);
     }
     return sum;
 }
 
 /* Examples in order, cut into micro-batches. */
-static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *const *ex, int n, bool train,
-                            tn_step_result *r, tn_err *e) {
+static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *const *ex, int n,
+                            bool train, tn_step_result *r, tn_err *e) {
     for (int i = 0; i < n;) {
         int first = i;
         if (tn_stop_requested() && !train)
             return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
         if (tn_stop_is_news())
-            tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once more leaves at once");
-        TN_TRY(fill_micro(t, ex, n, &i, e));
+            tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once "
+                    "more leaves at once");
+        TN_TRY(tn_trainee_fill(t, ex, n, &i, e));
         TN_TRY(run_micro(t, total, train, r, e));
-        if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
+        if (wants(t, TN_NEED_REF_LOGP)) tn_batch_keep_reference(&t->mb, ex + first, i - first);
     }
     return TN_OK;
 }
 
 /* Lane by lane: the examples that it has of each batch. */
-static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
-                                  tn_err *e) {
+static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total,
+                                  bool train, tn_err *e) {
     for (int k = 0; k < n; k++) TN_TRY(tn_lanes_deal(l, k, w[k].ex, w[k].n, &w[k].t->batch, e));
     tn_status st = TN_OK;
     for (int i = 0; i < tn_lanes_own(l); i++) {
@@ -224,11 +236,15 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
 tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
     tn_total total[TN_LANE_BATCHES];
     for (int k = 0; k < n; k++) {
-        const tn_trainee *t = w[k].t;
+        tn_trainee *t = w[k].t;
+        TN_TRY(tn_trainee_points(t, w[k].ex, w[k].n, train, e));
         total[k] = t->total ? *t->total : count(t, w[k].ex, w[k].n);
         for (int i = 0; i < w[k].n; i++)
             for (int j = 0; j < w[k].ex[i]->n_response; j++)
                 w[k].r->full_tokens += w[k].ex[i]->n_prompt + w[k].ex[i]->response[j].n;
+        if (!decided_ahead(t)) continue;
+        TN_TRY(tn_trainee_decide(t, w[k].ex, w[k].n, &total[k], train, w[k].r, e));
+        if (!train) return TN_OK; /* such a loss is alone in its step */
     }
     if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
     for (int k = 0; k < n; k++)
@@ -312,12 +328,10 @@ static tn_status share_reference(tn_comm *c, tn_dataset *d, tn_err *e) {
     return st;
 }
 
-tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, int n_dataset,
                                           tn_err *e) {
-    tn_dataset *d[2] = {train, eval};
     tn_comm *c = tn_lanes_comm(t->lanes);
-    for (int k = 0; k < 2; k++) {
-        if (!d[k] || d[k]->n == 0) continue;
+    for (int k = 0; k < n_dataset; k++) {
         size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;
         tn_status st = reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e);
         TN_TRY(tn_comm_share_interrupt(c, st, e));

@@ -3,12 +3,13 @@
  *   for each micro-batch:  forest -> forward -> heads -> algorithm(numbers) -> head backward -> backward
  *   then once:             ||g|| -> clip -> AdamW -> repack
  *
- * Algorithms with coupling up to GROUP see whole examples in one micro-batch: one pass. With gradient lanes
+ * Algorithms with coupling up to GROUP see whole examples in one micro-batch: one pass. What needs more than that is
+ * known ahead (ahead.h): then the algorithm of coupling BATCH has been asked before the pass. With gradient lanes
  * (lanes.h) each lane is such a sequence of micro-batches, and ranks share the work; every rank calls the same
  * functions with the same examples. */
 #ifndef TN_TRAIN_STEP_H
 #define TN_TRAIN_STEP_H
-#include "train/lanes.h"
+#include "train/ahead.h"
 
 typedef struct tn_optimiser {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
@@ -32,12 +33,19 @@ typedef struct tn_trainee {
     int max_tokens;        /* per micro-batch */
     tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
+    tn_foresight ahead;    /* of losses that need it */
 } tn_trainee;
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
 /* Reference log-probs of the finished micro-batch into mb.ref_logp. */
 tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
+/* Fills mb with as many of the n examples from *i on as its tokens allow, at least one; *i moves on. */
+tn_status tn_trainee_fill(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e);
+/* Reference log-probs of b's n examples go where they have room for them. */
+void tn_batch_keep_reference(const tn_batch *b, tn_example *const *ex, int n);
+/* The algorithm sees what was computed: arrays that hold numbers of another batch, or none, are NULL. */
+void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x);
 /* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. Reference log-probs are
  * kept in examples that have room for them (ref) and taken from there afterwards: per-token numbers do not depend
  * on the batch, so the bits are the same. */
@@ -55,8 +63,7 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
 /* The whole batch's ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e);
-/* Reference log-probs of every example, kept with them; the rooms for them (ref) of a dataset lie one after
- * the other. Ranks compute a share each. */
-tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *train, tn_dataset *eval,
-                                          tn_err *e);
+/* Reference log-probs of every example of n datasets, kept with them; the rooms for them (ref) of a dataset lie one
+ * after the other. Ranks compute a share each. */
+tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, int n, tn_err *e);
 #endif

@@ -3,6 +3,7 @@
 #define TN_TRAIN_TRAINER_H
 #include "train/adapters.h"
 #include "train/checkpoint.h"
+#include "train/moving_ref.h"
 #include "train/options.h"
 #include "train/schedule.h"
 #include "train/step.h"
@@ -19,8 +20,13 @@ typedef struct tn_task {
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
     bool precompute_ref;   /* compute all reference log-probs first and free the reference */
+    const tn_ahead *ahead;     /* the loss compares with reference points; NULL: it does not */
+    const tn_sync_options *sync; /* the reference follows the model; NULL: it does not */
     bool drop_long;
+    bool in_order; /* rows are not shuffled unless the options say so */
     bool fresh; /* --model holds only config.json (and a tokenizer): random weights */
+    /* Called when the rows are read: what their numbers ask for. */
+    void (*remark)(const tn_dataset *train, const struct tn_task *task, tn_order_kind order);
     /* Called when training is done, before the output is written; may add to `record`. */
     tn_status (*finish)(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
                         tn_err *e);

@@ -1,4 +1,4 @@
-# The steady state allocates nothing: sft, reward, dpo, ppo, grpo and rloo run eight steps in the tiny world with
+# The steady state allocates nothing: sft, reward, the preference losses, ppo, grpo and rloo run eight steps in the tiny world with
 # malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
 . tests/e2e/lib.sh
 A=$E2E_TMP/alloc
@@ -53,6 +53,15 @@ steady sft_conversations sft --model "$A/base" --data "$A/sft.jsonl" --assistant
 steady reward reward --model "$A/base" --data "$A/rank.jsonl" --kwise --per-device-train-batch-size 4 --max-steps 8
 steady dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 steady dpo_rankings dpo --model "$A/base" --data "$A/rank.jsonl" --per-device-train-batch-size 6 --max-steps 8 --no-share-prompts
+pairs="--model $A/base --data $A/pairs.jsonl --per-device-train-batch-size 6 --max-steps 8 --micro-batch-tokens 128"
+# shellcheck disable=SC2086
+{
+    steady kto kto $pairs --gradient-accumulation-steps 2 --train-sampling-strategy random
+    steady bco kto --loss-type bco $pairs
+    steady orpo orpo $pairs
+    steady aot dpo --loss-type aot $pairs
+    steady tr_dpo dpo --sync-ref-model --ref-model-sync-steps 2 $pairs
+}
 steady ppo ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \
     --num-ppo-epochs 2 --response-length 24 --micro-batch-tokens 256
 steady ppo_ptx ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \

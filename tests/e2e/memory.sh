@@ -50,6 +50,12 @@ for shape in $shapes; do
         held "memory_dpo_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_dpo_precomputed_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 \
             --dtype $dtype --precompute-ref-log-probs
+        held "memory_kto_${shape}_$dtype" kto --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 32 --max-steps 2 --dtype $dtype
+        held "memory_orpo_${shape}_$dtype" orpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        held "memory_aot_${shape}_$dtype" dpo --loss-type aot --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 \
+            --max-steps 2 --dtype $dtype
+        held "memory_tr_dpo_${shape}_$dtype" dpo --sync-ref-model --ref-model-sync-steps 1 --model "$M/base-$shape" --data "$M/pair.jsonl" \
+            --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 --dtype $dtype
     done

@@ -43,12 +43,19 @@ rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generatio
 remax="reinforce --advantage-estimator remax --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 2
       --per-device-train-batch-size 9 --steps-per-generation 2 --max-steps 6 --max-completion-length 12 $common"
 
+pairs="--model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-steps 4 --per-device-train-batch-size 6 --max-steps 6 $common"
+kto="kto $pairs --gradient-accumulation-steps 2 --train-sampling-strategy random"
+bco="kto --loss-type bco $pairs --precompute-ref-log-probs"
+orpo="orpo $pairs"
+aot="dpo --loss-type aot_unpaired $pairs"
+trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
+
 # equal A B: the same weights, moments, metrics, state
 equal() {
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json checkpoint-3/trainer_state.json checkpoint-3/model.safetensors \
         checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl \
-        adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
+        checkpoint-3/reference/model.safetensors adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
         [ -e "$1/$f" ] || [ -e "$2/$f" ] || continue
         cmp -s "$1/$f" "$2/$f" || { echo "$f" >"$T/differs"; return 1; }
     done
@@ -80,7 +87,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax; do
+for method in sft reward dpo kto bco orpo aot trdpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax; do
     line=${!method}
     bad=
     for n in 1 2 4; do
@@ -88,7 +95,7 @@ for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo online_dpo rft rema
         quiet tenet $line --grad-lanes 4 --ranks $n --output-dir "$T/$method-$n" --save-steps 3 || bad="$bad $n ranks: $(last)"
         [ $n = 1 ] || equal "$T/$method-1" "$T/$method-$n" || bad="$bad $n ranks: other bits in $(cat "$T/differs")"
     done
-    cmp -s "$T/$method-1/model.safetensors" "$T/$method-plain/model.safetensors" && bad="$bad four lanes have the bits of one"
+    [ -e "$T/$method-plain" ] && cmp -s "$T/$method-1/model.safetensors" "$T/$method-plain/model.safetensors" && bad="$bad four lanes have the bits of one"
     if [ -z "$bad" ]; then ok "ranks_${method}_1_2_4_same_bits"; else fail "ranks_${method}_1_2_4_same_bits:$bad"; fi
     [ -n "$mpi" ] || { skip "ranks_${method}_mpirun" "$mpi_missing"; continue; }
     bad=

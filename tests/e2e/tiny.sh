@@ -1,6 +1,6 @@
 # For end-to-end scripts: `. tests/e2e/tiny.sh DIR` puts a tiny model of the built-in world (base), a reward
 # model (rm) and rows of every kind into DIR. `arguments RUN STEPS` prints a training command: of a verb, or of
-# `lora`, sft with an adapter.
+# `lora`, sft with an adapter, `bco`, kto's running mean, `aot`, a loss on whole steps, `trdpo`, a reference that moves.
 TINY=$1
 mkdir -p "$TINY"
 {
@@ -19,6 +19,7 @@ mkdir -p "$TINY"
 arguments() {
     local common="--learning-rate 1e-3 --seed 3" sft="--data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8
         --eval-data $TINY/sft.jsonl --eval-steps 5 --micro-batch-tokens 512"
+    local pairs="--data $TINY/pairs.jsonl --eval-data $TINY/pairs.jsonl --eval-steps 5 --per-device-train-batch-size 6"
     local prompts="--model $TINY/base --data $TINY/rl.jsonl"
     case $1 in
         pretrain) echo "pretrain --model $TINY/config --data $TINY/text.jsonl --batch-tokens 512 --max-steps $2 $common" ;;
@@ -28,6 +29,13 @@ arguments() {
             --max-steps $2 $common" ;;
         dpo) echo "dpo --model $TINY/base --data $TINY/pairs.jsonl --precompute-ref-log-probs --per-device-train-batch-size 6
             --max-steps $2 $common" ;;
+        kto) echo "kto --model $TINY/base $pairs --train-sampling-strategy random --gradient-accumulation-steps 2 --max-steps $2 $common" ;;
+        bco) echo "kto --loss-type bco --model $TINY/base $pairs --train-sampling-strategy random --max-steps $2 $common" ;;
+        aot) echo "dpo --loss-type aot --model $TINY/base $pairs --max-steps $2 $common" ;;
+        trdpo) echo "dpo --sync-ref-model --ref-model-sync-steps 2 --model $TINY/base $pairs --max-steps $2 $common" ;;
+        orpo) echo "orpo --model $TINY/base $pairs --max-steps $2 $common" ;;
+        cpo) echo "cpo --model $TINY/base $pairs --max-steps $2 $common" ;;
+        simpo) echo "simpo --model $TINY/base $pairs --max-steps $2 $common" ;;
         ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
             --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
         # two steps of a sampling, each taken twice: three of four checkpoints lie within one

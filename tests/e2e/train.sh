@@ -32,6 +32,15 @@ rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-
 online_dpo="online-dpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 6 --num-generations 3
       --max-steps 6 --max-new-tokens 12 --missing-eos-penalty 1 $common"
 lora="$sft --use-peft --lora-r 4"
+pairs="--model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+kto="kto $pairs --gradient-accumulation-steps 2 --precompute-ref-log-probs"
+bco="kto --loss-type bco $pairs --train-sampling-strategy random"
+orpo="orpo $pairs"
+cpo="cpo $pairs"
+simpo="simpo $pairs"
+aot="dpo --loss-type aot $pairs"
+trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
+lora_kto="kto $pairs --use-peft --lora-r 4"
 
 # The same metrics, the same events, the same weights.
 equal() {
@@ -42,7 +51,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo online_dpo lora; do
+for method in sft reward dpo ppo grpo rloo online_dpo lora kto bco orpo cpo simpo aot trdpo lora_kto; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"

@@ -124,6 +124,12 @@ void problem_wire(problem *p) {
     p->x.advantage = p->advantage, p->x.ret = p->ret;
     p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
     p->x.macro_off = p->macro_off, p->x.extra = p->extra, p->x.length = p->length;
+    p->x.sort_value = p->sort_value, p->x.sort_order = p->sort_order;
+}
+
+void problem_baseline(problem *p, double z) {
+    for (int i = 0; i < 32; i++) p->baseline[i] = z;
+    p->x.baseline = p->baseline;
 }
 
 static void problem_totals(problem *p) {
@@ -184,9 +190,11 @@ double problem_loss(problem *p, const tn_algo *a, const void *opt) {
     memset(p->g_logp, 0, sizeof p->g_logp);
     memset(p->g_entropy, 0, sizeof p->g_entropy);
     memset(p->g_value, 0, sizeof p->g_value);
+    memset(p->g_ref_kl, 0, sizeof p->g_ref_kl);
     memset(p->g_score, 0, sizeof p->g_score);
     memset(p->g_extra, 0, sizeof p->g_extra);
-    p->g = (tn_grad){0, p->g_logp, p->g_entropy, NULL, p->g_value, p->g_score, p->g_extra};
+    p->g = (tn_grad){.logp = p->g_logp, .entropy = p->g_entropy, .value = p->g_value, .ref_kl = p->g_ref_kl, .score = p->g_score,
+                     .extra = p->g_extra};
     tn_metrics_clear(&p->m);
     tn_status st = a->step(opt, &p->x, &p->g, &p->m, &e);
     CHECK_MSG(st == TN_OK, "%s: %s", a->name, e.msg);
@@ -294,13 +302,14 @@ tn_sft_opt sft_defaults(void) { return (tn_sft_opt){"nll", "token_mean"}; }
 tn_reward_opt reward_defaults(void) { return (tn_reward_opt){0, 0, 0, 1, "pairs", "drop"}; }
 tn_dpo_opt dpo_defaults(void) {
     return (tn_dpo_opt){.beta = 0.1, .f_divergence = "reverse_kl", .f_alpha = 0.5, .ld_alpha = NAN,
-                        .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05};
+                        .discopop_tau = 0.05, .dpop_lambda = 50, .length_alpha = 0.05, .rpo_alpha = NAN};
 }
 tn_ppo_policy_opt policy_defaults(void) { return (tn_ppo_policy_opt){0.2, NAN, 0, 0, 20, "token_mean"}; }
 tn_ppo_value_opt value_defaults(void) { return (tn_ppo_value_opt){0.2, 0.1, "token_mean"}; }
 tn_score_opt score_defaults(void) { return (tn_score_opt){false, 0, NAN, "subtract"}; }
 tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
+tn_cpo_opt simpo_defaults(void) { return (tn_cpo_opt){2, NULL, 0, 0, 1, 0}; }
 tn_grpo_opt grpo_defaults(void) {
     return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = 0.2,
                          .epsilon_high = NAN, .delta = NAN, .max_completion = 512,

@@ -51,14 +51,14 @@ vec put_back(const double *v, const int *back, int n, int full);
 /* A random problem with every array that some loss reads. */
 typedef struct problem {
     tn_obs x;
-    int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32];
+    int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32], prompt[16], sort_order[32];
     double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV],
         score[32];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
-    double margin[16], p_chosen[16];
+    double margin[16], p_chosen[16], baseline[32], sort_value[32];
     int macro_off[MAXV];
     double extra[32], length[32];
-    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32], g_extra[32];
+    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_ref_kl[MAXV], g_score[32], g_extra[32];
     tn_grad g;
     tn_metrics m;
 } problem;
@@ -66,6 +66,7 @@ typedef struct problem {
 void problem_random(problem *p, int n_seq, uint64_t seed);
 /* Points x at the arrays of p (after a copy). */
 void problem_wire(problem *p);
+void problem_baseline(problem *p, double z); /* of all responses */
 /* Runs the step on zeroed gradients; the loss, or NaN with a failed check. */
 double problem_loss(problem *p, const tn_algo *a, const void *opt);
 /* All gradients of `a` against sixth-order central differences of step h. With `frozen`, the
@@ -86,6 +87,7 @@ tn_rl_opt rl_defaults(void);
 tn_score_opt score_defaults(void);
 tn_kto_opt kto_defaults(void);
 tn_cpo_opt cpo_defaults(void);
+tn_cpo_opt simpo_defaults(void); /* the paper's, without a loss type */
 tn_grpo_opt grpo_defaults(void);
 tn_macro_opt macro_defaults(void);
 tn_macro_value_opt macro_value_defaults(void);

@@ -25,18 +25,18 @@ static void kto(kase *k) {
     vec l = in_vec(k, "kl_seq_logp"), r = in_vec(k, "kl_ref_seq_logp");
     problem *p = labelled(k);
     tn_kto_opt o = {hp(k, "beta", 0), hp(k, "lambda_D", 0), hp(k, "lambda_U", 0), "kto"};
-    p->x.baseline = tn_kto_baseline(l.v, r.v, l.n);
-    want_metric(k, "z0", p->x.baseline);
+    problem_baseline(p, tn_kto_baseline(l.v, r.v, l.n));
+    want_metric(k, "z0", p->baseline[0]);
     want_loss(k, problem_loss(p, &tn_algo_kto, &o));
     want_grad(k, "seq_logp", p->g_logp, p->x.n_seq);
-    CHECK_NEAR(tn_metrics_find(&p->m, "kl"), p->x.baseline, 1e-15, 0);
+    CHECK_NEAR(tn_metrics_find(&p->m, "kl"), p->baseline[0], 1e-15, 0);
 }
 static void bco(kase *k) {
     problem *p = labelled(k);
     tn_kto_opt o = {hp(k, "beta", 0), 1, 1, "bco"};
     tn_bco_state st = {0};
-    p->x.baseline = tn_bco_baseline(&st, o.beta, p->logp, p->ref_logp, p->x.n_seq);
-    want_metric(k, "delta", p->x.baseline);
+    problem_baseline(p, tn_bco_baseline(&st, o.beta, p->logp, p->ref_logp, p->x.n_seq));
+    want_metric(k, "delta", p->baseline[0]);
     want_loss(k, problem_loss(p, &tn_algo_kto, &o));
     want_grad(k, "seq_logp", p->g_logp, p->x.n_seq);
 }
@@ -100,7 +100,7 @@ static void simpo(kase *k) {
     want_metrics(k, "avg_logp_rejected", l.v, l.n);
 }
 static void orpo(kase *k) {
-    tn_orpo_opt o = {hp(k, "lambda", 0)};
+    tn_orpo_opt o = {hp(k, "lambda", 0), "completion"};
     problem *p = pairs(k);
     pairs_compare(k, p, &tn_algo_orpo, &o);
     want_metric(k, "nll", tn_metrics_find(&p->m, "nll_loss"));

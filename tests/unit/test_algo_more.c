@@ -13,25 +13,27 @@ TEST(algo_gradients_kto) {
         tn_kto_opt o = {0.3, 1.2, 0.8, types[i]};
         problem_random(&P, 8, 100 + (uint64_t)i);
         P.x.label = P.label;
-        P.x.baseline = 0.4;
+        problem_baseline(&P, 0.4);
         problem_differences(&P, &tn_algo_kto, &o, NULL, NULL, TOL, types[i]);
         double with = problem_loss(&P, &tn_algo_kto, &o);
-        P.x.baseline = 0;
+        problem_baseline(&P, 0);
         CHECK((problem_loss(&P, &tn_algo_kto, &o) == with) ==
               (i == 1)); /* apo has no reference point */
         CHECK(isfinite(tn_metrics_find(&P.m, "rewards/chosen")) &&
               isfinite(tn_metrics_find(&P.m, "rewards/rejected")));
     }
     tn_kto_opt o = {0.3, 1, 1, "kto"};
-    P.x.baseline = NAN;
+    problem_baseline(&P, NAN);
     CHECK_FAIL(tn_algo_kto.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "reference point");
+    P.x.baseline = NULL;
+    CHECK_FAIL(tn_algo_kto.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "without reference points");
     P.x.label = NULL;
     CHECK_FAIL(tn_algo_kto.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "without labels");
     /* every response alone, with the same totals */
     for (int b = 0; b < 2; b++) {
         problem_random(&P, 8, 104);
         P.x.label = P.label;
-        P.x.baseline = 0.2;
+        problem_baseline(&P, 0.2);
         o.loss_type = b ? "bco" : "kto";
         problem_additive(&P, &tn_algo_kto, &o, 's', "kto");
     }
@@ -59,7 +61,7 @@ TEST(algo_gradients_reference_free) {
     plain.beta = -1;
     CHECK_FAIL(tn_algo_cpo.step(&plain, &P.x, &P.g, &P.m, e), TN_ARG, "beta is -1");
 
-    tn_orpo_opt o = {0.4};
+    tn_orpo_opt o = {0.4, "completion"};
     problem_random(&P, 8, 111);
     problem_differences(&P, &tn_algo_orpo, &o, NULL, NULL, TOL, "orpo");
     problem_additive(&P, &tn_algo_orpo, &o, 'p', "orpo");
@@ -69,6 +71,26 @@ TEST(algo_gradients_reference_free) {
     for (int t = P.off[2]; t < P.off[3]; t++) P.logp[t] = 0;
     CHECK_FAIL(tn_algo_orpo.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC,
                "sequence 2 has probability 1");
+
+    /* the prompts' tokens in the likelihood: sequences 4 and 5 are those of two pairs, which share the second */
+    o.nll = "all";
+    problem_random(&P, 8, 113);
+    P.x.n_pair = 2, P.x.total.pair = 2;
+    CHECK_FAIL(tn_algo_orpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "without their prompts");
+    P.x.prompt = P.prompt;
+    P.prompt[0] = -1, P.prompt[1] = 5;
+    double without = P.off[1] - P.off[0] + P.off[3] - P.off[2], with = without + P.off[6] - P.off[5];
+    P.x.total.chosen_tok = with;
+    problem_differences(&P, &tn_algo_orpo, &o, NULL, NULL, TOL, "orpo with prompts");
+    double sum = 0;
+    for (int t = P.off[5]; t < P.off[6]; t++) {
+        CHECK_NEAR(P.g_logp[t], -1 / with, 1e-15, 0);
+        sum += P.logp[t];
+    }
+    double all = tn_metrics_find(&P.m, "nll_loss") * with;
+    o.nll = "completion", P.x.total.chosen_tok = without;
+    problem_loss(&P, &tn_algo_orpo, &o);
+    CHECK_NEAR(tn_metrics_find(&P.m, "nll_loss") * without - sum, all, 1e-13, 0);
 
     tn_slic_opt s = {1, 0.1};
     problem_random(&P, 8, 112);

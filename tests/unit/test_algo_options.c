@@ -53,6 +53,7 @@ TEST(algo_option_defaults) {
     DEFAULTS(tn_dpo_rows, tn_dpo_opt, dpo_defaults);
     DEFAULTS(tn_kto_rows, tn_kto_opt, kto_defaults);
     DEFAULTS(tn_cpo_rows, tn_cpo_opt, cpo_defaults);
+    DEFAULTS(tn_simpo_rows, tn_cpo_opt, simpo_defaults);
     DEFAULTS(tn_grpo_rows, tn_grpo_opt, grpo_defaults);
     DEFAULTS(tn_ppo_policy_rows, tn_ppo_policy_opt, policy_defaults);
     DEFAULTS(tn_ppo_value_rows, tn_ppo_value_opt, value_defaults);
@@ -75,6 +76,10 @@ TEST(algo_option_defaults_run) {
     static problem p;
     problem_random(&p, 8, 5);
     p.x.label = p.label;
+    problem_baseline(&p, 0.1);
+    p.x.ref_kl = p.entropy; /* as positive */
+    p.x.prompt = p.prompt;
+    for (int i = 0; i < 4; i++) p.prompt[i] = -1;
     for (const tn_algo *const *a = tn_algo_all; *a; a++) {
         double opt[64] = {0};
         tn_opts *keep = NULL;

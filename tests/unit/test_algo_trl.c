@@ -32,7 +32,8 @@ static void numbers(void) {
     }
     P.x.label = P.label;
     P.x.n_pair = n / 2;
-    for (int i = 0; i < n / 2; i++) P.chosen[i] = i, P.rejected[i] = n / 2 + i;
+    for (int i = 0; i < n / 2; i++) P.chosen[i] = i, P.rejected[i] = n / 2 + i, P.prompt[i] = -1;
+    P.x.prompt = P.prompt; /* of one token each, which nothing predicts */
     P.x.total.pair = n / 2;
     P.x.total.chosen_tok = off[n / 2];
 }
@@ -113,8 +114,8 @@ TEST(algo_trl) {
         if (a == &tn_algo_kto) {
             vec l = jvec(json_object_get(data, "kl_logp")),
                 r = jvec(json_object_get(data, "kl_ref_logp"));
-            P.x.baseline = tn_kto_baseline(l.v, r.v, l.n);
-            CHECK(P.x.baseline > 0);
+            problem_baseline(&P, tn_kto_baseline(l.v, r.v, l.n));
+            CHECK(P.baseline[0] > 0);
         }
         run(c, a, i);
     }

@@ -1,0 +1,295 @@
+/* From options to a run that can begin: rows, plan, memory, model, workspaces, reference. */
+#include "train/trainer_int.h"
+#include "base/log.h"
+#include "train/intro.h"
+#include "train/ranks.h"
+#include <math.h>
+#include <string.h>
+
+/* ---- set-up ---- */
+
+int tn_loop_sets(const tn_loop *l, tn_dataset *d[TN_LOOP_SETS]) {
+    tn_dataset *all[] = {l->train, l->eval, l->train->mismatched,
+                         l->eval ? l->eval->mismatched : NULL};
+    int n = 0;
+    for (int i = 0; i < TN_LOOP_SETS; i++)
+        if (all[i]) d[n++] = all[i];
+    return n;
+}
+
+size_t tn_loop_examples(const tn_loop *l) {
+    return l->eval && l->eval->n > l->train->n ? l->eval->n : l->train->n;
+}
+
+bool tn_loop_whole(const tn_loop *l) { return l->task->algo->coupling == TN_COUPLE_BATCH; }
+
+static tn_status mismatch(tn_loop *l, const tn_data_options *q, tn_err *e) {
+    const tn_ahead *a = l->task->ahead;
+    if (!a || !a->mismatched) return TN_OK;
+    long block = a->block > 0 ? a->block : l->o.batch_size * l->o.accumulation;
+    TN_TRY(tn_dataset_mismatch(l->train, block, q, e));
+    return l->eval ? tn_dataset_mismatch(l->eval, block, q, e) : TN_OK;
+}
+
+static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
+    const tn_train_options *o = &l->o;
+    tn_data_options q = {.kind = l->task->data,
+                         .max_length = (int)o->max_length,
+                         .keep_end = strcmp(o->truncation_mode, "keep_end") == 0,
+                         .drop_long = l->task->drop_long,
+                         .completion_only = o->completion_only,
+                         .assistant_only = o->assistant_only,
+                         .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
+                         .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
+                         .vocab = d->vocab,
+                         .limit = (long)o->max_rows};
+    if (o->data.n == 0)
+        return tn_fail(
+            e, TN_ARG,
+            "--data is missing; give one or more .jsonl or .jsonl.gz files of training rows");
+    TN_TRY(tn_dataset_load(&l->train, o->data.v, o->data.n, l->tok, &q, e));
+    if (o->eval_data.n)
+        TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
+    TN_TRY(mismatch(l, &q, e));
+    l->rows = tn_calloc(tn_loop_examples(l), sizeof *l->rows);
+    return l->rows ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
+/* --model of a fresh run holds no weights, only what they shall be. */
+static tn_status read_config(const tn_loop *l, json_t **config, tn_desc *d, tn_err *e) {
+    tn_str p = TN_STR_INIT;
+    tn_path_join(&p, l->o.model, "config.json");
+    tn_status st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_load(p.s, config, e);
+    if (st == TN_OK) st = tn_desc_from_config(d, *config, p.s, e);
+    tn_str_free(&p);
+    return st;
+}
+
+static tn_load how_to_load(const tn_loop *l) {
+    return (tn_load){.train = true, .want_score = l->task->score_head};
+}
+static bool is_fresh(const tn_loop *l) { return l->task->fresh && !l->from.len; }
+
+/* The descriptor of the model to come. */
+static tn_status peek(tn_loop *l, tn_err *e) {
+    json_t *config = NULL;
+    tn_load how = how_to_load(l);
+    if (!is_fresh(l))
+        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how, e);
+    if (l->lora.use_peft)
+        return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
+    tn_status st = read_config(l, &config, &l->desc, e);
+    json_decref(config);
+    return st;
+}
+
+static tn_status load_model(tn_loop *l, tn_err *e) {
+    const tn_task *k = l->task;
+    if (!is_fresh(l)) {
+        TN_TRY(tn_trained_model_open(&l->t.model, &l->lora, l->opts, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how_to_load(l),
+                                     (uint64_t)l->o.seed, l->be, e));
+        tn_model *m = l->t.model;
+        if (m->fresh_score)
+            tn_model_init_score(m, isnan(k->head_init) ? m->desc.init_range : k->head_init,
+                                (uint64_t)l->o.seed);
+        return TN_OK;
+    }
+    TN_TRY(tn_model_new(&l->t.model, &l->desc, (uint64_t)l->o.seed, l->be, true, e));
+    snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
+             l->o.model); /* its generation_config.json goes along */
+    return TN_OK;
+}
+
+static int longest(const tn_dataset *d) {
+    int n = 1;
+    for (size_t i = 0; i < d->n; i++)
+        for (int k = 0; k < d->ex[i].n_response; k++)
+            if (d->ex[i].n_prompt + d->ex[i].response[k].n > n)
+                n = d->ex[i].n_prompt + d->ex[i].response[k].n;
+    return n;
+}
+
+/* Sizes of the largest micro-batch, the longest sequence, and what a step has in all. */
+static tn_status measure(tn_loop *l, tn_err *e) {
+    const tn_train_options *o = &l->o;
+    long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
+    tn_dataset *d[TN_LOOP_SETS];
+    for (int k = 0, n = tn_loop_sets(l, d); k < n; k++) {
+        bool in_steps = d[k] == l->train || d[k] == l->train->mismatched;
+        int length = longest(d[k]);
+        if (length > l->length) l->length = length;
+        TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens,
+                                in_steps ? rows : 0, e));
+        if (tn_loop_whole(l))
+            tn_batch_measure_step(&l->whole, d[k], &l->t.batch, rows, (long)o->batch_tokens);
+    }
+    if (l->length > l->desc.max_pos)
+        tn_warn("the longest row has %d tokens, but the model was made for %d "
+                "(max_position_embeddings)",
+                l->length, l->desc.max_pos);
+    return TN_OK;
+}
+
+/* Rows that the heads read: every token may be trained, or each response has one score. */
+static int rows_read(const tn_loop *l) {
+    return l->task->score_head ? l->need.seqs : l->need.tokens;
+}
+
+/* Reference log-probs that are kept beside the examples. */
+static size_t kept_reference(const tn_loop *l) {
+    tn_dataset *d[TN_LOOP_SETS];
+    size_t n = 0;
+    for (int k = 0, sets = tn_loop_sets(l, d); k < sets; k++)
+        for (size_t i = 0; i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
+    return n;
+}
+
+/* Room for reference log-probs next to the examples. */
+static tn_status reserve_reference(tn_loop *l, tn_err *e) {
+    tn_dataset *d[TN_LOOP_SETS];
+    size_t n = kept_reference(l);
+    l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
+    if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
+    n = 0;
+    for (int k = 0, sets = tn_loop_sets(l, d); k < sets; k++)
+        for (size_t i = 0; i < d[k]->n; i++) {
+            d[k]->ex[i].ref = l->ref_slab + n;
+            n += (size_t)tn_example_trained(&d[k]->ex[i]);
+        }
+    return TN_OK;
+}
+
+static const tn_batch_need *whole_need(const tn_loop *l) {
+    return tn_loop_whole(l) ? &l->whole : NULL;
+}
+static bool looks_ahead(const tn_loop *l) { return l->task->ahead || tn_loop_whole(l); }
+
+static tn_status plan_memory(tn_loop *l, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    const tn_batch_need *q = &l->need;
+    bool score = l->task->score_head;
+    int n = q->tokens;
+    tn_budget p = {0};
+    tn_budget_present(&p);
+    p.moments = tn_moments_from_option(l->o.optim);
+    tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
+    tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
+    tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks,
+                  tn_keep_from_options(&l->o));
+    tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
+    tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
+    tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    if (l->task->reference) {
+        if (l->task->sync) {
+            tn_budget_model(&p, "reference", d, l->be, false, false);
+            if (l->task->ref_model)
+                tn_budget_run(&p, "reference", d, l->be, n, n, l->length, q->blocks,
+                              TN_KEEP_NOTHING);
+        } else if (!l->task->precompute_ref) { /* else gone before gradients, which take more */
+            TN_TRY(tn_reference_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model,
+                                       l->be, n, n, l->length, q->blocks, e));
+        }
+        tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
+    }
+    if (looks_ahead(l))
+        tn_budget_add(&p, "loss", "", tn_foresight_bytes(tn_loop_examples(l), whole_need(l)));
+    return tn_intro_memory(&p, l->o.max_memory, e);
+}
+
+static tn_status make_runs(tn_loop *l, tn_err *e) {
+    tn_trainee *t = &l->t;
+    int n = l->need.tokens;
+    t->max_tokens = l->o.micro_tokens < n ? (int)l->o.micro_tokens : n;
+    TN_TRY(
+        tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
+    TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
+    tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
+    size_t examples = tn_loop_examples(l);
+    TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));
+    t->ahead.how = l->task->ahead;
+    if (looks_ahead(l))
+        TN_TRY(tn_foresight_reserve(&t->ahead, examples, whole_need(l), l->comm->size, e));
+    return tn_batch_reserve(&t->mb, &l->need, e);
+}
+
+static tn_status open_reference(tn_loop *l, tn_err *e) {
+    const char *from = l->from.len ? l->from.s : NULL;
+    if (l->task->sync) return tn_moving_ref_open(&l->ref, l->t.model, l->task->ref_model, from, e);
+    return tn_reference_open(&l->ref, l->t.model, &l->lora, l->o.model, l->task->ref_model,
+                             from != NULL, e);
+}
+
+static tn_status make_reference(tn_loop *l, tn_err *e) {
+    tn_trainee *t = &l->t;
+    if (!l->task->reference) return TN_OK;
+    TN_TRY(open_reference(l, e));
+    int n = l->need.tokens;
+    t->ref = l->ref;
+    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
+        return reserve_reference(l, e);
+    TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
+    TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
+    return reserve_reference(l, e);
+}
+
+/* ---- in order ---- */
+
+static tn_order_kind order_of(const tn_loop *l) {
+    bool automatic = strcmp(l->o.sampling, "auto") == 0;
+    return automatic && l->task->in_order ? TN_ORDER_SEQUENTIAL : tn_order_of(&l->o);
+}
+
+static tn_status check_options(const tn_loop *l, tn_err *e) {
+    const tn_train_options *o = &l->o;
+    if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
+    if ((o->keep_best || o->patience > 0) && !(o->eval_data.n && o->eval_steps > 0))
+        return tn_fail(e, TN_ARG,
+                       "--%s compares evaluations: give --eval-data and --eval-steps, too",
+                       o->keep_best ? "load-best-model-at-end" : "early-stopping-patience");
+    return l->task->sync ? tn_moving_ref_check(l->task->precompute_ref, &l->lora, o->model, e)
+                         : TN_OK;
+}
+
+/* Passes without gradient for one with: the reference's, which is kept for later epochs, and those ahead. */
+static double extra_passes(const tn_loop *l) {
+    const tn_ahead *a = l->task->ahead;
+    return l->task->reference + (a ? 1 + a->mismatched : tn_loop_whole(l));
+}
+
+tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
+    const tn_task *k = l->task;
+    const tn_train_options *o = &l->o;
+    TN_TRY(tn_ranks_open(&l->o, &l->comm, e));
+    TN_TRY(check_options(l, e));
+    if (!o->dry_run) TN_TRY(tn_output_open(o, &l->lock, &l->from, e));
+    TN_TRY(tn_ranks_lanes(o, l->comm, l->from.len ? l->from.s : "", &l->lanes, e));
+    TN_TRY(tn_backend_from_options(&l->be, o, e));
+    TN_TRY(tn_tokenizer_of(&l->tok, o->model, l->lora.base_model, o->chat_template, e));
+    TN_TRY(peek(l, e));
+    TN_TRY(load_data(l, &l->desc, e));
+    TN_TRY(tn_ranks_check(l->comm, l->train->hash, l->be->profile, e));
+    l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt);
+    l->t.inv_temp = 1.0;
+    l->t.batch = (tn_batch_options){.share_prompts = o->share_prompts,
+                                    .rankings = k->rankings,
+                                    .score_prompts = (l->t.needs & TN_NEED_PROMPT) != 0};
+    l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
+    TN_TRY(tn_plan_new(&l->plan, l->train, order_of(l), (uint64_t)o->seed,
+                       (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,
+                       (long)o->max_steps, e));
+    TN_TRY(measure(l, e));
+    TN_TRY(tn_intro_print(k->verb, &l->desc, l->be, l->tok, l->train, l->eval, &l->plan, e));
+    if (k->remark) k->remark(l->train, k, order_of(l));
+    TN_TRY(plan_memory(l, e));
+    TN_TRY(load_model(l, e));
+    tn_intro_adapter(l->t.model);
+    tn_intro_time(l->t.model, extra_passes(l), l->train, &l->plan, &l->t.batch);
+    return TN_OK;
+}
+
+tn_status tn_loop_make(tn_loop *l, tn_err *e) {
+    TN_TRY(make_runs(l, e));
+    return make_reference(l, e);
+}
