@@ -32,7 +32,9 @@ typedef enum tn_coupling {
 enum { /* needs, bit set */
     TN_NEED_LOGP = 1, TN_NEED_ENTROPY = 2, TN_NEED_LSE = 4, TN_NEED_VALUE = 8, TN_NEED_SCORE = 16,
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
-    TN_NEED_SUM_SQ = 512
+    TN_NEED_SUM_SQ = 512,
+    /* of the second model's distribution, beside the policy's (tn_obs.kl, rkl, jsd) */
+    TN_NEED_KL = 1024, TN_NEED_RKL = 2048, TN_NEED_JSD = 4096
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
@@ -54,6 +56,9 @@ typedef struct tn_obs {
     const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
     const double *top1;         /* 1 when the target is the arg max (metrics only) */
     const double *log_sum_sq_p; /* log sum_v pi(v)^2 of the full distribution */
+    /* Exact divergences at the token between the policy's distribution p and that, q, of a second model (reference,
+     * teacher): KL(p|q), KL(q|p), generalised Jensen-Shannon with the caller's beta. */
+    const double *kl, *rkl, *jsd;
     const double *value;        /* V of the state before token t */
     const double *score;        /* [n_seq] scalar head at the sequence's last token */
     /* Known before the pass, [n_tok]. */
@@ -79,6 +84,7 @@ typedef struct tn_grad {
      * caller zeroes them; NULL where the gradient is not wanted. */
     double *logp, *entropy, *lse, *value;
     double *score;                /* [n_seq] */
+    double *kl, *rkl, *jsd;       /* [n_tok] */
 } tn_grad;
 
 /* Metrics: named sums with counts, merged over calls; a value is sum/count (or max, min, sum). */
@@ -119,7 +125,7 @@ unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_nee
 
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
     tn_algo_dpo_aot, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
-    tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
+    tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce, tn_algo_gkd, tn_algo_tdpo;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

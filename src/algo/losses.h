@@ -5,7 +5,7 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[];
+    tn_rloo_rows[], tn_gkd_rows[], tn_tdpo_rows[];
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -55,6 +55,13 @@ typedef struct tn_cpo_opt {
 
 typedef struct tn_orpo_opt { double beta; } tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
+
+typedef struct tn_gkd_opt { double beta; } tn_gkd_opt;
+typedef struct tn_tdpo_opt {
+    double beta;
+    const char *loss_type;  /* tdpo1 | tdpo2 */
+    double alpha;           /* of tdpo2 */
+} tn_tdpo_opt;
 
 typedef struct tn_grpo_opt {
     const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo */

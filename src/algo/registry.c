@@ -6,7 +6,8 @@ const tn_algo *const tn_algo_all[] = {
     &tn_algo_sft,  &tn_algo_reward,  &tn_algo_reward_rank, &tn_algo_prm,
     &tn_algo_dpo,  &tn_algo_dpo_aot, &tn_algo_kto,         &tn_algo_cpo,
     &tn_algo_orpo, &tn_algo_slic,    &tn_algo_ppo_policy,  &tn_algo_ppo_value,
-    &tn_algo_grpo, &tn_algo_rloo,    &tn_algo_reinforce,   NULL,
+    &tn_algo_grpo, &tn_algo_rloo,    &tn_algo_reinforce,
+    &tn_algo_gkd,  &tn_algo_tdpo,    NULL,
 };
 
 const tn_algo *tn_algo_find(const char *name) {

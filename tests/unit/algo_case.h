@@ -45,10 +45,11 @@ typedef struct problem {
     tn_obs x;
     int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32];
     double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV],
-        score[32];
+        score[32], kl[MAXV], rkl[MAXV], jsd[MAXV];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
     double margin[16], p_chosen[16];
-    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32];
+    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32],
+        g_kl[MAXV], g_rkl[MAXV], g_jsd[MAXV];
     tn_grad g;
     tn_metrics m;
 } problem;
@@ -77,6 +78,8 @@ tn_score_opt score_defaults(void);
 tn_kto_opt kto_defaults(void);
 tn_cpo_opt cpo_defaults(void);
 tn_grpo_opt grpo_defaults(void);
+tn_gkd_opt gkd_defaults(void);
+tn_tdpo_opt tdpo_defaults(void);
 
 /* A problem whose sequences are given by off, one call the whole batch; no pairs or groups yet. */
 problem *case_fresh(int n_seq, const int *off);
@@ -90,5 +93,5 @@ void case_chain(const double *lp, int n, double tau, int target, double h, doubl
 /* Method of a golden case to the function that runs and compares it. Ends with a NULL method. */
 typedef struct runner { const char *method; void (*run)(kase *); } runner;
 extern const runner rm_runners[], dpo_runners[], ppo_runners[], more_runners[],
-    toy_runners[];
+    toy_runners[], pair_runners[];
 #endif

@@ -12,7 +12,7 @@ static void start(void) {
     problem_random(&P, 8, 3);
     sft = sft_defaults(), reward = reward_defaults(), dpo = dpo_defaults();
     policy = policy_defaults(), value = value_defaults();
-    P.g = (tn_grad){0, P.g_logp, P.g_entropy, NULL, P.g_value, P.g_score};
+    P.g = (tn_grad){.logp = P.g_logp, .entropy = P.g_entropy, .value = P.g_value, .score = P.g_score};
 }
 #define REFUSED(algo, opt, code, text)                                                             \
     CHECK_FAIL((algo).step((opt), &P.x, &P.g, &P.m, e), code, text)

@@ -54,6 +54,8 @@ TEST(algo_option_defaults) {
     DEFAULTS(tn_kto_rows, tn_kto_opt, kto_defaults);
     DEFAULTS(tn_cpo_rows, tn_cpo_opt, cpo_defaults);
     DEFAULTS(tn_grpo_rows, tn_grpo_opt, grpo_defaults);
+    DEFAULTS(tn_gkd_rows, tn_gkd_opt, gkd_defaults);
+    DEFAULTS(tn_tdpo_rows, tn_tdpo_opt, tdpo_defaults);
     DEFAULTS(tn_ppo_policy_rows, tn_ppo_policy_opt, policy_defaults);
     DEFAULTS(tn_ppo_value_rows, tn_ppo_value_opt, value_defaults);
     DEFAULTS(tn_rl_rows, tn_rl_opt, rl_defaults);
