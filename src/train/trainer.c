@@ -3,6 +3,7 @@
 #include "base/manifest.h"
 #include "base/signals.h"
 #include "ops/profile.h"
+#include "train/answers.h"
 #include "train/intro.h"
 #include "train/plan.h"
 #include "train/ranks.h"
@@ -40,8 +41,10 @@ typedef struct loop {
 } loop;
 
 static void loop_free(loop *l) {
+    if (l->task->answers) tn_answers_close(l->task->answers);
     tn_lanes_free(l->t.lanes);
     tn_batch_free(&l->t.mb);
+    tn_pairing_free(&l->t.pair);
     tn_run_free(l->t.run);
     tn_run_free(l->t.ref_run);
     tn_model_free(l->ref);
@@ -69,7 +72,7 @@ static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
                          .keep_end = strcmp(o->truncation_mode, "keep_end") == 0,
                          .drop_long = l->task->drop_long,
                          .completion_only = o->completion_only,
-                         .assistant_only = o->assistant_only,
+                         .assistant_only = o->assistant_only || l->task->answers_only,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
                          .vocab = d->vocab,
@@ -147,6 +150,7 @@ static tn_status measure(loop *l, tn_err *e) {
     long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
     int a = longest(l->train), b = longest(l->eval), tokens = (int)o->micro_tokens;
     l->length = a > b ? a : b;
+    if (l->task->answers) TN_TRY(tn_answers_measure(l->task->answers, l->train, o, &l->need, &l->length, e));
     if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
                 "(max_position_embeddings)",
@@ -162,6 +166,7 @@ static int rows_read(const loop *l) { return l->task->score_head ? l->need.seqs 
 static size_t kept_reference(const loop *l) {
     const tn_dataset *d[2] = {l->train, l->eval};
     size_t n = 0;
+    if (!(l->t.needs & TN_NEED_REF_LOGP)) return 0;
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
     return n;
@@ -171,6 +176,7 @@ static size_t kept_reference(const loop *l) {
 static tn_status reserve_reference(loop *l, tn_err *e) {
     tn_dataset *d[2] = {l->train, l->eval};
     size_t n = kept_reference(l);
+    if (n == 0) return TN_OK;
     l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
     if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
     n = 0;
@@ -203,6 +209,11 @@ static tn_status plan_memory(loop *l, tn_err *e) {
                                        n, n, l->length, q->blocks, e));
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
     }
+    if (l->t.needs & TN_NEED_PAIR)
+        TN_TRY(tn_pairing_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be, n, n, l->length,
+                                 q->blocks, e));
+    if (l->task->answers)
+        TN_TRY(tn_answers_budget(l->task->answers, &p, d, l->task->ref_model, l->lora.base_model, l->be, e));
     return tn_intro_memory(&p, l->o.max_memory, e);
 }
 
@@ -226,7 +237,10 @@ static tn_status make_reference(loop *l, tn_err *e) {
                              l->from.len > 0, e));
     int n = l->need.tokens;
     t->ref = l->ref;
-    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model)) return reserve_reference(l, e);
+    bool pair = (t->needs & TN_NEED_PAIR) != 0;
+    if (!pair && tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model)) return reserve_reference(l, e);
+    t->pair.beta = l->task->pair_beta;
+    if (pair) TN_TRY(tn_pairing_reserve(&t->pair, n, e));
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
@@ -337,6 +351,7 @@ static tn_status one_step(loop *l, const tn_optimiser *opt, window *w, double *l
     tn_plan_step(&l->plan, l->step, &rows, &n);
     for (size_t i = 0; i < n; i++) l->rows[i] = &l->train->ex[rows[i]];
     tn_step_result r = {0};
+    if (l->task->answers) TN_TRY(tn_answers_give(l->task->answers, l->rows, (int)n, l->step, &r.metrics, e));
     TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)n, true, &r, e));
     *lr = tn_lr_at(&l->o, l->peak_lr, l->step + 1, l->plan.total);
     TN_TRY(tn_trainee_update(&l->t, opt, *lr, l->step + 1, &r, e));
@@ -354,22 +369,29 @@ typedef struct outcome {
     bool due, stop; /* a checkpoint; Ctrl-C at some rank */
 } outcome;
 
+static tn_status log_window(loop *l, window *w, double lr, tn_err *e) {
+    json_t *j = entry_of(l, w, lr);
+    if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
+    memset(w, 0, sizeof *w);
+    return tn_runlog_entry(&l->log, j, e);
+}
+
 static tn_status advance(loop *l, const tn_optimiser *opt, window *w, outcome *o, tn_err *e) {
     double lr;
     bool asked;
-    TN_TRY(one_step(l, opt, w, &lr, e));
+    tn_status st = one_step(l, opt, w, &lr, e);
+    if (st == TN_INTERRUPTED) { /* while sampling: the step will be begun again */
+        o->stop = true;
+        return w->n ? log_window(l, w, tn_lr_at(&l->o, l->peak_lr, l->step, l->plan.total), e) : TN_OK;
+    }
+    TN_TRY(st);
     o->loss = w->loss / w->n;
     bool last = l->step == l->plan.total;
     l->owes_eval = l->eval && (last || (l->o.eval_steps > 0 && l->step % l->o.eval_steps == 0));
     TN_TRY(tn_ranks_signals(l->comm, &o->stop, &asked, e));
     o->due = asked || is_due(l);
     /* entries end where checkpoints are, so that a resumed run averages the same steps */
-    if (l->step % l->o.logging_steps == 0 || l->owes_eval || last || o->stop || o->due) {
-        json_t *j = entry_of(l, w, lr);
-        if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
-        memset(w, 0, sizeof *w);
-        TN_TRY(tn_runlog_entry(&l->log, j, e));
-    }
+    if (l->step % l->o.logging_steps == 0 || l->owes_eval || last || o->stop || o->due) TN_TRY(log_window(l, w, lr, e));
     return tn_runlog_timing(&l->log, l->step, l->tokens, &o->rate, e);
 }
 
@@ -511,9 +533,11 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(load_model(l, e));
     tn_intro_adapter(l->t.model);
     tn_intro_time(l->t.model, k->reference, l->train, &l->plan, &l->t.batch);
+    if (k->answers) tn_answers_introduce(k->answers, l->plan.total);
     if (o->dry_run) return TN_OK;
     TN_TRY(make_runs(l, e));
     TN_TRY(make_reference(l, e));
+    if (k->answers) TN_TRY(tn_answers_open(k->answers, l->t.model, l->ref, l->tok, e));
     TN_TRY(tn_run_record(&l->record, k->verb, l->opts, l->be, l->train->hash, e));
     if (l->from.len) TN_TRY(resume(l, &history, e));
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);

@@ -7,6 +7,7 @@
 #include "train/schedule.h"
 #include "train/step.h"
 
+struct tn_answers;
 typedef struct tn_task {
     const char *verb;
     tn_data_kind data;
@@ -18,6 +19,9 @@ typedef struct tn_task {
     double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
+    double pair_beta;      /* of Jensen-Shannon divergences from it (train/pair.h) */
+    struct tn_answers *answers; /* in place of the rows' (train/answers.h), closed by the run; NULL: none */
+    bool answers_only;     /* conversations train on assistant turns, whatever the options say */
     bool precompute_ref;   /* compute all reference log-probs first and free the reference */
     bool drop_long;
     bool fresh; /* --model holds only config.json (and a tokenizer): random weights */
