@@ -48,11 +48,6 @@ static tn_status find_prompts(tn_answers *a, const tn_dataset *d, tn_err *e) {
         const tn_response *r = &x->response[0];
         int span = last_span(r);
         *y = (tn_example){.prompt = x->prompt, .n_prompt = x->n_prompt + span, .file = x->file, .line = x->line};
-        if (y->n_prompt == 0)
-            return tn_fail(e, TN_ARG,
-                           "%s:%d: the row is trained from its first token on, so there is nothing to answer; take rows "
-                           "with a prompt or conversations, or say --lmbda 0 (without --seq-kd)",
-                           d->path[x->file], x->line);
         if (span > 0) {
             y->prompt = at;
             if (x->n_prompt) memcpy(at, x->prompt, (size_t)x->n_prompt * sizeof *at);

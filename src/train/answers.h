@@ -1,6 +1,6 @@
 /* Answers by sampling in place of the rows' own: on-policy distillation (Agarwal et al. 2023, 2306.13649). A step's
  * prompts are answered by the model that is trained, with probability lambda, else as the rows say or, with seq_kd,
- * by the teacher. A row's prompt is what comes before its last trained span. Whether, and what, is a function of
+ * by the teacher. A row's prompt is what comes before its last trained span, at least its first token. Whether, and what, is a function of
  * (seed, step, row's place in the step) and the weights: nothing is saved. */
 #ifndef TN_TRAIN_ANSWERS_H
 #define TN_TRAIN_ANSWERS_H
@@ -30,8 +30,7 @@ typedef struct tn_answers {
 
 /* Does any step ask for answers? */
 bool tn_answers_wanted(const tn_answers *a);
-/* Prompts of all rows; raises the sizes of micro-batches and sequences to what answers need. TN_ARG for a row
- * without a prompt. */
+/* Prompts of all rows; raises the sizes of micro-batches and sequences to what answers need. */
 tn_status tn_answers_measure(tn_answers *a, const tn_dataset *rows, const tn_train_options *o, tn_batch_need *need,
                              int *length, tn_err *e);
 tn_status tn_answers_budget(const tn_answers *a, tn_budget *p, const tn_desc *d, const char *teacher, const char *base,

@@ -50,6 +50,8 @@ for shape in $shapes; do
         held "memory_dpo_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_dpo_precomputed_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 \
             --dtype $dtype --precompute-ref-log-probs
+        held "memory_distill_${shape}_$dtype" distill --model "$M/base-$shape" --teacher-model "$M/base-$shape" --data "$M/sft.jsonl" \
+            --per-device-train-batch-size 16 --max-steps 2 --max-new-tokens 32 --lmbda 1 --dtype $dtype
         held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 --dtype $dtype
     done

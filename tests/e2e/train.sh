@@ -30,6 +30,8 @@ grpo="grpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-
 rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --num-iterations 2 --max-steps 6
       --max-completion-length 12 $common"
 lora="$sft --use-peft --lora-r 4"
+distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --per-device-train-batch-size 8 --max-new-tokens 12
+         --max-steps 6 $common"
 
 # The same metrics, the same events, the same weights.
 equal() {
@@ -40,7 +42,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo lora; do
+for method in sft reward dpo ppo grpo rloo lora distill; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"
