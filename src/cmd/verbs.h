@@ -9,6 +9,7 @@
     X(sft)                                                                           \
     X(reward)                                                                        \
     X(dpo)                                                                           \
+    X(tdpo)                                                                          \
     X(distill)                                                                       \
     X(ppo)                                                                           \
     X(grpo)                                                                          \

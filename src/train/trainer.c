@@ -166,7 +166,7 @@ static int rows_read(const loop *l) { return l->task->score_head ? l->need.seqs 
 static size_t kept_reference(const loop *l) {
     const tn_dataset *d[2] = {l->train, l->eval};
     size_t n = 0;
-    if (!(l->t.needs & TN_NEED_REF_LOGP)) return 0;
+    if (!(l->t.needs & TN_NEED_REF_LOGP) || l->t.needs & TN_NEED_PAIR) return 0; /* the reference runs anyway */
     for (int k = 0; k < 2; k++)
         for (size_t i = 0; d[k] && i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
     return n;

@@ -1,4 +1,4 @@
-# The steady state allocates nothing: sft, reward, dpo, ppo, grpo, rloo and distill run eight steps in the tiny world with
+# The steady state allocates nothing: sft, reward, dpo, ppo, grpo, rloo, distill and tdpo run eight steps in the tiny world with
 # malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
 . tests/e2e/lib.sh
 A=$E2E_TMP/alloc
@@ -67,6 +67,7 @@ for lmbda in 0 1; do # both samplers, each from the first step on
     steady distill_$lmbda distill --model "$A/base" --teacher-model models/world --data "$A/sft.jsonl" --lmbda $lmbda --seq-kd \
         --max-new-tokens 24 --max-steps 8 --micro-batch-tokens 256
 done
+steady tdpo tdpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 lora="--use-peft --lora-target-modules all-linear"
 # shellcheck disable=SC2086
 {

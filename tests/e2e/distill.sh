@@ -1,4 +1,4 @@
-# tenet distill in the built-in world: a tiny student gets closer to a larger teacher on held-out rows, from given answers,
+# tenet distill and tdpo in the built-in world: a tiny student gets closer to a larger teacher on held-out rows, from given answers,
 # its own and the teacher's; a student that is its own teacher has nothing to learn; what is refused.
 . tests/e2e/lib.sh
 D=$E2E_TMP/distill
@@ -14,7 +14,7 @@ teacher=models/world
         --learning-rate 3e-3 --save-steps 0 --save-dtype float32
 } >"$D/log" 2>&1 || fail "distill_set_up: $(tail -n 1 "$D/log")"
 base="distill --model $D/base --teacher-model $teacher --data $D/sft.jsonl --max-new-tokens 24 --save-steps 0 --threads 2"
-value() { sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" "$2" | sed -n "${3:-1}p"; } # KEY FILE [NTH]
+value() { sed -n "s|.*\"$1\": \([-0-9.e]*\).*|\1|p" "$2" | sed -n "${3:-1}p"; } # KEY FILE [NTH]
 
 # kl NAME DIVERGENCE OPTIONS...: the held-out divergence after 1 step and after 60; it falls by a sixth at least
 kl() {
@@ -34,6 +34,7 @@ kl() {
 }
 kl given_answers kl_teacher_student --lmbda 0 --beta 0
 kl own_answers kl_teacher_student --lmbda 1 --beta 0
+kl own_answers_reverse kl_student_teacher --lmbda 1 --beta 1
 kl mixed kl_teacher_student
 kl teacher_answers kl_teacher_student --lmbda 0 --seq-kd
 
@@ -57,6 +58,24 @@ for how in whole lora; do
         fail "distill_own_teacher_$how: $(cat "$D/same-$how/metrics.jsonl")"
     fi
 done
+
+# TDPO: the first step is DPO's (no divergence yet), later ones are not; margins grow
+{
+    tenet world prompts-pref --count 24 --out "$D/pref.jsonl"
+    tenet generate --model $teacher --input "$D/pref.jsonl" --n 4 --max-new-tokens 24 --out "$D/samples.jsonl"
+    tenet world rank --input "$D/samples.jsonl" --annotator careful --out "$D/rank.jsonl" --pairs-out "$D/pairs.jsonl"
+} >"$D/log" 2>&1 || fail "distill_pairs: $(tail -n 1 "$D/log")"
+for verb in dpo tdpo; do
+    quiet tenet $verb --model $teacher --data "$D/pairs.jsonl" --max-steps 12 --learning-rate 4e-4 --dtype float32 --save-steps 0 \
+        --output-dir "$D/$verb" || fail "distill_$verb: $(tail -n 1 "$D/log")"
+done
+if [ "$(value loss "$D/dpo/metrics.jsonl")" = "$(value loss "$D/tdpo/metrics.jsonl")" ] && [ "$(value kl/margins "$D/tdpo/metrics.jsonl")" = 0 ] &&
+    [ "$(value loss "$D/dpo/metrics.jsonl" 12)" != "$(value loss "$D/tdpo/metrics.jsonl" 12)" ] &&
+    awk -v m="$(value rewards/margins "$D/tdpo/metrics.jsonl" 12)" -v k="$(value kl/rejected "$D/tdpo/metrics.jsonl" 12)" 'BEGIN { exit !(m > 0.05 && k > 0) }'; then
+    ok "distill_tdpo (margin $(value rewards/margins "$D/tdpo/metrics.jsonl" 12))"
+else
+    fail "distill_tdpo: $(tail -n 1 "$D/tdpo/metrics.jsonl")"
+fi
 
 # the reference backend gives the bits of the kernels
 for backend in cpu ref; do

@@ -5,7 +5,7 @@ pid=
 [ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; umount "$D/disk" 2>/dev/null; rm -rf "$D"' EXIT
 D=${D:-$E2E_TMP/durable}
 . tests/e2e/tiny.sh "$D"
-runs="pretrain sft reward dpo ppo grpo rloo lora distill"
+runs="pretrain sft reward dpo ppo grpo rloo lora distill tdpo"
 # run RUN STEPS DIR [OPTION...]: a run that checkpoints every step
 run() {
     local run=$1 steps=$2 dir=$3
@@ -150,7 +150,7 @@ fails durable_resume_nowhere 2 "no trainer_state.json there" run sft 3 "$D/none"
 cp -r "$D/base" "$D/nan-base"
 size=$(wc -c <"$D/nan-base/model.safetensors")
 printf '\377\377\377\177' | dd of="$D/nan-base/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
-for run in sft reward dpo ppo grpo rloo lora distill; do
+for run in sft reward dpo ppo grpo rloo lora distill tdpo; do
     # shellcheck disable=SC2046
     fails "durable_not_finite_$run" 1 "finite" tenet $(arguments $run 3) --model "$D/nan-base" --output-dir "$D/nan-$run"
     [ -z "$(find "$D/nan-$run" -name "*.safetensors")" ] || fail "durable_not_finite_$run: a model was written"

@@ -37,6 +37,7 @@ grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-func
 rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps 6
       --max-completion-length 12 --normalize-advantages $common"
 
+tdpo="tdpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --max-steps 6 $common"
 distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --eval-data $T/sft.jsonl --eval-steps 4 --per-device-train-batch-size 8
          --max-new-tokens 12 --max-steps 6 $common"
 
@@ -77,7 +78,7 @@ else
     fi
 fi
 
-for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo distill; do
+for method in sft reward dpo ppo sft_lora ppo_lora grpo rloo distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do
