@@ -6,8 +6,9 @@
  *   L = (1/N) sum_t D_t                                   N = scored tokens of the whole optimisation batch
  *   dL/dD_t = 1/N
  *
- * The divergences are exact, over the whole vocabulary. The temperature that answers are sampled at is not theirs, as
- * in TRL. Near its ends the mixture's divergence is beta or 1 - beta times one of the KLs, so the loss jumps at 0 and 1. */
+ * The divergences are exact, over the whole vocabulary. The temperature that answers are sampled at is not theirs,
+ * as in TRL. Near its ends the mixture's divergence is beta or 1 - beta times one of the KLs, so the loss jumps at
+ * 0 and 1. */
 #include "algo/losses.h"
 #include "algo/obs.h"
 #include <stddef.h>
@@ -15,8 +16,8 @@
 #define AT(f) offsetof(tn_gkd_opt, f)
 const tn_opt_row tn_gkd_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.5", NULL, 0, 1, NULL, "X",
-     "Divergence: 0 KL(teacher|student), covering all that the teacher says; 1 KL(student|teacher), keeping to what the "
-     "teacher would say; between them the generalised Jensen-Shannon divergence."},
+     "Divergence: 0 KL(teacher|student), covering all that the teacher says; 1 KL(student|teacher), keeping to what "
+     "the teacher would say; between them the generalised Jensen-Shannon divergence."},
     TN_OPT_LAST};
 
 static bool mixes(const tn_gkd_opt *o) { return o->beta > 0 && o->beta < 1; }

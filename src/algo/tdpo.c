@@ -6,8 +6,8 @@
  *   tdpo2   u = beta (a - b - alpha (K_l - sg[K_w]))
  *   L = -(1/B) sum_pairs log s(u)                 s = logistic, sg: no gradient
  *
- *   dL/dl_t = -beta s(-u)/B in the chosen response, plus that in the rejected one;
- *   dL/dKL_t = +alpha beta s(-u)/B in the rejected one; -beta s(-u)/B in the chosen one (tdpo1 alone, whose alpha is 1) */
+ * With d = beta s(-u)/B:  dL/dl_t = -d in the chosen response, d in the rejected one;
+ * dL/dKL_t = alpha d in the rejected one, and -d in the chosen one for tdpo1, whose alpha is 1. */
 #include "algo/dpo.h"
 #include "algo/obs.h"
 #include <math.h>
@@ -19,7 +19,8 @@ const tn_opt_row tn_tdpo_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.1", NULL, 0, 1e9, NULL, "X",
      "Strength of the pull to the reference: larger stays closer."},
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "tdpo2", "tdpo1|tdpo2", 0, 0, NULL, NULL,
-     "tdpo1: both responses' divergences move; tdpo2: the chosen one's has no gradient, and --alpha weighs them."},
+     "tdpo1: both responses' divergences move; tdpo2: the chosen one's has no gradient, and --alpha weighs "
+     "them."},
     {"alpha", TN_OPT_REAL, AT(alpha), "0.5", NULL, 0, 1e9, NULL, "X", "Weight of the divergences' difference in tdpo2."},
     TN_OPT_LAST};
 

@@ -7,7 +7,8 @@ static tn_status check(const tn_opts *o, const char *teacher, tn_err *e) {
     const char *model = tn_opts_str(o, "model"), *base = tn_opts_str(o, "base-model");
     bool same;
     if (!teacher)
-        return tn_fail(e, TN_ARG, "--teacher-model is missing; give the Hugging Face folder of the model to learn from");
+        return tn_fail(e, TN_ARG,
+                       "--teacher-model is missing; give the Hugging Face folder of the model to learn from");
     if (!model) return TN_OK; /* the trainer says so */
     TN_TRY(tn_scorer_same_tokenizer(&same, teacher, model, base, e));
     if (same) return TN_OK;
@@ -48,10 +49,11 @@ const tn_verb tn_verb_distill = {
     .name = "distill",
     .stage = "Train",
     .summary = "distillation from a teacher's distributions (GKD)",
-    .details = "Rows as for `tenet sft`; conversations train on assistant turns. The loss is the exact divergence from the\n"
-               "teacher at every token of an answer. A share --lmbda of the steps takes the student's own answers.\n\n"
+    .details = "Rows as for `tenet sft`; conversations train on assistant turns. The loss is the exact divergence\n"
+               "from the teacher at every token of an answer. A share --lmbda of the steps takes the student's own\n"
+               "answers.\n\n"
                "  tenet distill --model small/ --teacher-model big/ --data demos.jsonl --output-dir student/\n"
-               "  tenet distill ... --lmbda 0 --beta 0                          the rows' answers, KL(teacher|student)\n"
-               "  tenet distill ... --lmbda 1 --beta 1                          the student's answers, KL(student|teacher)",
+               "  tenet distill ... --lmbda 0 --beta 0      the rows' answers, KL(teacher|student)\n"
+               "  tenet distill ... --lmbda 1 --beta 1      the student's answers, KL(student|teacher)",
     .tables = tables,
     .run = run};

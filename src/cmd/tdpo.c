@@ -27,8 +27,9 @@ const tn_verb tn_verb_tdpo = {
     .name = "tdpo",
     .stage = "Train",
     .summary = "token-level direct preference optimisation (TDPO)",
-    .details = "Rows as for `tenet dpo`. The margin of a pair is set against how far both responses' next-token distributions\n"
-               "have moved from the reference's, exactly, over the whole vocabulary; the reference runs along every step.\n\n"
+    .details = "Rows as for `tenet dpo`. The margin of a pair is set against how far both responses' next-token\n"
+               "distributions have moved from the reference's, exactly, over the whole vocabulary; the reference runs\n"
+               "along every step.\n\n"
                "  tenet tdpo --model sft/ --data prefs.jsonl --output-dir tdpo/ --beta 0.1 --alpha 0.5",
     .tables = tables,
     .run = run};

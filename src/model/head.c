@@ -93,7 +93,9 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
 }
 
 /* What the gradient reads, by row: its coefficients, then what the forward found. */
-enum { N_GRAD = 6, N_COEF = 11 };
+enum { D_LOGP, D_ENTROPY, D_LSE, D_KL, D_RKL, D_JSD, N_GRAD };
+enum { LSE = N_GRAD, ENTROPY, LSE2, KL, KL_MIX, N_COEF };
+_Static_assert(N_COEF == TN_HEAD_COEFS, "room for all of them");
 
 /* Rows [i, q->n) with a coefficient, until `most` are found, their numbers in r->coef; *next is where to go on. */
 static int compact(tn_run *r, const tn_lm *q, const double *const from[N_COEF], int most, int i, int *next) {
@@ -112,23 +114,28 @@ static int compact(tn_run *r, const tn_lm *q, const double *const from[N_COEF], 
     return n;
 }
 
-static const double *found(const tn_run *r, const double *const from[N_COEF], int k) { return from[k] ? r->coef[k] : NULL; }
+static const double *found(const tn_run *r, const double *const from[N_COEF], int k) {
+    return from[k] ? r->coef[k] : NULL;
+}
 
-tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d, tn_err *e) {
+tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d,
+                           tn_err *e) {
     TN_TRY(tn_head_check(r, m, q, e));
     TN_TRY(check_backward(r, m, e));
     if (!q->lse || (d->entropy && !q->entropy) || (d->logp && !q->target))
         return tn_fail(
             e, TN_BUG,
             "head backward needs the forward's lse, its entropy for d_entropy, targets for d_logp");
-    const double *const from[N_COEF] = {d->logp, d->entropy, d->lse, d->kl, d->rkl, d->jsd, q->lse, d->entropy ? q->entropy : NULL,
-                                        p ? p->lse2 : NULL, p && d->kl ? p->kl : NULL, p && d->jsd ? p->kl_mix : NULL};
+    const double *const from[N_COEF] = {
+        [D_LOGP] = d->logp, [D_ENTROPY] = d->entropy, [D_LSE] = d->lse, [D_KL] = d->kl, [D_RKL] = d->rkl,
+        [D_JSD] = d->jsd, [LSE] = q->lse, [ENTROPY] = d->entropy ? q->entropy : NULL, [LSE2] = p ? p->lse2 : NULL,
+        [KL] = p && d->kl ? p->kl : NULL, [KL_MIX] = p && d->jsd ? p->kl_mix : NULL};
     int most = p && p->run->max_rows < r->max_rows ? p->run->max_rows : r->max_rows;
     for (int i = 0; i < q->n;) {
         int n = compact(r, q, from, most, i, &i);
         if (n == 0) break;
         tn_head_rows(r, m, r->row_id, n);
-        tn_head_pair second = {.lse2 = found(r, from, 8), .kl = r->coef[9], .kl_mix = r->coef[10]};
+        tn_head_pair second = {.lse2 = r->coef[LSE2], .kl = r->coef[KL], .kl_mix = r->coef[KL_MIX]};
         if (p) {
             tn_head_rows(p->run, p->model, r->row_id, n);
             second.x2 = p->run->rn, second.w2 = &p->model->lm_head, second.beta = p->beta;
@@ -138,17 +145,17 @@ tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_p
                          .w = &m->lm_head,
                          .inv_temp = q->inv_temp,
                          .target = r->target,
-                         .lse = r->coef[6],
-                         .entropy = found(r, from, 7),
-                         .d_logp = found(r, from, 0),
-                         .d_entropy = found(r, from, 1),
-                         .d_lse = found(r, from, 2),
+                         .lse = r->coef[LSE],
+                         .entropy = found(r, from, ENTROPY),
+                         .d_logp = found(r, from, D_LOGP),
+                         .d_entropy = found(r, from, D_ENTROPY),
+                         .d_lse = found(r, from, D_LSE),
                          .dx = r->rdn,
                          .dw = tn_weight_grad(m, &m->lm_head),
                          .pair = p ? &second : NULL,
-                         .d_kl = found(r, from, 3),
-                         .d_rkl = found(r, from, 4),
-                         .d_jsd = found(r, from, 5)};
+                         .d_kl = found(r, from, D_KL),
+                         .d_rkl = found(r, from, D_RKL),
+                         .d_jsd = found(r, from, D_JSD)};
         r->be->op->head_bwd(r->be, &h);
         rows_backward(r, m, r->row_id, n);
     }

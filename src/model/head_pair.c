@@ -10,7 +10,8 @@ static tn_status check(const tn_run *r, const tn_model *m, const tn_lm *q, const
     if (p->run == r || p->run->n_tok != r->n_tok || !q->lse || !p->lse2)
         return tn_fail(e, TN_BUG, "heads of a pair need a run each, one forest and room for both lse");
     if ((p->jsd || p->kl_mix) && !(p->beta > 0 && p->beta < 1))
-        return tn_fail(e, TN_BUG, "a mixture of two distributions with beta %g, expected a number between 0 and 1", p->beta);
+        return tn_fail(e, TN_BUG, "a mixture of two distributions with beta %g, expected a number between 0 and 1",
+                       p->beta);
     return TN_OK;
 }
 
@@ -35,7 +36,8 @@ tn_status tn_lm_pair_head(tn_run *r, const tn_model *m, const tn_lm *q, const tn
     return tn_backend_check(be, e);
 }
 
-tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d, tn_err *e) {
+tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d,
+                              tn_err *e) {
     TN_TRY(check(r, m, q, p, e));
     if ((d->kl && !p->kl) || (d->jsd && !p->kl_mix))
         return tn_fail(e, TN_BUG, "a pair's backward needs the forward's kl for d_kl, its kl_mix for d_jsd");

@@ -243,7 +243,8 @@ typedef struct tn_lm_pair {
 tn_status tn_lm_pair_head(tn_run *r, const tn_model *m, const tn_lm *q, const tn_lm_pair *p, tn_err *e);
 /* Gradient of both heads' numbers; each array may be NULL. */
 typedef struct tn_lm_grad { const double *logp, *entropy, *lse, *kl, *rkl, *jsd; } tn_lm_grad;
-tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d, tn_err *e);
+tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d,
+                              tn_err *e);
 /* Score/value head: out[n] = final_norm(x[row]) . w (+ b); raw, not normalised. */
 tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
 tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);

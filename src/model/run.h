@@ -25,6 +25,7 @@ typedef struct tn_saved {
     void *gu;      /* [T, 2F] gate, up */
 } tn_saved;
 
+#define TN_HEAD_COEFS 11
 struct tn_run {
     tn_backend *be;
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn; /* the shape it was made for */
@@ -39,7 +40,7 @@ struct tn_run {
     void *dx, *dxn, *dh, *dqkv, *datt; /* keep only: gradients of the buffers above; that of gu replaces it */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
-    double *coef[11];           /* keep only, [R] compacted numbers of a head's backward (head.c) */
+    double *coef[TN_HEAD_COEFS]; /* keep only, [R] compacted numbers of a head's backward (head.c) */
     int32_t *row_id, *target;   /* [R] compacted */
     int32_t *iota;              /* [T] 0, 1, 2, ... */
     int32_t *read, *place;      /* [T] the rows that heads read, ascending; row's place among them, or -1 */

@@ -111,7 +111,8 @@ void tn_answers_introduce(const tn_answers *a, long steps) {
     if (asks_teacher(a)) tn_info("answers: the teacher's in about %.0f of %ld steps", (double)steps - own, steps);
 }
 
-tn_status tn_answers_open(tn_answers *a, const tn_model *own, const tn_model *teacher, const tn_tokenizer *tok, tn_err *e) {
+tn_status tn_answers_open(tn_answers *a, const tn_model *own, const tn_model *teacher, const tn_tokenizer *tok,
+                          tn_err *e) {
     int max_new = (int)a->q.max_new;
     if (!tn_answers_wanted(a)) return TN_OK;
     a->sampling = (tn_sampling){.temperature = a->q.temperature, .top_p = 1, .max_new = max_new, .seed = a->seed};
@@ -130,7 +131,8 @@ tn_status tn_answers_give(tn_answers *a, tn_example **rows, int n, long step, tn
     if (n > a->n) return tn_fail(e, TN_BUG, "a step of %d rows, room was made for %d", n, a->n);
     for (int i = 0; i < n; i++) a->roll.prompt[i] = &a->prompt[rows[i] - a->rows->ex];
     a->roll.n_prompt = n;
-    TN_TRY(tn_rollouts_sample(&a->roll, on_policy ? a->own : a->teacher, (uint64_t)step * (uint64_t)a->n, &a->sampling, e));
+    TN_TRY(tn_rollouts_sample(&a->roll, on_policy ? a->own : a->teacher, (uint64_t)step * (uint64_t)a->n, &a->sampling,
+                              e));
     double tokens = 0, ended = 0;
     for (int i = 0; i < n; i++) {
         rows[i] = a->roll.at[i];

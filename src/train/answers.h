@@ -1,7 +1,7 @@
 /* Answers by sampling in place of the rows' own: on-policy distillation (Agarwal et al. 2023, 2306.13649). A step's
  * prompts are answered by the model that is trained, with probability lambda, else as the rows say or, with seq_kd,
- * by the teacher. A row's prompt is what comes before its last trained span, at least its first token. Whether, and what, is a function of
- * (seed, step, row's place in the step) and the weights: nothing is saved. */
+ * by the teacher. A row's prompt is what comes before its last trained span, at least its first token. Whether a step
+ * samples, and what, is a function of (seed, step, row's place in the step) and the weights: nothing is saved. */
 #ifndef TN_TRAIN_ANSWERS_H
 #define TN_TRAIN_ANSWERS_H
 #include "train/options.h"
@@ -37,7 +37,8 @@ tn_status tn_answers_budget(const tn_answers *a, tn_budget *p, const tn_desc *d,
                             tn_backend *be, tn_err *e);
 void tn_answers_introduce(const tn_answers *a, long steps);
 /* tok: NULL when rows are ids. */
-tn_status tn_answers_open(tn_answers *a, const tn_model *own, const tn_model *teacher, const tn_tokenizer *tok, tn_err *e);
+tn_status tn_answers_open(tn_answers *a, const tn_model *own, const tn_model *teacher, const tn_tokenizer *tok,
+                          tn_err *e);
 /* Puts sampled answers in the place of a step's rows, or leaves them. TN_INTERRUPTED: the step has not begun. */
 tn_status tn_answers_give(tn_answers *a, tn_example **rows, int n, long step, tn_metrics *m, tn_err *e);
 void tn_answers_close(tn_answers *a);

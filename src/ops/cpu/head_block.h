@@ -42,8 +42,9 @@ static inline void tn_head_block_rows(const tn_head_block *o, const tn_kernel *g
 static inline tn_product tn_head_block_logits(const tn_head_block *o, const tn_kernel *g, int rows, int tile) {
     int in = o->w->in;
     size_t panel = (size_t)tn_units(g, in) * TN_NR;
-    return (tn_product){.kern = g, .m = rows, .n = tn_head_width(o->w->out, tile), .k = in, .packed_a = o->xa, .lda = o->lda,
-                        .b = (const uint32_t *)o->w->packed + (size_t)tile * (TN_HEAD_TILE / TN_NR) * panel, .panel = panel,
-                        .y = o->z, .ldy = TN_HEAD_LD};
+    return (tn_product){.kern = g, .m = rows, .n = tn_head_width(o->w->out, tile), .k = in,
+                        .packed_a = o->xa, .lda = o->lda,
+                        .b = (const uint32_t *)o->w->packed + (size_t)tile * (TN_HEAD_TILE / TN_NR) * panel,
+                        .panel = panel, .y = o->z, .ldy = TN_HEAD_LD};
 }
 #endif

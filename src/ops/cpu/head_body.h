@@ -122,7 +122,8 @@ static void HEAD(dz)(float *a, const float *second, int n, const tn_dz *given, i
 }
 
 static void HEAD(pair)(const float *a, const float *second, int n, const tn_pair_row *d, float sum[4]) {
-    v16 temp = SET(d->temp), lse = SET(d->lse), lse2 = SET(d->lse2), zero = SET(0), k = zero, r = zero, m = zero, y = zero;
+    v16 temp = SET(d->temp), lse = SET(d->lse), lse2 = SET(d->lse2);
+    v16 k = SET(0), r = k, m = k, y = k;
     for (int i = 0; i < n; i += 16) {
         v16 u = SUB(MUL(load_some(a + i, n - i), temp), lse), p = EXP(u);
         v16 w = SUB(MUL(load_some(second + i, n - i), temp), lse2), q = EXP(w);

@@ -3,7 +3,8 @@
 static int tile_width(int V, int v0) { return V - v0 < TN_HEAD_TILE ? V - v0 : TN_HEAD_TILE; }
 
 /* Log-prob of column v in a row of R. */
-static real column(tn_backend *b, const void *x, const tn_weight *w, double inv_temp, const double *lse, int row, int v) {
+static real column(tn_backend *b, const void *x, const tn_weight *w, double inv_temp, const double *lse, int row,
+                   int v) {
     const real *a = (const real *)x + (size_t)row * w->in, *c = (const real *)w->packed + (size_t)v * w->in;
     return dot(b, a, 1, c, 1, w->in) * (real)inv_temp - (real)lse[row];
 }
