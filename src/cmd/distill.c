@@ -5,11 +5,15 @@
 
 static tn_status check(const tn_opts *o, const char *teacher, tn_err *e) {
     const char *model = tn_opts_str(o, "model"), *base = tn_opts_str(o, "base-model");
+    const tn_load how = {.base = base};
+    tn_desc d;
     bool same;
     if (!teacher)
         return tn_fail(e, TN_ARG,
                        "--teacher-model is missing; give the Hugging Face folder of the model to learn from");
     if (!model) return TN_OK; /* the trainer says so */
+    TN_TRY(tn_model_peek(&d, teacher, &how, e)); /* a folder that is not there has no tokenizer either */
+    TN_TRY(tn_model_peek(&d, model, &how, e));
     TN_TRY(tn_scorer_same_tokenizer(&same, teacher, model, base, e));
     if (same) return TN_OK;
     return tn_fail(e, TN_STATE,

@@ -113,6 +113,8 @@ fi
 fails distill_no_teacher 2 "--teacher-model is missing" tenet distill --model "$D/base" --data "$D/sft.jsonl" --output-dir "$D/none"
 cp -r "$teacher" "$D/other" && printf '\n' >>"$D/other/tokenizer.json"
 # shellcheck disable=SC2086
+fails distill_teacher_nowhere 1 "there is no such folder" tenet $base --teacher-model "$D/nowhere" --output-dir "$D/none"
+# shellcheck disable=SC2086
 fails distill_other_tokenizer 1 "have different tokenizers" tenet $base --teacher-model "$D/other" --output-dir "$D/none"
 # text without a prompt is continued from its first token
 check distill_text tenet distill --model "$D/base" --teacher-model $teacher --data "$D/text.jsonl" --output-dir "$D/text" --lmbda 1 \
