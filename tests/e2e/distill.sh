@@ -16,16 +16,16 @@ teacher=models/world
 base="distill --model $D/base --teacher-model $teacher --data $D/sft.jsonl --max-new-tokens 24 --save-steps 0 --threads 2"
 value() { sed -n "s|.*\"$1\": \([-0-9.e]*\).*|\1|p" "$2" | sed -n "${3:-1}p"; } # KEY FILE [NTH]
 
-# kl NAME DIVERGENCE OPTIONS...: the held-out divergence after 1 step and after 60; it falls by a sixth at least
+# shellcheck disable=SC2086
+quiet tenet $base --eval-data "$D/held.jsonl" --max-steps 1 --learning-rate 0 --lmbda 0 --output-dir "$D/start" || fail "distill_start: $(tail -n 1 "$D/log")"
+# kl NAME DIVERGENCE OPTIONS...: the held-out divergence at the start and after 60 steps; it falls by a sixth at least
 kl() {
     local name=$1 what=$2 first last
     shift 2
     # shellcheck disable=SC2086
     quiet tenet $base --eval-data "$D/held.jsonl" --eval-steps 60 --max-steps 60 --learning-rate 5e-3 --per-device-train-batch-size 8 \
         --output-dir "$D/$name" "$@" || { fail "distill_$name: $(tail -n 1 "$D/log")"; return; }
-    # shellcheck disable=SC2086
-    quiet tenet $base --eval-data "$D/held.jsonl" --max-steps 1 --learning-rate 0 --output-dir "$D/$name-start" "$@"
-    first=$(value "eval_$what" "$D/$name-start/metrics.jsonl") last=$(value "eval_$what" "$D/$name/metrics.jsonl")
+    first=$(value "eval_$what" "$D/start/metrics.jsonl") last=$(value "eval_$what" "$D/$name/metrics.jsonl")
     if awk -v a="$first" -v b="$last" 'BEGIN { exit !(a > 0 && b > 0 && b < a * 5 / 6) }'; then
         ok "distill_$name ($what $first -> $last)"
     else
@@ -80,7 +80,7 @@ fi
 # the reference backend gives the bits of the kernels
 for backend in cpu ref; do
     # shellcheck disable=SC2086
-    quiet tenet $base --dtype float32 --max-steps 2 --lmbda 0 --max-rows 8 --backend $backend --output-dir "$D/$backend" || fail "distill_$backend: $(tail -n 1 "$D/log")"
+    quiet tenet $base --dtype float32 --max-steps 1 --lmbda 0 --max-rows 4 --backend $backend --output-dir "$D/$backend" || fail "distill_$backend: $(tail -n 1 "$D/log")"
 done
 if cmp -s "$D/cpu/model.safetensors" "$D/ref/model.safetensors" && cmp -s "$D/cpu/metrics.jsonl" "$D/ref/metrics.jsonl"; then
     ok distill_reference_backend_same_bits
@@ -89,7 +89,7 @@ else
 fi
 
 # TERM while answers are sampled: a checkpoint of the last whole step, from which the run ends in the same bytes
-long="$base --lmbda 1 --max-new-tokens 160 --temperature 2 --per-device-train-batch-size 64 --max-steps 4"
+long="$base --lmbda 1 --max-new-tokens 120 --temperature 2 --per-device-train-batch-size 48 --max-steps 4"
 # shellcheck disable=SC2086
 quiet tenet $long --output-dir "$D/whole" || fail "distill_whole: $(tail -n 1 "$D/log")"
 # shellcheck disable=SC2086
