@@ -27,7 +27,7 @@ pipeline() {
     mkdir -p "$W"
     . tests/e2e/tiny.sh "$W/tiny" # world, pretrain, generate, rank, reward
     step "set up" sh -c 'cat "$1" >&2' _ "$W/tiny/log"
-    for verb in pretrain sft lora reward dpo kto bco aot trdpo orpo cpo simpo ppo grpo rloo; do
+    for verb in pretrain sft lora reward dpo kto bco aot trdpo orpo cpo simpo ppo grpo rloo distill tdpo; do
         # shellcheck disable=SC2046
         {
             step $verb tenet $(arguments $verb 2) "$@" --save-steps 1 --output-dir "$W/$verb"

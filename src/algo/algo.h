@@ -34,8 +34,9 @@ enum { /* needs, bit set */
     TN_NEED_REF_LOGP = 32, TN_NEED_OLD_LOGP = 64, TN_NEED_ADVANTAGE = 128, TN_NEED_STATS = 256,
     TN_NEED_SUM_SQ = 512,
     TN_NEED_PROMPT = 1024,      /* the prompt's own tokens are scored, too: tn_obs.prompt */
-    TN_NEED_REF_KL = 2048,      /* which no head computes yet */
-    TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14
+    TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14,
+    /* of the second model's distribution, beside the policy's (tn_obs.kl, rkl, jsd) */
+    TN_NEED_KL = 1 << 15, TN_NEED_RKL = 1 << 16, TN_NEED_JSD = 1 << 17
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
@@ -58,7 +59,9 @@ typedef struct tn_obs {
     const double *mean_logit;   /* mean over the vocabulary of the raw logits (metrics only) */
     const double *top1;         /* 1 when the target is the arg max (metrics only) */
     const double *log_sum_sq_p; /* log sum_v pi(v)^2 of the full distribution */
-    const double *ref_kl;       /* KL(pi_ref || pi) of the full distributions */
+    /* Exact divergences at the token between the policy's distribution p and that, q, of a second model (reference,
+     * teacher): KL(p|q), KL(q|p), generalised Jensen-Shannon with the caller's beta. */
+    const double *kl, *rkl, *jsd;
     const double *value;        /* V of the state before token t */
     const double *score;        /* [n_seq] scalar head at the sequence's last token */
     /* Known before the pass, [n_tok]. */
@@ -94,9 +97,10 @@ typedef struct tn_grad {
     double loss;                  /* set: this call's share; shares add up to the batch's loss */
     /* [n_tok] d loss / d number. Steps add to them (two algorithms may share one tn_grad), so the
      * caller zeroes them; NULL where the gradient is not wanted. */
-    double *logp, *entropy, *lse, *value, *ref_kl;
+    double *logp, *entropy, *lse, *value;
     double *score;                /* [n_seq] */
     double *extra;                /* [n_seq][n_extra] */
+    double *kl, *rkl, *jsd;       /* [n_tok] */
 } tn_grad;
 
 /* Metrics: named sums with counts, merged over calls; a value is sum/count (or max, min, sum). */
@@ -137,7 +141,7 @@ unsigned tn_algo_needs(const tn_algo *a, const void *opt); /* needs and more_nee
 
 extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_prm, tn_algo_dpo,
     tn_algo_dpo_aot, tn_algo_tdpo, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
-    tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce;
+    tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce, tn_algo_gkd;
 extern const tn_algo tn_algo_macro_policy, tn_algo_macro_value, tn_algo_cost, tn_algo_inform,
     tn_algo_odin;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */

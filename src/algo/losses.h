@@ -5,7 +5,7 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[];
+    tn_rloo_rows[], tn_gkd_rows[];
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -33,11 +33,6 @@ typedef struct tn_dpo_opt {
     double rpo_alpha;       /* NaN: off */
 } tn_dpo_opt;
 
-typedef struct tn_tdpo_opt {
-    double beta;
-    double alpha;           /* NaN: TDPO-1 */
-} tn_tdpo_opt;
-
 typedef struct tn_kto_opt {
     double beta, desirable, undesirable;
     const char *loss_type;  /* kto | apo_zero_unpaired | bco */
@@ -64,6 +59,13 @@ typedef struct tn_orpo_opt {
     const char *nll;        /* all | completion */
 } tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
+
+typedef struct tn_gkd_opt { double beta; } tn_gkd_opt;
+typedef struct tn_tdpo_opt {
+    double beta;
+    const char *loss_type;  /* tdpo1 | tdpo2 */
+    double alpha;           /* of tdpo2 */
+} tn_tdpo_opt;
 
 typedef struct tn_grpo_opt {
     const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo */

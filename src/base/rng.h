@@ -42,6 +42,7 @@ enum {
     TN_RNG_MINIBATCH = 303, /* PPO minibatches: index = iteration*64 + epoch */
     TN_RNG_SPLIT = 304,
     TN_RNG_MOMENTS = 305, /* rounding of AdamW's moments: index = step; the key is mixed with the tensor's number */
+    TN_RNG_ANSWERS = 306, /* does a distillation step take its own answers: index = step */
     TN_RNG_ADAPTER = 310, /* A of fresh adapters: index = tensor number */
     TN_RNG_MACRO = 320,   /* lengths of random macro actions: index = response */
     TN_RNG_LATENT = 321,  /* noise of the information bottleneck: index = response */

@@ -13,6 +13,8 @@
     X(orpo)                                                                          \
     X(cpo)                                                                           \
     X(simpo)                                                                         \
+    X(tdpo)                                                                          \
+    X(distill)                                                                       \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \

@@ -145,9 +145,16 @@ static void size_head(tn_backend *be, const tn_desc *d, int R, bool train, bool 
     be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
 
+static void raise_scratch(tn_budget *p, size_t need) {
+    size_t *row = row_of(p, "operations", "scratch");
+    if (need <= *row) return;
+    p->total += need - *row;
+    *row = need;
+}
+
 void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn_backend *be, int T, int R,
                        bool train) {
-    size_t need = 0, *row = row_of(p, "operations", "scratch");
+    size_t need = 0;
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, rank = s ? s->rank : 0;
     const tn_ops *timed = be->op;
     if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
@@ -166,9 +173,23 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
     }
     be->sizing = NULL;
     be->op = timed;
-    if (need <= *row) return;
-    p->total += need - *row;
-    *row = need;
+    raise_scratch(p, need);
+}
+
+void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *second, tn_backend *be, int R, bool dw) {
+    static double any;
+    size_t need = 0;
+    tn_weight w = {.out = d->vocab, .in = d->hidden}, w2 = {.out = d->vocab, .in = second->hidden};
+    tn_head_pair pair = {.rows = R, .w = &w, .w2 = &w2};
+    tn_head_bwd bwd = {.rows = R, .w = &w, .dx = &any, .dw = dw ? &any : NULL, .pair = &pair};
+    const tn_ops *timed = be->op;
+    if (be->profiler) be->op = be->profiler->inner;
+    be->sizing = &need;
+    if (be->op == &tn_ops_cpu) be->op->head_pair(be, &pair);
+    be->op->head_bwd(be, &bwd);
+    be->sizing = NULL;
+    be->op = timed;
+    raise_scratch(p, need);
 }
 
 /* ---- the table ---- */

@@ -45,6 +45,8 @@ void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_ba
  * over T tokens with R rows of the LM head (0: none), of all weights or of an adapter (s: NULL or rank 0: none). */
 void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn_backend *be, int T, int R,
                        bool train);
+/* The same for heads beside a second model's (tn_lm_pair); dw: the language-model head is trained. */
+void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *second, tn_backend *be, int R, bool dw);
 /* A line for every owner, and the sum. */
 void tn_budget_print(const tn_budget *p, tn_str *out);
 /* Memory that this process may still take, in bytes: what the machine has free, less where a cgroup or

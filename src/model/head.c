@@ -13,8 +13,7 @@ static const int32_t *places(tn_run *r, const int32_t *rows, int n) {
     return r->at;
 }
 
-/* rn[i] = final_norm(x[rows[i]]), rx[i] = x[rows[i]] */
-static void normed_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n) {
+void tn_head_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
     op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D);   /* [n,D] */
@@ -23,7 +22,7 @@ static void normed_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n
 }
 
 /* Takes rdn = d loss / d rn to dx. */
-static void normed_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, int n) {
+static void rows_backward(tn_run *r, tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
     if (!r->dx_ready) memset(r->dx, 0, (size_t)r->n_read * (size_t)D * r->be->elem);
@@ -55,7 +54,7 @@ static tn_status check_backward(const tn_run *r, const tn_model *m, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status check_lm(const tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
+tn_status tn_head_check(const tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
     TN_TRY(check_rows(r, m, q->rows, q->n, e));
     if (m->no_lm_head)
         return tn_fail(
@@ -73,10 +72,10 @@ static tn_status check_lm(const tn_run *r, const tn_model *m, const tn_lm *q, tn
 static double *at(double *p, int i) { return p ? p + i : NULL; }
 
 tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
-    TN_TRY(check_lm(r, m, q, e));
+    TN_TRY(tn_head_check(r, m, q, e));
     for (int i = 0; i < q->n; i += r->max_rows) {
         int n = q->n - i < r->max_rows ? q->n - i : r->max_rows;
-        normed_rows(r, m, q->rows + i, n);
+        tn_head_rows(r, m, q->rows + i, n);
         tn_head h = {.rows = n,
                      .x = r->rn,
                      .w = &m->lm_head,
@@ -93,52 +92,79 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
     return tn_backend_check(r->be, e);
 }
 
-/* Rows [i, q->n) with a coefficient, until max_rows are found; *next is where to go on. */
-static int compact(tn_run *r, const tn_lm *q, const double *const d[3], int i, int *next) {
+/* What the gradient reads, by row: its coefficients, then what the forward found. */
+enum { D_LOGP, D_ENTROPY, D_LSE, D_KL, D_RKL, D_JSD, N_GRAD };
+enum { LSE = N_GRAD, ENTROPY, LSE2, KL, KL_MIX, N_COEF };
+_Static_assert(N_COEF == TN_HEAD_COEFS, "room for all of them");
+
+/* Rows [i, q->n) with a coefficient, until `most` are found, their numbers in r->coef; *next is where to go on. */
+static int compact(tn_run *r, const tn_lm *q, const double *const from[N_COEF], int most, int i, int *next) {
     int n = 0;
-    for (; i < q->n && n < r->max_rows; i++) {
-        if ((!d[0] || d[0][i] == 0) && (!d[1] || d[1][i] == 0) && (!d[2] || d[2][i] == 0)) continue;
+    for (; i < q->n && n < most; i++) {
+        bool any = false;
+        for (int k = 0; k < N_GRAD; k++) any = any || (from[k] && from[k][i] != 0);
+        if (!any) continue;
         r->row_id[n] = q->rows[i];
         r->target[n] = q->target ? q->target[i] : -1;
-        r->coef[0][n] = q->lse[i];
-        if (d[1]) r->coef[1][n] = q->entropy[i];
-        for (int k = 0; k < 3; k++)
-            if (d[k]) r->coef[2 + k][n] = d[k][i];
+        for (int k = 0; k < N_COEF; k++)
+            if (from[k]) r->coef[k][n] = from[k][i];
         n++;
     }
     *next = i;
     return n;
 }
 
-tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const double *d_logp,
-                              const double *d_entropy, const double *d_lse, tn_err *e) {
-    TN_TRY(check_lm(r, m, q, e));
+static const double *found(const tn_run *r, const double *const from[N_COEF], int k) {
+    return from[k] ? r->coef[k] : NULL;
+}
+
+tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d,
+                           tn_err *e) {
+    TN_TRY(tn_head_check(r, m, q, e));
     TN_TRY(check_backward(r, m, e));
-    if (!q->lse || (d_entropy && !q->entropy) || (d_logp && !q->target))
+    if (!q->lse || (d->entropy && !q->entropy) || (d->logp && !q->target))
         return tn_fail(
             e, TN_BUG,
             "head backward needs the forward's lse, its entropy for d_entropy, targets for d_logp");
-    const double *const d[3] = {d_logp, d_entropy, d_lse};
+    const double *const from[N_COEF] = {
+        [D_LOGP] = d->logp, [D_ENTROPY] = d->entropy, [D_LSE] = d->lse, [D_KL] = d->kl, [D_RKL] = d->rkl,
+        [D_JSD] = d->jsd, [LSE] = q->lse, [ENTROPY] = d->entropy ? q->entropy : NULL, [LSE2] = p ? p->lse2 : NULL,
+        [KL] = p && d->kl ? p->kl : NULL, [KL_MIX] = p && d->jsd ? p->kl_mix : NULL};
+    int most = p && p->run->max_rows < r->max_rows ? p->run->max_rows : r->max_rows;
     for (int i = 0; i < q->n;) {
-        int n = compact(r, q, d, i, &i);
+        int n = compact(r, q, from, most, i, &i);
         if (n == 0) break;
-        normed_rows(r, m, r->row_id, n);
+        tn_head_rows(r, m, r->row_id, n);
+        tn_head_pair second = {.lse2 = r->coef[LSE2], .kl = r->coef[KL], .kl_mix = r->coef[KL_MIX]};
+        if (p) {
+            tn_head_rows(p->run, p->model, r->row_id, n);
+            second.x2 = p->run->rn, second.w2 = &p->model->lm_head, second.beta = p->beta;
+        }
         tn_head_bwd h = {.rows = n,
                          .x = r->rn,
                          .w = &m->lm_head,
                          .inv_temp = q->inv_temp,
                          .target = r->target,
-                         .lse = r->coef[0],
-                         .entropy = d_entropy ? r->coef[1] : NULL,
-                         .d_logp = d_logp ? r->coef[2] : NULL,
-                         .d_entropy = d_entropy ? r->coef[3] : NULL,
-                         .d_lse = d_lse ? r->coef[4] : NULL,
+                         .lse = r->coef[LSE],
+                         .entropy = found(r, from, ENTROPY),
+                         .d_logp = found(r, from, D_LOGP),
+                         .d_entropy = found(r, from, D_ENTROPY),
+                         .d_lse = found(r, from, D_LSE),
                          .dx = r->rdn,
-                         .dw = tn_weight_grad(m, &m->lm_head)};
+                         .dw = tn_weight_grad(m, &m->lm_head),
+                         .pair = p ? &second : NULL,
+                         .d_kl = found(r, from, D_KL),
+                         .d_rkl = found(r, from, D_RKL),
+                         .d_jsd = found(r, from, D_JSD)};
         r->be->op->head_bwd(r->be, &h);
-        normed_rows_backward(r, m, r->row_id, n);
+        rows_backward(r, m, r->row_id, n);
     }
     return tn_backend_check(r->be, e);
+}
+
+tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const double *d_logp,
+                              const double *d_entropy, const double *d_lse, tn_err *e) {
+    return tn_head_backward(r, m, q, NULL, &(tn_lm_grad){.logp = d_logp, .entropy = d_entropy, .lse = d_lse}, e);
 }
 
 static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n,
@@ -164,7 +190,7 @@ tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n
         m->score_bias == TN_NONE ? 0 : scalar(r->be, tn_cat(r->be, m->head->data, m->score_bias));
     for (int i = 0; i < n; i += r->max_rows) {
         int k = n - i < r->max_rows ? n - i : r->max_rows;
-        normed_rows(r, m, rows + i, k);
+        tn_head_rows(r, m, rows + i, k);
         r->be->op->rowdot(r->be, out + i, r->rn, w, k, r->hidden);
         for (int j = 0; j < k; j++) out[i + j] += b;
     }
@@ -195,10 +221,10 @@ tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, in
             r->coef[0][k++] = d_out[i];
         }
         if (k == 0) break;
-        normed_rows(r, m, r->row_id, k);
+        tn_head_rows(r, m, r->row_id, k);
         r->be->op->rowdot_bwd(r->be, r->rdn, tn_at(r->be, m->head->grad, m->score), r->coef[0],
                               r->rn, w, k, r->hidden);
-        normed_rows_backward(r, m, r->row_id, k);
+        rows_backward(r, m, r->row_id, k);
     }
     if (m->score_bias != TN_NONE) score_bias_backward(m, d_out, n);
     return TN_OK;

@@ -229,6 +229,22 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e);
 /* Gradient of the same head; d_* [n] may be NULL. Adds to the hidden gradient and to the weights'. */
 tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const double *d_logp,
                               const double *d_entropy, const double *d_lse, tn_err *e);
+/* The same head beside a second model's, frozen and with the same vocabulary: divergences of their distributions (ops.h
+ * N10), exact and without an array of the vocabulary's size. `run` is the second model's own; its last forward had the
+ * same forest, so that rows are the same. */
+typedef struct tn_lm_pair {
+    tn_run *run;
+    const tn_model *model;
+    double beta;             /* of jsd, in (0, 1) */
+    double *lse2;            /* [n] of the second model */
+    double *logp2, *kl, *rkl, *jsd, *kl_mix; /* [n], each may be NULL; backward reads kl for d_kl, kl_mix for d_jsd */
+} tn_lm_pair;
+/* After tn_lm_head of the first has filled q->lse. */
+tn_status tn_lm_pair_head(tn_run *r, const tn_model *m, const tn_lm *q, const tn_lm_pair *p, tn_err *e);
+/* Gradient of both heads' numbers; each array may be NULL. */
+typedef struct tn_lm_grad { const double *logp, *entropy, *lse, *kl, *rkl, *jsd; } tn_lm_grad;
+tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d,
+                              tn_err *e);
 /* Score/value head: out[n] = final_norm(x[row]) . w (+ b); raw, not normalised. */
 tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
 tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);

@@ -73,7 +73,7 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->lv = take(c, T * (size_t)r->max_lora * el);
     r->rdx = take(c, R * D * el);
     r->rdn = take(c, R * D * el);
-    for (int i = 0; i < 5; i++) r->coef[i] = take(c, R * sizeof(double));
+    for (int i = 0; i < TN_HEAD_COEFS; i++) r->coef[i] = take(c, R * sizeof(double));
     if (!c->base) return;
     r->dh = (char *)r->h + T * F * el;
     r->datt = r->h;

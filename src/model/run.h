@@ -25,6 +25,7 @@ typedef struct tn_saved {
     void *gu;      /* [T, 2F] gate, up */
 } tn_saved;
 
+#define TN_HEAD_COEFS 11
 struct tn_run {
     tn_backend *be;
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn; /* the shape it was made for */
@@ -39,7 +40,7 @@ struct tn_run {
     void *dx, *dxn, *dh, *dqkv, *datt; /* keep only: gradients of the buffers above; that of gu replaces it */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
-    double *coef[5]; /* keep only, [R] compacted lse, entropy, d_logp, d_entropy, d_lse */
+    double *coef[TN_HEAD_COEFS]; /* keep only, [R] compacted numbers of a head's backward (head.c) */
     int32_t *row_id, *target;   /* [R] compacted */
     int32_t *iota;              /* [T] 0, 1, 2, ... */
     int32_t *read, *place;      /* [T] the rows that heads read, ascending; row's place among them, or -1 */
@@ -72,6 +73,12 @@ void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T);
 tn_status tn_run_check(const tn_run *r, const tn_model *m, tn_err *e); /* same shape and backend */
 /* Attention view of a forest, all but window and scale. */
 tn_attn tn_attn_of(const tn_forest *f, const tn_desc *d);
+
+/* head.c: rn[i] = final_norm(x[rows[i]]), rx[i] = x[rows[i]] */
+void tn_head_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n);
+tn_status tn_head_check(const tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e);
+/* p: NULL, or checked by the caller. */
+tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_pair *p, const tn_lm_grad *d, tn_err *e);
 
 /* adapt.c: what the adapters of the rows add to y = x W^T of matrix k of layer l. */
 void tn_adapt(tn_run *r, const tn_model *m, int l, tn_matrix k, void *y, const void *x);

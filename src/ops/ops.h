@@ -24,7 +24,7 @@
  *   N5  exp is tn_op_expf (ops/expf.h): one polynomial in FMA form, <= 2 ulp, same bits everywhere.
  *   N6  Reductions over tokens (dW, norm weights, biases, embeddings) are ascending in the token.
  *   N7  Everything is computed in the element type; per-row results go out as double (exact widening).
- * N9 below: AdamW and how it keeps its moments.
+ * N9 below: AdamW and how it keeps its moments. N10 below: divergences between two models' distributions.
  * ref64 computes the same formulas in double (expressions, not bits, are shared): the oracle.   */
 #ifndef TN_OPS_H
 #define TN_OPS_H
@@ -142,6 +142,26 @@ typedef struct tn_head {
     double *logp, *lse, *entropy, *mean_logit, *top1;
     float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
 } tn_head;
+/* Divergences of the head's distribution p from the one, q, that a second model gives over the same V columns at the
+ * same temperature; row r of both stands for the same token. b = beta, c = 1 - b. N10, for a column whose log-probs
+ * are u = z - lse and w = z2 - lse2 (tn_op_logf, ops/logf.h, is log):
+ *   p = exp(u), q = exp(w), d = u - w, t = max(u, w), n = t + log(fma(b, exp(w - t), c*exp(u - t)));
+ *   forward, per tile, N4: k_t = sum fma(p, d), r_t = sum fma(q, w - u), m_t = sum fma(p, u - n), y_t = sum fma(q, w - n);
+ *     each is added to its sum over tiles, ascending, from 0;
+ *     kl = KL(p|q) = k, rkl = KL(q|p) = r, kl_mix = KL(p|M) = m, jsd = fma(b, y, c*m), where M = b q + c p: the
+ *     generalised Jensen-Shannon divergence b KL(q|M) + c KL(p|M) (Agarwal et al. 2023, 2306.13649, with q the teacher);
+ *   backward, on top of N8's (q there is s here), with respect to z alone, in this order, what has no d_* left out:
+ *     g = g + d_kl*(d - kl), g = g + (d_jsd*c)*((u - n) - kl_mix), g = g + d_rkl, s = p*g, s = s - d_rkl*q.
+ * Equal models have divergence 0, to the bit. */
+typedef struct tn_head_pair {
+    int rows;                 /* R */
+    const void *x, *x2;       /* [R, in], [R, in2] */
+    const tn_weight *w, *w2;  /* [V, in], [V, in2] */
+    double inv_temp;
+    double beta;              /* of jsd and kl_mix, in (0, 1); else unused */
+    const double *lse, *lse2; /* [R] from `head` of both */
+    double *kl, *rkl, *jsd, *kl_mix; /* [R] out, each may be NULL; the backward reads kl for d_kl, kl_mix for d_jsd */
+} tn_head_pair;
 typedef struct tn_head_bwd {
     int rows;
     const void *x;
@@ -152,6 +172,8 @@ typedef struct tn_head_bwd {
     const double *d_logp, *d_entropy, *d_lse; /* [R]; each may be NULL */
     void *dx;                              /* [R, in] set; may be NULL */
     void *dw;                              /* [V, in] added; may be NULL */
+    const tn_head_pair *pair;              /* NULL, or the second model of d_kl, d_rkl, d_jsd [R], each may be NULL */
+    const double *d_kl, *d_rkl, *d_jsd;
 } tn_head_bwd;
 
 /* AdamW. N9, in the element type:
@@ -245,6 +267,7 @@ struct tn_ops {
     /* --- heads --- */
     void (*head)(tn_backend *b, const tn_head *h);
     void (*head_bwd)(tn_backend *b, const tn_head_bwd *h);
+    void (*head_pair)(tn_backend *b, const tn_head_pair *h);
     void (*rowdot)(tn_backend *b, double *out, const void *x, const void *w, int R, int D); /* N4 dot */
     void (*rowdot_bwd)(tn_backend *b, void *dx /* set */, void *dw /* += */, const double *d_out,
                        const void *x, const void *w, int R, int D);

@@ -228,12 +228,18 @@ static void p_head(tn_backend *b, const tn_head *h) {
     TIMED(OP->head(b, h), h->rows, w->out, w->in, product(h->rows, w->out, w->in),
           weights(b, w) + elems(b, h->rows, w->in) + (h->z ? 4.0 * h->rows * w->out : 0));
 }
-/* The products are logits again, dx and dw. */
+static void p_head_pair(tn_backend *b, const tn_head_pair *h) {
+    const tn_weight *w = h->w, *w2 = h->w2;
+    TIMED(OP->head_pair(b, h), h->rows, w->out, w->in, product(h->rows, w->out, w->in + w2->in),
+          weights(b, w) + weights(b, w2) + elems(b, h->rows, w->in + w2->in));
+}
+/* The products are logits again (those of a second model, too), dx and dw. */
 static void p_head_bwd(tn_backend *b, const tn_head_bwd *h) {
-    const tn_weight *w = h->w;
+    const tn_weight *w = h->w, *w2 = h->pair ? h->pair->w2 : NULL;
     TIMED(OP->head_bwd(b, h), h->rows, w->out, w->in,
-          (1 + (h->dx != NULL) + (h->dw != NULL)) * product(h->rows, w->out, w->in),
-          weights(b, w) + (h->dx ? weights_t(b, w) : 0) +
+          (1 + (h->dx != NULL) + (h->dw != NULL)) * product(h->rows, w->out, w->in) +
+              product(h->rows, w->out, w2 ? w2->in : 0),
+          weights(b, w) + (w2 ? weights(b, w2) + elems(b, h->rows, w2->in) : 0) + (h->dx ? weights_t(b, w) : 0) +
               (h->dw ? 2 * elems(b, w->out, w->in) : 0) + 2 * elems(b, h->rows, w->in));
 }
 static void p_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D) {
@@ -269,7 +275,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->act_gate = p_act_gate, t->act_gate_bwd = p_act_gate_bwd;
     t->gather = p_gather, t->scatter_add = p_scatter_add, t->spread = p_spread, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;
-    t->head = p_head, t->head_bwd = p_head_bwd, t->rowdot = p_rowdot, t->rowdot_bwd = p_rowdot_bwd;
+    t->head = p_head, t->head_bwd = p_head_bwd, t->head_pair = p_head_pair, t->rowdot = p_rowdot, t->rowdot_bwd = p_rowdot_bwd;
     t->exp_rows = p_exp_rows, t->lora = p_lora, t->lora_bwd = p_lora_bwd;
     t->adamw = p_adamw, t->sumsq = p_sumsq, t->finite = p_finite;
 }

@@ -84,7 +84,7 @@ const tn_opt_row tn_train_option_rows[] = {
     {"num-train-epochs", TN_OPT_REAL, AT(epochs), "3", NULL, 0, 0, "epochs", "N",
      "Passes over the rows."},
     {"learning-rate", TN_OPT_REAL, AT(lr), NULL, NULL, 0, 10, "lr", "X",
-     "Peak learning rate of AdamW. Default: sft 2e-5, reward 1e-4, pretrain 3e-3, ppo 3e-6, all others "
+     "Peak learning rate of AdamW. Default: sft and distill 2e-5, reward 1e-4, pretrain 3e-3, ppo 3e-6, all others "
      "1e-6."},
     {"optim", TN_OPT_CHOICE, AT(optim), "adamw_torch",
      "adamw_torch|adamw_bf16|adamw_8bit|adamw|adamw_torch_fused|adamw_torch_8bit|adamw_bnb_8bit", 0, 0, NULL, NULL,

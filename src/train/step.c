@@ -38,10 +38,11 @@ static void normalise(const tn_trainee *t, double *v, int n) {
 
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
     tn_batch *b = &t->mb;
-    if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known) TN_TRY(tn_trainee_reference(t, e));
+    if (wants(t, TN_NEED_REF_LOGP) && !b->ref_known && !wants(t, TN_NEED_PAIR)) TN_TRY(tn_trainee_reference(t, e));
     if (wants(t, TN_NEED_LOGP)) {
         if (wants(t, TN_NEED_SCORE)) return tn_fail(e, TN_BUG, "log-probs and scores of one forward");
         TN_TRY(lm_numbers(t->run, t->model, b, t->inv_temp, b->logp, t, e));
+        if (wants(t, TN_NEED_PAIR)) TN_TRY(tn_pairing_observe(t, e));
     } else {
         bool score = wants(t, TN_NEED_SCORE); /* at the last tokens, or values before the others */
         if (score && wants(t, TN_NEED_VALUE)) return tn_fail(e, TN_BUG, "scores and values of one forward");
@@ -67,9 +68,11 @@ static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
                    .logp = b->logp,
                    .lse = b->lse,
                    .entropy = b->entropy};
-        TN_TRY(tn_lm_head_backward(t->run, t->model, &q, g->logp,
-                                   wants(t, TN_NEED_ENTROPY) ? g->entropy : NULL,
-                                   wants(t, TN_NEED_LSE) ? g->lse : NULL, e));
+        tn_lm_grad d = {.logp = g->logp,
+                        .entropy = wants(t, TN_NEED_ENTROPY) ? g->entropy : NULL,
+                        .lse = wants(t, TN_NEED_LSE) ? g->lse : NULL};
+        if (wants(t, TN_NEED_PAIR)) TN_TRY(tn_pairing_backward(t, &q, &d, e));
+        else TN_TRY(tn_lm_head_backward(t->run, t->model, &q, d.logp, d.entropy, d.lse, e));
     }
     if (wants(t, TN_NEED_SCORE))
         TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
@@ -93,11 +96,11 @@ static tn_status check_on_policy(const tn_batch *b, tn_err *e) {
 }
 
 static void weigh(double w, tn_grad *g, const tn_batch *b) {
-    double *tok[] = {g->logp, g->entropy, g->lse, g->value};
+    double *tok[] = {g->logp, g->entropy, g->lse, g->value, g->kl, g->rkl, g->jsd};
     if (w == 0) return;
     g->loss *= w;
-    for (int k = 0; k < 4; k++)
-        for (int i = 0; i < b->n_tok; i++) tok[k][i] *= w;
+    for (int k = 0; k < 7; k++)
+        for (int i = 0; tok[k] && i < b->n_tok; i++) tok[k][i] *= w;
     for (int i = 0; i < b->n_seq; i++) g->score[i] *= w;
 }
 
@@ -132,6 +135,7 @@ static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g,
     tn_batch_obs(b, &x);
     tn_trainee_hide_unknown(t, &x);
     x.total = *total;
+    tn_pairing_wire(t, &x, g);
     TN_TRY(t->algo->step(t->opt, &x, g, &r->metrics, e));
     weigh(t->weight, g, b);
     return TN_OK;

@@ -10,6 +10,7 @@
 #ifndef TN_TRAIN_STEP_H
 #define TN_TRAIN_STEP_H
 #include "train/ahead.h"
+#include "train/pair.h"
 
 typedef struct tn_optimiser {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
@@ -34,6 +35,7 @@ typedef struct tn_trainee {
     tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
     tn_foresight ahead;    /* of losses that need it */
+    tn_pairing pair;       /* of losses on divergences from ref, which then has a ref_run */
 } tn_trainee;
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */

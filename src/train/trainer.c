@@ -3,13 +3,16 @@
 #include "base/manifest.h"
 #include "base/signals.h"
 #include "ops/profile.h"
+#include "train/answers.h"
 #include "train/ranks.h"
 #include <string.h>
 
 static void loop_free(tn_loop *l) {
+    if (l->task->answers) tn_answers_close(l->task->answers);
     tn_lanes_free(l->t.lanes);
     tn_batch_free(&l->t.mb);
     tn_foresight_free(&l->t.ahead);
+    tn_pairing_free(&l->t.pair);
     tn_run_free(l->t.run);
     tn_run_free(l->t.ref_run);
     tn_model_free(l->ref);
@@ -168,6 +171,7 @@ static tn_status one_step(tn_loop *l, const tn_optimiser *opt, window *w, double
     tn_plan_step(&l->plan, l->step, &rows, &n);
     for (size_t i = 0; i < n; i++) l->rows[i] = &l->train->ex[rows[i]];
     tn_step_result r = {0};
+    if (l->task->answers) TN_TRY(tn_answers_give(l->task->answers, l->rows, (int)n, l->step, &r.metrics, e));
     TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)n, true, &r, e));
     *lr = tn_lr_at(&l->o, l->peak_lr, l->step + 1, l->plan.total);
     TN_TRY(tn_trainee_update(&l->t, opt, *lr, l->step + 1, &r, e));
@@ -186,22 +190,29 @@ typedef struct outcome {
     bool due, stop; /* a checkpoint; Ctrl-C at some rank */
 } outcome;
 
+static tn_status log_window(tn_loop *l, window *w, double lr, tn_err *e) {
+    json_t *j = entry_of(l, w, lr);
+    if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
+    memset(w, 0, sizeof *w);
+    return tn_runlog_entry(&l->log, j, e);
+}
+
 static tn_status advance(tn_loop *l, const tn_optimiser *opt, window *w, outcome *o, tn_err *e) {
     double lr;
     bool asked;
-    TN_TRY(one_step(l, opt, w, &lr, e));
+    tn_status st = one_step(l, opt, w, &lr, e);
+    if (st == TN_INTERRUPTED) { /* while sampling: the step will be begun again */
+        o->stop = true;
+        return w->n ? log_window(l, w, tn_lr_at(&l->o, l->peak_lr, l->step, l->plan.total), e) : TN_OK;
+    }
+    TN_TRY(st);
     o->loss = w->loss / w->n;
     bool last = l->step == l->plan.total;
     l->owes_eval = l->eval && (last || (l->o.eval_steps > 0 && l->step % l->o.eval_steps == 0));
     TN_TRY(tn_ranks_signals(l->comm, &o->stop, &asked, e));
     o->due = asked || is_due(l);
     /* entries end where checkpoints are, so that a resumed run averages the same steps */
-    if (l->step % l->o.logging_steps == 0 || l->owes_eval || last || o->stop || o->due) {
-        json_t *j = entry_of(l, w, lr);
-        if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
-        memset(w, 0, sizeof *w);
-        TN_TRY(tn_runlog_entry(&l->log, j, e));
-    }
+    if (l->step % l->o.logging_steps == 0 || l->owes_eval || last || o->stop || o->due) TN_TRY(log_window(l, w, lr, e));
     return tn_runlog_timing(&l->log, l->step, l->tokens, &o->rate, e);
 }
 

@@ -8,6 +8,7 @@
 #include "train/schedule.h"
 #include "train/step.h"
 
+struct tn_answers;
 typedef struct tn_task {
     const char *verb;
     tn_data_kind data;
@@ -19,6 +20,9 @@ typedef struct tn_task {
     double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
+    double pair_beta;      /* of Jensen-Shannon divergences from it (train/pair.h) */
+    struct tn_answers *answers; /* in place of the rows' (train/answers.h), closed by the run; NULL: none */
+    bool answers_only;     /* conversations train on assistant turns, whatever the options say */
     bool precompute_ref;   /* compute all reference log-probs first and free the reference */
     const tn_ahead *ahead;     /* the loss compares with reference points; NULL: it does not */
     const tn_sync_options *sync; /* the reference follows the model; NULL: it does not */

@@ -1,6 +1,7 @@
 /* From options to a run that can begin: rows, plan, memory, model, workspaces, reference. */
 #include "train/trainer_int.h"
 #include "base/log.h"
+#include "train/answers.h"
 #include "train/intro.h"
 #include "train/ranks.h"
 #include <math.h>
@@ -38,7 +39,7 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
                          .keep_end = strcmp(o->truncation_mode, "keep_end") == 0,
                          .drop_long = l->task->drop_long,
                          .completion_only = o->completion_only,
-                         .assistant_only = o->assistant_only,
+                         .assistant_only = o->assistant_only || l->task->answers_only,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
                          .vocab = d->vocab,
@@ -125,6 +126,7 @@ static tn_status measure(tn_loop *l, tn_err *e) {
         if (tn_loop_whole(l))
             tn_batch_measure_step(&l->whole, d[k], &l->t.batch, rows, (long)o->batch_tokens);
     }
+    if (l->task->answers) TN_TRY(tn_answers_measure(l->task->answers, l->train, o, &l->need, &l->length, e));
     if (l->length > l->desc.max_pos)
         tn_warn("the longest row has %d tokens, but the model was made for %d "
                 "(max_position_embeddings)",
@@ -141,6 +143,7 @@ static int rows_read(const tn_loop *l) {
 static size_t kept_reference(const tn_loop *l) {
     tn_dataset *d[TN_LOOP_SETS];
     size_t n = 0;
+    if (!(l->t.needs & TN_NEED_REF_LOGP) || l->t.needs & TN_NEED_PAIR) return 0; /* the reference runs anyway */
     for (int k = 0, sets = tn_loop_sets(l, d); k < sets; k++)
         for (size_t i = 0; i < d[k]->n; i++) n += (size_t)tn_example_trained(&d[k]->ex[i]);
     return n;
@@ -150,6 +153,7 @@ static size_t kept_reference(const tn_loop *l) {
 static tn_status reserve_reference(tn_loop *l, tn_err *e) {
     tn_dataset *d[TN_LOOP_SETS];
     size_t n = kept_reference(l);
+    if (n == 0) return TN_OK;
     l->ref_slab = tn_calloc(n, sizeof *l->ref_slab);
     if (!l->ref_slab) return tn_fail(e, TN_NOMEM, "out of memory for %zu reference log-probs", n);
     n = 0;
@@ -193,6 +197,11 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
         }
         tn_budget_add(&p, "reference", "log-probs", kept_reference(l) * sizeof(double));
     }
+    if (l->t.needs & TN_NEED_PAIR)
+        TN_TRY(tn_pairing_budget(&p, d, &l->spec, &l->lora, l->o.model, l->task->ref_model, l->be, n, n, l->length,
+                                 q->blocks, e));
+    if (l->task->answers)
+        TN_TRY(tn_answers_budget(l->task->answers, &p, d, l->task->ref_model, l->lora.base_model, l->be, e));
     if (looks_ahead(l))
         tn_budget_add(&p, "loss", "", tn_foresight_bytes(tn_loop_examples(l), whole_need(l)));
     return tn_intro_memory(&p, l->o.max_memory, e);
@@ -227,8 +236,11 @@ static tn_status make_reference(tn_loop *l, tn_err *e) {
     TN_TRY(open_reference(l, e));
     int n = l->need.tokens;
     t->ref = l->ref;
-    if (tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
+    bool pair = (t->needs & TN_NEED_PAIR) != 0;
+    if (!pair && tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
         return reserve_reference(l, e);
+    t->pair.beta = l->task->pair_beta;
+    if (pair) TN_TRY(tn_pairing_reserve(&t->pair, n, e));
     TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
     TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
     return reserve_reference(l, e);
@@ -286,10 +298,13 @@ tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
     TN_TRY(load_model(l, e));
     tn_intro_adapter(l->t.model);
     tn_intro_time(l->t.model, extra_passes(l), l->train, &l->plan, &l->t.batch);
+    if (k->answers) tn_answers_introduce(k->answers, l->plan.total);
     return TN_OK;
 }
 
 tn_status tn_loop_make(tn_loop *l, tn_err *e) {
+    const tn_task *k = l->task;
     TN_TRY(make_runs(l, e));
-    return make_reference(l, e);
+    TN_TRY(make_reference(l, e));
+    return k->answers ? tn_answers_open(k->answers, l->t.model, l->ref, l->tok, e) : TN_OK;
 }

@@ -1,4 +1,4 @@
-# The steady state allocates nothing: sft, reward, the preference losses, ppo, grpo and rloo run eight steps in the tiny world with
+# The steady state allocates nothing: sft, reward, the preference losses, ppo, grpo, rloo and distill run eight steps in the tiny world with
 # malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
 . tests/e2e/lib.sh
 A=$E2E_TMP/alloc
@@ -72,6 +72,11 @@ critic_free="--model $A/base --reward-model $A/rm --reward-funcs world regex:the
 steady grpo grpo $critic_free --per-device-train-batch-size 32 --beta 0.1 --top-entropy-quantile 0.3
 # shellcheck disable=SC2086
 steady rloo rloo $critic_free --model models/world --per-device-train-batch-size 24 --num-generations 4 --mask-truncated-completions
+for lmbda in 0 1; do # both samplers, each from the first step on
+    steady distill_$lmbda distill --model "$A/base" --teacher-model models/world --data "$A/sft.jsonl" --lmbda $lmbda --seq-kd \
+        --max-new-tokens 24 --max-steps 8 --micro-batch-tokens 256
+done
+steady tdpo tdpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 lora="--use-peft --lora-target-modules all-linear"
 # shellcheck disable=SC2086
 {

@@ -5,7 +5,7 @@ pid=
 [ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; umount "$D/disk" 2>/dev/null; rm -rf "$D"' EXIT
 D=${D:-$E2E_TMP/durable}
 . tests/e2e/tiny.sh "$D"
-runs="pretrain sft reward dpo kto trdpo orpo simpo ppo grpo rloo lora"
+runs="pretrain sft reward dpo kto trdpo orpo simpo ppo grpo rloo lora distill tdpo"
 # run RUN STEPS DIR [OPTION...]: a run that checkpoints every step
 run() {
     local run=$1 steps=$2 dir=$3
@@ -128,6 +128,8 @@ fails durable_resume_other_verb 1 'was made by `tenet sft`' tenet pretrain --mod
         --output-dir "$D/ppo" --resume-from-checkpoint latest --reward-model "$D/reward"
     fails durable_resume_other_reward_models 1 "was trained with another --reward-model" tenet $(arguments grpo 4) \
         --output-dir "$D/grpo" --resume-from-checkpoint latest --reward-model "$D/reward"
+    fails durable_resume_other_teacher 1 "was trained with another --teacher-model" tenet $(arguments distill 4) \
+        --output-dir "$D/distill" --resume-from-checkpoint latest --teacher-model "$D/sft"
     fails durable_resume_other_adapter 2 "--lora-r: the adapter in $D/lora/checkpoint-3 has rank 4" tenet $(arguments lora 4) \
         --output-dir "$D/lora" --resume-from-checkpoint latest --lora-r 8
     fails durable_resume_without_adapter 1 "holds an adapter; go on with --use-peft" tenet $(arguments sft 4) \
@@ -148,7 +150,7 @@ fails durable_resume_nowhere 2 "no trainer_state.json there" run sft 3 "$D/none"
 cp -r "$D/base" "$D/nan-base"
 size=$(wc -c <"$D/nan-base/model.safetensors")
 printf '\377\377\377\177' | dd of="$D/nan-base/model.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
-for run in sft reward dpo kto bco aot orpo cpo simpo ppo grpo rloo lora; do
+for run in sft reward dpo kto bco aot orpo cpo simpo ppo grpo rloo lora distill tdpo; do
     # shellcheck disable=SC2046
     fails "durable_not_finite_$run" 1 "finite" tenet $(arguments $run 3) --model "$D/nan-base" --output-dir "$D/nan-$run"
     [ -z "$(find "$D/nan-$run" -name "*.safetensors")" ] || fail "durable_not_finite_$run: a model was written"

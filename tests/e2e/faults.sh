@@ -98,7 +98,7 @@ train() {
     finish "faults_$run" "$total" $tried $failed
 }
 
-for run in ${TENET_FAULT_RUNS:-pretrain sft reward dpo ppo grpo rloo lora}; do train "$run"; done
+for run in ${TENET_FAULT_RUNS:-pretrain sft reward dpo ppo grpo rloo lora distill tdpo}; do train "$run"; done
 [ -z "${TENET_FAULT_RUNS:-}" ] || exit
 tenet sft --model "$F/base" --data "$F/sft.jsonl" --max-steps 2 --save-steps 0 --output-dir "$F/sft" >"$F/log" 2>&1
 tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --out "$F/eval" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"

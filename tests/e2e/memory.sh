@@ -56,6 +56,9 @@ for shape in $shapes; do
             --max-steps 2 --dtype $dtype
         held "memory_tr_dpo_${shape}_$dtype" dpo --sync-ref-model --ref-model-sync-steps 1 --model "$M/base-$shape" --data "$M/pair.jsonl" \
             --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        held "memory_tdpo_${shape}_$dtype" tdpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
+        held "memory_distill_${shape}_$dtype" distill --model "$M/base-$shape" --teacher-model "$M/base-$shape" --data "$M/sft.jsonl" \
+            --per-device-train-batch-size 16 --max-steps 2 --max-new-tokens 32 --lmbda 1 --dtype $dtype
         held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 --dtype $dtype
     done
@@ -66,6 +69,7 @@ for shape in $shapes; do
         held "memory_lora_reward_$shape" reward --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
         rm -rf "$M/rm-lora" && cp -r "$M/out" "$M/rm-lora"
         held "memory_lora_dpo_$shape" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
+        held "memory_lora_tdpo_$shape" tdpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
         held "memory_lora_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --data "$M/prompt.jsonl" --iterations 1 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 $lora
         held "memory_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \

@@ -50,6 +50,10 @@ orpo="orpo $pairs"
 aot="dpo --loss-type aot_unpaired $pairs"
 trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
 
+tdpo="tdpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --max-steps 6 $common"
+distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --eval-data $T/sft.jsonl --eval-steps 4 --per-device-train-batch-size 8
+         --max-new-tokens 12 --max-steps 6 $common"
+
 # equal A B: the same weights, moments, metrics, state
 equal() {
     local f
@@ -87,7 +91,7 @@ else
     fi
 fi
 
-for method in sft reward dpo kto bco orpo aot trdpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax; do
+for method in sft reward dpo kto bco orpo aot trdpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

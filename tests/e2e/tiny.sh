@@ -36,6 +36,8 @@ arguments() {
         orpo) echo "orpo --model $TINY/base $pairs --max-steps $2 $common" ;;
         cpo) echo "cpo --model $TINY/base $pairs --max-steps $2 $common" ;;
         simpo) echo "simpo --model $TINY/base $pairs --max-steps $2 $common" ;;
+        tdpo) echo "tdpo --model $TINY/base --data $TINY/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --max-steps $2 $common" ;;
+        distill) echo "distill --model $TINY/base --teacher-model models/world $sft --seq-kd --max-new-tokens 12 --max-steps $2 $common" ;;
         ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
             --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
         # two steps of a sampling, each taken twice: three of four checkpoints lie within one

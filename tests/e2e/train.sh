@@ -25,6 +25,7 @@ dpo="dpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 -
 ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
      --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common"
 
+tdpo="tdpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --use-peft --lora-r 4 --max-steps 6 $common"
 grpo="grpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --steps-per-generation 2
       --num-generations 4 --max-steps 6 --max-completion-length 12 --beta 0.05 $common"
 rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 8 --num-iterations 2 --max-steps 6
@@ -41,6 +42,8 @@ simpo="simpo $pairs"
 aot="dpo --loss-type aot $pairs"
 trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
 lora_kto="kto $pairs --use-peft --lora-r 4"
+distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --per-device-train-batch-size 8 --max-new-tokens 12
+         --max-steps 6 $common"
 
 # The same metrics, the same events, the same weights.
 equal() {
@@ -51,7 +54,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo online_dpo lora kto bco orpo cpo simpo aot trdpo lora_kto; do
+for method in sft reward dpo ppo grpo rloo online_dpo lora kto bco orpo cpo simpo aot trdpo lora_kto distill tdpo; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"

@@ -124,6 +124,7 @@ void problem_wire(problem *p) {
     p->x.advantage = p->advantage, p->x.ret = p->ret;
     p->x.margin = p->margin, p->x.p_chosen = p->p_chosen;
     p->x.macro_off = p->macro_off, p->x.extra = p->extra, p->x.length = p->length;
+    p->x.kl = p->kl, p->x.rkl = p->rkl, p->x.jsd = p->jsd;
     p->x.sort_value = p->sort_value, p->x.sort_order = p->sort_order;
 }
 
@@ -166,6 +167,8 @@ void problem_random(problem *p, int n_seq, uint64_t seed) {
         p->advantage[t] = uniform(&r, -2, 2);
         p->ret[t] = uniform(&r, -1.5, 1.5);
     }
+    for (int t = 0; t < p->off[n_seq]; t++)
+        p->kl[t] = uniform(&r, 0.01, 2), p->rkl[t] = uniform(&r, 0.01, 2), p->jsd[t] = uniform(&r, 0.01, 0.6);
     p->x.n_pair = n_seq / 2;
     for (int i = 0; i < p->x.n_pair; i++) {
         p->chosen[i] = 2 * i, p->rejected[i] = 2 * i + 1;
@@ -190,11 +193,13 @@ double problem_loss(problem *p, const tn_algo *a, const void *opt) {
     memset(p->g_logp, 0, sizeof p->g_logp);
     memset(p->g_entropy, 0, sizeof p->g_entropy);
     memset(p->g_value, 0, sizeof p->g_value);
-    memset(p->g_ref_kl, 0, sizeof p->g_ref_kl);
     memset(p->g_score, 0, sizeof p->g_score);
     memset(p->g_extra, 0, sizeof p->g_extra);
-    p->g = (tn_grad){.logp = p->g_logp, .entropy = p->g_entropy, .value = p->g_value, .ref_kl = p->g_ref_kl, .score = p->g_score,
-                     .extra = p->g_extra};
+    memset(p->g_kl, 0, sizeof p->g_kl);
+    memset(p->g_rkl, 0, sizeof p->g_rkl);
+    memset(p->g_jsd, 0, sizeof p->g_jsd);
+    p->g = (tn_grad){.logp = p->g_logp, .entropy = p->g_entropy, .value = p->g_value, .score = p->g_score,
+                     .kl = p->g_kl, .rkl = p->g_rkl, .jsd = p->g_jsd, .extra = p->g_extra};
     tn_metrics_clear(&p->m);
     tn_status st = a->step(opt, &p->x, &p->g, &p->m, &e);
     CHECK_MSG(st == TN_OK, "%s: %s", a->name, e.msg);
@@ -227,12 +232,13 @@ void problem_differences(problem *p, const tn_algo *a, const void *opt, loss_fn 
     loss_fn f = frozen ? frozen : own_loss;
     if (!frozen) ctx = &o;
     problem_loss(p, a, opt);
-    static const char *const names[] = {"logp", "entropy", "value", "score", "extra"};
-    double *in[] = {p->logp, p->entropy, p->value, p->score, p->extra}, got[5][MAXV], size = 0;
-    const double *g[] = {p->g_logp, p->g_entropy, p->g_value, p->g_score, p->g_extra};
-    int tok = p->off[p->x.n_seq], n[] = {tok, tok, tok, p->x.n_seq, p->x.n_seq};
-    for (int i = 0; i < 5; i++) memcpy(got[i], g[i], sizeof(double) * (size_t)n[i]);
-    for (int i = 0; i < 5; i++)
+    static const char *const names[] = {"logp", "entropy", "value", "kl", "rkl", "jsd", "score", "extra"};
+    double *in[] = {p->logp, p->entropy, p->value, p->kl, p->rkl, p->jsd, p->score, p->extra}, got[8][MAXV], size = 0;
+    const double *g[] = {p->g_logp, p->g_entropy, p->g_value, p->g_kl, p->g_rkl, p->g_jsd, p->g_score, p->g_extra};
+    int n[8] = {[6] = p->x.n_seq, [7] = p->x.n_seq};
+    for (int i = 0; i < 6; i++) n[i] = p->off[p->x.n_seq];
+    for (int i = 0; i < 8; i++) memcpy(got[i], g[i], sizeof(double) * (size_t)n[i]);
+    for (int i = 0; i < 8; i++)
         for (int j = 0; j < n[i]; j++) {
             double d = difference(p, &in[i][j], f, ctx);
             size += fabs(d);
@@ -257,6 +263,7 @@ static void part(problem *q, const problem *whole, char unit, int i) {
         q->x.log_sum_sq_p += t0;
     q->x.value += t0, q->x.ref_logp += t0, q->x.old_logp += t0, q->x.old_value += t0;
     q->x.advantage += t0, q->x.ret += t0;
+    q->x.kl += t0, q->x.rkl += t0, q->x.jsd += t0;
     q->x.score += lo, q->x.rank += lo;
     if (q->x.label) q->x.label += lo;
     q->x.n_pair = unit == 's' ? 0 : (hi - lo) / 2;
@@ -284,6 +291,8 @@ void problem_additive(problem *p, const tn_algo *a, const void *opt, char unit, 
             CHECK_NEAR(q.g_logp[t], p->g_logp[t0], 1e-13, 1e-15);
             CHECK_NEAR(q.g_entropy[t], p->g_entropy[t0], 1e-13, 1e-15);
             CHECK_NEAR(q.g_value[t], p->g_value[t0], 1e-13, 1e-15);
+            CHECK_NEAR(q.g_kl[t] + 3 * q.g_rkl[t] + 7 * q.g_jsd[t], p->g_kl[t0] + 3 * p->g_rkl[t0] + 7 * p->g_jsd[t0], 1e-13,
+                       1e-15);
         }
         for (int s = 0; s < q.x.n_seq; s++, s0++)
             CHECK_NEAR(q.g_score[s], p->g_score[s0], 1e-13, 1e-15);
@@ -318,6 +327,8 @@ tn_grpo_opt grpo_defaults(void) {
                          .vespo_lambda_pos = 3, .vespo_k_neg = 3, .vespo_lambda_neg = 2,
                          .top_entropy = 1};
 }
+tn_gkd_opt gkd_defaults(void) { return (tn_gkd_opt){0.5}; }
+tn_tdpo_opt tdpo_defaults(void) { return (tn_tdpo_opt){0.1, "tdpo2", 0.5}; }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 
 tn_macro_opt macro_defaults(void) {

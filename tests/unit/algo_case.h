@@ -53,12 +53,13 @@ typedef struct problem {
     tn_obs x;
     int off[33], chosen[16], rejected[16], group_off[9], rank[32], label[32], prompt[16], sort_order[32];
     double logp[MAXV], entropy[MAXV], mean_logit[MAXV], top1[MAXV], lssp[MAXV], value[MAXV],
-        score[32];
+        score[32], kl[MAXV], rkl[MAXV], jsd[MAXV];
     double ref_logp[MAXV], old_logp[MAXV], old_value[MAXV], advantage[MAXV], ret[MAXV];
     double margin[16], p_chosen[16], baseline[32], sort_value[32];
     int macro_off[MAXV];
     double extra[32], length[32];
-    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_ref_kl[MAXV], g_score[32], g_extra[32];
+    double g_logp[MAXV], g_entropy[MAXV], g_value[MAXV], g_score[32], g_extra[32],
+        g_kl[MAXV], g_rkl[MAXV], g_jsd[MAXV];
     tn_grad g;
     tn_metrics m;
 } problem;
@@ -99,6 +100,8 @@ tn_shape_opt shape_defaults(void);
 tn_ensemble_opt ensemble_defaults(void);
 tn_rlthf_opt rlthf_defaults(void);
 tn_strength_opt strength_defaults(void);
+tn_gkd_opt gkd_defaults(void);
+tn_tdpo_opt tdpo_defaults(void);
 
 /* A problem whose sequences are given by off, one call the whole batch; no pairs or groups yet. */
 problem *case_fresh(int n_seq, const int *off);
@@ -113,5 +116,5 @@ void case_chain(const double *lp, int n, double tau, int target, double h, doubl
 typedef struct runner { const char *method; void (*run)(kase *); } runner;
 extern const runner rm_runners[], dpo_runners[], ppo_runners[], more_runners[],
     toy_runners[], macro_runners[], safe_runners[], latent_runners[], score_runners[],
-    num_op_runners[], goodhart_runners[];
+    num_op_runners[], goodhart_runners[], pair_runners[];
 #endif

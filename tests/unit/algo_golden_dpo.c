@@ -279,54 +279,6 @@ static void dpo_logits(kase *k) {
     want_metric(k, "chosen_seq_logp", tn_metrics_find(&p->m, "logps/chosen"));
     want_metric(k, "rejected_seq_logp", tn_metrics_find(&p->m, "logps/rejected"));
 }
-/* TDPO from logits: d KL(ref || pi) / dz = p - p_ref joins the chain. */
-static void dpo_tdpo(kase *k) {
-    static const char *const side[] = {"chosen", "rejected"};
-    static const int none[1] = {0};
-    problem *p = case_fresh(0, none);
-    tn_tdpo_opt o = {hp(k, "beta", 0), hp(k, "alpha", NAN)};
-    double lp[8][64], lr[8][64], h[8], kl[8], out[2][64];
-    int token[8], row[34], width = 0, t = 0;
-    char name[64];
-    for (int s = 0; s < 2; s++) {
-        snprintf(name, sizeof name, "%s_logits", side[s]);
-        int n = jrows(jin(k, name), row);
-        vec z = in_vec(k, name);
-        width = row[1];
-        snprintf(name, sizeof name, "%s_ref_logits", side[s]);
-        vec zr = in_vec(k, name);
-        snprintf(name, sizeof name, "%s_tokens", side[s]);
-        vec y = in_vec(k, name);
-        for (int i = 0; i < n; i++, t++) {
-            h[t] = case_softmax(z.v + row[i], width, 1, lp[t]);
-            case_softmax(zr.v + row[i], width, 1, lr[t]);
-            token[t] = (int)y.v[i];
-            p->logp[t] = lp[t][token[t]], p->ref_logp[t] = lr[t][token[t]];
-            kl[t] = 0;
-            for (int v = 0; v < width; v++) kl[t] += tn_exp(lr[t][v]) * (lr[t][v] - lp[t][v]);
-        }
-        p->off[s + 1] = t;
-    }
-    p->chosen[0] = 0, p->rejected[0] = 1;
-    p->x.n_seq = 2, p->x.n_pair = 1, p->x.total.pair = 1;
-    p->x.ref_kl = kl;
-    want_loss(k, problem_loss(p, &tn_algo_tdpo, &o));
-    for (int s = 0; s < 2; s++) {
-        for (int i = p->off[s]; i < p->off[s + 1]; i++) {
-            double *to = out[s] + (i - p->off[s]) * width;
-            case_chain(lp[i], width, 1, token[i], h[i], p->g_logp[i], 0, to);
-            for (int v = 0; v < width; v++) to[v] += p->g_ref_kl[i] * (tn_exp(lp[i][v]) - tn_exp(lr[i][v]));
-        }
-        snprintf(name, sizeof name, "%s_logits", side[s]);
-        want_grad(k, name, out[s], (p->off[s + 1] - p->off[s]) * width);
-    }
-    double k_w = tn_metrics_find(&p->m, "kl/chosen"), k_l = tn_metrics_find(&p->m, "kl/rejected");
-    want_metric(k, "seq_forward_kl_chosen", k_w);
-    want_metric(k, "seq_forward_kl_rejected", k_l);
-    want_metric(k, "u", tn_metrics_find(&p->m, "rewards/margins") - o.beta * (isnan(o.alpha) ? 1 : o.alpha) * (k_l - k_w));
-    p->x.ref_kl = NULL;
-    CHECK_FAIL(tn_algo_tdpo.step(&o, &p->x, &p->g, &p->m, e), TN_ARG, "needs the array 'ref_kl'");
-}
 /* A policy whose ranking is level, where the reference prefers the rejected side by c. */
 static void dpo_flip(kase *k) {
     vec c = in_vec(k, "ref_log_ratio_rejected_minus_chosen"), y = {.n = c.n};
@@ -369,8 +321,6 @@ const runner dpo_runners[] = {
     {"mpo_mixed", dpo_mpo},
     {"step_dpo", dpo_step},
     {"dpo_sigmoid_from_logits", dpo_logits},
-    {"tdpo1", dpo_tdpo},
-    {"tdpo2", dpo_tdpo},
     {"dpo_loss_needed_to_flip_ranking", dpo_flip},
     {NULL, NULL},
 };

@@ -77,7 +77,8 @@ static const runner num_runners[] = {
 
 static const runner *const tables[] = {
     num_runners,   rm_runners,   dpo_runners,    ppo_runners,   more_runners,   toy_runners,
-    macro_runners, safe_runners, latent_runners, score_runners, num_op_runners, goodhart_runners};
+    macro_runners, safe_runners, latent_runners, score_runners, num_op_runners, goodhart_runners,
+    pair_runners};
 #define N_TABLES (sizeof tables / sizeof tables[0])
 
 static const runner *find_runner(const char *method) {

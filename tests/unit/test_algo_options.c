@@ -55,6 +55,8 @@ TEST(algo_option_defaults) {
     DEFAULTS(tn_cpo_rows, tn_cpo_opt, cpo_defaults);
     DEFAULTS(tn_simpo_rows, tn_cpo_opt, simpo_defaults);
     DEFAULTS(tn_grpo_rows, tn_grpo_opt, grpo_defaults);
+    DEFAULTS(tn_gkd_rows, tn_gkd_opt, gkd_defaults);
+    DEFAULTS(tn_tdpo_rows, tn_tdpo_opt, tdpo_defaults);
     DEFAULTS(tn_ppo_policy_rows, tn_ppo_policy_opt, policy_defaults);
     DEFAULTS(tn_ppo_value_rows, tn_ppo_value_opt, value_defaults);
     DEFAULTS(tn_rl_rows, tn_rl_opt, rl_defaults);
@@ -77,7 +79,6 @@ TEST(algo_option_defaults_run) {
     problem_random(&p, 8, 5);
     p.x.label = p.label;
     problem_baseline(&p, 0.1);
-    p.x.ref_kl = p.entropy; /* as positive */
     p.x.prompt = p.prompt;
     for (int i = 0; i < 4; i++) p.prompt[i] = -1;
     for (const tn_algo *const *a = tn_algo_all; *a; a++) {

@@ -1,6 +1,7 @@
-/* exp of the operations: error against long double, special values. The vector forms have a test of their own. */
+/* exp and log of the operations: error against long double, special values. The vector forms have a test of their own. */
 #include "base/rng.h"
 #include "ops/expf.h"
+#include "ops/logf.h"
 #include "test.h"
 #include <math.h>
 
@@ -47,4 +48,21 @@ TEST(ops_exp_special) {
     CHECK(tn_op_expf(88.72f) < INFINITY && tn_op_expf(-104.0f) == 0.0f);
     CHECK(tn_op_expf(-103.0f) == 0x1p-149f); /* 2^-148.6 rounds to the smallest float */
     CHECK(isnan(tn_op_expf(NAN)) && isnan(tn_op_expf(-NAN)));
+}
+
+TEST(ops_log_error) {
+    double worst = 0;
+    float at = 0;
+    for (uint32_t u = 0x00800000u; u < 0x7f800000u; u += 4999) { /* all exponents of normal numbers */
+        float x;
+        int e;
+        memcpy(&x, &u, 4);
+        if (u % 3 == 0) x = 1.0f + ((float)(u % 200003) - 100001) * 0x1p-20f; /* and around 1 */
+        long double want = logl((long double)x);
+        frexpl(want, &e);
+        double d = want == 0 ? 0 : (double)fabsl((tn_op_logf(x) - want) / ldexpl(1, e - 24));
+        if (d > worst) worst = d, at = x;
+    }
+    CHECK_MSG(worst <= 1.0, "worst error %.3f ulp at %.9g", worst, (double)at);
+    CHECK(tn_op_logf(1.0f) == 0 && !signbit(tn_op_logf(1.0f)));
 }

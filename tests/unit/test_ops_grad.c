@@ -232,7 +232,8 @@ TEST(ops_grad_head) {
     J.head.lse = lse;
     J.head.entropy = entropy;
     J.be->op->head(J.be, &J.head);
-    tn_head_bwd g = {5, J.x, &J.weight, 1.25, target, lse, entropy, J.d_logp, J.d_entropy, J.d_lse, dx, dw};
+    tn_head_bwd g = {.rows = 5, .x = J.x, .w = &J.weight, .inv_temp = 1.25, .target = target, .lse = lse,
+                     .entropy = entropy, .d_logp = J.d_logp, .d_entropy = J.d_entropy, .d_lse = J.d_lse, .dx = dx, .dw = dw};
     J.be->op->head_bwd(J.be, &g);
     oc_grad("head dx", J.x, 20, dx, head_loss, NULL, REL);
     double *master = (double *)(uintptr_t)J.weight.master;

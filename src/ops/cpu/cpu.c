@@ -20,7 +20,8 @@ const tn_ops tn_ops_cpu = {
     .act_gate = tn_cpu_act_gate, .act_gate_bwd = tn_cpu_act_gate_bwd,
     .gather = tn_cpu_gather, .scatter_add = tn_cpu_scatter_add, .spread = tn_cpu_spread, .add = tn_cpu_add, .scale = tn_cpu_scale,
     .kv_block_bytes = tn_cpu_kv_block_bytes, .kv_write = tn_cpu_kv_write, .attn = tn_cpu_attn, .attn_bwd = tn_cpu_attn_bwd,
-    .head = tn_cpu_head, .head_bwd = tn_cpu_head_bwd, .rowdot = tn_cpu_rowdot, .rowdot_bwd = tn_cpu_rowdot_bwd,
+    .head = tn_cpu_head, .head_bwd = tn_cpu_head_bwd, .head_pair = tn_cpu_head_pair,
+    .rowdot = tn_cpu_rowdot, .rowdot_bwd = tn_cpu_rowdot_bwd,
     .exp_rows = tn_cpu_exp_rows,
     .adamw = tn_cpu_adamw, .sumsq = tn_cpu_sumsq, .finite = tn_cpu_finite,
 };

@@ -35,6 +35,7 @@ void tn_cpu_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, c
                      void *v, const void *x, int ldx, const tn_lora *w, int T);
 void tn_cpu_head(tn_backend *b, const tn_head *h);
 void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h);
+void tn_cpu_head_pair(tn_backend *b, const tn_head_pair *h);
 
 /* rows.c */
 void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n);

@@ -7,19 +7,12 @@
  * piece leaves the product; then dx += dz W and dw += dz^T x, two ordinary products.            */
 #include "base/mathx.h"
 #include "base/pool.h"
-#include "ops/cpu/gemm.h"
+#include "ops/cpu/head_block.h"
 #include <math.h>
 #include <string.h>
 
-#define LD (TN_HEAD_TILE + 16) /* row stride of logits: off the powers of two */
+#define LD TN_HEAD_LD
 #define BLOCK_ROWS 112         /* logits of a block: 470 KB, half of a small L2 */
-
-static int tile_width(int V, int tile) {
-    int v0 = tile * TN_HEAD_TILE;
-    return V - v0 < TN_HEAD_TILE ? V - v0 : TN_HEAD_TILE;
-}
-static int tiles_of(int V) { return (V + TN_HEAD_TILE - 1) / TN_HEAD_TILE; }
-static size_t align64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* --- forward --- */
 
@@ -44,7 +37,7 @@ static tn_stats stats_of(const forward *f, int tile) {
 static void row_done(const forward *f, const tn_stats *st, int tile, int row, const float *a) {
     const tn_head *h = f->h;
     float temp = (float)h->inv_temp;
-    int n = tile_width(h->w->out, tile), v0 = tile * TN_HEAD_TILE, target = h->target ? h->target[row] - v0 : -1;
+    int n = tn_head_width(h->w->out, tile), v0 = tile * TN_HEAD_TILE, target = h->target ? h->target[row] - v0 : -1;
     f->ops->stats(a, n, temp, st, row);
     if (st->best) st->best[row] += v0;
     if (target >= 0 && target < n) f->at[row] = a[target] * temp;
@@ -56,7 +49,7 @@ static void forward_unit(const forward *f, int block, int tile, const uint32_t *
     const tn_product *p = l->p;
     int t0 = tn_plan_tile_of(l, block), t1 = tn_plan_tile_of(l, block + 1);
     int first = tn_plan_row(l, t0), end = tn_plan_row(l, t1);
-    int panels = tn_panels(tile_width(f->h->w->out, tile));
+    int panels = tn_panels(tn_head_width(f->h->w->out, tile));
     for (int j = 0; j < panels; j++) {
         const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
         for (int i = t0; i < t1; i++) {
@@ -120,13 +113,13 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
     int threads = tn_pool_threads(b->pool);
     tn_product p = {.kern = g, .m = h->rows, .n = w->out, .k = w->in, .a = h->x, .lda = (size_t)w->in,
                     .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR};
-    forward f = {.h = h, .ops = g->head, .tiles = tiles_of(w->out), .pad = ((size_t)h->rows + 15) / 16 * 16};
+    forward f = {.h = h, .ops = g->head, .tiles = tn_head_tiles(w->out), .pad = ((size_t)h->rows + 15) / 16 * 16};
     tn_plan_make(&f.plan, &p, 1, BLOCK_ROWS);
     if (f.plan.blocks.to * f.tiles < 8 * threads) /* few units: as many for each thread */
         tn_plan_make(&f.plan, &p, (f.plan.blocks.to + threads - 1) / threads * threads, BLOCK_ROWS);
     f.logits_thread = (size_t)(BLOCK_ROWS + g->mr) * LD;
-    size_t stats = align64((size_t)f.tiles * 4 * f.pad * 4), best = h->top1 ? align64((size_t)f.tiles * f.pad * 4) : 0;
-    size_t at = align64(f.pad * 4), logits = f.logits_thread * 4 * (size_t)threads;
+    size_t stats = tn_align64((size_t)f.tiles * 4 * f.pad * 4), best = h->top1 ? tn_align64((size_t)f.tiles * f.pad * 4) : 0;
+    size_t at = tn_align64(f.pad * 4), logits = f.logits_thread * 4 * (size_t)threads;
     char *s = tn_backend_scratch(b, stats + best + at + logits + f.plan.a_thread * 4 * (size_t)threads + 64);
     if (!s) return;
     f.stats = (float *)s;
@@ -144,100 +137,117 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
 
 /* --- backward --- */
 
+/* Scratch: x as operand A with its logits, which become dz; the second model's; dz and x as operands of dw; and what
+ * the products need. */
 typedef struct backward {
     const tn_head_bwd *h;
     const tn_head_rows *ops;
     int row0, v0; /* of the block and the tile at hand */
+    tn_head_block own, second;
+    tn_outer outer;
+    void *rest;
 } backward;
+
+static float given(const double *p, int r) { return p ? (float)p[r] : 0; }
+
+static void pair_of(const tn_head_bwd *h, int r, tn_dz *d) {
+    const tn_head_pair *a = h->pair;
+    d->lse2 = (float)a->lse2[r];
+    d->beta = (float)a->beta;
+    d->with_kl = h->d_kl != NULL, d->with_rkl = h->d_rkl != NULL, d->with_jsd = h->d_jsd != NULL;
+    d->d_kl = given(h->d_kl, r), d->d_rkl = given(h->d_rkl, r);
+    d->d_mix = given(h->d_jsd, r) * (1 - d->beta);
+    if (h->d_kl) d->kl = (float)a->kl[r];
+    if (h->d_jsd) d->kl_mix = (float)a->kl_mix[r];
+}
 
 static void dz_tile(void *ctx, float *y, size_t ldy, int row, int rows, int col, int cols) {
     const backward *w = ctx;
     const tn_head_bwd *h = w->h;
     for (int i = 0; i < rows; i++) {
         int r = w->row0 + row + i, target = h->target ? h->target[r] : -1;
-        float d_logp = h->d_logp && target >= 0 ? (float)h->d_logp[r] : 0;
+        float d_logp = target >= 0 ? given(h->d_logp, r) : 0;
         tn_dz d = {.temp = (float)h->inv_temp, .lse = (float)h->lse[r], .d_logp = d_logp,
-                   .c = (h->d_lse ? (float)h->d_lse[r] : 0) - d_logp, .with_entropy = h->d_entropy != NULL};
+                   .c = given(h->d_lse, r) - d_logp, .with_entropy = h->d_entropy != NULL};
         if (h->d_entropy) {
             d.d_entropy = (float)h->d_entropy[r];
             d.entropy = (float)h->entropy[r];
         }
+        const float *second = NULL;
+        if (h->pair) {
+            pair_of(h, r, &d);
+            second = w->second.z + (size_t)(row + i) * LD + col;
+        }
         int t = target - w->v0 - col;
-        w->ops->dz(y + (size_t)i * ldy, cols, &d, t >= 0 && t < cols ? t : -1);
+        w->ops->dz(y + (size_t)i * ldy, second, cols, &d, t >= 0 && t < cols ? t : -1);
     }
 }
 
-/* Scratch of the backward: dz, x as operand A, dz and x as operands of dw, and what the products need. */
-typedef struct room {
-    float *dz;
-    uint32_t *xa;
-    size_t lda;
-    tn_outer outer;
-    void *rest;
-} room;
-
-static void head_tile_bwd(tn_backend *b, backward *w, room *o, int rows, int tile) {
+static void head_tile_bwd(tn_backend *b, backward *w, int rows, int tile) {
     const tn_kernel *g = tn_kernel_of(b);
     const tn_head_bwd *h = w->h;
-    int in = h->w->in, V = h->w->out, n = tile_width(V, tile);
-    size_t panel = (size_t)tn_units(g, in) * TN_NR, panel_t = (size_t)tn_units(g, V) * TN_NR;
+    int in = h->w->in, V = h->w->out, n = tn_head_width(V, tile);
+    size_t panel_t = (size_t)tn_units(g, V) * TN_NR;
     w->v0 = tile * TN_HEAD_TILE;
-    tn_product logits = {.kern = g, .m = rows, .n = n, .k = in, .packed_a = o->xa, .lda = o->lda,
-                         .b = (const uint32_t *)h->w->packed + (size_t)(w->v0 / TN_NR) * panel, .panel = panel,
-                         .y = o->dz, .ldy = LD, .each = dz_tile, .ctx = w};
-    tn_product_run(&logits, b->pool, o->rest);
+    if (h->pair) {
+        tn_product second = tn_head_block_logits(&w->second, g, rows, tile);
+        tn_product_run(&second, b->pool, w->rest);
+    }
+    tn_product logits = tn_head_block_logits(&w->own, g, rows, tile);
+    logits.each = dz_tile;
+    logits.ctx = w;
+    tn_product_run(&logits, b->pool, w->rest);
     if (h->dx) {
         const uint32_t *wt = (const uint32_t *)h->w->packed_t + (size_t)(w->v0 / tn_unit_k(g->form)) * TN_NR;
-        tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = o->dz, .lda = LD, .b = wt, .panel = panel_t,
+        tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = w->own.z, .lda = LD, .b = wt, .panel = panel_t,
                          .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
-        tn_product_run(&dx, b->pool, o->rest);
+        tn_product_run(&dx, b->pool, w->rest);
     }
     if (h->dw) {
-        o->outer.m = n;
-        tn_outer_pack(&o->outer, b->pool);
-        tn_product dw = tn_outer_product(&o->outer);
+        w->outer.m = n;
+        tn_outer_pack(&w->outer, b->pool);
+        tn_product dw = tn_outer_product(&w->outer);
         dw.mode = TN_ADD;
         dw.y = (float *)h->dw + (size_t)w->v0 * in;
         dw.ldy = (size_t)in;
-        tn_product_run(&dw, b->pool, o->rest);
+        tn_product_run(&dw, b->pool, w->rest);
     }
 }
 
-/* The rows of a block as operand A, and as panels for dw. */
-static void head_block(tn_backend *b, const backward *w, room *o, int rows) {
+/* The rows of a block as operands A, and as panels for dw. */
+static void head_block(tn_backend *b, backward *w, int rows) {
     const tn_kernel *g = tn_kernel_of(b);
-    int in = w->h->w->in, units = tn_units(g, in);
-    const float *x = (const float *)w->h->x + (size_t)w->row0 * in;
-    g->pack->a_rows(g->form, o->xa, o->lda, x, (size_t)in, rows, in, units);
-    for (int r = rows; r % g->grain; r++) memset(o->xa + (size_t)r * o->lda, 0, (size_t)units * 4);
+    tn_head_block_rows(&w->own, g, w->h->x, w->row0, rows);
+    if (w->h->pair) tn_head_block_rows(&w->second, g, w->h->pair->x2, w->row0, rows);
     if (!w->h->dw) return;
-    o->outer.k = rows;
-    o->outer.a = NULL;
-    o->outer.b = x;
-    tn_outer_pack(&o->outer, b->pool);
-    o->outer.a = o->dz;
-    o->outer.b = NULL;
+    w->outer.k = rows;
+    w->outer.a = NULL;
+    w->outer.b = (const float *)w->h->x + (size_t)w->row0 * w->h->w->in;
+    tn_outer_pack(&w->outer, b->pool);
+    w->outer.a = w->own.z;
+    w->outer.b = NULL;
 }
 
 void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     const tn_kernel *g = tn_kernel_of(b);
-    int in = h->w->in, units = tn_units(g, in);
-    room o = {.lda = tn_row_units(units)};
-    tn_product longest = {.kern = g, .k = TN_HEAD_TILE};
-    size_t dz = align64((size_t)TN_HEAD_ROWS * LD * 4), xa = align64(TN_HEAD_ROWS * o.lda * 4);
-    size_t pa = h->dw ? align64(tn_outer_a_bytes(g, TN_HEAD_TILE, TN_HEAD_ROWS)) : 0;
-    size_t pb = h->dw ? align64(tn_outer_b_bytes(g, in, TN_HEAD_ROWS)) : 0;
-    char *s = tn_backend_scratch(b, dz + xa + pa + pb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
-    if (!s) return;
-    o.dz = (float *)s;
-    o.xa = (uint32_t *)(s + dz);
-    o.outer = (tn_outer){.kern = g, .n = in, .m = TN_HEAD_TILE, .lda = LD, .ldb = (size_t)in,
-                         .pa = (uint32_t *)(s + dz + xa), .pb = (uint32_t *)(s + dz + xa + pa)};
-    o.rest = s + dz + xa + pa + pb;
+    int in = h->w->in;
+    const tn_weight *w2 = h->pair ? h->pair->w2 : NULL;
     backward w = {.h = h, .ops = g->head};
+    tn_product longest = {.kern = g, .k = TN_HEAD_TILE};
+    size_t pa = h->dw ? tn_align64(tn_outer_a_bytes(g, TN_HEAD_TILE, TN_HEAD_ROWS)) : 0;
+    size_t pb = h->dw ? tn_align64(tn_outer_b_bytes(g, in, TN_HEAD_ROWS)) : 0;
+    char *s = NULL;
+    size_t blocks = tn_head_block_carve(&w.own, g, h->w, &s) + (w2 ? tn_head_block_carve(&w.second, g, w2, &s) : 0);
+    s = tn_backend_scratch(b, blocks + pa + pb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
+    if (!s) return;
+    tn_head_block_carve(&w.own, g, h->w, &s);
+    if (w2) tn_head_block_carve(&w.second, g, w2, &s);
+    w.outer = (tn_outer){.kern = g, .n = in, .m = TN_HEAD_TILE, .lda = LD, .ldb = (size_t)in,
+                         .pa = (uint32_t *)s, .pb = (uint32_t *)(s + pa)};
+    w.rest = s + pa + pb;
     for (w.row0 = 0; w.row0 < h->rows; w.row0 += TN_HEAD_ROWS) {
         int rows = h->rows - w.row0 < TN_HEAD_ROWS ? h->rows - w.row0 : TN_HEAD_ROWS;
-        head_block(b, &w, &o, rows);
-        for (int tile = 0; tile < tiles_of(h->w->out); tile++) head_tile_bwd(b, &w, &o, rows, tile);
+        head_block(b, &w, rows);
+        for (int tile = 0; tile < tn_head_tiles(h->w->out); tile++) head_tile_bwd(b, &w, rows, tile);
     }
 }

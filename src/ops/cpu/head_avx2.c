@@ -1,5 +1,6 @@
 /* Rows of the head with AVX2: 16 lanes in two registers. */
 #include "ops/expf.h"
+#include "ops/logf.h"
 #define HEAD(name) name##_avx2
 
 typedef struct { __m256 lo, hi; } v16;
@@ -17,6 +18,7 @@ static inline v16 FMA(v16 a, v16 b, v16 c) {
     return (v16){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
 static inline v16 EXP(v16 a) { return (v16){tn_op_expf_avx2(a.lo), tn_op_expf_avx2(a.hi)}; }
+static inline v16 LOG(v16 a) { return (v16){tn_op_logf_avx2(a.lo), tn_op_logf_avx2(a.hi)}; }
 static inline __m256 below(int n, int from) {
     const __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmp_ps(lane, _mm256_set1_ps((float)(n - from)), _CMP_LT_OQ);

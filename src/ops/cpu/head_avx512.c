@@ -1,5 +1,6 @@
 /* Rows of the head with AVX-512. */
 #include "ops/expf.h"
+#include "ops/logf.h"
 #define HEAD(name) name##_avx512
 
 typedef __m512 v16;
@@ -12,6 +13,7 @@ typedef __m512 v16;
 #define MAX(a, b) _mm512_max_ps((a), (b))
 #define FMA(a, b, c) _mm512_fmadd_ps((a), (b), (c))
 #define EXP(v) tn_op_expf_avx512(v)
+#define LOG(v) tn_op_logf_avx512(v)
 static inline v16 FIRST(int n, v16 a, v16 b) {
     return _mm512_mask_blend_ps(n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1), b, a);
 }

@@ -1,5 +1,5 @@
 /* Rows of the head, written once over a vector of 16 floats that the including file defines:
- *   v16, LOAD(p), STORE(p, v), SET(x), ADD SUB MUL MAX (a, b), FMA(a, b, c), EXP(v),
+ *   v16, LOAD(p), STORE(p, v), SET(x), ADD SUB MUL MAX (a, b), FMA(a, b, c), EXP(v), LOG(v),
  *   FIRST(n, a, b): lanes below n from a, the others from b,
  * and a name suffix HEAD(name). Lanes are N4's lanes.                                        */
 #include "ops/cpu/head.h"
@@ -88,25 +88,60 @@ static void HEAD(merge)(const tn_stats *x, const tn_stats *t, int n) {
     }
 }
 
-static void HEAD(dz)(float *a, int n, const tn_dz *d, int target) {
+/* n of N10: the mixture's log-probs. */
+static inline v16 mixture(v16 u, v16 w, float beta) {
+    v16 t = MAX(u, w), rest = MUL(SET(1 - beta), EXP(SUB(u, t)));
+    return ADD(t, LOG(FMA(SET(beta), EXP(SUB(w, t)), rest)));
+}
+
+/* p g and N10's s: dz over the temperature, but for what the target adds. `second` NULL: y says nothing. */
+static inline v16 share(const tn_dz *d, v16 a, bool second, v16 y) {
+    v16 temp = SET(d->temp), u = SUB(MUL(a, temp), SET(d->lse)), p = EXP(u), g = SET(d->c);
+    if (d->with_entropy) g = SUB(g, MUL(SET(d->d_entropy), ADD(u, SET(d->entropy))));
+    if (!second) return MUL(p, g);
+    v16 w = SUB(MUL(y, temp), SET(d->lse2));
+    if (d->with_kl) g = ADD(g, MUL(SET(d->d_kl), SUB(SUB(u, w), SET(d->kl))));
+    if (d->with_jsd) g = ADD(g, MUL(SET(d->d_mix), SUB(SUB(u, mixture(u, w, d->beta)), SET(d->kl_mix))));
+    if (!d->with_rkl) return MUL(p, g);
+    v16 rkl = SET(d->d_rkl);
+    return SUB(MUL(p, ADD(g, rkl)), MUL(rkl, EXP(w)));
+}
+
+static void HEAD(dz)(float *a, const float *second, int n, const tn_dz *given, int target) {
+    const tn_dz d = *given; /* no store to `a` changes it */
+    float at[16] = {0};
     bool here = target >= 0 && target < n;
-    float at = here ? a[target] : 0;
-    v16 temp = SET(d->temp), lse = SET(d->lse), c = SET(d->c), de = SET(d->d_entropy), h = SET(d->entropy);
+    if (here) STORE(at, share(&d, SET(a[target]), second != NULL, SET(second ? second[target] : 0)));
     for (int i = 0; i < n; i += 16) {
-        v16 u = SUB(MUL(load_some(a + i, n - i), temp), lse), g = c;
-        if (d->with_entropy) g = SUB(c, MUL(de, ADD(u, h)));
-        store_some(a + i, MUL(MUL(EXP(u), g), temp), n - i);
+        v16 x = load_some(a + i, n - i), y = second ? load_some(second + i, n - i) : x;
+        store_some(a + i, MUL(share(&d, x, second != NULL, y), SET(d.temp)), n - i);
     }
     if (!here) return;
-    float u = at * d->temp - d->lse, p = tn_op_expf(u), g = d->c;
-    if (d->with_entropy) g = d->c - d->d_entropy * (u + d->entropy);
-    float q = p * g;
-    q = q + d->d_logp;
-    a[target] = q * d->temp;
+    float q = at[0] + d.d_logp;
+    a[target] = q * d.temp;
+}
+
+static void HEAD(pair)(const float *a, const float *second, int n, const tn_pair_row *d, float sum[4]) {
+    v16 temp = SET(d->temp), lse = SET(d->lse), lse2 = SET(d->lse2);
+    v16 k = SET(0), r = k, m = k, y = k;
+    for (int i = 0; i < n; i += 16) {
+        v16 u = SUB(MUL(load_some(a + i, n - i), temp), lse), p = EXP(u);
+        v16 w = SUB(MUL(load_some(second + i, n - i), temp), lse2), q = EXP(w);
+        k = FIRST(n - i, FMA(p, SUB(u, w), k), k);
+        r = FIRST(n - i, FMA(q, SUB(w, u), r), r);
+        if (!d->with_mix) continue;
+        v16 mix = mixture(u, w, d->beta);
+        m = FIRST(n - i, FMA(p, SUB(u, mix), m), m);
+        y = FIRST(n - i, FMA(q, SUB(w, mix), y), y);
+    }
+    sum[0] = sum[0] + lanes_sum(k);
+    sum[1] = sum[1] + lanes_sum(r);
+    sum[2] = sum[2] + lanes_sum(m);
+    sum[3] = sum[3] + lanes_sum(y);
 }
 
 static void HEAD(scale)(float *z, const float *a, int n, float temp) {
     for (int i = 0; i < n; i++) z[i] = a[i] * temp;
 }
 
-const tn_head_rows HEAD(tn_head) = {HEAD(stats), HEAD(merge), HEAD(dz), HEAD(scale)};
+const tn_head_rows HEAD(tn_head) = {HEAD(stats), HEAD(merge), HEAD(dz), HEAD(scale), HEAD(pair)};

@@ -1,5 +1,6 @@
 /* Rows of the head in plain C. */
 #include "ops/expf.h"
+#include "ops/logf.h"
 #define HEAD(name) name##_portable
 
 typedef struct { float x[16]; } v16;
@@ -13,5 +14,6 @@ static inline v16 MUL(v16 a, v16 b) { v16 r; EACH(a.x[i] * b.x[i]); }
 static inline v16 MAX(v16 a, v16 b) { v16 r; EACH(a.x[i] > b.x[i] ? a.x[i] : b.x[i]); }
 static inline v16 FMA(v16 a, v16 b, v16 c) { v16 r; EACH(fmaf(a.x[i], b.x[i], c.x[i])); }
 static inline v16 EXP(v16 a) { v16 r; EACH(tn_op_expf(a.x[i])); }
+static inline v16 LOG(v16 a) { v16 r; EACH(tn_op_logf(a.x[i])); }
 static inline v16 FIRST(int n, v16 a, v16 b) { v16 r; EACH(i < n ? a.x[i] : b.x[i]); }
 #include "ops/cpu/head_body.h"

@@ -1,4 +1,5 @@
 /* Reference language-model head: ops.h N8, word for word. */
+#include "ops/ref/head_pair.h"
 
 typedef struct head_stat { real m, s, w, a; } head_stat;
 
@@ -22,8 +23,6 @@ static head_stat head_merge(head_stat x, head_stat t) {
     head_stat y = {m, FMA(t.s, ct, x.s * c), FMA(t.w, ct, x.w * c), x.a + t.a};
     return y;
 }
-
-static int tile_width(int V, int v0) { return V - v0 < TN_HEAD_TILE ? V - v0 : TN_HEAD_TILE; }
 
 static void head_row(tn_backend *b, const tn_head *h, int row) {
     const real *x = (const real *)h->x + (size_t)row * h->w->in, *w = h->w->packed;
@@ -67,7 +66,7 @@ static void head_dz(tn_backend *b, const tn_head_bwd *h, int row, int v0, int n,
     for (int v = 0; v < n; v++) {
         real u = dot(b, x, 1, w + (size_t)(v0 + v) * in, 1, in) * temp - lse, p = EXP(u), g = c;
         if (h->d_entropy) g = c - (real)h->d_entropy[row] * (u + (real)h->entropy[row]);
-        real q = p * g;
+        real q = h->pair ? pair_share(b, h, row, v0 + v, u, p, g) : p * g;
         if (v0 + v == target) q = q + dlogp;
         dz[v] = q * temp;
     }

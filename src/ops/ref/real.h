@@ -2,6 +2,7 @@
 #include "base/mathx.h"
 #include "ops/bf16.h"
 #include "ops/expf.h"
+#include "ops/logf.h"
 #include "ops/ops.h"
 #include <math.h>
 #include <string.h>
@@ -10,11 +11,13 @@
 typedef double real;
 #define FMA(a, b, c) fma((a), (b), (c))
 #define EXP(x) tn_exp(x)
+#define LOG(x) tn_log(x)
 #define SQRT(x) sqrt(x)
 #else
 typedef float real;
 #define FMA(a, b, c) fmaf((a), (b), (c))
 #define EXP(x) tn_op_expf(x)
+#define LOG(x) tn_op_logf(x)
 #define SQRT(x) sqrtf(x)
 #endif
 #define LANES 16

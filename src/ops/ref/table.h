@@ -10,7 +10,7 @@ const tn_ops TN_TABLE = {
     .gather = ref_gather, .scatter_add = ref_scatter_add, .spread = ref_spread, .add = ref_add, .scale = ref_scale,
     .kv_block_bytes = ref_kv_block_bytes, .kv_write = ref_kv_write,
     .attn = ref_attn, .attn_bwd = ref_attn_bwd,
-    .head = ref_head, .head_bwd = ref_head_bwd, .rowdot = ref_rowdot, .rowdot_bwd = ref_rowdot_bwd,
+    .head = ref_head, .head_bwd = ref_head_bwd, .head_pair = ref_head_pair, .rowdot = ref_rowdot, .rowdot_bwd = ref_rowdot_bwd,
     .exp_rows = tn_ref_exp_rows,
     .adamw = ref_adamw, .sumsq = ref_sumsq, .finite = ref_finite,
 };
