@@ -17,6 +17,7 @@ static const struct { int n, parent[6], len[6]; } trees[] = {
     {4, {-1, 0, -1, 2}, {32, 32, 64, 31}},
     {6, {-1, 0, 1, 2, 3, 0}, {1, 31, 32, 33, 2, 65}},
     {1, {-1}, {161}},
+    {5, {-1, 0, 1, 0, -1}, {70, 130, 40, 95, 1}},       /* more than a strip of blocks */
 };
 
 /* p: tree heads kv_heads d window extra columns */
@@ -57,9 +58,14 @@ static const int shapes[][OC_PARAMS] = {
     {5, 6, 2, 32, 0, 5},  {5, 2, 1, 17, 30, 0}, {6, 2, 1, 64, 0, 0},  {6, 2, 2, 24, 33, 0},  {7, 4, 4, 48, 0, 2},
     {7, 4, 2, 8, 1, 0},   {8, 3, 1, 64, 0, 0},  {8, 1, 1, 128, 100, 0}, {8, 1, 1, 80, 40, 7}, {3, 4, 1, 96, 0, 0},
     {3, 7, 1, 20, 7, 0},  {2, 2, 2, 256, 0, 0}, {5, 6, 6, 16, 0, 0}, {5, 12, 6, 32, 20, 4},
+    {9, 2, 1, 48, 0, 0},  {9, 1, 1, 64, 70, 2}, {5, 8, 1, 40, 0, 0},  {5, 16, 2, 64, 0, 1},
 };
+#define N_SHAPES ((int)(sizeof shapes / sizeof *shapes))
 TEST(ops_attn) { OC_ALL(case_attn, shapes, 3e-6); }
 TEST(ops_attn_bwd) { OC_ALL(case_attn_bwd, shapes, 6e-6); }
+/* Both orders: every kernel equal to the definition, which is near the plain one. */
+TEST(ops_attn_bf16) { oc_all("attn bf16", case_attn, shapes, N_SHAPES, 8e-3, TN_BF16); }
+TEST(ops_attn_bwd_bf16) { oc_all("attn_bwd bf16", case_attn_bwd, shapes, N_SHAPES, 1.5e-2, TN_BF16); }
 
 /* Plain masked softmax in double over the ancestors' keys, no blocks. */
 TEST(ops_attn_plain) {
@@ -133,12 +139,17 @@ static void decode(const char *name, tn_dtype dtype, const char *kernels, const 
 
 TEST(ops_attn_decode) {
     static const int some[] = {3, 5, 6, 9, 12};
+    static const char *const bf16[] = {"scalar", "scalar-dot32", "avx2", "avx512", "avx512bf16", "avx512bf16-model", "amx",
+                                       "amx-model"};
     for (int i = 0; i < 5; i++) {
         decode("ref", TN_F32, NULL, shapes[some[i]]);
         decode("ref64", TN_F64, NULL, shapes[some[i]]);
         decode("cpu", TN_F32, "scalar", shapes[some[i]]);
         decode("cpu", TN_F32, "avx2", shapes[some[i]]);
         decode("cpu", TN_F32, "avx512", shapes[some[i]]);
+        for (size_t k = 0; k < sizeof bf16 / sizeof *bf16; k++) decode("cpu", TN_BF16, bf16[k], shapes[some[i]]);
+        decode("ref", TN_BF16, "pair", shapes[some[i]]);
+        decode("ref", TN_BF16, "dot32", shapes[some[i]]);
     }
 }
 
@@ -162,3 +173,4 @@ static void case_range(oc *c, const int *p) {
 }
 static const int ranges[][OC_PARAMS] = {{0}, {-20}, {-84}, {-88}, {-94}, {-100}, {-104}, {40}, {100}};
 TEST(ops_attn_exp_range) { OC_ALL(case_range, ranges, 0); }
+TEST(ops_attn_exp_range_bf16) { OC_ALL_BF16(case_range, ranges); }

@@ -11,11 +11,13 @@ typedef double real;
 #define FMA(a, b, c) fma((a), (b), (c))
 #define EXP(x) tn_exp(x)
 #define SQRT(x) sqrt(x)
+#define FLUSH(x) (x)
 #else
 typedef float real;
 #define FMA(a, b, c) fmaf((a), (b), (c))
 #define EXP(x) tn_op_expf(x)
 #define SQRT(x) sqrtf(x)
+#define FLUSH(x) tn_bf16_flush(x)
 #endif
 #define LANES 16
 
