@@ -55,10 +55,17 @@ static inline const float *tn_attn_block(const tn_attn_job *j, int32_t block, in
 /* ---- tiles of query vectors ---- */
 static inline int tn_attn_clamp(int x, int lo, int hi) { return x < lo ? lo : x > hi ? hi : x; }
 
-typedef struct tn_attn_place { size_t row, head; int pos; } tn_attn_place; /* one query vector */
+typedef struct tn_attn_place { size_t row, head; int pos, left; } tn_attn_place; /* one query vector; heads left in its row */
 static inline tn_attn_place tn_attn_place_of(const tn_attn *a, const tn_aseg *seg, int g, int v) {
-    int group = a->heads / a->kv_heads;
-    return (tn_attn_place){(size_t)(seg->start + v / group), (size_t)(g * group + v % group), seg->pos + v / group};
+    int group = a->heads / a->kv_heads, r = v / group, h = v % group;
+    return (tn_attn_place){(size_t)(seg->start + r), (size_t)(g * group + h), seg->pos + r, group - h};
+}
+static inline void tn_attn_next(const tn_attn *a, tn_attn_place *x) {
+    x->head++;
+    if (--x->left > 0) return;
+    x->left = a->heads / a->kv_heads;
+    x->head -= (size_t)x->left;
+    x->row++, x->pos++;
 }
 
 /* Visible keys [lo, hi) of a block for each vector; false when there is none in the tile. */

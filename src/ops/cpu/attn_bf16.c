@@ -61,11 +61,14 @@ void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n) {
 /* ---- products ---- */
 
 void tn_attn_bf16_product(const tn_kernel *mm, int m, int units, const uint32_t *a, size_t lda, const uint32_t *b,
-                          float *c, size_t ldc, bool more) {
-    tn_tile t = {.units = units, .b = b, .next = b, .lda = lda, .step = 1, .ldc = ldc, .more = more};
+                          float *c, size_t ldc, bool more, const uint32_t *next) {
+    tn_tile t = {.units = units, .b = b, .lda = lda, .step = 1, .ldc = ldc, .more = more};
     tn_deal tiles = tn_tiles(mm, m);
+    if (next && tiles.to == 1) /* a tile fetches a half */
+        for (int u = units; u < 2 * units; u++) __builtin_prefetch(next + (size_t)u * TN_TILE_AHEAD, 0, 2);
     for (int i = 0; i < tiles.to; i++) {
         int row = tn_tile_row(mm, &tiles, m, i);
+        t.next = next && i < 2 ? next + (size_t)(i * units) * TN_TILE_AHEAD : b;
         t.m = tn_tile_row(mm, &tiles, m, i + 1) - row;
         t.a = a + (size_t)row * lda;
         t.c = c + (size_t)row * ldc;
@@ -76,13 +79,14 @@ void tn_attn_bf16_product(const tn_kernel *mm, int m, int units, const uint32_t 
 void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const float *x, size_t ldx, const tn_aseg *seg,
                        int g, int first, int n) {
     const tn_kernel *m = j->mm;
-    int d = j->a->head_dim, group = j->a->heads / j->a->kv_heads;
-    for (int v = 0, heads; v < n; v += heads) { /* of one row, side by side */
-        tn_attn_place p = tn_attn_place_of(j->a, seg, g, first + v);
-        heads = group - (first + v) % group;
-        if (heads > n - v) heads = n - v;
-        m->pack->a_rows(m->form, to + (size_t)v * ld, ld, x + p.row * ldx + p.head * (size_t)d, (size_t)d, heads, d,
-                        tn_units(m, d));
+    int d = j->a->head_dim, group = j->a->heads / j->a->kv_heads, head = first % group, units = tn_units(m, d);
+    const float *row = x + (size_t)(seg->start + first / group) * ldx + (size_t)(g * group * d);
+    int rows = (head + n + group - 1) / group;
+    for (int r = 0; r < rows; r++) /* they lie far apart: all of them at once */
+        for (int i = 0; i < group * d; i += 16) __builtin_prefetch(row + (size_t)r * ldx + i);
+    for (int v = 0, heads; v < n; v += heads, row += ldx, head = 0) {
+        heads = group - head < n - v ? group - head : n - v;
+        m->pack->a_rows(m->form, to + (size_t)v * ld, ld, row + head * d, (size_t)d, heads, d, units);
     }
 }
 
@@ -99,19 +103,19 @@ typedef struct tile {
     _Alignas(64) uint32_t p[ROWS * 3 * 16]; /* tn_row_units(32) */
 } tile;
 
-/* Keys of one block; rows before `from` see none of them. */
-static void take_block(const tn_attn_job *j, tile *t, const uint32_t *keys) {
+/* Keys of one block, while those of another come; rows before `from` see none of them. */
+static void take_block(const tn_attn_job *j, tile *t, const uint32_t *keys, const uint32_t *next) {
     const tn_kernel *m = j->mm;
     int d = j->a->head_dim, from = 0, units = tn_units(m, TN_KV_BLOCK);
     while (t->lo[from] >= t->hi[from]) from++;
     int n = t->n - from;
     float *s = t->s, *acc = t->acc + (size_t)from * t->width;
-    const uint32_t *values = keys + tn_attn_bf16_keys(m, d);
-    tn_attn_bf16_product(m, n, t->units, t->q + (size_t)from * t->ldq, t->ldq, keys, s, TN_KV_BLOCK, false);
+    size_t at = tn_attn_bf16_keys(m, d);
+    tn_attn_bf16_product(m, n, t->units, t->q + (size_t)from * t->ldq, t->ldq, keys, s, TN_KV_BLOCK, false, next);
     j->rows->softmax(n, (float)j->a->scale, t->lo + from, t->hi + from, s, t->max + from, t->sum + from, acc, t->width);
     m->pack->a_rows(m->form, t->p, t->ldp, s, TN_KV_BLOCK, n, TN_KV_BLOCK, units);
-    for (int i = 0; i < d; i += TN_NR, values += tn_attn_bf16_panel(m))
-        tn_attn_bf16_product(m, n, units, t->p, t->ldp, values, acc + i, t->width, true);
+    for (int i = 0; i < d; i += TN_NR, at += tn_attn_bf16_panel(m))
+        tn_attn_bf16_product(m, n, units, t->p, t->ldp, keys + at, acc + i, t->width, true, next ? next + at : NULL);
 }
 
 static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
@@ -126,16 +130,18 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     t.width = (size_t)tn_panels(d) * TN_NR;
     memset(t.acc, 0, (size_t)n * t.width * sizeof *t.acc);
     tn_attn_bf16_load(j, t.q, t.ldq, j->qkv, (size_t)j->ld, seg, g, first, n);
-    for (int v = 0; v < n; v++) {
-        t.pos[v] = tn_attn_place_of(a, seg, g, first + v).pos;
+    tn_attn_place x = tn_attn_place_of(a, seg, g, first);
+    for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
+        t.pos[v] = x.pos;
         t.max[v] = -INFINITY; /* the first block's factor is exp(-inf) = 0, on zeros */
         t.sum[v] = 0;
     }
-    for (int c = seg->chain; c < seg->chain + seg->n_chain; c++)
+    for (int c = seg->chain, end = c + seg->n_chain; c < end; c++)
         if (tn_attn_keys(a, &a->chain[c], n, t.pos, t.lo, t.hi))
-            take_block(j, &t, tn_attn_bf16_block(j, a->chain[c].block, g));
-    for (int v = 0; v < n; v++) {
-        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
+            take_block(j, &t, tn_attn_bf16_block(j, a->chain[c].block, g),
+                       c + 1 < end ? tn_attn_bf16_block(j, a->chain[c + 1].block, g) : NULL);
+    x = tn_attn_place_of(a, seg, g, first);
+    for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
         j->rows->divide(j->out + x.row * (size_t)j->ldo + x.head * (size_t)d, t.acc + (size_t)v * t.width, t.sum[v], d);
         if (j->lse) j->lse[x.row * (size_t)a->heads + x.head] = (float)((double)t.max[v] + tn_log((double)t.sum[v]));
     }

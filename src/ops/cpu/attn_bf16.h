@@ -49,9 +49,9 @@ void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n);
 /* n query vectors as an operand: row-major, ld units, from x (row stride ldx, heads side by side). */
 void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const float *x, size_t ldx, const tn_aseg *seg,
                        int g, int first, int n);
-/* c [m][32] = or += A (row-major) times a panel. */
+/* c [m][32] = or += A (row-major) times a panel; `next` (or NULL): the panel of as many units to be fetched meanwhile. */
 void tn_attn_bf16_product(const tn_kernel *mm, int m, int units, const uint32_t *a, size_t lda, const uint32_t *b,
-                          float *c, size_t ldc, bool more);
+                          float *c, size_t ldc, bool more, const uint32_t *next);
 
 /* attn_bf16_bwd.c: the backward kernels, and the scratch that a thread needs for them. */
 size_t tn_attn_bf16_room(const tn_kernel *mm, int d);

@@ -92,8 +92,8 @@ static void load_block(const tn_attn_job *j, room *r, key_block *b, const tn_kbl
 static bool score(const tn_attn_job *j, room *r, const key_block *b, int at, int n) {
     const tn_kernel *m = r->mm;
     if (!tn_attn_keys(j->a, b->k, n, r->pos + at, r->lo, r->hi)) return false;
-    tn_attn_bf16_product(m, n, r->units, r->q + (size_t)at * r->ldq, r->ldq, b->keys, r->p, B, false);
-    tn_attn_bf16_product(m, n, r->units, r->dout + (size_t)at * r->ldq, r->ldq, b->vt, r->ds, B, false);
+    tn_attn_bf16_product(m, n, r->units, r->q + (size_t)at * r->ldq, r->ldq, b->keys, r->p, B, false, NULL);
+    tn_attn_bf16_product(m, n, r->units, r->dout + (size_t)at * r->ldq, r->ldq, b->vt, r->ds, B, false, NULL);
     j->rows->grad(n, (float)j->a->scale, r->lo, r->hi, r->lse + at, r->D + at, r->p, r->ds);
     return true;
 }
@@ -104,7 +104,7 @@ static void add_dq(room *r, const key_block *b, int at, int n) {
     m->pack->a_rows(m->form, r->dsa, r->lds, r->ds, B, n, B, r->keys);
     for (int i = 0; i < r->panels; i++)
         tn_attn_bf16_product(m, n, r->keys, r->dsa, r->lds, b->rows + (size_t)i * tn_attn_bf16_panel(m),
-                             r->dq + (size_t)at * r->width + i * TN_NR, r->width, true);
+                             r->dq + (size_t)at * r->width + i * TN_NR, r->width, true, NULL);
 }
 
 /* ---- tiles of the rows of one head ---- */
@@ -129,7 +129,7 @@ static void add_columns(const room *r, const uint32_t *a, int at, int n, const u
     const tn_kernel *m = r->mm;
     int units = tn_units(m, n), from = at / tn_unit_k(m->form);
     if (!m->a_panels) {
-        tn_attn_bf16_product(m, r->d, units, a + from, r->ldt, b, c, B, true);
+        tn_attn_bf16_product(m, r->d, units, a + from, r->ldt, b, c, B, true, NULL);
         return;
     }
     tn_tile t = {.units = units, .b = b, .next = b, .lda = 1, .step = TN_AW, .ldc = B, .more = true};
@@ -161,12 +161,28 @@ static void load_rows(const tn_attn_job *j, room *r, const tn_aseg *seg, int hea
     }
 }
 
-/* What a tile of n rows from row `first` of `seg` on and the strip's blocks give each other. dq: of the first row and
- * the head, or NULL. */
-static void meet(const tn_attn_job *j, room *r, int blocks, const tn_aseg *seg, int first, int n, float *dq) {
+/* dq of a tile on its way: of the first row and the head, and whether these are its first blocks, or its last. */
+typedef struct tile_dq { float *at; bool first, last; } tile_dq;
+
+static void fetch_dq(const tn_attn_job *j, room *r, int n, const tile_dq *q) {
+    size_t ld = (size_t)j->lddq;
+    if (q->first) memset(r->dq, 0, (size_t)n * r->width * sizeof *r->dq);
+    else
+        for (int v = 0; v < n; v++) memcpy(r->dq + (size_t)v * r->width, q->at + (size_t)v * ld, (size_t)r->d * 4);
+}
+
+static void put_dq(const tn_attn_job *j, const room *r, int n, const tile_dq *q) {
+    size_t ld = (size_t)j->lddq;
+    for (int v = 0; v < n; v++) {
+        if (q->last) j->rows->times(q->at + (size_t)v * ld, r->dq + (size_t)v * r->width, (float)j->a->scale, r->d);
+        else memcpy(q->at + (size_t)v * ld, r->dq + (size_t)v * r->width, (size_t)r->d * 4);
+    }
+}
+
+/* What a tile of n rows from row `first` of `seg` on and the strip's blocks give each other. */
+static void meet(const tn_attn_job *j, room *r, int blocks, const tn_aseg *seg, int first, int n, bool with_dq) {
     const tn_kernel *m = r->mm;
     int window = j->a->window;
-    for (int v = 0; dq && v < n; v++) memcpy(r->dq + (size_t)v * r->width, dq + (size_t)v * (size_t)j->lddq, (size_t)r->d * 4);
     for (int i = 0; i < blocks; i++) {
         key_block *b = &r->block[i];
         int start = b->k->pos - seg->pos - first, end = start + b->k->n - 1 + window; /* of the rows that see a key */
@@ -177,9 +193,8 @@ static void meet(const tn_attn_job *j, room *r, int blocks, const tn_aseg *seg, 
         m->pack->cols(m->form, r->dsb, TN_NR, r->ds, B, B, to - at, units);
         add_columns(r, r->doutt, at, to - at, r->pb, b->dv);
         add_columns(r, r->qt, at, to - at, r->dsb, b->dk);
-        if (dq) add_dq(r, b, at, to - at);
+        if (with_dq) add_dq(r, b, at, to - at);
     }
-    for (int v = 0; dq && v < n; v++) memcpy(dq + (size_t)v * (size_t)j->lddq, r->dq + (size_t)v * r->width, (size_t)r->d * 4);
 }
 
 /* dk and dv of a block, of which row `row` is the first. */
@@ -192,12 +207,13 @@ static void store_block(const tn_attn_job *j, const room *r, const key_block *b,
     for (int i = 0; i < b->k->n; i++) j->rows->times(dv + (size_t)i * ld, r->wide + (size_t)i * r->width, 1, r->d);
 }
 
-/* The own blocks [first, first + n) of segment s. */
+/* The own blocks [first, first + n) of segment s. The first ones of a tree meet all rows, so that every dq is set. */
 static void grad_strip(const tn_attn_job *j, room *r, int s, int g, int first, int n, bool with_dq) {
     const tn_attn *a = j->a;
     const tn_aseg *seg = &a->seg[s];
     const tn_kblock *k = &a->chain[seg->chain + seg->own + first], *last = k + n - 1;
     int group = a->heads / a->kv_heads;
+    bool root = with_dq && seg->own == 0 && first == 0;
     for (int i = 0; i < n; i++) {
         load_block(j, r, &r->block[i], k + i, g);
         memset(r->block[i].dk, 0, (size_t)(r->deep * B) * sizeof(float));
@@ -207,12 +223,15 @@ static void grad_strip(const tn_attn_job *j, room *r, int s, int g, int first, i
         for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
             const tn_aseg *see = &a->seg[a->desc[e]];
             int from = tn_attn_clamp(k->pos - see->pos, 0, see->len) / B * B, end = last->pos + last->n - 1 + a->window;
-            int to = a->window ? tn_attn_clamp(end - see->pos, 0, see->len) : see->len;
+            int to = a->window && !root ? tn_attn_clamp(end - see->pos, 0, see->len) : see->len;
             for (int t = from; t < to; t += ROWS) {
                 int rows = see->len - t < ROWS ? see->len - t : ROWS;
-                float *dq = j->dqkv + (size_t)(see->start + t) * (size_t)j->lddq + (size_t)(h * a->head_dim);
+                tile_dq q = {j->dqkv + (size_t)(see->start + t) * (size_t)j->lddq + (size_t)(h * a->head_dim), root,
+                             see == seg && t < (first + n) * B};
                 load_rows(j, r, see, h, t, rows);
-                meet(j, r, n, see, t, rows, with_dq ? dq : NULL);
+                if (with_dq) fetch_dq(j, r, rows, &q);
+                meet(j, r, n, see, t, rows, with_dq);
+                if (with_dq) put_dq(j, r, rows, &q);
             }
         }
     for (int i = 0; i < n; i++) store_block(j, r, &r->block[i], (size_t)(seg->start + (first + i) * B), g);
@@ -229,27 +248,14 @@ void tn_attn_bf16_grad_keys(const tn_attn_job *j, int s, int g, int block) {
     grad_strip(j, &r, s, g, block, strip_of(&j->a->seg[s], block), false);
 }
 
+/* Ancestors come first: every row meets its chain in order. */
 void tn_attn_bf16_grad_tree(const tn_attn_job *j, int s, int g) {
     const tn_attn *a = j->a;
-    int cols = a->heads / a->kv_heads * a->head_dim;
     room r;
     lay_out(&r, j->mm, a->head_dim, j->room);
     for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
         const tn_aseg *seg = &a->seg[a->desc[e]];
-        for (int t = seg->start; t < seg->start + seg->len; t++)
-            memset(j->dqkv + (size_t)t * (size_t)j->lddq + (size_t)(g * cols), 0, (size_t)cols * sizeof(float));
-    }
-    /* ancestors come first: every row meets its chain in order */
-    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
-        const tn_aseg *seg = &a->seg[a->desc[e]];
         for (int b = 0; b * B < seg->len; b += STRIP) grad_strip(j, &r, a->desc[e], g, b, strip_of(seg, b), true);
-    }
-    for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
-        const tn_aseg *seg = &a->seg[a->desc[e]];
-        for (int t = seg->start; t < seg->start + seg->len; t++) {
-            float *dq = j->dqkv + (size_t)t * (size_t)j->lddq + (size_t)(g * cols);
-            j->rows->times(dq, dq, (float)a->scale, cols);
-        }
     }
 }
 
@@ -262,8 +268,8 @@ void tn_attn_bf16_grad_query(const tn_attn_job *j, int s, int g, int first, int 
     tn_attn_bf16_load(j, r.q, r.ldq, j->qkv, (size_t)j->ld, seg, g, first, n);
     tn_attn_bf16_load(j, r.dout, r.ldq, j->dout, (size_t)j->lddo, seg, g, first, n);
     memset(r.dq, 0, (size_t)n * r.width * sizeof *r.dq);
-    for (int v = 0; v < n; v++) {
-        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
+    tn_attn_place x = tn_attn_place_of(a, seg, g, first);
+    for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
         r.lse[v] = j->lse_in[x.row * (size_t)a->heads + x.head];
         r.D[v] = j->D[x.row * (size_t)a->heads + x.head];
         r.pos[v] = x.pos;
@@ -274,9 +280,8 @@ void tn_attn_bf16_grad_query(const tn_attn_job *j, int s, int g, int first, int 
         score(j, &r, &r.block[0], 0, n);
         add_dq(&r, &r.block[0], 0, n);
     }
-    for (int v = 0; v < n; v++) {
-        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
+    x = tn_attn_place_of(a, seg, g, first);
+    for (int v = 0; v < n; v++, tn_attn_next(a, &x))
         j->rows->times(j->dqkv + x.row * (size_t)j->lddq + x.head * (size_t)r.d, r.dq + (size_t)v * r.width,
                        (float)a->scale, r.d);
-    }
 }

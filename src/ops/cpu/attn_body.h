@@ -263,7 +263,7 @@ static void use_copies(grad_tile *t) {
 static void load_rows(const tn_attn_job *j, grad_tile *t, tn_attn_place first, int n) {
     bool copy = j->a->head_dim % VF != 0;
     for (int v = 0; v < n; v++)
-        load_vector(j, t, v, (tn_attn_place){first.row + (size_t)v, first.head, first.pos + v}, copy);
+        load_vector(j, t, v, (tn_attn_place){first.row + (size_t)v, first.head, first.pos + v, 0}, copy);
     use_copies(t);
     if (copy) return;
     t->ldq = (size_t)j->ld;
@@ -341,7 +341,7 @@ static void grad_tile_block(const tn_attn_job *j, grad_tile *t, key_block *kb, c
     const tn_kblock *k = kb->k;
     size_t width = tn_attn_width(a->head_dim), row = (size_t)(seg->start + r);
     int lo[TN_ATTN_TILE], hi[TN_ATTN_TILE], pos = seg->pos + r, vecs = (int)(width / VF);
-    load_rows(j, t, (tn_attn_place){row, head, pos}, n);
+    load_rows(j, t, (tn_attn_place){row, head, pos, 0}, n);
     grad_scores(j, t, n, kb->kt, kb->vt);
     for (int i = 0; i < k->n; i++) { /* rows that see key i */
         lo[i] = tn_attn_clamp(k->pos + i - pos, 0, n);

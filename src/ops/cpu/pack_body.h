@@ -32,8 +32,13 @@ static inline void row_units(tn_form f, uint32_t *dst, const float *row, int k0,
         along_k(f, dst, (const uint32_t *)row + k0);
         return;
     }
-    uint32_t part[32] = {0};
-    if (left > 0) memcpy(part, row + k0, (size_t)left * 4);
+    _Alignas(64) uint32_t part[32] = {0};
+    int at = 0;
+    if (left >= 16) { /* a constant size: no call */
+        memcpy(part, row + k0, 64);
+        at = 16;
+    }
+    if (left > at) memcpy(part + at, row + k0 + at, (size_t)(left - at) * 4);
     along_k(f, dst, part);
 }
 
