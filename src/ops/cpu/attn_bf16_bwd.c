@@ -144,16 +144,24 @@ static void add_columns(const room *r, const uint32_t *a, int at, int n, const u
     }
 }
 
-/* Rows [first, first + n) of a segment and one head. */
+/* Rows lie far apart, and the hardware follows none of them. */
+static void fetch_rows(const float *x, size_t ld, int n, int d) {
+    for (int v = 0; v < n; v++)
+        for (int i = 0; i < d; i += 16) __builtin_prefetch(x + (size_t)v * ld + i);
+}
+
+/* Rows [first, first + n) of a segment and one head; the next tile's, or the next head's, are on their way then. */
 static void load_rows(const tn_attn_job *j, room *r, const tn_aseg *seg, int head, int first, int n) {
     const tn_kernel *m = r->mm;
     size_t row = (size_t)(seg->start + first), H = (size_t)j->a->heads, col = (size_t)head * (size_t)r->d;
-    int after = j->a->heads - head;
+    int after = j->a->heads - head, ahead = first + n < seg->len ? n : 0, right = ahead ? 0 : r->d;
     const float *q = j->qkv + row * (size_t)j->ld + col, *dout = j->dout + row * (size_t)j->lddo + col;
     m->pack->a_rows(m->form, r->q, r->ldq, q, (size_t)j->ld, n, r->d, r->units);
     m->pack->a_rows(m->form, r->dout, r->ldq, dout, (size_t)j->lddo, n, r->d, r->units);
     load_columns(r, r->qt, q, (size_t)j->ld, n, (after + 2 * j->a->kv_heads) * r->d);
     load_columns(r, r->doutt, dout, (size_t)j->lddo, n, after * r->d);
+    fetch_rows(q + (size_t)ahead * (size_t)j->ld + right, (size_t)j->ld, n, r->d);
+    fetch_rows(dout + (size_t)ahead * (size_t)j->lddo + right, (size_t)j->lddo, n, r->d);
     for (int v = 0; v < n; v++) {
         r->lse[v] = j->lse_in[(row + (size_t)v) * H + (size_t)head];
         r->D[v] = j->D[(row + (size_t)v) * H + (size_t)head];
@@ -166,8 +174,11 @@ typedef struct tile_dq { float *at; bool first, last; } tile_dq;
 
 static void fetch_dq(const tn_attn_job *j, room *r, int n, const tile_dq *q) {
     size_t ld = (size_t)j->lddq;
-    if (q->first) memset(r->dq, 0, (size_t)n * r->width * sizeof *r->dq);
-    else
+    if (q->first) {
+        memset(r->dq, 0, (size_t)n * r->width * sizeof *r->dq);
+        for (int v = 0; v < n; v++)
+            for (int i = 0; i < r->d; i += 16) __builtin_prefetch(q->at + (size_t)v * ld + i, 1);
+    } else
         for (int v = 0; v < n; v++) memcpy(r->dq + (size_t)v * r->width, q->at + (size_t)v * ld, (size_t)r->d * 4);
 }
 
