@@ -196,8 +196,9 @@ static void meet(const tn_attn_job *j, room *r, int blocks, const tn_aseg *seg, 
     int window = j->a->window;
     for (int i = 0; i < blocks; i++) {
         key_block *b = &r->block[i];
-        int start = b->k->pos - seg->pos - first, end = start + b->k->n - 1 + window; /* of the rows that see a key */
-        int at = tn_attn_clamp(start, 0, n) / B * B, to = window ? tn_attn_clamp((end + B - 1) / B * B, 0, n) : n;
+        /* rows that see a key of the block: from a multiple of 32 on, up to one or n, so in whole pieces */
+        int start = b->k->pos - seg->pos - first, end = start + b->k->n - 1 + window;
+        int at = tn_attn_clamp(start, 0, n), to = window ? tn_attn_clamp((end + B - 1) / B * B, 0, n) : n;
         if (at >= to || !score(j, r, b, at, to - at)) continue;
         int units = tn_units(m, to - at);
         m->pack->cols(m->form, r->pb, TN_NR, r->p, B, B, to - at, units);
@@ -233,7 +234,7 @@ static void grad_strip(const tn_attn_job *j, room *r, int s, int g, int first, i
     for (int h = g * group; h < (g + 1) * group; h++)
         for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
             const tn_aseg *see = &a->seg[a->desc[e]];
-            int from = tn_attn_clamp(k->pos - see->pos, 0, see->len) / B * B, end = last->pos + last->n - 1 + a->window;
+            int from = tn_attn_clamp(k->pos - see->pos, 0, see->len), end = last->pos + last->n - 1 + a->window;
             int to = a->window && !root ? tn_attn_clamp(end - see->pos, 0, see->len) : see->len;
             for (int t = from; t < to; t += ROWS) {
                 int rows = see->len - t < ROWS ? see->len - t : ROWS;
