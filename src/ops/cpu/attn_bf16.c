@@ -99,7 +99,7 @@ typedef struct tile {
     float max[ROWS], sum[ROWS];
     _Alignas(64) float s[ROWS * TN_KV_BLOCK];
     _Alignas(64) float acc[ROWS * TN_ATTN_DIM];
-    _Alignas(64) uint32_t q[ROWS * UNITS];
+    _Alignas(64) uint32_t q[(ROWS + 15) * UNITS]; /* a tile is read up to its grain */
     _Alignas(64) uint32_t p[ROWS * 3 * 16]; /* tn_row_units(32) */
 } tile;
 
