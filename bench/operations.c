@@ -1,15 +1,15 @@
 /* Part ops: rows and attention at the shape of the 135M model.
  *
  * Rows: GB/s of what an operation must read and write; bound: a plain copy that moves as much.
- * Attention: GFLOP/s of its products, masked halves not counted; bound: the f32 peak (decoding: the
- * keys and values at the bandwidth of reading a buffer of their size). */
+ * Attention, f32 and bf16: GFLOP/s of its products, masked halves not counted; bound: the peak (decoding: sequences
+ * times blocks a second, keys and values at the bandwidth of reading a buffer of their size). */
 #include "bench.h"
 #include <string.h>
 
 /* One set of buffers for all cases. */
 typedef struct args {
     tn_backend *be;
-    int T, D, F, heads, ld;
+    int T, D, F, heads, head_dim, ld;
     float *a, *b, *c, *w, *r, *m; /* a, b, c, m [cap]; w, r [4096] */
     size_t cap, n;
     int32_t *ids;
@@ -46,11 +46,11 @@ static void sumsq(args *g) {
 }
 static void kv_write(args *g) { g->be->op->kv_write(g->be, g->pool, g->a, g->ld, &g->at); }
 static void attn(args *g) {
-    g->be->op->attn(g->be, g->out, g->heads * 64, g->lse, g->a, g->ld, g->pool, &g->at);
+    g->be->op->attn(g->be, g->out, g->heads * g->head_dim, g->lse, g->a, g->ld, g->pool, &g->at);
 }
 static void attn_bwd(args *g) {
-    g->be->op->attn_bwd(g->be, g->dq, g->ld, g->c, g->heads * 64, g->out, g->heads * 64, g->lse, g->a, g->ld, g->pool,
-                        &g->at);
+    int D = g->heads * g->head_dim;
+    g->be->op->attn_bwd(g->be, g->dq, g->ld, g->c, D, g->out, D, g->lse, g->a, g->ld, g->pool, &g->at);
 }
 
 static void call(void *ctx) { ((args *)ctx)->fn(ctx); }
@@ -97,15 +97,16 @@ static void rows(bench *b, args *g, int T) {
 }
 
 /* `segs` segments of `len` rows; decode: only the last row of each is a query. */
-static tn_status attention(bench *b, args *g, int segs, int len, bool decode, int H, int G, tn_err *e) {
-    int d = 64, blocks = (len + 31) / 32, T = segs * len, q = decode ? 1 : len;
+static tn_status attention(bench *b, args *g, int segs, int len, bool decode, int H, int G, int d, tn_err *e) {
+    const char *dtype = g->be->dtype == TN_BF16 ? " bf16" : "";
+    int blocks = (len + 31) / 32, q = decode ? 1 : len, T = segs * q;
     size_t pool = (size_t)(segs * blocks) * g->be->op->kv_block_bytes(g->be, G, d), qd = (size_t)(T * H * d);
     tn_arena *m = tn_arena_new(1 << 20);
     tn_aseg *seg = tn_arena_zalloc(m, (size_t)segs, sizeof *seg);
     tn_kblock *chain = tn_arena_zalloc(m, (size_t)(segs * blocks), sizeof *chain);
     int32_t *block = tn_arena_zalloc(m, (size_t)T, 4), *slot = tn_arena_zalloc(m, (size_t)T, 4),
             *off = tn_arena_zalloc(m, (size_t)segs + 1, 4), *desc = tn_arena_zalloc(m, (size_t)segs, 4);
-    g->heads = H, g->ld = (H + 2 * G) * d;
+    g->heads = H, g->head_dim = d, g->ld = (H + 2 * G) * d;
     g->pool = tn_arena_zalloc(m, 1, pool);
     g->out = tn_arena_zalloc(m, qd, 4), g->lse = tn_arena_zalloc(m, (size_t)(T * H), 4);
     g->dq = tn_arena_zalloc(m, (size_t)(T * g->ld), 4);
@@ -114,26 +115,25 @@ static tn_status attention(bench *b, args *g, int segs, int len, bool decode, in
         tn_arena_free(m);
         return tn_fail(e, TN_NOMEM, "no memory for attention over %d rows", T);
     }
-    for (int s = 0; s < segs; s++) {
+    for (int s = 0, t = 0; s < segs; s++) {
         seg[s] = (tn_aseg){s * q, q, len - q, s * blocks, blocks, 0};
         for (int i = 0; i < blocks; i++)
             chain[s * blocks + i] = (tn_kblock){s * blocks + i, 32 * i, len - 32 * i < 32 ? len - 32 * i : 32};
-        for (int i = 0; i < len; i++) block[s * len + i] = s * blocks + i / 32, slot[s * len + i] = i % 32;
+        for (int i = len - q; i < len; i++, t++) block[t] = s * blocks + i / 32, slot[t] = i % 32;
         off[s + 1] = s + 1, desc[s] = s;
     }
     g->at = (tn_attn){T, segs, seg, chain, block, slot, off, desc, H, G, d, 0, 0.125};
     char name[64];
-    snprintf(name, sizeof name, "kv_write %dx%d", segs, len);
-    one(b, g, name, kv_write, 4.0 * T * 4 * G * d, copying, "GB/s");
-    g->at.n_tok = segs * q;
+    snprintf(name, sizeof name, "kv_write%s %dx%d G=%d d=%d%s", dtype, segs, len, G, d, decode ? " decode" : "");
+    one(b, g, name, kv_write, (4.0 + (double)pool / (2.0 * segs * blocks * TN_KV_BLOCK * G * d)) * T * 2 * G * d, copying, "GB/s");
     double pairs = (decode ? len : len * (len + 1) / 2.0) * segs * H;
-    snprintf(name, sizeof name, "attn %dx%d H=%d G=%d%s", segs, len, H, G, decode ? " decode" : "");
+    snprintf(name, sizeof name, "attn%s %dx%d H=%d G=%d d=%d%s", dtype, segs, len, H, G, d, decode ? " decode" : "");
     if (decode) {
         g->bytes = pool;
         one(b, g, name, attn, (double)pool, reading, "GB/s");
     } else {
         one(b, g, name, attn, pairs * d * 4, peak, "GFLOP/s");
-        snprintf(name, sizeof name, "attn_bwd %dx%d H=%d G=%d", segs, len, H, G);
+        snprintf(name, sizeof name, "attn_bwd%s %dx%d H=%d G=%d d=%d", dtype, segs, len, H, G, d);
         one(b, g, name, attn_bwd, pairs * d * 10, peak, "GFLOP/s"); /* 5 products */
     }
     tn_arena_free(m);
@@ -161,10 +161,13 @@ tn_status bench_operations(bench *b, tn_err *e) {
         one(b, &g, "adamw 6M", adamw, 28.0 * 6e6, copying, "GB/s");
         one(b, &g, "sumsq 6M", sumsq, 4.0 * 6e6, copying, "GB/s");
     }
-    static const int shape[][5] = {{4, 512, 0, 9, 3}, {1, 2048, 0, 8, 8}, {16, 64, 0, 9, 3},
-                                   {64, 96, 1, 9, 3}, {1, 2048, 1, 9, 3}};
-    for (size_t i = 0; st == TN_OK && i < sizeof shape / sizeof *shape; i++)
-        st = attention(b, &g, shape[i][0], shape[i][1], shape[i][2], shape[i][3], shape[i][4], e);
+    static const int shape[][6] = {{4, 512, 0, 9, 3, 64}, {1, 2048, 0, 8, 8, 64}, {16, 64, 0, 9, 3, 64}, {16, 64, 0, 6, 2, 48},
+                                   {8, 256, 0, 6, 2, 48}, {64, 300, 1, 9, 3, 64}, {1, 2048, 1, 9, 3, 64}};
+    for (size_t i = 0; i < 2 * sizeof shape / sizeof *shape && st == TN_OK; i++) {
+        const int *p = shape[i / 2];
+        g.be = i % 2 ? b->bf16 : b->f32;
+        st = attention(b, &g, p[0], p[1], p[2], p[3], p[4], p[5], e);
+    }
     tn_arena_free(m);
     return st;
 }

@@ -15,13 +15,17 @@ static inline float tn_bf16_flush(float x) {
     return x;
 }
 
-/* Upper 16 bits after flushing and rounding to nearest, ties to even; NaNs stay NaNs. */
+/* Upper 16 bits of a float's bits after flushing and rounding to nearest, ties to even; NaNs stay NaNs. Without
+ * branches. */
+static inline uint32_t tn_bf16_of(uint32_t u) {
+    uint32_t r = (u + 0x7fffu + (u >> 16 & 1)) >> 16;
+    r = u & 0x7f800000u ? r : u >> 31 << 15;
+    return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : r;
+}
 static inline uint16_t tn_bf16_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, 4);
-    if (!(u & 0x7f800000u)) return (uint16_t)((u & 0x80000000u) >> 16);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+    return (uint16_t)tn_bf16_of(u);
 }
 
 static inline float tn_bf16_round(float x) {
@@ -42,9 +46,9 @@ static inline float tn_bf16_fma(float a, float b, float c) {
     return tn_bf16_flush(r);
 }
 
-/* Strided operands, unrounded; k is padded with zeros to a multiple of 2 or 32. */
-static inline float tn_bf16_dot_pair(const float *a, size_t sa, const float *b, size_t sb, int k) {
-    float acc = 0;
+/* The products of k more elements of strided, unrounded operands, after acc; k is padded with zeros to a
+ * multiple of 2 or 32. */
+static inline float tn_bf16_more_pair(float acc, const float *a, size_t sa, const float *b, size_t sb, int k) {
     for (int j = 0; j < k; j += 2) {
         float a0 = tn_bf16_round(a[j * sa]), b0 = tn_bf16_round(b[j * sb]), a1 = 0, b1 = 0;
         if (j + 1 < k) {
@@ -56,8 +60,7 @@ static inline float tn_bf16_dot_pair(const float *a, size_t sa, const float *b, 
     return acc;
 }
 
-static inline float tn_bf16_dot_32(const float *a, size_t sa, const float *b, size_t sb, int k) {
-    float acc = 0;
+static inline float tn_bf16_more_32(float acc, const float *a, size_t sa, const float *b, size_t sb, int k) {
     for (int j = 0; j < k; j += 32) {
         float half[2] = {0, 0}; /* even k, odd k */
         for (int i = 0; i < 32; i++) {

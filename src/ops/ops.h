@@ -24,7 +24,11 @@
  *   N5  exp is tn_op_expf (ops/expf.h): one polynomial in FMA form, <= 2 ulp, same bits everywhere.
  *   N6  Reductions over tokens (dW, norm weights, biases, embeddings) are ascending in the token.
  *   N7  Everything is computed in the element type; per-row results go out as double (exact widening).
- * N9 below: AdamW and how it keeps its moments. N10 below: divergences between two models' distributions.
+ *   N11 Attention of the f32 and f64 profiles is ref/attn.h; of the bf16 profiles, ref/attn_bf16.h: its products as N3,
+ *       over whole blocks of 32 keys or rows in which what is masked or absent counts as zero, and everything
+ *       between them in float. A zero that a masked key adds can change no bit but the sign of a sum that is zero,
+ *       so results are made +0 then; for that, keys and values must be finite.
+ * Below: N8, the head; N9, AdamW and how it keeps its moments; N10, divergences between two models' distributions.
  * ref64 computes the same formulas in double (expressions, not bits, are shared): the oracle.   */
 #ifndef TN_OPS_H
 #define TN_OPS_H
@@ -257,7 +261,7 @@ struct tn_ops {
     void (*scale)(tn_backend *b, void *y, double s, size_t n);            /* y *= s */
     /* --- attention over key/value blocks --- */
     size_t (*kv_block_bytes)(const tn_backend *b, int kv_heads, int head_dim); /* of one block, one layer */
-    /* k at qkv + H*d, v at qkv + (H+G)*d of each row; slot 0 clears its block first. */
+    /* k at qkv + H*d, v at qkv + (H+G)*d of each row; slot 0 clears its block first: slots without a key are zeros. */
     void (*kv_write)(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a);
     void (*attn)(tn_backend *b, void *out, int ldo, void *lse /* [T,H] or NULL */, const void *qkv, int ld,
                  const void *pool, const tn_attn *a);

@@ -200,15 +200,19 @@ static double visible_pairs(const tn_attn *a) {
     }
     return pairs;
 }
-/* Keys and values of the chains, once for every segment that reads them. */
+/* So many keys and values in the cache. */
+static double cached(const tn_backend *b, const tn_attn *a, double keys) {
+    return keys / TN_KV_BLOCK * (double)OP->kv_block_bytes(b, a->kv_heads, a->head_dim);
+}
+/* Those of the chains, once for every segment that reads them. */
 static double chain_bytes(const tn_backend *b, const tn_attn *a) {
     double keys = 0;
     for (int s = 0; s < a->n_seg; s++) keys += a->seg[s].pos + a->seg[s].len;
-    return elems(b, keys, 2 * a->kv_heads * a->head_dim);
+    return cached(b, a, keys);
 }
 static void p_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
     TIMED(OP->kv_write(b, pool, qkv, ld, a), a->n_tok, 0, 2 * a->kv_heads * a->head_dim, 0,
-          2 * elems(b, a->n_tok, 2 * a->kv_heads * a->head_dim));
+          elems(b, a->n_tok, 2 * a->kv_heads * a->head_dim) + cached(b, a, a->n_tok));
 }
 static void p_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld,
                    const void *pool, const tn_attn *a) {

@@ -3,8 +3,8 @@
 
 static struct { tn_backend *be; tn_model *m; tn_run *run; tn_kv *kv; int32_t ids[256]; } T;
 
-static bool set_up(int pages) {
-    T.be = tiny_backend("ref", TN_F32, NULL, 1);
+static bool set_up_with(tn_backend *be, int pages) {
+    T.be = be;
     T.m = T.be ? tiny_model(&tiny_get(0)->desc, T.be, false, 5) : NULL;
     if (!T.m) return false;
     tiny_ids(T.ids, 256, T.m->desc.vocab, 4);
@@ -12,6 +12,8 @@ static bool set_up(int pages) {
     CHECK_OK(tn_kv_new(&T.kv, T.m, pages, 6, 200, e));
     return T.run && T.kv;
 }
+
+static bool set_up(int pages) { return set_up_with(tiny_backend("ref", TN_F32, NULL, 1), pages); }
 
 static void tear_down(void) {
     tn_kv_free(T.kv);
@@ -57,8 +59,7 @@ TEST(kv_pages_are_counted) {
 }
 
 /* The parent goes on in its shared, half-full page; both continue as if they were alone. */
-TEST(kv_shared_page_is_copied_before_it_is_written) {
-    if (!set_up(32)) return;
+static void shared_page(void) {
     int alone = tn_kv_open(T.kv);
     append(alone, 0, 40, true);
     double parent = after(alone, 60, 5, false);
@@ -83,6 +84,10 @@ TEST(kv_shared_page_is_copied_before_it_is_written) {
     tn_kv_close(T.kv, b);
     CHECK(tn_kv_free_pages(T.kv) == 32);
     tear_down();
+}
+TEST(kv_shared_page_is_copied_before_it_is_written) {
+    if (set_up(32)) shared_page();
+    if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) shared_page();
 }
 
 /* Prompt and answer of one sequence, and a second sequence, in a single call. */
@@ -109,8 +114,7 @@ TEST(kv_several_items_of_one_sequence) {
 }
 
 /* Cut back anywhere and gone on with, a sequence is as one that never had the rest. */
-TEST(kv_truncated_sequence_goes_on) {
-    if (!set_up(32)) return;
+static void truncated(void) {
     static const int keep[] = {69, 64, 50, 33, 32, 1};
     int a = tn_kv_open(T.kv);
     append(a, 0, 70, true);
@@ -146,6 +150,10 @@ TEST(kv_truncated_sequence_goes_on) {
     got = after(d, 60, 2, true);
     CHECK_BYTES(&got, &want, sizeof got);
     tear_down();
+}
+TEST(kv_truncated_sequence_goes_on) {
+    if (set_up(32)) truncated();
+    if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) truncated();
 }
 
 TEST(kv_refusals_change_nothing) {

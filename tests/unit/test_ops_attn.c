@@ -17,6 +17,7 @@ static const struct { int n, parent[6], len[6]; } trees[] = {
     {4, {-1, 0, -1, 2}, {32, 32, 64, 31}},
     {6, {-1, 0, 1, 2, 3, 0}, {1, 31, 32, 33, 2, 65}},
     {1, {-1}, {161}},
+    {5, {-1, 0, 1, 0, -1}, {70, 130, 40, 95, 1}},       /* more than a strip of blocks */
 };
 
 /* p: tree heads kv_heads d window extra columns */
@@ -57,9 +58,14 @@ static const int shapes[][OC_PARAMS] = {
     {5, 6, 2, 32, 0, 5},  {5, 2, 1, 17, 30, 0}, {6, 2, 1, 64, 0, 0},  {6, 2, 2, 24, 33, 0},  {7, 4, 4, 48, 0, 2},
     {7, 4, 2, 8, 1, 0},   {8, 3, 1, 64, 0, 0},  {8, 1, 1, 128, 100, 0}, {8, 1, 1, 80, 40, 7}, {3, 4, 1, 96, 0, 0},
     {3, 7, 1, 20, 7, 0},  {2, 2, 2, 256, 0, 0}, {5, 6, 6, 16, 0, 0}, {5, 12, 6, 32, 20, 4},
+    {9, 2, 1, 48, 0, 0},  {9, 1, 1, 64, 70, 2}, {5, 8, 1, 40, 0, 0},  {5, 16, 2, 64, 0, 1},
 };
+#define N_SHAPES ((int)(sizeof shapes / sizeof *shapes))
 TEST(ops_attn) { OC_ALL(case_attn, shapes, 3e-6); }
 TEST(ops_attn_bwd) { OC_ALL(case_attn_bwd, shapes, 6e-6); }
+/* Both orders: every kernel equal to the definition, which is near the plain one. */
+TEST(ops_attn_bf16) { oc_all("attn bf16", case_attn, shapes, N_SHAPES, 8e-3, TN_BF16); }
+TEST(ops_attn_bwd_bf16) { oc_all("attn_bwd bf16", case_attn_bwd, shapes, N_SHAPES, 1.5e-2, TN_BF16); }
 
 /* Plain masked softmax in double over the ancestors' keys, no blocks. */
 TEST(ops_attn_plain) {
@@ -131,6 +137,8 @@ static void decode(const char *name, tn_dtype dtype, const char *kernels, const 
     oc_done(&c);
 }
 
+static const char *const bf16[] = {"scalar", "scalar-dot32", "avx2", "avx512", "avx512bf16", "avx512bf16-model", "amx",
+                                   "amx-model"};
 TEST(ops_attn_decode) {
     static const int some[] = {3, 5, 6, 9, 12};
     for (int i = 0; i < 5; i++) {
@@ -139,8 +147,55 @@ TEST(ops_attn_decode) {
         decode("cpu", TN_F32, "scalar", shapes[some[i]]);
         decode("cpu", TN_F32, "avx2", shapes[some[i]]);
         decode("cpu", TN_F32, "avx512", shapes[some[i]]);
+        for (size_t k = 0; k < sizeof bf16 / sizeof *bf16; k++) decode("cpu", TN_BF16, bf16[k], shapes[some[i]]);
+        decode("ref", TN_BF16, "pair", shapes[some[i]]);
+        decode("ref", TN_BF16, "dot32", shapes[some[i]]);
     }
 }
+
+/* Sums that are zero have no sign by which a key that is masked, or not there, would be seen: all products of row 1
+ * underflow, and the n - 2 keys after it are -1 where they are. */
+static void case_zeros(oc *c, const int *p) {
+    static const int root = -1;
+    int n = p[0];
+    oc_forest f = oc_forest_new(c, &root, &n, 1, 1, 1, 1, 0);
+    void *qkv = oc_zero(c, (size_t)(3 * n) * c->be->elem), *out = oc_zero(c, (size_t)n * c->be->elem);
+    void *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1)), *row = oc_out(c, "row 1", 1);
+    for (int t = 0; t < n; t++) {
+        oc_set(c->be, qkv, (size_t)(3 * t), 1);
+        oc_set(c->be, qkv, (size_t)(3 * t + 1), -t);
+        oc_set(c->be, qkv, (size_t)(3 * t + 2), t == 0 ? -0.0 : t == 1 ? -0x1p-126 : -1);
+    }
+    OP->kv_write(c->be, pool, qkv, 3, &f.a);
+    OP->attn(c->be, out, 1, NULL, qkv, 3, pool, &f.a);
+    memcpy(row, (char *)out + c->be->elem, c->be->elem);
+}
+TEST(ops_attn_bf16_zeros) {
+    static oc few, many;
+    static const int two[OC_PARAMS] = {2}, block[OC_PARAMS] = {32};
+    for (size_t k = 0; k < sizeof bf16 / sizeof *bf16; k++) {
+        tn_backend *b = oc_backend("cpu", TN_BF16, bf16[k], 2);
+        if (!b) continue;
+        oc_run(&few, b, case_zeros, two);
+        oc_run(&many, b, case_zeros, block);
+        CHECK_BYTES(few.out[0].p, many.out[0].p, b->elem);
+        oc_done(&few);
+        oc_done(&many);
+    }
+}
+
+/* What a second block scales down to a denormal counts as zero: v = 2^-100, then a score of p[0]. */
+static void case_denormal(oc *c, const int *p) {
+    static const int parent[] = {-1, 0}, len[] = {1, 1};
+    oc_forest f = oc_forest_new(c, parent, len, 2, 1, 1, 1, 0);
+    void *qkv = oc_zero(c, 6 * c->be->elem), *pool = oc_zero(c, 2 * OP->kv_block_bytes(c->be, 1, 1));
+    const double values[] = {1, 0, 0x1p-100, 1, p[0], 0x1.8p-126};
+    for (size_t i = 0; i < 6; i++) oc_set(c->be, qkv, i, values[i]);
+    OP->kv_write(c->be, pool, qkv, 3, &f.a);
+    OP->attn(c->be, oc_out(c, "out", 2), 1, oc_out(c, "lse", 2), qkv, 3, pool, &f.a);
+}
+static const int scores[][OC_PARAMS] = {{17}, {18}, {19}, {20}, {24}};
+TEST(ops_attn_bf16_denormals) { OC_ALL_BF16(case_denormal, scores); }
 
 /* Probabilities over the whole range of exp, denormals included: keys 0 (v = 0) and 1 (v = 1), queries -x. */
 static void case_range(oc *c, const int *p) {
@@ -162,3 +217,4 @@ static void case_range(oc *c, const int *p) {
 }
 static const int ranges[][OC_PARAMS] = {{0}, {-20}, {-84}, {-88}, {-94}, {-100}, {-104}, {40}, {100}};
 TEST(ops_attn_exp_range) { OC_ALL(case_range, ranges, 0); }
+TEST(ops_attn_exp_range_bf16) { OC_ALL_BF16(case_range, ranges); }

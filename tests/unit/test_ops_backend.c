@@ -48,7 +48,7 @@ TEST(ops_scratch) {
     tn_backend_free(b);
 }
 
-/* Rows and attention do not round to bf16: a bf16 backend gives the float backend's bits. */
+/* Rows do not round to bf16: a bf16 backend gives the float backend's bits. */
 static void case_rows(oc *c, const int *p) {
     int T = p[0], D = p[1];
     void *x = oc_in(c, (size_t)(T * D), 1);

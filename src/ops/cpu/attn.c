@@ -1,17 +1,33 @@
-/* Attention of the cpu backend: key/value blocks, and how tiles are dealt out to threads. Each
+/* Attention of the cpu backend, f32 and bf16: key/value blocks, and how tiles are dealt out to threads. Each
  * thread gets a run of tiles of about the same cost; no sum is shared between threads.     */
-#include "ops/cpu/attn.h"
+#include "ops/cpu/attn_bf16.h"
 #include "ops/cpu/rows.h"
 #include <math.h>
 #include <string.h>
 
+static bool is_bf16(const tn_backend *b) { return b->dtype == TN_BF16; }
+
 size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim) {
-    return (size_t)kv_heads * tn_attn_head_size(head_dim) * sizeof(float);
+    size_t one = is_bf16(b) ? tn_attn_bf16_size(tn_kernel_of(b), head_dim) : tn_attn_head_size(head_dim);
+    return (size_t)kv_heads * one * 4;
+}
+
+static const tn_attn_kernels *kernels_of(const tn_backend *b) {
+    return is_bf16(b) ? &tn_attn_bf16 : tn_cpu_kernels(b)->attn;
+}
+
+static tn_attn_job job_of(const tn_backend *b, const tn_attn *a, const void *qkv, int ld) {
+    return (tn_attn_job){.a = a, .qkv = qkv, .ld = ld, .mm = tn_kernel_of(b), .rows = tn_cpu_kernels(b)->attn_bf16};
 }
 
 /* ---- writing ---- */
 #define WRITE_GRAIN 4 /* rows: in a decoding step each of them has a block of its own */
-typedef struct write_job { const tn_attn_kernels *k; const tn_attn *a; float *pool; const float *qkv; size_t ld; } write_job;
+typedef struct write_job {
+    tn_attn_job job;
+    const tn_attn_kernels *k;
+    void *pool;
+    void (*block)(const struct write_job *j, int t, int n); /* rows [t, t + n), which go to one block */
+} write_job;
 
 /* One row's keys are a column of K^T: lines that the caches are to fetch together and not one store after another. */
 static void fetch_column(const float *block, size_t size, int heads, int d, int slot) {
@@ -19,36 +35,37 @@ static void fetch_column(const float *block, size_t size, int heads, int d, int 
         for (int i = 0; i < d; i++) __builtin_prefetch(block + i * TN_KV_BLOCK + slot, 1);
 }
 
-/* Rows [t, end) go to one block. */
-static void write_block(const write_job *j, int t, int end) {
-    const tn_attn *a = j->a;
+static void write_block(const write_job *j, int t, int n) {
+    const tn_attn *a = j->job.a;
     int d = a->head_dim, slot = a->row_slot[t];
-    size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads, H = (size_t)a->heads;
-    float *block = j->pool + (size_t)a->row_block[t] * G * size;
-    if (slot > 0 && end - t < 16) fetch_column(block, size, a->kv_heads, d, slot);
-    if (slot == 0 && (end - t < TN_KV_BLOCK || d % 16)) memset(block, 0, G * size * sizeof *block);
+    size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads, H = (size_t)a->heads, ld = (size_t)j->job.ld;
+    float *block = (float *)j->pool + (size_t)a->row_block[t] * G * size;
+    if (slot > 0 && n < 16) fetch_column(block, size, a->kv_heads, d, slot);
+    if (slot == 0 && (n < TN_KV_BLOCK || d % 16)) memset(block, 0, G * size * sizeof *block);
     for (size_t g = 0; g < G; g++) {
-        const float *k = j->qkv + (size_t)t * j->ld + (H + g) * (size_t)d;
-        j->k->write_keys(block + g * size, slot, k, k + G * (size_t)d, j->ld, end - t, d);
+        const float *k = j->job.qkv + (size_t)t * ld + (H + g) * (size_t)d;
+        j->k->write_keys(block + g * size, slot, k, k + G * (size_t)d, ld, n, d);
     }
 }
+
+static void write_bf16(const write_job *j, int t, int n) { tn_attn_bf16_write(&j->job, j->pool, t, n); }
 
 /* A block belongs to the range that holds its first row of this call. */
 static void write_rows(void *ctx, size_t begin, size_t end, int thread) {
     const write_job *j = ctx;
-    const tn_attn *a = j->a;
+    const tn_attn *a = j->job.a;
     int t = (int)begin, n = a->n_tok;
     while (t > 0 && t < n && a->row_block[t] == a->row_block[t - 1]) t++;
     while (t < (int)end) {
         int stop = t + 1;
         while (stop < n && a->row_block[stop] == a->row_block[t]) stop++;
-        write_block(j, t, stop);
+        j->block(j, t, stop - t);
         t = stop;
     }
 }
 
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
-    write_job j = {tn_cpu_kernels(b)->attn, a, pool, qkv, (size_t)ld};
+    write_job j = {job_of(b, a, qkv, ld), kernels_of(b), pool, is_bf16(b) ? write_bf16 : write_block};
     tn_cpu_run(b, (size_t)a->n_tok, WRITE_GRAIN, 4.0 * a->n_tok * a->kv_heads * a->head_dim, write_rows, &j);
 }
 
@@ -60,6 +77,7 @@ typedef struct deal {
     pass what;
     size_t parts;
     double total;
+    size_t room; /* bf16, backward: bytes of each thread's */
 } deal;
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -109,7 +127,7 @@ static int units_of(const deal *q, int s, double *base) {
 static double unit_cost(const deal *q, int s, int u, int n, double base) {
     const tn_attn *a = q->job.a;
     if (q->what == GRAD_TREE) return base;
-    return q->what == GRAD_KEYS ? keys_cost(a, &a->seg[s], u, base) : query_cost(a, &a->seg[s], u, n);
+    return q->what == GRAD_KEYS ? n * keys_cost(a, &a->seg[s], u, base) : query_cost(a, &a->seg[s], u, n);
 }
 
 static void run_unit(const deal *q, int s, int g, int u, int n) {
@@ -124,12 +142,12 @@ static void run_unit(const deal *q, int s, int g, int u, int n) {
 static double visit(const deal *q, double from, double to, bool run) {
     const tn_attn *a = q->job.a;
     double at = 0, taken = 0, base = 0;
-    bool tiles = q->what == FORWARD || q->what == GRAD_QUERY;
+    int most = q->what == GRAD_TREE ? 1 : q->what == GRAD_KEYS ? q->k->strip : q->k->tile; /* units of one piece */
     for (int s = 0; s < a->n_seg; s++) {
         int units = units_of(q, s, &base);
         for (int g = 0; g < a->kv_heads; g++)
             for (int u = 0, n; u < units; u += n) {
-                n = tiles ? least(units - u, TN_ATTN_TILE) : 1;
+                n = least(units - u, most);
                 double cost = unit_cost(q, s, u, n, base);
                 bool mine = at >= from && at < to;
                 at += cost;
@@ -144,8 +162,12 @@ static double visit(const deal *q, double from, double to, bool run) {
 static double share(const deal *q, size_t part) { return q->total * (double)part / (double)q->parts; }
 
 static void run_parts(void *ctx, size_t begin, size_t end, int thread) {
-    const deal *q = ctx;
+    deal mine = *(const deal *)ctx, *q = &mine;
+    const tn_kernel *mm = q->job.mm; /* those of f32 have nothing to begin */
+    if (q->job.room) q->job.room += (size_t)thread * q->room;
+    if (mm->begin) mm->begin();
     visit(q, share(q, begin), end == q->parts ? (double)INFINITY : share(q, end), true);
+    if (mm->end) mm->end();
 }
 
 static void plan(tn_backend *b, deal *q, pass what) {
@@ -170,8 +192,8 @@ static void execute(tn_backend *b, deal *q) {
 
 void tn_cpu_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld, const void *pool,
                  const tn_attn *a) {
-    deal q = {.k = tn_cpu_kernels(b)->attn,
-              .job = {.a = a, .qkv = qkv, .pool = pool, .ld = ld, .ldo = ldo, .out = out, .lse = lse}};
+    deal q = {.k = kernels_of(b), .job = job_of(b, a, qkv, ld)};
+    q.job.pool = pool, q.job.ldo = ldo, q.job.out = out, q.job.lse = lse;
     plan(b, &q, FORWARD);
     execute(b, &q);
 }
@@ -184,15 +206,18 @@ static void run_d_rows(void *ctx, size_t begin, size_t end, int thread) {
 
 void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out, int ldo,
                      const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a) {
-    deal q = {.k = tn_cpu_kernels(b)->attn,
-              .job = {.a = a, .qkv = qkv, .pool = pool, .ld = ld, .ldo = ldo, .lddo = lddo, .lddq = lddq,
-                      .dout = dout, .out_in = out, .lse_in = lse, .dqkv = dqkv}};
-    float *D = tn_backend_scratch(b, (size_t)a->n_tok * (size_t)a->heads * sizeof *D);
-    if (!D) return;
-    d_rows rows = {q.k, &q.job, D};
+    deal q = {.k = kernels_of(b), .job = job_of(b, a, qkv, ld)};
+    size_t d_bytes = ((size_t)a->n_tok * (size_t)a->heads * sizeof(float) + 63) / 64 * 64;
+    q.room = is_bf16(b) ? tn_attn_bf16_room(q.job.mm, a->head_dim) : 0;
+    char *s = tn_backend_scratch(b, d_bytes + q.room * (size_t)tn_pool_threads(b->pool));
+    if (!s) return;
+    q.job.pool = pool, q.job.ldo = ldo, q.job.lddo = lddo, q.job.lddq = lddq, q.job.dout = dout, q.job.out_in = out;
+    q.job.lse_in = lse, q.job.dqkv = dqkv, q.job.room = s + d_bytes;
+    float *D = (float *)(void *)s;
+    d_rows rows = {tn_cpu_kernels(b)->attn, &q.job, D};
     tn_cpu_run(b, (size_t)a->n_tok, 16, 2.0 * a->n_tok * a->heads * a->head_dim, run_d_rows, &rows);
     q.job.D = D;
-    if (a->head_dim % 16 == 0) { /* one pass of 5 products, if the trees share out well; or two of 7 in all */
+    if (a->head_dim % q.k->step == 0) { /* one pass of 5 products, if the trees share out well; or two of 7 in all */
         plan(b, &q, GRAD_TREE);
         if (5 * slowest(&q) <= 7 * q.total / (double)q.parts) {
             execute(b, &q);

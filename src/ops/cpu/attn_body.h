@@ -150,27 +150,8 @@ static void write_keys(float *kt, int slot, const float *k, const float *v, size
 }
 
 /* ---- tiles of query vectors ---- */
-static int clamp(int x, int lo, int hi) { return x < lo ? lo : x > hi ? hi : x; }
-
-typedef struct place { size_t row, head; int pos; } place; /* one query vector */
-static place place_of(const tn_attn *a, const tn_aseg *seg, int g, int v) {
-    int group = a->heads / a->kv_heads;
-    place p = {(size_t)(seg->start + v / group), (size_t)(g * group + v % group), seg->pos + v / group};
-    return p;
-}
-
 static void copy_row(float *dst, const float *src, int d) {
     for (int i = 0; i < d; i += VF) vf_put(dst + i, vf_get(src + i, d - i), d - i);
-}
-
-/* Visible keys [lo, hi) of a block for each vector; false when there is none in the tile. */
-static bool key_ranges(const tn_attn *a, const tn_kblock *k, int n, const int *pos, int *lo, int *hi) {
-    if (k->pos > pos[n - 1] || (a->window && k->pos + k->n <= pos[0] - a->window + 1)) return false;
-    for (int v = 0; v < n; v++) {
-        hi[v] = clamp(pos[v] - k->pos + 1, 0, k->n);
-        lo[v] = a->window ? clamp(pos[v] - a->window + 1 - k->pos, 0, k->n) : 0;
-    }
-    return true;
 }
 
 /* One block's scores become probabilities; maximum, sum and what was accumulated follow. */
@@ -213,7 +194,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     memset(acc, 0, (size_t)n * width * sizeof *acc);
     memset(p, 0, (size_t)n * B * sizeof *p); /* scores of keys that are not there are never computed */
     for (int v = 0; v < n; v++) {
-        place x = place_of(a, seg, g, first + v);
+        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
         copy_row(q + v * QS, j->qkv + x.row * (size_t)j->ld + x.head * (size_t)d, d);
         pos[v] = x.pos;
         max[v] = -INFINITY; /* the first block's factor is exp(-inf) = 0, on zeros */
@@ -221,14 +202,14 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     }
     for (int c = seg->chain; c < seg->chain + seg->n_chain; c++) {
         const tn_kblock *k = &a->chain[c];
-        if (!key_ranges(a, k, n, pos, lo, hi)) continue;
+        if (!tn_attn_keys(a, k, n, pos, lo, hi)) continue;
         const float *kt = tn_attn_block(j, k->block, g);
         scores(n, d, q, QS, kt, p, k->n);
         softmax_rows(n, (float)a->scale, lo, hi, p, max, sum, acc, width);
         rows_ranged(n, lo, hi, p, kt + (size_t)d * B, width, acc, width, (int)(width / VF));
     }
     for (int v = 0; v < n; v++) {
-        place x = place_of(a, seg, g, first + v);
+        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
         float *out = j->out + x.row * (size_t)j->ldo + x.head * (size_t)d;
         for (int i = 0; i < d; i += VF)
             vf_put(out + i, vf_div(vf_load(acc + (size_t)v * width + i), vf_set(sum[v])), d - i);
@@ -260,7 +241,7 @@ static void row_D(const tn_attn_job *j, size_t row, float *D) {
     }
 }
 
-static void load_vector(const tn_attn_job *j, grad_tile *t, int v, place x, bool copy) {
+static void load_vector(const tn_attn_job *j, grad_tile *t, int v, tn_attn_place x, bool copy) {
     int d = j->a->head_dim;
     size_t col = x.head * (size_t)d, at = x.row * (size_t)j->a->heads + x.head;
     if (copy) {
@@ -279,10 +260,10 @@ static void use_copies(grad_tile *t) {
 }
 
 /* n consecutive rows of one head; in place where whole vectors stay within the head. */
-static void load_rows(const tn_attn_job *j, grad_tile *t, place first, int n) {
+static void load_rows(const tn_attn_job *j, grad_tile *t, tn_attn_place first, int n) {
     bool copy = j->a->head_dim % VF != 0;
     for (int v = 0; v < n; v++)
-        load_vector(j, t, v, (place){first.row + (size_t)v, first.head, first.pos + v}, copy);
+        load_vector(j, t, v, (tn_attn_place){first.row + (size_t)v, first.head, first.pos + v, 0}, copy);
     use_copies(t);
     if (copy) return;
     t->ldq = (size_t)j->ld;
@@ -326,11 +307,11 @@ static void grad_query(const tn_attn_job *j, int s, int g, int first, int n) {
     grad_tile t;
     float acc[TN_ATTN_TILE * TN_ATTN_DIM], vt[TN_ATTN_DIM * B], keys[B * TN_ATTN_DIM];
     memset(acc, 0, (size_t)n * width * sizeof *acc);
-    for (int v = 0; v < n; v++) load_vector(j, &t, v, place_of(a, seg, g, first + v), true);
+    for (int v = 0; v < n; v++) load_vector(j, &t, v, tn_attn_place_of(a, seg, g, first + v), true);
     use_copies(&t);
     for (int c = seg->chain; c < seg->chain + seg->n_chain; c++) {
         const tn_kblock *k = &a->chain[c];
-        if (!key_ranges(a, k, n, t.pos, lo, hi)) continue;
+        if (!tn_attn_keys(a, k, n, t.pos, lo, hi)) continue;
         const float *kt = tn_attn_block(j, k->block, g);
         transpose_v(vt, kt + (size_t)d * B, width);
         transpose_k(keys, kt, width);
@@ -338,7 +319,7 @@ static void grad_query(const tn_attn_job *j, int s, int g, int first, int n) {
         rows_ranged(n, lo, hi, t.ds, keys, width, acc, width, (int)(width / VF));
     }
     for (int v = 0; v < n; v++) {
-        place x = place_of(a, seg, g, first + v);
+        tn_attn_place x = tn_attn_place_of(a, seg, g, first + v);
         float *dq = j->dqkv + x.row * (size_t)j->lddq + x.head * (size_t)d;
         for (int i = 0; i < d; i += VF)
             vf_put(dq + i, vf_mul(vf_load(acc + (size_t)v * width + i), vf_set((float)a->scale)), d - i);
@@ -360,15 +341,15 @@ static void grad_tile_block(const tn_attn_job *j, grad_tile *t, key_block *kb, c
     const tn_kblock *k = kb->k;
     size_t width = tn_attn_width(a->head_dim), row = (size_t)(seg->start + r);
     int lo[TN_ATTN_TILE], hi[TN_ATTN_TILE], pos = seg->pos + r, vecs = (int)(width / VF);
-    load_rows(j, t, (place){row, head, pos}, n);
+    load_rows(j, t, (tn_attn_place){row, head, pos, 0}, n);
     grad_scores(j, t, n, kb->kt, kb->vt);
     for (int i = 0; i < k->n; i++) { /* rows that see key i */
-        lo[i] = clamp(k->pos + i - pos, 0, n);
-        hi[i] = a->window ? clamp(k->pos + i + a->window - pos, 0, n) : n;
+        lo[i] = tn_attn_clamp(k->pos + i - pos, 0, n);
+        hi[i] = a->window ? tn_attn_clamp(k->pos + i + a->window - pos, 0, n) : n;
     }
     cols_ranged(k->n, lo, hi, t->p, t->doutp, t->lddout, kb->dv, width, vecs);
     cols_ranged(k->n, lo, hi, t->ds, t->qp, t->ldq, kb->dk, width, vecs);
-    if (with_dq && key_ranges(a, k, n, t->pos, lo, hi))
+    if (with_dq && tn_attn_keys(a, k, n, t->pos, lo, hi))
         rows_ranged(n, lo, hi, t->ds, kb->keys, width, j->dqkv + row * (size_t)j->lddq + head * (size_t)a->head_dim,
                     (size_t)j->lddq, vecs);
 }
@@ -390,8 +371,8 @@ static void grad_block(const tn_attn_job *j, int s, int g, int block, bool with_
     for (int h = g * group; h < (g + 1) * group; h++)
         for (int e = a->desc_off[s]; e < a->desc_off[s + 1]; e++) {
             const tn_aseg *see = &a->seg[a->desc[e]];
-            int from = clamp(k->pos - see->pos, 0, see->len);
-            int to = a->window ? clamp(k->pos + k->n - 1 + a->window - see->pos, 0, see->len) : see->len;
+            int from = tn_attn_clamp(k->pos - see->pos, 0, see->len);
+            int to = a->window ? tn_attn_clamp(k->pos + k->n - 1 + a->window - see->pos, 0, see->len) : see->len;
             for (int r = from; r < to; r += TN_ATTN_TILE)
                 grad_tile_block(j, &t, &kb, see, (size_t)h, r, to - r < TN_ATTN_TILE ? to - r : TN_ATTN_TILE, with_dq);
         }
@@ -431,5 +412,6 @@ static void grad_tree(const tn_attn_job *j, int s, int g) {
 }
 
 const tn_attn_kernels VF_SUFFIX(tn_attn) = {
+    .tile = TN_ATTN_TILE, .strip = 1, .step = 16,
     .write_keys = write_keys, .forward = forward, .row_D = row_D, .grad_query = grad_query, .grad_keys = grad_keys,
     .grad_tree = grad_tree};

@@ -4,21 +4,15 @@
  *   BF16_ALONG_K, BF16_ALONG_M      optional: 16 pairs from 32 floats of a row, or from 16 of two rows
  *   and its name suffix PACK(name).
  * Everything is done in blocks of 16 units; a short edge goes through a zeroed buffer.        */
+#include "ops/bf16.h"
 #include "ops/cpu/gemm.h"
 #include <string.h>
 
-/* ops/bf16.h tn_bf16_bits, without branches. */
-static inline uint32_t bf16_of(uint32_t u) {
-    uint32_t r = (u + 0x7fffu + (u >> 16 & 1)) >> 16;
-    r = u & 0x7f800000u ? r : u >> 31 << 15;
-    return (u & 0x7fffffffu) > 0x7f800000u ? u >> 16 | 0x40u : r;
-}
-
 #ifndef BF16_ALONG_K
 #define BF16_ALONG_K(dst, src) \
-    for (int i = 0; i < 16; i++) (dst)[i] = bf16_of((src)[2 * i]) | bf16_of((src)[2 * i + 1]) << 16
+    for (int i = 0; i < 16; i++) (dst)[i] = tn_bf16_of((src)[2 * i]) | tn_bf16_of((src)[2 * i + 1]) << 16
 #define BF16_ALONG_M(dst, p0, p1) \
-    for (int i = 0; i < 16; i++) (dst)[i] = bf16_of((p0)[i]) | bf16_of((p1)[i]) << 16
+    for (int i = 0; i < 16; i++) (dst)[i] = tn_bf16_of((p0)[i]) | tn_bf16_of((p1)[i]) << 16
 #endif
 
 static inline int unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; }
@@ -27,7 +21,7 @@ static inline int unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; }
 static inline void along_k(tn_form f, uint32_t *restrict dst, const uint32_t *restrict src) {
     if (f == TN_FORM_F32) memcpy(dst, src, 64);
     else if (f == TN_FORM_SWAP)
-        for (int i = 0; i < 16; i++) dst[i] = bf16_of(src[i ^ 1]) << 16;
+        for (int i = 0; i < 16; i++) dst[i] = tn_bf16_of(src[i ^ 1]) << 16;
     else BF16_ALONG_K(dst, src);
 }
 
@@ -38,8 +32,13 @@ static inline void row_units(tn_form f, uint32_t *dst, const float *row, int k0,
         along_k(f, dst, (const uint32_t *)row + k0);
         return;
     }
-    uint32_t part[32] = {0};
-    if (left > 0) memcpy(part, row + k0, (size_t)left * 4);
+    _Alignas(64) uint32_t part[32] = {0};
+    int at = 0;
+    if (left >= 16) { /* a constant size: no call */
+        memcpy(part, row + k0, 64);
+        at = 16;
+    }
+    if (left > at) memcpy(part + at, row + k0 + at, (size_t)(left - at) * 4);
     along_k(f, dst, part);
 }
 
@@ -50,7 +49,7 @@ static inline int unit_first(tn_form f, int u) { return f == TN_FORM_BF16 ? 2 * 
 static inline void along_m(tn_form f, uint32_t *restrict dst, const uint32_t *restrict p0, const uint32_t *restrict p1) {
     if (f == TN_FORM_F32) memcpy(dst, p0, 64);
     else if (f == TN_FORM_SWAP)
-        for (int i = 0; i < 16; i++) dst[i] = bf16_of(p0[i]) << 16;
+        for (int i = 0; i < 16; i++) dst[i] = tn_bf16_of(p0[i]) << 16;
     else BF16_ALONG_M(dst, p0, p1);
 }
 

@@ -31,6 +31,7 @@ typedef struct tn_cpu_rows {
     double (*sumsq)(const float *x, size_t n); /* n <= 4096 */
     bool (*finite)(const float *x, size_t n);
     const struct tn_attn_kernels *attn; /* attn.h */
+    const struct tn_attn_bf16_rows *attn_bf16; /* attn_bf16.h */
 } tn_cpu_rows;
 extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512;
 

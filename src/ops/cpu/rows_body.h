@@ -1,6 +1,6 @@
 /* Row and optimiser kernels, written once over 16-lane vectors; included by rows_scalar.c,
  * rows_avx2.c and rows_avx512.c. The formulas and their FMAs are those of src/ops/ref. */
-#include "ops/cpu/attn.h"
+#include "ops/cpu/attn_bf16.h"
 #include "ops/cpu/rows.h"
 #include "ops/cpu/vec.h"
 
@@ -213,5 +213,5 @@ const tn_cpu_rows VF_SUFFIX(tn_rows) = {
     .norm = norm, .norm_dx = norm_dx, .norm_dw = norm_dw, .rope = rope, .act = act_fwd,
     .act_bwd = act_bwd, .add = add, .scale = scale, .exp_span = exp_span, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
     .rowdot_dw = rowdot_dw, .adamw = adamw, .adamw_kept = adamw_kept, .sumsq = sumsq, .finite = finite_range,
-    .attn = &VF_SUFFIX(tn_attn),
+    .attn = &VF_SUFFIX(tn_attn), .attn_bf16 = &VF_SUFFIX(tn_attn_bf16),
 };

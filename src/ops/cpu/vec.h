@@ -39,6 +39,10 @@ static inline vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }  
 static inline vf vf_exp(vf a) { return tn_op_expf_avx512(a); }
 /* Lanes whose bit of `bits` is set from a, the others from `old`. */
 static inline vf vf_pick(vf a, vf old, uint32_t bits) { return _mm512_mask_mov_ps(old, (__mmask16)bits, a); }
+/* Denormals become 0. */
+static inline vf vf_flush(vf a) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(_mm512_abs_ps(a), _mm512_set1_ps(0x1p-126f), _CMP_NLT_UQ), a);
+}
 static inline __m256 vf_low8(vf a) { return _mm512_castps512_ps256(a); }
 static inline __m256 vf_high8(vf a) { return _mm512_extractf32x8_ps(a, 1); }
 
@@ -119,6 +123,11 @@ static inline __m256 vf_bits8(uint32_t bits) { /* lane l all ones when bit l is 
 static inline vf vf_pick(vf x, vf old, uint32_t bits) {
     return (vf){_mm256_blendv_ps(old.a, x.a, vf_bits8(bits)), _mm256_blendv_ps(old.b, x.b, vf_bits8(bits >> 8))};
 }
+static inline __m256 vf_flush8(__m256 a) {
+    __m256 abs = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+    return _mm256_and_ps(a, _mm256_cmp_ps(abs, _mm256_set1_ps(0x1p-126f), _CMP_NLT_UQ));
+}
+static inline vf vf_flush(vf x) { return (vf){vf_flush8(x.a), vf_flush8(x.b)}; }
 static inline __m256 vf_low8(vf x) { return x.a; }
 static inline __m256 vf_high8(vf x) { return x.b; }
 
@@ -194,6 +203,7 @@ static inline vf vf_fnma(vf a, vf b, vf c) { VF_LANES(r, fmaf(-a.v[l], b.v[l], c
 static inline vf vf_fms(vf a, vf b, vf c) { VF_LANES(r, fmaf(a.v[l], b.v[l], -c.v[l])); }
 static inline vf vf_exp(vf a) { VF_LANES(r, tn_op_expf(a.v[l])); }
 static inline vf vf_pick(vf a, vf old, uint32_t bits) { VF_LANES(r, bits >> l & 1 ? a.v[l] : old.v[l]); }
+static inline vf vf_flush(vf a) { VF_LANES(r, fabsf(a.v[l]) < 0x1p-126f ? 0 : a.v[l]); }
 
 static inline bool vf_blank(vf a, vf b, vf c) {
     static const vf zero;

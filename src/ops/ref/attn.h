@@ -1,4 +1,4 @@
-/* Reference attention over key/value blocks of 32.
+/* Reference attention over key/value blocks of 32: f32 and f64 (bf16: attn_bf16.h).
  *
  * A block holds, for each of the G key/value heads, K^T [d][32] and then V [32][d].
  * Head h reads key/value head h / (H/G). For one query row and head, over the blocks of its
@@ -95,8 +95,8 @@ static void attn_block(attn_row *r, real *acc, const real *q, const real *kt, co
             for (int i = 0; i < d; i++) acc[i] = FMA(p[j], v[(size_t)j * d + i], acc[i]);
 }
 
-static void ref_attn(tn_backend *b, void *outv, int ldo, void *lsev, const void *qkv, int ld,
-                     const void *pool, const tn_attn *a) {
+static void full_attn(tn_backend *b, void *outv, int ldo, void *lsev, const void *qkv, int ld, const void *pool,
+                      const tn_attn *a) {
     int d = a->head_dim, H = a->heads, group = H / a->kv_heads;
     for (int s = 0; s < a->n_seg; s++) {
         const tn_aseg *seg = &a->seg[s];
@@ -156,9 +156,8 @@ static void attn_grad_query(tn_backend *b, real *dq, const attn_grad *g, const v
     for (int i = 0; i < d; i++) dq[i] = dq[i] * (real)a->scale;
 }
 
-static void ref_attn_bwd(tn_backend *b, void *dqkvv, int lddq, const void *dout, int lddo, const void *out,
-                         int ldo, const void *lse, const void *qkv, int ld, const void *pool,
-                         const tn_attn *a) {
+static void full_attn_bwd(tn_backend *b, void *dqkvv, int lddq, const void *dout, int lddo, const void *out, int ldo,
+                          const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a) {
     int d = a->head_dim, H = a->heads, G = a->kv_heads, group = H / G;
     real *dqkv = dqkvv;
     for (int s = 0; s < a->n_seg; s++) {

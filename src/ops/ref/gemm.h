@@ -1,15 +1,17 @@
 /* Reference matrix products (N2, N3). Packed forms are plain copies of the master. */
 
-/* sum over i of a[i sa] b[i sb] in the order of the backend's profile */
-static real dot(const tn_backend *b, const real *x, size_t sx, const real *y, size_t sy, int k) {
+/* acc and then the sum over i of x[i sx] y[i sy], in the order of the backend's profile */
+static real more(const tn_backend *b, real acc, const real *x, size_t sx, const real *y, size_t sy, int k) {
 #ifndef TN_REF64
     if (b->dtype == TN_BF16)
-        return strcmp(b->profile, "bf16-dot32") == 0 ? tn_bf16_dot_32(x, sx, y, sy, k)
-                                                     : tn_bf16_dot_pair(x, sx, y, sy, k);
+        return strcmp(b->profile, "bf16-dot32") == 0 ? tn_bf16_more_32(acc, x, sx, y, sy, k)
+                                                     : tn_bf16_more_pair(acc, x, sx, y, sy, k);
 #endif
-    real acc = 0;
     for (int i = 0; i < k; i++) acc = FMA(x[(size_t)i * sx], y[(size_t)i * sy], acc);
     return acc;
+}
+static real dot(const tn_backend *b, const real *x, size_t sx, const real *y, size_t sy, int k) {
+    return more(b, 0, x, sx, y, sy, k);
 }
 
 static size_t ref_weight_bytes(const tn_backend *b, int out, int in) {

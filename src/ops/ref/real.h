@@ -13,12 +13,14 @@ typedef double real;
 #define EXP(x) tn_exp(x)
 #define LOG(x) tn_log(x)
 #define SQRT(x) sqrt(x)
+#define FLUSH(x) (x)
 #else
 typedef float real;
 #define FMA(a, b, c) fmaf((a), (b), (c))
 #define EXP(x) tn_op_expf(x)
 #define LOG(x) tn_op_logf(x)
 #define SQRT(x) sqrtf(x)
+#define FLUSH(x) tn_bf16_flush(x)
 #endif
 #define LANES 16
 

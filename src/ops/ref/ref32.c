@@ -5,6 +5,7 @@
 #include "ops/ref/rows.h"
 #include "ops/ref/optim.h"
 #include "ops/ref/attn.h"
+#include "ops/ref/attn_bf16.h"
 #include "ops/ref/head.h"
 
 #define TN_TABLE tn_ops_ref32

@@ -1,0 +1,2 @@
+/* Rows of bf16 attention: AVX-512. */
+#include "ops/cpu/attn_bf16_body.h"

@@ -1,0 +1,2 @@
+/* Rows of bf16 attention: portable C. */
+#include "ops/cpu/attn_bf16_body.h"
