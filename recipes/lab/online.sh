@@ -5,8 +5,8 @@ claim="Preference optimisation on the policy's own samples beats the same loss o
 published="online DPO preferred to offline DPO in about 66 % of comparisons (Guo et al. 2024, 2402.04792)"
 against=offline
 arms="offline iterative online"
-# 48 x 8 samples a step where there are any; 60 steps. Tuned: beta, of .1 .3 1, at one learning rate for all.
-candidates="0.1 0.3 1"
+# 48 x 8 samples a step where there are any; 60 steps. Tuned: beta, at one learning rate for all.
+candidates="0.1 0.3 1 3"
 tune_offline=0.1 tune_iterative=0.3 tune_online=0.3
 arm_offline() {
     $tenet dpo --model "$work/sft" --data "$work/rankings.jsonl" --beta "$tune" --per-device-train-batch-size 15 --num-train-epochs 1 \
