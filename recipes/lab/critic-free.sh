@@ -8,7 +8,7 @@ arms="ppo grpo rloo reinforce remax rft"
 # Tuned: the KL coefficient, of .05 .2 .5 (rft: the learning rate, of 1e-4 3e-4 1e-3); learning rate 3e-4 for all else.
 candidates="0.05 0.2 0.5"
 candidates_rft="1e-4 3e-4 1e-3"
-tune_ppo=0.2 tune_grpo=0.2 tune_rloo=0.2 tune_reinforce=0.2 tune_remax=0.2 tune_rft=3e-4
+tune_ppo=0.05 tune_grpo=0.5 tune_rloo=0.2 tune_reinforce=0.2 tune_remax=0.5 tune_rft=1e-4
 steps="--per-device-train-batch-size 128 --max-completion-length 40 --learning-rate 3e-4 --max-steps 60"
 arm_ppo() {
     $tenet ppo $rewarded --minibatch-size 64 --num-ppo-epochs 2 --response-length 40 --missing-eos-penalty 1 --vf-coef 1 \

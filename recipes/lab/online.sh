@@ -7,7 +7,7 @@ against=offline
 arms="offline iterative online"
 # 48 x 8 samples a step where there are any; 60 steps. Tuned: beta, at one learning rate for all.
 candidates="0.1 0.3 1 3"
-tune_offline=0.1 tune_iterative=0.3 tune_online=0.3
+tune_offline=0.3 tune_iterative=3 tune_online=1
 arm_offline() {
     $tenet dpo --model "$work/sft" --data "$work/rankings.jsonl" --beta "$tune" --per-device-train-batch-size 15 --num-train-epochs 1 \
         --learning-rate 3e-4 --warmup-steps 20 --min-lr-ratio 0.05 $common --output-dir "$1"
