@@ -35,6 +35,7 @@ typedef struct tn_example {
     bool ref_known;
     /* rollouts: [trained tokens] numbers of the sampling policy and its critic; NULL: none */
     const double *old_logp, *old_value, *advantage, *ret;
+    const uint8_t *macro; /* the same: 1 where a macro action begins (algo/macro.h); NULL: no macros */
     json_t *meta; /* prompts: the row itself (id, family, ...); NULL otherwise */
 } tn_example;
 
