@@ -17,7 +17,7 @@ const tn_opt_row tn_alarm_rows[] = {
     {"alarm-latent", TN_OPT_REAL, AT(TN_ALARM_LATENT), "2", NULL, 0, 1e9, NULL, "X",
      "Alarm when responses are X times as far from the starting policy's in a reward model's latent space; 0: off."},
     {"alarm-saturation", TN_OPT_REAL, AT(TN_ALARM_SATURATION), "0.3", NULL, 0, 1e9, NULL, "X",
-     "Alarm when the score stands still while the KL grows by this share of itself; 0: off."},
+     "Alarm when the score stands still while the KL grows by X times the policy's entropy; 0: off."},
     {"alarm-window", TN_OPT_INT, offsetof(tn_alarm_opt, window), "3", NULL, 1, TN_ALARM_WINDOW, NULL, "N",
      "Samplings whose median counts for length, spread, latent and saturation."},
     TN_OPT_LAST};
@@ -50,10 +50,11 @@ static double median(const tn_alarm_state *s, int64_t from, int64_t n, size_t fi
 static double saturation(const tn_alarm_state *s, int64_t w) {
     if (s->count < 2 * w) return 0;
     int64_t late = s->count - w, early = late - w;
-    double kl = median(s, late, w, FIELD(kl)), was = median(s, early, w, FIELD(kl));
+    double kl = median(s, late, w, FIELD(kl)) - median(s, early, w, FIELD(kl));
     double gain = median(s, late, w, FIELD(score)) - median(s, early, w, FIELD(score));
-    if (isnan(kl)) return NAN;
-    return gain < 0.02 * (s->best - s->first.score) && kl > was && was > 0 ? (kl - was) / was : 0;
+    double entropy = median(s, late, w, FIELD(entropy));
+    if (isnan(kl) || !(entropy > 0)) return NAN;
+    return gain < 0.02 * (s->best - s->first.score) && kl > 0 ? kl / entropy : 0;
 }
 
 void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_seen *x, double *level) {

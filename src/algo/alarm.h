@@ -10,8 +10,8 @@
  *                the mean, 1.2 times under the uncertainty-weighted reward)
  *   latent       median distance in a reward model's latent space from the cloud of the starting policy's responses,
  *                over the first batch's (InfoRM: algo/latent.h)
- *   saturation   over the last 2 `window` batches the later half's median KL grew while the proxy's did not: growth of KL
- *                (share of itself) over threshold, where the proxy gained less than 2 % of all that it has gained
+ *   saturation   the KL of the later half of the last 2 `window` batches less that of the earlier half (medians), over the
+ *                policy's entropy, where the proxy meanwhile gained less than 2 % of all that it has gained
  *
  * A value that is not known (NaN: one reward model, no latent, no reference) gives no level. */
 #ifndef TN_ALGO_ALARM_H

@@ -100,6 +100,7 @@ grep -q '"objective/kl_coef": 0, ' "$O/raise/metrics.jsonl" && grep -q '"objecti
     ok ppo_alarm_raises_kl || fail ppo_alarm_raises_kl
 limit=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
 at=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | awk -v l="$limit" '$1 >= l { print NR; exit }')
+run calm
 run warn --alarm-kl "$limit"
 grep -q "step $at: alarm: kl is" "$O/log" && same plain warn && grep -q '"alarm/kl"' "$O/warn/metrics.jsonl" &&
     grep -q "^{\"step\": $at, \"alarm\": \"kl\", \"level\": 1" "$O/warn/alarms.jsonl" && ok "ppo_alarm_warns (at $at)" || fail "ppo_alarm_warns: $at $(last)"
@@ -122,6 +123,9 @@ back "$O/back2" --threads 1 && cmp -s "$O/back/model.safetensors" "$O/back2/mode
 tenet $plain --output-dir "$O/halt" --save-steps 1 --save-total-limit 0 --alarm-kl "$limit" --resume-from-checkpoint latest >"$O/log" 2>&1 &&
     cmp -s "$O/halt/model.safetensors" "$O/plain/model.safetensors" && cmp -s "$O/halt/metrics.jsonl" "$O/warn/metrics.jsonl" &&
     cmp -s "$O/halt/checkpoint-6/trainer_state.json" "$O/warn/checkpoint-6/trainer_state.json" && ok ppo_goes_on_after_alarm || fail "ppo_goes_on_after_alarm: $(last)"
+
+tenet report --runs "warned=$O/warn" "safe=$O/safe" "calm=$O/calm" --out "$O/report.html" >"$O/log" 2>&1 && grep -q "<p>Alarms of warned:</p><ul><li>step $at: kl, 1" "$O/report.html" &&
+    grep -q "Alarms of calm: none" "$O/report.html" && grep -q "Multiplier of the cost" "$O/report.html" && ok ppo_report || fail "ppo_report: $(last)"
 
 # loops without a critic: shaping and alarms as well
 grpo="grpo --model $O/base --data $O/rl.jsonl --reward-model $O/rm1 $O/rm2 --reward-funcs world --num-generations 4 --max-steps 6

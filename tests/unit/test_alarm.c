@@ -42,6 +42,7 @@ TEST(alarm_unknown) {
     double level[TN_ALARMS];
     int which;
     for (int i = 0; i < 5; i++) tn_alarm_update(&s, &o, &x, level);
+    CHECK(s.count == 5);
     for (int k = 0; k < TN_ALARM_SATURATION; k++) CHECK_MSG(isnan(level[k]), "%s", tn_alarm_names[k]);
     CHECK(isnan(level[TN_ALARM_SATURATION]) && tn_alarm_worst(level, &which) == 0 && which == -1);
     o.limit[TN_ALARM_KL] = 0;
@@ -59,7 +60,7 @@ TEST(alarm_saturation) {
         x.kl = 1 << i, x.score = i < 2 ? i : 1; /* gains 1, then nothing */
         tn_alarm_update(&flat, &o, &x, level);
     }
-    CHECK(level[TN_ALARM_SATURATION] == (24 - 6) / 6.0 / 2);
+    CHECK(level[TN_ALARM_SATURATION] == (24 - 6) / 2.0 / 2);
     for (int i = 0; i < 6; i++) {
         tn_alarm_seen x = start;
         x.kl = 1 << i, x.score = i;
