@@ -8,7 +8,7 @@ const tn_opt_row tn_alarm_rows[] = {
     {"alarm-kl", TN_OPT_REAL, AT(TN_ALARM_KL), "0", NULL, 0, 1e9, "kl-budget", "X",
      "Alarm when the mean KL of a response to the reference is above X nats; 0: off."},
     {"alarm-divergence", TN_OPT_REAL, AT(TN_ALARM_DIVERGENCE), "1", NULL, 0, 1e9, NULL, "X",
-     "Alarm when that KL is above X times the policy's own entropy; 0: off."},
+     "Alarm when that KL is above X times the entropy that the policy started with; 0: off."},
     {"alarm-length", TN_OPT_REAL, AT(TN_ALARM_LENGTH), "2", NULL, 0, 1e9, NULL, "X",
      "Alarm when the mean length of responses is more than X standard deviations (over the responses of the start) from "
      "where it was; 0: off."},
@@ -17,7 +17,7 @@ const tn_opt_row tn_alarm_rows[] = {
     {"alarm-latent", TN_OPT_REAL, AT(TN_ALARM_LATENT), "2", NULL, 0, 1e9, NULL, "X",
      "Alarm when responses are X times as far from the starting policy's in a reward model's latent space; 0: off."},
     {"alarm-saturation", TN_OPT_REAL, AT(TN_ALARM_SATURATION), "0.3", NULL, 0, 1e9, NULL, "X",
-     "Alarm when the score stands still while the KL grows by X times the policy's entropy; 0: off."},
+     "Alarm when the score stands still while the KL grows by X times that entropy; 0: off."},
     {"alarm-window", TN_OPT_INT, offsetof(tn_alarm_opt, window), "3", NULL, 1, TN_ALARM_WINDOW, NULL, "N",
      "Samplings whose median counts for length, spread, latent and saturation."},
     TN_OPT_LAST};
@@ -52,9 +52,8 @@ static double saturation(const tn_alarm_state *s, int64_t w) {
     int64_t late = s->count - w, early = late - w;
     double kl = median(s, late, w, FIELD(kl)) - median(s, early, w, FIELD(kl));
     double gain = median(s, late, w, FIELD(score)) - median(s, early, w, FIELD(score));
-    double entropy = median(s, late, w, FIELD(entropy));
-    if (isnan(kl) || !(entropy > 0)) return NAN;
-    return gain < 0.02 * (s->best - s->first.score) && kl > 0 ? kl / entropy : 0;
+    if (isnan(kl) || !(s->first.entropy > 0)) return NAN;
+    return gain < 0.02 * (s->best - s->first.score) && kl > 0 ? kl / s->first.entropy : 0;
 }
 
 void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_seen *x, double *level) {
@@ -66,7 +65,7 @@ void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_se
     int64_t at = s->count - w;
     const double value[TN_ALARMS] = {
         [TN_ALARM_KL] = x->kl,
-        [TN_ALARM_DIVERGENCE] = x->entropy > 0 ? x->kl / x->entropy : NAN,
+        [TN_ALARM_DIVERGENCE] = s->first.entropy > 0 ? x->kl / s->first.entropy : NAN,
         [TN_ALARM_LENGTH] = fabs(median(s, at, w, FIELD(length)) - s->first.length) / s->first.length_sd,
         [TN_ALARM_SPREAD] = median(s, at, w, FIELD(spread)) / s->first.spread,
         [TN_ALARM_LATENT] = median(s, at, w, FIELD(latent)) / s->first.latent,

@@ -2,16 +2,16 @@
  * threshold; a level of 1 is an alarm. Where they start from is the first batch, which the starting policy sampled.
  *
  *   kl           mean over responses of KL(policy || reference), nats, against a budget
- *   divergence   the same over the policy's own entropy (nats a response): at 1 the reference needs twice the nats that
- *                the policy needs for its responses. Has no unit: one threshold for short and long responses, small and
- *                large vocabularies
+ *   divergence   the same over the entropy of the first batch (nats a response): at 1 the policy's responses have come as far
+ *                from the reference as it was from certainty. Has no unit: one threshold for short and long responses,
+ *                small and large vocabularies
  *   length       |median of the last `window` mean lengths - first mean| over the first batch's standard deviation
  *   spread       median disagreement of reward models over the first batch's (Coste et al. 2023 saw it rise 3 times under
  *                the mean, 1.2 times under the uncertainty-weighted reward)
  *   latent       median distance in a reward model's latent space from the cloud of the starting policy's responses,
  *                over the first batch's (InfoRM: algo/latent.h)
  *   saturation   the KL of the later half of the last 2 `window` batches less that of the earlier half (medians), over the
- *                policy's entropy, where the proxy meanwhile gained less than 2 % of all that it has gained
+ *                first batch's entropy, where the proxy meanwhile gained less than 2 % of all that it has gained
  *
  * A value that is not known (NaN: one reward model, no latent, no reference) gives no level. */
 #ifndef TN_ALGO_ALARM_H

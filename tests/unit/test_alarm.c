@@ -21,7 +21,7 @@ TEST(alarm_levels) {
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 0 && level[TN_ALARM_DIVERGENCE] == 0 && level[TN_ALARM_LENGTH] == 0);
     CHECK(level[TN_ALARM_SPREAD] == 0.5 && level[TN_ALARM_LATENT] == 0.5 && level[TN_ALARM_SATURATION] == 0);
-    x.kl = 3, x.length = 20, x.spread = 2, x.latent = 12;
+    x.kl = 3, x.length = 20, x.spread = 2, x.latent = 12, x.entropy = 7; /* the entropy of the start counts */
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 1.5 && level[TN_ALARM_DIVERGENCE] == 0.75);
     CHECK(level[TN_ALARM_LENGTH] == 1.25 && level[TN_ALARM_SPREAD] == 1.25 && level[TN_ALARM_LATENT] == 1);
