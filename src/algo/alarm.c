@@ -18,12 +18,15 @@ const tn_opt_row tn_alarm_rows[] = {
      "Alarm when responses are X times as far from the starting policy's in a reward model's latent space; 0: off."},
     {"alarm-saturation", TN_OPT_REAL, AT(TN_ALARM_SATURATION), "0.3", NULL, 0, 1e9, NULL, "X",
      "Alarm when the score stands still while the KL grows by X times that entropy; 0: off."},
+    {"alarm-unpriced", TN_OPT_REAL, AT(TN_ALARM_UNPRICED), "0.25", NULL, 0, 1e9, NULL, "X",
+     "As --alarm-divergence, for loops whose KL coefficient is 0; a notice, on which stop and roll-back do nothing; 0: off."},
     {"alarm-window", TN_OPT_INT, offsetof(tn_alarm_opt, window), "3", NULL, 1, TN_ALARM_WINDOW, NULL, "N",
      "Samplings whose median counts for length, spread, latent and saturation."},
     TN_OPT_LAST};
 
 const char *const tn_alarm_names[TN_ALARMS] = {"alarm/kl",     "alarm/divergence", "alarm/length",
-                                               "alarm/spread", "alarm/latent",     "alarm/saturation"};
+                                               "alarm/spread", "alarm/latent",     "alarm/saturation",
+                                               "alarm/unpriced"};
 
 tn_status tn_alarm_check(const tn_alarm_opt *o, tn_err *e) {
     for (int k = 0; k < TN_ALARMS; k++)
@@ -63,9 +66,11 @@ void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_se
     s->ring[s->count++ % (2 * TN_ALARM_WINDOW)] = *x;
     if (w > s->count) w = s->count;
     int64_t at = s->count - w;
+    double divergence = s->first.entropy > 0 ? x->kl / s->first.entropy : NAN;
     const double value[TN_ALARMS] = {
         [TN_ALARM_KL] = x->kl,
-        [TN_ALARM_DIVERGENCE] = s->first.entropy > 0 ? x->kl / s->first.entropy : NAN,
+        [TN_ALARM_DIVERGENCE] = divergence,
+        [TN_ALARM_UNPRICED] = x->price == 0 ? divergence : NAN,
         [TN_ALARM_LENGTH] = fabs(median(s, at, w, FIELD(length)) - s->first.length) / s->first.length_sd,
         [TN_ALARM_SPREAD] = median(s, at, w, FIELD(spread)) / s->first.spread,
         [TN_ALARM_LATENT] = median(s, at, w, FIELD(latent)) / s->first.latent,
@@ -77,7 +82,7 @@ void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_se
 double tn_alarm_worst(const double *level, int *which) {
     double most = 0;
     *which = -1;
-    for (int k = 0; k < TN_ALARMS; k++)
+    for (int k = 0; k < TN_ALARM_UNPRICED; k++)
         if (level[k] >= most) most = level[k], *which = k;
     return most;
 }

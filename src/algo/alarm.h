@@ -5,6 +5,8 @@
  *   divergence   the same over the entropy of the first batch (nats a response): at 1 the policy's responses have come as far
  *                from the reference as it was from certainty. Has no unit: one threshold for short and long responses,
  *                small and large vocabularies
+ *   unpriced     the same where the KL has no price (coefficient 0), a notice: nothing will bring it back. Runs that pay
+ *                for KL go as far now and then and return
  *   length       |median of the last `window` mean lengths - first mean| over the first batch's standard deviation
  *   spread       median disagreement of reward models over the first batch's (Coste et al. 2023 saw it rise 3 times under
  *                the mean, 1.2 times under the uncertainty-weighted reward)
@@ -18,7 +20,16 @@
 #define TN_ALGO_ALARM_H
 #include "algo/algo.h"
 
-enum { TN_ALARM_KL, TN_ALARM_DIVERGENCE, TN_ALARM_LENGTH, TN_ALARM_SPREAD, TN_ALARM_LATENT, TN_ALARM_SATURATION, TN_ALARMS };
+enum {
+    TN_ALARM_KL,
+    TN_ALARM_DIVERGENCE,
+    TN_ALARM_LENGTH,
+    TN_ALARM_SPREAD,
+    TN_ALARM_LATENT,
+    TN_ALARM_SATURATION,
+    TN_ALARM_UNPRICED,
+    TN_ALARMS
+};
 extern const char *const tn_alarm_names[TN_ALARMS];
 
 typedef struct tn_alarm_opt {
@@ -27,7 +38,11 @@ typedef struct tn_alarm_opt {
 } tn_alarm_opt;
 extern const tn_opt_row tn_alarm_rows[];
 
-typedef struct tn_alarm_seen { double kl, entropy, length, length_sd, score, spread, latent; } tn_alarm_seen;
+typedef struct tn_alarm_seen {
+    double kl, entropy; /* nats, means over responses */
+    double length, length_sd, score, spread, latent;
+    double price; /* of a nat of KL; NaN: there is none to speak of */
+} tn_alarm_seen;
 
 /* Plain data, zero at the start; a checkpoint stores it as it is. The ring has the last 2 window batches. */
 #define TN_ALARM_WINDOW 32
@@ -42,6 +57,6 @@ typedef struct tn_alarm_state {
 tn_status tn_alarm_check(const tn_alarm_opt *o, tn_err *e);
 /* Adds a batch; level[TN_ALARMS], NaN where it is off or not known. */
 void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_seen *x, double *level);
-/* The greatest level and whose it is (-1 and 0 where none is known). */
+/* The greatest level and whose it is (-1 and 0 where none is known), notices left out. */
 double tn_alarm_worst(const double *level, int *which);
 #endif

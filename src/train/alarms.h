@@ -4,7 +4,8 @@
  *
  *   warn       nothing else
  *   stop       the run ends with a checkpoint and the policy as it is
- *   raise-kl   the KL coefficient times 1.5, at each sampling that is alarmed (at least 0.05; ppo alone)
+ *   raise-kl   the KL coefficient times 1.5, at each sampling that is alarmed (at least 0.05; ppo alone); a notice
+ *              of a KL without a price puts one
  *   roll-back  the run ends with the policy of the newest checkpoint before the greatest level passed 1/2; the start
  *              when there is none */
 #ifndef TN_TRAIN_ALARMS_H
@@ -39,7 +40,7 @@ void tn_alarms_close(tn_alarms *a);
 typedef struct tn_alarm_view {
     const double *score, *member; /* member[i * stride + j] */
     int n_member, stride;
-    double latent;
+    double latent, price; /* of a nat of KL */
 } tn_alarm_view;
 tn_status tn_alarms_look(tn_alarms *a, const tn_online *on, const tn_alarm_view *v, tn_metrics *m, tn_err *e);
 bool tn_alarms_stop(const tn_alarms *a);    /* stop or roll-back, and an alarm */

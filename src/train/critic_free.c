@@ -348,7 +348,8 @@ static tn_status watch(loop *l, tn_metrics *m, tn_err *e) {
             if (!isnan(w->value[i * w->n + k])) l->scratch[i] += w->weight[k] * w->value[i * w->n + k];
     }
     return tn_alarms_look(&l->alarms, &l->on,
-                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, NAN}, m, e);
+                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, NAN, l->task->beta},
+                          m, e);
 }
 
 /* Responses, rewards and advantages of a new batch. */

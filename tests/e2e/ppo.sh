@@ -83,6 +83,36 @@ cost=$(sed 's/.*"safe\/episode_cost": \([-0-9.]*\).*/\1/' "$O/safe/metrics.jsonl
 if echo "$lambdas" | awk -v c="$cost" '{ exit !($1 == 1 && ($2 - 1) * c > 0) }'; then ok ppo_lambda_follows_cost; else fail "ppo_lambda_follows_cost: $lambdas, cost $cost"; fi
 run high --cost-model "$O/rm2" --cost-threshold -100 --lambda-max 1.5 --lambda-lr 0.01
 if tail -n 1 "$O/high/metrics.jsonl" | grep -q '"safe/lambda": 1\.\(5,\|4999\|50000\)'; then ok ppo_lambda_bounded; else fail "ppo_lambda_bounded: $(grep -o '"safe/lambda[^,]*' "$O/high/metrics.jsonl" | tail -n 1)"; fi
+# near FILE FILE KEY...: the numbers of those keys within a thousandth
+near() {
+    local a=$1 b=$2 key
+    shift 2
+    for key in "$@"; do
+        paste <(sed "s|.*\"$key\": \([-0-9.e]*\).*|\1|" "$a") <(sed "s|.*\"$key\": \([-0-9.e]*\).*|\1|" "$b") |
+            awk '{ d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || d > 1e-3) exit 1; n++ } END { exit !(n > 1) }' || return 1
+    done
+}
+# where nothing is charged for costs the rewards are learnt as ever, but for their last bits
+run reward_alone --dtype float32 --cost-model "$O/rm2" --cost-weight 0
+run lambda_zero --dtype float32 --cost-model "$O/rm2" --lambda-init 1e-9 --lambda-lr 0
+near "$O/reward_alone/metrics.jsonl" "$O/lambda_zero/metrics.jsonl" objective/raw_scores objective/kl objective/cost loss/policy_avg val/explained_variance &&
+    ok ppo_lambda_zero || fail ppo_lambda_zero
+# where much is charged (for next to no reward) costs fall, and their critic learns from them, not from rewards
+long="--iterations 24 --rollouts 64 --minibatch-size 16 --learning-rate 1e-2 --vf-coef 1 --kl-coef 0.01 --cost-model $O/rm2 --save-steps 0"
+# shellcheck disable=SC2086
+{
+    run uncharged $long --cost-weight 0
+    run charged $long --lambda-init 5 --lambda-lr 0 --reward-clip 0.01
+}
+mean() { tail -n 4 "$O/$1/metrics.jsonl" | sed "s|.*\"$2\": \([-0-9.e]*\).*|\1|" | awk '{ s += $1 } END { print s / NR }'; }
+costs="$(mean uncharged objective/cost) $(mean charged objective/cost)"
+if echo "$costs" | awk '{ exit !($2 < $1 - 0.5) }'; then ok "ppo_costs_fall ($costs)"; else fail "ppo_costs_fall: $costs"; fi
+losses="$(mean charged loss/cost_value_avg) $(mean charged loss/value_avg)"
+if echo "$losses" | awk '{ exit !($1 > 20 * $2 && $1 < 1) }'; then ok "ppo_cost_critic_learns_costs ($losses)"; else fail "ppo_cost_critic_learns_costs: $losses"; fi
+# the mean over macros is that of the whole batch, whatever micro-batch they are in
+run joint_whole --macro-action fixed --macro-length 3 --macro-loss macro --dtype float32
+run joint_micro --macro-action fixed --macro-length 3 --macro-loss macro --dtype float32 --micro-batch-tokens 60
+near "$O/joint_whole/metrics.jsonl" "$O/joint_micro/metrics.jsonl" loss loss/policy_avg loss/value_avg grad_norm objective/kl && ok ppo_macro_micro_batches || fail ppo_macro_micro_batches
 # a price of zero is no cost; a critic of costs leaves the reward's alone
 run free --cost-model "$O/rm2" --cost-weight 0
 same plain free && ok ppo_price_zero || fail ppo_price_zero
@@ -95,12 +125,14 @@ run shaped5 --reward-shaping par --reference-answers 2 --gen-batch-size 5
 same shaped shaped5 && cmp -s "$O/shaped/metrics.jsonl" "$O/shaped5/metrics.jsonl" && ok ppo_shaping_gen_batch || fail ppo_shaping_gen_batch
 
 # alarms, at a budget that plain PPO passes at one of its later samplings: the first is $at
-survives raise --kl-coef 0 --alarm-length 0 --alarm-divergence 1e-9 --on-alarm raise-kl
+survives raise --kl-coef 0 --alarm-unpriced 1e-9 --on-alarm raise-kl
 grep -q '"objective/kl_coef": 0, ' "$O/raise/metrics.jsonl" && grep -q '"objective/kl_coef": 0.05, ' "$O/raise/metrics.jsonl" &&
     ok ppo_alarm_raises_kl || fail ppo_alarm_raises_kl
 limit=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
 at=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | awk -v l="$limit" '$1 >= l { print NR; exit }')
 run calm
+run notice --kl-coef 0 --alarm-unpriced 1e-9 --on-alarm stop # nothing to stop for
+grep -q '"alarm": "unpriced", .*"action": "warn"' "$O/notice/alarms.jsonl" && grep -q '"step": 6' "$O/notice/metrics.jsonl" && ok ppo_notice || fail ppo_notice
 run warn --alarm-kl "$limit"
 grep -q "step $at: alarm: kl is" "$O/log" && same plain warn && grep -q '"alarm/kl"' "$O/warn/metrics.jsonl" &&
     grep -q "^{\"step\": $at, \"alarm\": \"kl\", \"level\": 1" "$O/warn/alarms.jsonl" && ok "ppo_alarm_warns (at $at)" || fail "ppo_alarm_warns: $at $(last)"

@@ -43,12 +43,32 @@ TEST(alarm_unknown) {
     int which;
     for (int i = 0; i < 5; i++) tn_alarm_update(&s, &o, &x, level);
     CHECK(s.count == 5);
+    CHECK(isnan(level[TN_ALARM_UNPRICED]));
     for (int k = 0; k < TN_ALARM_SATURATION; k++) CHECK_MSG(isnan(level[k]), "%s", tn_alarm_names[k]);
     CHECK(isnan(level[TN_ALARM_SATURATION]) && tn_alarm_worst(level, &which) == 0 && which == -1);
     o.limit[TN_ALARM_KL] = 0;
     x.kl = 100;
     tn_alarm_update(&s, &o, &x, level);
     CHECK(isnan(level[TN_ALARM_KL]));
+}
+
+/* A KL without a price is noticed; it is no alarm. */
+TEST(alarm_unpriced) {
+    tn_alarm_opt o = limits(1);
+    double level[TN_ALARMS];
+    int which;
+    for (int k = 0; k < 3; k++) {
+        tn_alarm_state s = {0};
+        tn_alarm_seen x = start;
+        x.price = k == 0 ? 0 : k == 1 ? 0.1 : NAN;
+        o.limit[TN_ALARM_UNPRICED] = 0.5;
+        tn_alarm_update(&s, &o, &x, level);
+        x.kl = 3;
+        tn_alarm_update(&s, &o, &x, level);
+        CHECK(level[TN_ALARM_DIVERGENCE] == 0.75);
+        CHECK(k == 0 ? level[TN_ALARM_UNPRICED] == 3 : isnan(level[TN_ALARM_UNPRICED]));
+        CHECK(tn_alarm_worst(level, &which) == 1.5 && which == TN_ALARM_KL);
+    }
 }
 
 TEST(alarm_saturation) {
