@@ -116,12 +116,12 @@ static tn_status check(const tn_rollout *r, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
-                                tn_err *e) {
+tn_status tn_rollout_rewards(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
+                             tn_err *e) {
     tn_kl k;
     TN_TRY(tn_kl_parse(o->kl_estimator, &k, e));
     TN_TRY(check(r, e));
-    int n = r->off[r->n_seq], ddof = (int)o->whiten_ddof;
+    int n = r->off[r->n_seq];
     tn_token_rewards(r->n_seq, r->off, r->logp, r->ref_logp, r->score, k, kl_coef, r->reward, NULL);
     double kl_sum = 0;
     for (int t = 0; t < n; t++) kl_sum += tn_kl_value(k, r->logp[t], r->ref_logp[t]);
@@ -132,10 +132,19 @@ tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *
     tn_metrics_mean(m, "objective/rlhf_reward", score_sum - kl_coef * kl_sum, r->n_seq);
     tn_metrics_mean(m, "objective/non_score_reward", -kl_coef * kl_sum, r->n_seq);
     tn_metrics_mean(m, "objective/kl", kl_sum, r->n_seq);
+    return o->whiten_rewards ? tn_whiten(r->reward, n, (int)o->whiten_ddof, false, e) : TN_OK;
+}
 
-    if (o->whiten_rewards) TN_TRY(tn_whiten(r->reward, n, ddof, false, e));
-    tn_gae(r->n_seq, r->off, r->reward, r->value, o->gamma, o->lambda, r->advantage, r->ret);
+tn_status tn_rollout_whiten(const tn_rl_opt *o, tn_rollout *r, tn_metrics *m, tn_err *e) {
+    int n = r->off[r->n_seq];
     double ev = tn_explained_variance(r->value, r->ret, n);
     if (isfinite(ev)) tn_metrics_put(m, TN_METRIC_MEAN, "val/explained_variance", ev);
-    return o->whiten_advantages ? tn_whiten(r->advantage, n, ddof, true, e) : TN_OK;
+    return o->whiten_advantages ? tn_whiten(r->advantage, n, (int)o->whiten_ddof, true, e) : TN_OK;
+}
+
+tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
+                                tn_err *e) {
+    TN_TRY(tn_rollout_rewards(o, kl_coef, r, m, e));
+    tn_gae(r->n_seq, r->off, r->reward, r->value, o->gamma, o->lambda, r->advantage, r->ret);
+    return tn_rollout_whiten(o, r, m, e);
 }

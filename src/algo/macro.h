@@ -12,12 +12,13 @@
 #include "algo/rl.h"
 
 typedef struct tn_macro_opt {
-    const char *rule;    /* fixed | random | perplexity | parse | fixed_code | perplexity_code */
+    const char *rule;    /* none, or fixed | random | perplexity | parse | fixed_code | perplexity_code */
     int64_t length;      /* fixed: tokens of a macro; parse: a constituent has fewer */
     tn_opt_list lengths; /* random; none: 2 3 5 10 */
     int64_t repeat;      /* random: of the list */
     const char *value;   /* equal | unit | position */
     const char *reward;  /* sum | mean */
+    const char *loss;    /* token | macro: which losses the loop takes */
 } tn_macro_opt;
 extern const tn_opt_row tn_macro_rows[];
 
@@ -36,7 +37,7 @@ typedef enum tn_macro_weight { /* sigma_i of the n tokens of a macro, i from 0; 
     TN_MACRO_UNIT,             /* the last token only */
     TN_MACRO_POSITION          /* proportional to 1/(i+1) */
 } tn_macro_weight;
-/* TN_ARG for unknown names and lengths below 1. */
+/* TN_ARG for unknown names ("none" is no rule) and lengths below 1. */
 tn_status tn_macro_weight_parse(const char *name, tn_macro_weight *w, tn_err *e);
 tn_status tn_macro_parse(const tn_macro_opt *o, tn_macro_rule *rule, tn_macro_weight *w, tn_err *e);
 /* sigma_i = tn_macro_share(w, i, n) / tn_macro_norm(w, n). */

@@ -8,11 +8,12 @@
 
 #define AT(f) offsetof(tn_macro_opt, f)
 const tn_opt_row tn_macro_rows[] = {
-    {"macro-rule", TN_OPT_CHOICE, AT(rule), "fixed",
-     "fixed|random|perplexity|parse|fixed_code|perplexity_code", 0, 0, "termination", NULL,
-     "Where macro actions end: after N tokens, after random numbers of tokens, where the reference "
-     "model is surprised, or with constituents of a parse. The _code rules cut exactly as the "
-     "authors' program does."},
+    {"macro-action", TN_OPT_CHOICE, AT(rule), "none",
+     "none|fixed|random|perplexity|parse|fixed_code|perplexity_code", 0, 0, "macro-rule termination",
+     NULL,
+     "Several tokens act as one action of PPO (MA-RLHF), which ends: after N tokens, after random "
+     "numbers of tokens, where the reference model is surprised, or with constituents of a parse. "
+     "The _code rules cut exactly as the authors' program does."},
     {"macro-length", TN_OPT_INT, AT(length), "5", NULL, 1, 1 << 20, "ngram", "N",
      "Tokens of a macro action; 1 is PPO on tokens. For parse: a constituent has fewer."},
     {"macro-lengths", TN_OPT_LIST, AT(lengths), NULL, NULL, 0, 0, NULL, "N",
@@ -27,6 +28,9 @@ const tn_opt_row tn_macro_rows[] = {
     {"macro-reward", TN_OPT_CHOICE, AT(reward), "sum", "sum|mean", 0, 0, NULL, NULL,
      "Reward of a macro from its tokens': their sum (the paper), or the mean with the same weights "
      "as the value (the authors' code)."},
+    {"macro-loss", TN_OPT_CHOICE, AT(loss), "token", "token|macro", 0, 0, NULL, NULL,
+     "token: a ratio and a value for each token, with the advantage and the return of its macro "
+     "(the authors' code); macro: one joint ratio and one value a macro (the paper's equations)."},
     TN_OPT_LAST,
 };
 

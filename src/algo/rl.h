@@ -85,4 +85,9 @@ typedef struct tn_rollout {
 } tn_rollout;
 tn_status tn_rollout_advantages(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
                                 tn_err *e);
+/* Its first and last thirds, for loops whose GAE is another: token rewards (reads no value but to
+ * check it), and the explained variance and whitening of what is in ret and advantage. */
+tn_status tn_rollout_rewards(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
+                             tn_err *e);
+tn_status tn_rollout_whiten(const tn_rl_opt *o, tn_rollout *r, tn_metrics *m, tn_err *e);
 #endif

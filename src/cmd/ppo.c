@@ -8,6 +8,14 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_opts_bind(o, tn_ppo_value_rows, &t.value);
     tn_opts_bind(o, tn_rl_rows, &t.rl);
     tn_opts_bind(o, tn_score_rows, &t.score);
+    tn_opts_bind(o, tn_ensemble_rows, &t.ensemble);
+    tn_opts_bind(o, tn_shape_rows, &t.shaping.map);
+    tn_opts_bind(o, tn_shaping_rows, &t.shaping);
+    tn_opts_bind(o, tn_macro_rows, &t.macro);
+    tn_opts_bind(o, tn_safe_rows, &t.safe.q);
+    tn_opts_bind(o, tn_lagrange_rows, &t.safe.lagrange);
+    tn_opts_bind(o, tn_alarm_rows, &t.alarms.limits);
+    tn_opts_bind(o, tn_alarms_rows, &t.alarms);
     return tn_ppo_run(&t, o, e);
 }
 
@@ -20,6 +28,14 @@ static const tn_opt_row *const tables[] = {tn_train_option_rows,
                                            tn_score_rows,
                                            tn_ppo_policy_rows,
                                            tn_ppo_value_rows,
+                                           tn_ensemble_rows,
+                                           tn_shape_rows,
+                                           tn_shaping_rows,
+                                           tn_macro_rows,
+                                           tn_safe_rows,
+                                           tn_lagrange_rows,
+                                           tn_alarm_rows,
+                                           tn_alarms_rows,
                                            NULL};
 
 const tn_verb tn_verb_ppo = {.name = "ppo",

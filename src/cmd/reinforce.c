@@ -49,7 +49,8 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
     tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, rows, tn_critic_free_rows,
-    tn_grpo_rows,         tn_token_advantage_rows, tn_online_rows,        NULL};
+    tn_grpo_rows,         tn_token_advantage_rows, tn_online_rows,
+    tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 
 const tn_verb tn_verb_reinforce = {
     .name = "reinforce",

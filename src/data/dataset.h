@@ -43,6 +43,7 @@ typedef struct tn_example {
     const double *grad; /* [trained tokens] d loss / d log-prob, found ahead of the pass; NULL: none */
     /* rollouts: [trained tokens] numbers of the sampling policy and its critic; NULL: none */
     const double *old_logp, *old_value, *advantage, *ret;
+    const uint8_t *macro; /* the same: 1 where a macro action begins (algo/macro.h); NULL: no macros */
     json_t *meta; /* prompts: the row itself (id, family, ...); NULL otherwise */
 } tn_example;
 

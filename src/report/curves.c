@@ -30,6 +30,12 @@ static const curve curves[] = {
     {"loss/value_avg", NULL, "Loss of the critic"},
     {"val/explained_variance", NULL, "Explained variance of the critic"},
     {"objective/kl_coef", NULL, "KL coefficient"},
+    {"alarm/divergence", "alarm/length", "Alarm levels: divergence, length (dashed)"},
+    {"alarm/spread", "alarm/saturation", "Alarm levels: spread, saturation (dashed)"},
+    {"objective/cost", NULL, "Cost of an answer"},
+    {"safe/lambda", NULL, "Multiplier of the cost"},
+    {"safe/unsafe", NULL, "Share of answers that cost"},
+    {"macro/length", NULL, "Tokens of a macro action"},
     {"grad_norm", NULL, "Gradient norm"},
     {"learning_rate", NULL, "Learning rate"}};
 #define N_CURVES ((int)(sizeof curves / sizeof *curves))
@@ -165,6 +171,8 @@ tn_status tn_report_curves(const tn_report *r, tn_str *o, tn_err *e) {
             o->s[o->len] = 0;
             tn_str_addz(o, "<p class=\"quiet\">No metrics.jsonl with figures in this folder: nothing to draw.</p>");
         } else tn_str_addz(o, "</div>");
+        for (int j = i; j < r->n_runs; j++)
+            if (same_verb(&r->run[j], &r->run[i])) tn_report_alarms(&r->run[j], o);
     }
     tn_str_addz(o, "<p class=\"quiet\">By optimiser step (PPO: iteration). Strong lines are running means, "
                    "faint ones every step.</p></section>");

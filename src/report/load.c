@@ -155,6 +155,7 @@ static tn_status load_run(tn_report_run *u, tn_err *e) {
     TN_TRY(load_rows(u->dir, "metrics.jsonl", &u->metrics, e));
     TN_TRY(load_rows(u->dir, "true_reward.jsonl", &u->truth, e));
     TN_TRY(load_rows(u->dir, "samples.jsonl", &u->samples, e));
+    TN_TRY(load_rows(u->dir, "alarms.jsonl", &u->alarms, e));
     tn_status st = load_rows(u->dir, "timing.jsonl", &timing, e);
     const char *verb = json_string_value(json_object_get(u->info, "verb"));
     u->verb = verb ? verb : "";
@@ -206,6 +207,7 @@ void tn_report_free(tn_report *r) {
         json_decref(r->run[i].metrics);
         json_decref(r->run[i].truth);
         json_decref(r->run[i].samples);
+        json_decref(r->run[i].alarms);
     }
     tn_free(r->model);
     tn_free(r->run);

@@ -23,6 +23,7 @@ typedef struct tn_report_run {
     char name[64];
     char dir[1024];
     json_t *info, *metrics, *truth, *samples; /* tenet.json; arrays; NULL: not there */
+    json_t *alarms;                           /* the same: alarms.jsonl */
     const char *verb;                         /* "" when unknown */
     double seconds, tokens, peak, steps;      /* NaN: not known */
     int colour;
@@ -64,6 +65,7 @@ void tn_report_headline(const tn_report *r, tn_str *o);
 void tn_report_table(const tn_report *r, tn_str *o);
 void tn_report_rates(const tn_report *r, tn_str *o);
 tn_status tn_report_curves(const tn_report *r, tn_str *o, tn_err *e);
+void tn_report_alarms(const tn_report_run *u, tn_str *o);
 tn_status tn_report_optimisation(const tn_report *r, tn_str *o, tn_err *e);
 tn_status tn_report_answers(const tn_report *r, tn_str *o, tn_err *e);
 void tn_report_record(const tn_report *r, tn_str *o);

@@ -20,7 +20,9 @@ static tn_status grow_tok(tn_batch *b, size_t need, tn_err *e) {
         ok = p != NULL;
         if (p) *ids[i] = p;
     }
-    if (!ok) return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu tokens", cap);
+    int *macro = ok ? tn_realloc(b->macro_off, cap + 1, sizeof *macro) : NULL;
+    if (macro) b->macro_off = macro;
+    if (!macro) return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu tokens", cap);
     b->cap_tok = cap;
     return TN_OK;
 }
@@ -83,6 +85,7 @@ tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e) {
 void tn_batch_clear(tn_batch *b) {
     tn_forest_clear(&b->forest);
     b->n_seq = b->n_tok = b->n_pair = b->n_group = b->n_example = 0;
+    b->n_macro = 0;
     b->has_margin = false;
     b->ref_known = true;
 }
@@ -94,7 +97,7 @@ void tn_batch_free(tn_batch *b) {
                  b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score};
+                 b->d_value,    b->d_score,   b->macro_off};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -246,6 +249,9 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
     for (int i = 0; i < 6; i++)
         if (from[i] && n) memcpy(to[i] + first_tok, from[i], n);
     b->ref_known &= x->ref_known;
+    for (int t = first_tok; x->macro && t < b->n_tok; t++)
+        if (x->macro[t - first_tok]) b->macro_off[b->n_macro++] = t;
+    if (x->macro) b->macro_off[b->n_macro] = b->n_tok;
     return TN_OK;
 }
 
@@ -264,4 +270,5 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;
+    x->n_macro = b->n_macro, x->macro_off = b->macro_off;
 }

@@ -23,6 +23,7 @@ typedef struct tn_batch {
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
     int *label;                 /* [n_seq] */
     double *baseline;           /* [n_seq] */
+    int n_macro, *macro_off;    /* [n_macro+1], of examples that have macro actions */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,

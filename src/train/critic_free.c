@@ -31,6 +31,12 @@ typedef struct loop {
     tn_rewards rewards;
     tn_slices slices;
     tn_group_rewards group;
+    tn_shaping_options shape;
+    tn_alarms_options watch;
+    tn_shaping shaping;
+    tn_alarms alarms;
+    tn_scorer **judge; /* [reward models] */
+    double *shaped;    /* [responses][sources] with shaping: what the advantages see */
     int *group_off;                            /* [n_prompt + 1] */
     double *total, *advantage, *scratch, *kl;  /* [responses] */
     double *entropy;                           /* [tokens of a slice], with an entropy floor */
@@ -46,6 +52,10 @@ typedef struct loop {
 static void loop_free(loop *l) {
     tn_slices_free(&l->slices);
     tn_rewards_close(&l->rewards);
+    tn_shaping_close(&l->shaping);
+    tn_alarms_close(&l->alarms);
+    tn_free(l->judge);
+    tn_free(l->shaped);
     tn_free(l->group_off);
     double *p[] = {l->total, l->advantage, l->scratch, l->kl, l->entropy};
     for (int i = 0; i < 5; i++) tn_free(p[i]);
@@ -120,6 +130,19 @@ static bool sampler_is_reference(const loop *l) {
 }
 static bool has_floor(const loop *l) { return l->task->entropy_floor && l->task->top_entropy < 1; }
 
+/* Shaping of the reward models' scores, which come first among the sources. */
+static tn_status make_shaping(loop *l, tn_err *e) {
+    const tn_rollouts *r = &l->on.roll;
+    size_t n = (size_t)r->n_prompt * (size_t)r->n_sample, models = (size_t)l->task->rewards.models.n;
+    TN_TRY(tn_shaping_open(&l->shaping, &l->shape, (int)models, &l->on, e));
+    l->judge = tn_calloc(models + 1, sizeof *l->judge);
+    if (l->shaping.o) l->shaped = tn_calloc(n, (size_t)l->rewards.n * sizeof *l->shaped);
+    if (!l->judge || (l->shaping.o && !l->shaped)) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; i < models; i++) l->judge[i] = l->rewards.source[i].scorer;
+    if (l->shaped) l->group.reward = l->shaped;
+    return TN_OK;
+}
+
 static tn_status make_arrays(loop *l, tn_err *e) {
     const tn_rollouts *r = &l->on.roll;
     size_t P = (size_t)r->n_prompt, n = P * (size_t)r->n_sample;
@@ -175,6 +198,7 @@ static tn_status plan_memory(const loop *l, tn_err *e) {
     tn_budget p = {0};
     TN_TRY(tn_online_budget(&l->on, &p, e));
     TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
+    TN_TRY(tn_shaping_budget(&l->shape, &l->on, &p, e));
     tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
     return tn_intro_memory(&p, l->on.o.max_memory, e);
 }
@@ -202,9 +226,16 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     const tn_critic_free_task *k = l->task;
     tn_online *on = &l->on;
     long batch = 0;
+    bool references;
     TN_TRY(tn_online_bind(on, k->verb, opts, e));
+    tn_opts_bind(opts, tn_shape_rows, &l->shape.map);
+    tn_opts_bind(opts, tn_shaping_rows, &l->shape);
+    tn_opts_bind(opts, tn_alarm_rows, &l->watch.limits);
+    tn_opts_bind(opts, tn_alarms_rows, &l->watch);
     TN_TRY(sizes(l, &batch, e));
     TN_TRY(tn_rewards_check(&k->rewards, k->more_rewards, e));
+    TN_TRY(tn_shaping_check(&l->shape, k->rewards.models.n, &references, e));
+    TN_TRY(tn_alarms_check(&l->watch, false, on, e));
     TN_TRY(tn_online_open(on, e));
     TN_TRY(tn_rewards_fit(&k->rewards, k->more_rewards, on, e));
     TN_TRY(plan(l, batch, e));
@@ -212,7 +243,7 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
                                              .n_sample = (int)k->q.generations,
                                              .max_new = (int)k->max_completion,
                                              .temperature = k->q.temperature,
-                                             .reference = k->beta != 0 && !sampler_is_reference(l),
+                                             .reference = (k->beta != 0 && !sampler_is_reference(l)) || references,
                                              .algo = k->algo,
                                              .opt = k->opt,
                                              .more = k->pairs ? pair_need(l, batch) : (tn_batch_need){0}});
@@ -224,6 +255,7 @@ static tn_status set_up(loop *l, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
     TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
     TN_TRY(make_arrays(l, e));
+    TN_TRY(make_shaping(l, e));
     on->sampling.greedy_first = on->roll.greedy_first = k->greedy_first;
     l->peak_lr = isnan(on->o.lr) ? k->default_lr : on->o.lr;
     introduce_rewards(l);
@@ -297,6 +329,29 @@ static void chosen_metrics(const loop *l, tn_metrics *m) {
     tn_metrics_mean(m, "reward_chosen", sum, s->n_chosen);
 }
 
+static tn_status shape(loop *l, tn_err *e) {
+    const tn_rewards *w = &l->rewards;
+    if (!l->shaping.o) return TN_OK;
+    TN_TRY(tn_shaping_refer(&l->shaping, &l->on, l->judge, e));
+    memcpy(l->shaped, w->value, (size_t)l->on.roll.n * (size_t)w->n * sizeof *l->shaped);
+    for (int k = 0; k < l->shaping.n_model; k++)
+        TN_TRY(tn_shaping_apply(&l->shaping, k, &l->on, l->shaped + k, w->n, e));
+    return TN_OK;
+}
+
+/* Proxies as they are: the weighted sum of what every source said. */
+static tn_status watch(loop *l, tn_metrics *m, tn_err *e) {
+    const tn_rewards *w = &l->rewards;
+    for (int i = 0; i < l->on.roll.n; i++) {
+        l->scratch[i] = 0;
+        for (int k = 0; k < w->n; k++)
+            if (!isnan(w->value[i * w->n + k])) l->scratch[i] += w->weight[k] * w->value[i * w->n + k];
+    }
+    return tn_alarms_look(&l->alarms, &l->on,
+                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, NAN, l->task->beta},
+                          m, e);
+}
+
 /* Responses, rewards and advantages of a new batch. */
 static tn_status collect(loop *l, tn_err *e) {
     tn_online *on = &l->on;
@@ -308,12 +363,14 @@ static tn_status collect(loop *l, tn_err *e) {
     TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
     if (sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, m, e));
+    TN_TRY(shape(l, e));
     if (r->has_ref) {
         double sum, tokens;
         tn_rollouts_kl(r, l->task->q.mask_truncated, l->kl, &sum, &tokens);
         if (l->task->kl_in_reward) tn_metrics_mean(m, "kl", sum, tokens > 1 ? tokens : 1);
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
+    TN_TRY(watch(l, m, e));
     if (l->task->pairs) take_missing_ends(l);
     memcpy(r->score, l->advantage, (size_t)r->n * sizeof *r->score);
     completion_metrics(r, m);
@@ -374,6 +431,11 @@ static tn_status log_entry(loop *l, double lr, tn_err *e) {
 static json_t *state_of(const loop *l, bool batch) {
     json_t *s = json_pack("{s:I,s:I}", "steps_per_sampling", (json_int_t)l->per_sampling, "prompts",
                           (json_int_t)l->on.roll.n_prompt);
+    if (s && (json_object_set_new(s, "shaping", tn_shaping_state(&l->shaping)) < 0 ||
+              json_object_set_new(s, "alarms", tn_alarms_state(&l->alarms)) < 0)) {
+        json_decref(s);
+        return NULL;
+    }
     if (!s || !batch || l->on.step % l->per_sampling == 0) return s;
     if (json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0) return s;
     json_decref(s);
@@ -389,6 +451,8 @@ static tn_status take_state(loop *l, const json_t *s, tn_err *e) {
                        "%s is of a run with %ld prompts and %ld steps to a sampling, these options "
                        "make %d and %ld; resume with the options of the run",
                        on->from.s, prompts, steps, on->roll.n_prompt, l->per_sampling);
+    tn_shaping_take(&l->shaping, json_object_get(s, "shaping"));
+    TN_TRY(tn_alarms_take(&l->alarms, json_object_get(s, "alarms"), on->from.s, e));
     if (on->step % l->per_sampling == 0) return TN_OK;
     long sampling = on->step / l->per_sampling;
     pick(l, sampling);
@@ -413,6 +477,8 @@ static tn_status train(loop *l, tn_err *e) {
                 break;
             }
             TN_TRY(st);
+            on->keep = tn_alarms_keep(&l->alarms, on);
+            if (tn_alarms_stop(&l->alarms)) break;
             reward = tn_metrics_find(&l->m, "reward");
             length = tn_metrics_find(&l->m, "completions/mean_length");
         }
@@ -428,6 +494,10 @@ static tn_status train(loop *l, tn_err *e) {
     }
     tn_progress_end(&bar);
     if (on->step == l->total_steps) return TN_OK;
+    if (tn_alarms_stop(&l->alarms)) {
+        TN_TRY(tn_online_checkpoint(on, state_of(l, false), e)); /* the batch will be sampled again */
+        return tn_alarms_end(&l->alarms, on, e);
+    }
     if (l->n_logged) TN_TRY(log_entry(l, lr, e));
     TN_TRY(tn_online_checkpoint(on, state_of(l, true), e));
     return tn_online_interrupted(on, "step", l->total_steps, e);
@@ -438,6 +508,7 @@ static tn_status run(loop *l, const tn_opts *opts, tn_err *e) {
     TN_TRY(set_up(l, opts, e));
     if (l->on.o.dry_run) return TN_OK;
     tn_status st = tn_online_begin(&l->on, &state, e);
+    if (st == TN_OK) st = tn_alarms_open(&l->alarms, &l->watch, &l->on, e);
     if (st == TN_OK && state) st = take_state(l, state, e);
     json_decref(state);
     TN_TRY(st);

@@ -12,7 +12,9 @@
 #define TN_TRAIN_CRITIC_FREE_H
 #include "algo/group.h"
 #include "algo/losses.h"
+#include "train/alarms.h"
 #include "train/rewards.h"
+#include "train/shaping.h"
 
 typedef struct tn_critic_free_options {
     int64_t generations, iterations, steps_per_generation, generation_batch;

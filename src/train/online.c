@@ -275,7 +275,7 @@ tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e) {
     json_decref(s);
     TN_TRY(st);
     on->saved = on->step;
-    return tn_checkpoint_prune(&c, (long)on->o.save_limit, 0, e);
+    return tn_checkpoint_prune(&c, (long)on->o.save_limit, on->keep, e);
 }
 
 tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e) {

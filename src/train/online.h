@@ -56,7 +56,7 @@ typedef struct tn_online {
     int rollout_blocks; /* of key/values of all rollouts of a sampling, at most */
     int length;         /* longest sequence */
     int gen_batch;      /* sequences decoded together */
-    tn_part part[2];       /* what is trained: the policy, and what a loop adds */
+    tn_part part[3];       /* what is trained: the policy, and what a loop adds */
     int n_part;
     tn_runlog log;
     tn_out *samples;
@@ -64,6 +64,7 @@ typedef struct tn_online {
     tn_str from; /* checkpoint that the run continues; empty: none */
     int lock;
     long step, tokens; /* loop's steps done; tokens sampled, each with its prompt */
+    long keep;         /* step of a checkpoint that pruning leaves; 0: none */
     long saved;        /* step of the last checkpoint of this process; -1: none */
     bool stop;         /* Ctrl-C at some rank */
 } tn_online;

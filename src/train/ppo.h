@@ -1,21 +1,28 @@
 /* PPO with a critic, per-token KL penalty and GAE (docs: src/algo/ppo.c, src/algo/gae.c for the equations).
  *
- *   repeat: sample a batch with the current weights -> reward model, reference, critic -> token rewards,
+ *   repeat: sample a batch with the current weights -> reward models, reference, critic -> token rewards,
  *           advantages -> `ppo_epochs` passes over minibatches, policy and critic stepped separately
  *
  * With a pretraining mix (InstructGPT, 2203.02155) every policy update also descends ptx_coef x the
- * negative log-likelihood per token of a batch of texts.
+ * negative log-likelihood per token of a batch of texts. Several reward models are an ensemble (algo/ensemble.h), whose
+ * scores may be shaped (train/shaping.h); tokens may act together (train/macros.h); a cost model makes it Safe RLHF
+ * (train/safe.h); alarms watch for over-optimisation (train/alarms.h).
  *
  * Sampling and training are one forward, so old log-probs are the sampler's, and the ratio before the first
  * update of each iteration is exactly 1 (checked). */
 #ifndef TN_TRAIN_PPO_H
 #define TN_TRAIN_PPO_H
+#include "algo/ensemble.h"
 #include "algo/losses.h"
+#include "algo/macro.h"
 #include "algo/rl.h"
-#include "train/online.h"
+#include "train/alarms.h"
+#include "train/safe.h"
+#include "train/shaping.h"
 
 typedef struct tn_ppo_options {
-    const char *reward_model, *critic;
+    tn_opt_list reward_models;
+    const char *critic;
     int64_t iterations, rollouts, minibatch, epochs, response_length;
     double temperature, critic_lr;
     double ptx_coef; /* pretraining mix; 0: off */
@@ -31,6 +38,11 @@ typedef struct tn_ppo_task {
     tn_ppo_value_opt value;
     tn_rl_opt rl;
     tn_score_opt score;
+    tn_ensemble_opt ensemble;
+    tn_shaping_options shaping;
+    tn_macro_opt macro;
+    tn_safe_task safe;
+    tn_alarms_options alarms;
 } tn_ppo_task;
 tn_status tn_ppo_run(const tn_ppo_task *task, const tn_opts *opts, tn_err *e);
 #endif

@@ -2,11 +2,11 @@
 
 #define AT(field) offsetof(tn_ppo_options, field)
 const tn_opt_row tn_ppo_rows[] = {
-    {"reward-model", TN_OPT_STRING, AT(reward_model), NULL, NULL, 0, 0, "reward_model_path", "DIR",
+    {"reward-model", TN_OPT_LIST, AT(reward_models), NULL, NULL, 0, 0, "reward_model_path", "DIR",
      "Sequence-classification checkpoint that scores responses, with its own tokenizer and "
-     "template."},
+     "template; several are an ensemble."},
     {"critic", TN_OPT_STRING, AT(critic), "auto", NULL, 0, 0, "value_model", "DIR|auto|policy",
-     "Start of the critic: auto copies the reward model when it shares the policy's tokenizer, "
+     "Start of the critic: auto copies the (first) reward model when it shares the policy's tokenizer, "
      "else the policy with a zero head."},
     {"iterations", TN_OPT_INT, AT(iterations), "30", NULL, 1, 0, "num_total_batches", "N",
      "Rollout batches of the run."},

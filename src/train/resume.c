@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Models that a run reads, as their options are called. */
-static const char *const inputs[] = {"model", "ref-model", "reward-model", "teacher-model"};
+static const char *const inputs[] = {"model", "ref-model", "reward-model", "teacher-model", "cost-model"};
 enum { N_INPUT = sizeof inputs / sizeof *inputs };
 
 static bool ends_in(const char *s, const char *tail) {
@@ -95,7 +95,7 @@ tn_status tn_run_record(json_t **record, const char *verb, const tn_opts *opts, 
  * does not touch the numbers, and an adapter's shape, which is the checkpoint's (train/adapters.c). */
 static bool is_free(const char *name) {
     static const char *const free_names[] = {
-        "model",   "ref-model", "reward-model", "teacher-model", "data",       "eval-data",        "output-dir",
+        "model",   "ref-model", "reward-model", "teacher-model", "cost-model", "data",       "eval-data",        "output-dir",
         "dry-run", "overwrite", "threads",      "backend",    "kernels",          "dtype",
         "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype",
         "max-memory", "base-model", "profile", "report-to", "logging-dir", "ptx-data",

@@ -127,7 +127,7 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
                              tn_err *e) {
     for (int i = 0; i < r->n_prompt; i++)
         r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, r->n_sample,
-                                     first_key + (uint64_t)i * (uint64_t)r->n_sample};
+                                     r->key ? r->key[i] : first_key + (uint64_t)i * (uint64_t)r->n_sample};
     r->greedy_first = s->greedy_first;
     TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     clear(r);
@@ -186,11 +186,19 @@ tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *cr
         r->has_ref = true;
         for (int i = 0; i < r->n_ex; i++) r->ex[i].ref_known = true;
     }
-    if (!critic) return TN_OK;
+    return critic ? tn_rollouts_values(r, critic, r->value, e) : TN_OK;
+}
+
+tn_status tn_rollouts_values(tn_rollouts *r, tn_trainee *critic, double *value, tn_err *e) {
     tn_phase before = tn_phase_enter(critic->model->be, TN_PHASE_SCORING);
-    TN_TRY(pass(r, critic, false, true, &critic->mb.value, r->value, e));
+    TN_TRY(pass(r, critic, false, true, &critic->mb.value, value, e));
     tn_phase_leave(critic->model->be, before);
     return TN_OK;
+}
+
+void tn_rollouts_aim(tn_rollouts *r, const double *value, const double *ret) {
+    for (int i = 0; i < r->n_ex; i++)
+        r->ex[i].old_value = value + r->tok[i], r->ex[i].ret = ret + r->tok[i];
 }
 
 void tn_rollouts_own_reference(tn_rollouts *r) {

@@ -26,6 +26,7 @@ typedef struct tn_rollouts {
     bool greedy_first; /* the first response to each prompt is the greedy one (of the last sampling) */
     int max_tokens; /* of a micro-batch */
     uint8_t *ones;
+    const uint64_t *key; /* [n_prompt] of each prompt's first sample; NULL: consecutive ones */
     tn_gen_request *req;
     tn_gen_sample *sample;
     tn_spread spread; /* over this process's ranks */
@@ -46,6 +47,10 @@ tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *po
 /* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
  * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);
+/* Values of every response token under one more critic, [n_tok]. */
+tn_status tn_rollouts_values(tn_rollouts *r, tn_trainee *critic, double *value, tn_err *e);
+/* Which values and returns a critic's update reads: r's own, or [n_tok] of another critic. */
+void tn_rollouts_aim(tn_rollouts *r, const double *value, const double *ret);
 /* The distribution that sampled is the reference: its log-probs are the old ones. */
 void tn_rollouts_own_reference(tn_rollouts *r);
 /* Entropies of every response token under the policy, [n_tok]. */

@@ -39,7 +39,7 @@ steady() {
     if ! TENET_ALLOC_OUT=$A/count build/tests/alloc "$@" --output-dir "$A/$name" --save-steps 0 --logging-steps 1 \
         >"$A/log" 2>&1; then
         fail "alloc_$name: $(tail -n 2 "$A/log")"
-    elif grep -q '^steps 8 calls [1-9][0-9]* .* steady 0 ' "$A/count"; then
+    elif grep -q '^steps \(8\|16\) calls [1-9][0-9]* .* steady 0 ' "$A/count"; then
         ok "alloc_$name"
     else
         fail "alloc_$name: $(cat "$A/count")"
@@ -66,6 +66,8 @@ steady ppo ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --i
     --num-ppo-epochs 2 --response-length 24 --micro-batch-tokens 256
 steady ppo_ptx ppo --model "$A/base" --reward-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 --minibatch-size 8 \
     --response-length 24 --micro-batch-tokens 256 --ptx-coef 0.3 --ptx-data "$A/uneven.jsonl"
+steady ppo_safe ppo --model "$A/base" --reward-model "$A/rm" "$A/rm" --cost-model "$A/rm" --data "$A/rl.jsonl" --iterations 8 --rollouts 24 \
+    --minibatch-size 8 --response-length 24 --micro-batch-tokens 256 --macro-action random --macro-loss macro --reward-shaping par
 critic_free="--model $A/base --reward-model $A/rm --reward-funcs world regex:the soft_overlong_punishment:8 repetition_penalty_reward
     --data $A/rl.jsonl --max-completion-length 24 --micro-batch-tokens 256 --max-steps 8"
 # shellcheck disable=SC2086

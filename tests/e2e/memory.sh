@@ -72,6 +72,14 @@ for shape in $shapes; do
         held "memory_lora_tdpo_$shape" tdpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
         held "memory_lora_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --data "$M/prompt.jsonl" --iterations 1 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 $lora
+        held "memory_ppo_safe_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" "$M/rm-$shape" --cost-model "$M/rm-$shape" \
+            --data "$M/prompt.jsonl" --iterations 1 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
+            --macro-action fixed --macro-loss macro --reward-shaping par --reference-answers 2
+        held "memory_lora_ppo_safe_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --cost-model "$M/rm-lora" \
+            --data "$M/prompt.jsonl" --iterations 1 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
+            --reward-shaping par $lora
+        held "memory_grpo_shaped_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --reward-shaping par --reference-answers 2
         held "memory_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04
         held "memory_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \

@@ -31,6 +31,8 @@ ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 
 # adapters, one of them with a pretraining mix; several samples of a prompt, several steps of a sampling
 sft_lora="$sft --use-peft --lora-r 4 --lora-target-modules all-linear"
 ppo_lora="$ppo --use-peft --lora-r 4 --ptx-coef 0.5 --ptx-data $T/sft.jsonl --ptx-batch-size 8"
+ppo_safe="$ppo --reward-model $T/rm $T/rm --cost-model $T/rm --macro-action random --macro-loss macro --reward-shaping par --reference-answers 2
+          --ensemble uwo"
 grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-funcs world --num-generations 4
       --per-device-train-batch-size 8 --steps-per-generation 2 --num-iterations 2 --max-steps 6 --max-completion-length 12
       --beta 0.05 --mask-truncated-completions --top-entropy-quantile 0.5 $common"
@@ -58,7 +60,8 @@ distill="distill --model $T/base --teacher-model models/world --data $T/sft.json
 equal() {
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json checkpoint-3/trainer_state.json checkpoint-3/model.safetensors \
-        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl \
+        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl alarms.jsonl \
+        checkpoint-3/cost-critic/optimizer/model.safetensors checkpoint-3/cost-critic/model.safetensors \
         checkpoint-3/reference/model.safetensors adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
         [ -e "$1/$f" ] || [ -e "$2/$f" ] || continue
         cmp -s "$1/$f" "$2/$f" || { echo "$f" >"$T/differs"; return 1; }
@@ -91,7 +94,7 @@ else
     fi
 fi
 
-for method in sft reward dpo kto bco orpo aot trdpo ppo sft_lora ppo_lora grpo rloo online_dpo rft remax distill tdpo; do
+for method in sft reward dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo rloo online_dpo rft remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

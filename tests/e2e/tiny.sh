@@ -40,6 +40,9 @@ arguments() {
         distill) echo "distill --model $TINY/base --teacher-model models/world $sft --seq-kd --max-new-tokens 12 --max-steps $2 $common" ;;
         ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
             --response-length 12 --temperature 1 --missing-eos-penalty 1 --kl-target 1 --reward-scale $common" ;;
+        # a cost critic and its multiplier, macros, an ensemble with shaped scores, an alarm that raises the KL coefficient
+        ppo_safe) echo "$(arguments ppo "$2") --reward-model $TINY/rm $TINY/rm --cost-model $TINY/rm --macro-action random --macro-loss macro
+            --reward-shaping par --ensemble worst --alarm-divergence 1e-3 --on-alarm raise-kl" ;;
         # two steps of a sampling, each taken twice: three of four checkpoints lie within one
         grpo) echo "grpo $prompts --reward-model $TINY/rm --reward-funcs world --num-generations 4 --per-device-train-batch-size 8
             --steps-per-generation 2 --num-iterations 2 --max-steps $2 --max-completion-length 12 --beta 0.05

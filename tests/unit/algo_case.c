@@ -332,7 +332,7 @@ tn_tdpo_opt tdpo_defaults(void) { return (tn_tdpo_opt){0.1, "tdpo2", 0.5}; }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 
 tn_macro_opt macro_defaults(void) {
-    return (tn_macro_opt){.rule = "fixed", .length = 5, .repeat = 1, .value = "equal", .reward = "sum"};
+    return (tn_macro_opt){.rule = "none", .length = 5, .repeat = 1, .value = "equal", .reward = "sum", .loss = "token"};
 }
 tn_macro_value_opt macro_value_defaults(void) { return (tn_macro_value_opt){{0.2, 0.1, NULL}, "equal"}; }
 tn_cost_opt cost_defaults(void) { return (tn_cost_opt){0.001}; }

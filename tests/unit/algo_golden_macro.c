@@ -58,7 +58,7 @@ static void gae(kase *k) {
     tn_macro_weight w = TN_MACRO_UNIT;
     tn_macro_rule rule;
     tn_metrics m = {0};
-    o.value = hp_text(k, "value_function");
+    o.rule = "fixed", o.value = hp_text(k, "value_function");
     CHECK_OK(tn_macro_parse(&o, &rule, &w, e));
     tn_macro_gae(w, strcmp(hp_text(k, "macro_reward"), "mean") == 0, r.v, v.v, hp(k, "gamma", 0),
                  hp(k, "lambda", 0), &a, adv.v, ret.v, &m);

@@ -117,7 +117,8 @@ TEST(algo_macro_cuts) {
     tn_macro_opt o = macro_defaults();
     tn_macro_rule rule;
     tn_macro_weight w;
-    o.length = 1;
+    CHECK_FAIL(tn_macro_parse(&o, &rule, &w, e), TN_ARG, "'none'");
+    o.rule = "fixed", o.length = 1;
     CHECK_OK(tn_macro_parse(&o, &rule, &w, e));
     static const double falls[] = {-1, -2, -1};
     y = (tn_macro_text){3, falls, NULL, 0, NULL, 0}; /* the second token is the less likely */
@@ -125,7 +126,7 @@ TEST(algo_macro_cuts) {
     CHECK(k == 2 && off[1] == 1 && off[2] == 3);
     o.rule = "every";
     CHECK_FAIL(tn_macro_parse(&o, &rule, &w, e), TN_ARG, "'every'");
-    o = macro_defaults(), o.value = "median";
+    o = macro_defaults(), o.rule = "fixed", o.value = "median";
     CHECK_FAIL(tn_macro_parse(&o, &rule, &w, e), TN_ARG, "'median'");
 }
 
