@@ -34,6 +34,13 @@ typedef struct tn_pooled_grad {
     double *w;           /* [params] */
 } tn_pooled_grad;
 
+/* A matrix of the parameters, in their order; cols 0: width. */
+typedef struct tn_pooled_part {
+    const char *name;
+    int rows, cols;
+} tn_pooled_part;
+enum { TN_POOLED_PARTS = 3 };
+
 typedef struct tn_pooled_head {
     const char *name, *summary;
     const tn_algo *algo; /* the loss on its outputs; `opt` is the option struct of both */
@@ -45,6 +52,9 @@ typedef struct tn_pooled_head {
     void (*backward)(const void *opt, const tn_pooled *p, const tn_pooled_grad *g);
     /* A loss on the parameters alone, once a step; dw (or NULL) is added to. NULL: none. */
     double (*penalty)(const void *opt, int width, const double *w, double *dw);
+    /* In evaluation every head here is linear: score = to . e, to[width]. */
+    void (*fold)(const void *opt, int width, const double *w, double *to);
+    int (*parts)(const void *opt, tn_pooled_part part[TN_POOLED_PARTS]);
 } tn_pooled_head;
 extern const tn_pooled_head tn_pooled_inform, tn_pooled_odin;
 const tn_pooled_head *tn_pooled_find(const char *name); /* NULL when there is none */

@@ -1,10 +1,12 @@
 /* tenet reward: a scalar head on a language model, trained on preferences. */
 #include "algo/losses.h"
+#include "algo/pooled.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "comm/comm.h"
 #include "train/trainer.h"
 #include <math.h>
+#include <string.h>
 
 /* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
  * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
@@ -43,18 +45,39 @@ static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, j
                : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
+/* What a head's loss does not read must not be given. */
+static tn_status check_head(const tn_opts *o, const char *head, tn_err *e) {
+    if (tn_opts_bool(o, "kwise"))
+        return tn_fail(e, TN_ARG, "--head %s is trained on pairs: leave --kwise out", head);
+    for (const tn_opt_row *r = tn_reward_rows; r->name; r++)
+        if (tn_opts_given(o, r->name))
+            return tn_fail(e, TN_ARG, "--%s belongs to --head linear; --head %s has a loss of its own",
+                           r->name, head);
+    return TN_OK;
+}
+
 static tn_status run(const tn_opts *o, tn_err *e) {
-    tn_reward_opt opt;
-    const tn_algo *algo = tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank : &tn_algo_reward;
-    tn_opts_bind(o, tn_reward_rows, &opt);
+    union {
+        tn_reward_opt linear;
+        tn_inform_opt inform;
+        tn_odin_opt odin;
+    } opt;
+    const char *head = tn_opts_str(o, "head");
+    const tn_pooled_head *pooled = tn_pooled_find(head);
+    const tn_algo *algo = pooled                     ? pooled->algo
+                          : tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank
+                                                     : &tn_algo_reward;
+    if (pooled) TN_TRY(check_head(o, head, e));
+    tn_opts_bind(o, pooled ? algo->options : tn_reward_rows, &opt);
     tn_task task = {.verb = "reward",
                     .data = TN_DATA_PREFERENCE,
                     .algo = algo,
                     .opt = &opt,
                     .default_lr = 1e-4,
                     .rankings =
-                        algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
+                        algo == &tn_algo_reward_rank ? TN_RANKINGS_AS_GROUPS : TN_RANKINGS_AS_PAIRS,
                     .score_head = true,
+                    .pooled = pooled,
                     .head_init = tn_opts_real(o, "head-init"),
                     .drop_long = true,
                     .finish = normalise};
@@ -62,6 +85,10 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row rows[] = {
+    {"head", TN_OPT_CHOICE, TN_OPT_NOFIELD, "linear", "linear|inform|odin", 0, 0, NULL, NULL,
+     "What the score is read from: score.weight; an information bottleneck (InfoRM); or two heads, "
+     "for quality and for length, of which only quality is the score (ODIN). Any reader of reward models "
+     "reads the result: in evaluation each is linear."},
     {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
      "(InstructGPT); else the mean over all pairs (TRL)."},
@@ -71,7 +98,8 @@ static const tn_opt_row rows[] = {
     TN_OPT_LAST};
 static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
                                            tn_adapter_option_rows, rows,
-                                           tn_reward_rows,         NULL};
+                                           tn_reward_rows,         tn_inform_rows,
+                                           tn_odin_rows,           NULL};
 
 const tn_verb tn_verb_reward = {.name = "reward",
                                 .stage = "Train",

@@ -33,6 +33,12 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (off) b->off = off;
     int *rank = tn_realloc(b->rank, cap, sizeof *rank);
     if (rank) b->rank = rank;
+    int *label = tn_realloc(b->label, cap, sizeof *label);
+    if (label) b->label = label;
+    double *length = tn_realloc(b->length, cap, sizeof *length);
+    if (length) b->length = length;
+    uint64_t *key = tn_realloc(b->key, cap, sizeof *key);
+    if (key) b->key = key;
     int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
     if (group) b->group_off = group;
     int32_t *rows = tn_realloc(b->score_row, cap, sizeof *rows);
@@ -41,7 +47,7 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (s) b->score = s;
     double *d = tn_realloc(b->d_score, cap, sizeof *d);
     if (d) b->d_score = d;
-    if (!off || !rank || !group || !rows || !s || !d)
+    if (!off || !rank || !label || !length || !key || !group || !rows || !s || !d)
         return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
     b->cap_seq = cap;
     return TN_OK;
@@ -82,21 +88,22 @@ void tn_batch_free(tn_batch *b) {
                  b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score};
+                 b->d_value,    b->d_score,   b->label,  b->length,    b->key};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
 
 /* Does response token i begin a segment? The first token of a text without a prompt is never
  * predicted; it belongs to the span that follows it. */
-static bool begins(const tn_response *s, int i, bool root) {
+static bool begins(const tn_response *s, int i, bool root, const tn_batch_options *o) {
     if (i == 0) return true;
-    if (root && i == 1) return false;
+    if ((root && i == 1) || o->step_ends) return false;
     return s->trained[i] != s->trained[i - 1];
 }
 
 /* One response below segment `parent` (-1: none); `last` is the row of the prompt's last token. */
-static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int last, tn_err *e) {
+static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int last,
+                              const tn_batch_options *o, tn_err *e) {
     TN_TRY(grow_tok(b, (size_t)(b->n_tok + s->n), e));
     TN_TRY(grow_seq(b, (size_t)(b->n_seq + 1), e));
     int seq = b->n_seq++;
@@ -104,12 +111,12 @@ static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int
     b->off[seq] = b->n_tok;
     for (int i = 0; i < s->n;) {
         int k = i + 1, index, start = b->forest.n_tok;
-        while (k < s->n && !begins(s, k, root)) k++;
+        while (k < s->n && !begins(s, k, root, o)) k++;
         TN_TRY(tn_forest_add(&b->forest, s->ids + i, k - i, parent, seq, &index, e));
         for (int j = i; j < k; j++) {
             int row = start + (j - i), before = j == i ? last : row - 1;
             if (!s->trained[j] || before < 0) continue;
-            b->row[b->n_tok] = before;
+            b->row[b->n_tok] = o->step_ends ? row : before;
             b->target[b->n_tok++] = s->ids[j];
         }
         parent = index;
@@ -119,6 +126,7 @@ static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int
     b->off[seq + 1] = b->n_tok;
     b->score_row[seq] = last;
     b->rank[seq] = s->rank;
+    b->length[seq] = s->n;
     return TN_OK;
 }
 
@@ -174,7 +182,9 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
             TN_TRY(tn_forest_add(&b->forest, x->prompt, x->n_prompt, -1, b->n_seq, &parent, e));
             last = b->forest.n_tok - 1;
         }
-        TN_TRY(add_response(b, &x->response[i], parent, last, e));
+        TN_TRY(add_response(b, &x->response[i], parent, last, o, e));
+        b->label[b->n_seq - 1] = i < 2 && (x->label >> i & 1);
+        b->key[b->n_seq - 1] = (uint64_t)x->file << 48 | (uint64_t)x->line << 12 | (uint64_t)i;
     }
     if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)
         TN_TRY(add_pairs(b, x, first, o, e));
@@ -203,6 +213,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->value = b->value, x->score = b->score;
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;
+    x->label = b->label, x->length = b->length;
     x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;

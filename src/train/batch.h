@@ -18,6 +18,9 @@ typedef struct tn_batch {
     int *chosen, *rejected;     /* [n_pair] */
     double *margin;             /* [n_pair] */
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
+    int *label;                 /* [n_seq] */
+    double *length;             /* [n_seq] tokens */
+    uint64_t *key;              /* [n_seq] which response of which row: the same in every batch */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
@@ -31,6 +34,8 @@ typedef enum tn_ranking_use { TN_RANKINGS_AS_PAIRS, TN_RANKINGS_AS_GROUPS } tn_r
 typedef struct tn_batch_options {
     bool share_prompts; /* one prompt segment for all responses of an example */
     tn_ranking_use rankings;
+    /* Trained tokens are the ends of steps: numbers are read at their own rows, and the response is one segment. */
+    bool step_ends;
 } tn_batch_options;
 
 /* Upper bounds of what one micro-batch may hold. */

@@ -43,6 +43,7 @@ tn_status tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const 
  * (zero at first); when it is shut, the lanes so far are added as far as the tree allows, and the model has
  * its own gradient again. */
 int tn_lanes_own(const tn_lanes *l);
+bool tn_lanes_first(const tn_lanes *l, int i); /* is it the first of all ranks' lanes? */
 void tn_lanes_open(tn_lanes *l, int i);
 void tn_lanes_shut(tn_lanes *l, int i);
 tn_example *const *tn_lanes_examples(const tn_lanes *l, int w, int i, int *n);

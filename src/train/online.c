@@ -120,7 +120,7 @@ static void stop_ids(tn_online *on) {
 tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
     const tn_batch_need *q = &on->need;
     t->needs = tn_algo_needs(t->algo, t->opt);
-    t->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
+    t->batch = (tn_batch_options){.share_prompts = true, .rankings = TN_RANKINGS_AS_PAIRS};
     t->max_tokens = on->o.micro_tokens < q->tokens ? (int)on->o.micro_tokens : q->tokens;
     TN_TRY(tn_run_new(&t->run, t->model, q->tokens, on->rows, on->length, tn_keep_from_options(&on->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, q->blocks, e));

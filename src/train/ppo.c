@@ -113,7 +113,7 @@ static tn_status load_texts(ppo *p, tn_online_shape *shape, tn_err *e) {
         tn_plan_new(&p->text_plan, p->texts, tn_order_of(o), (uint64_t)o->seed, rows, 0, 1, 1, e));
     p->text = tn_calloc((size_t)rows, sizeof *p->text);
     if (!p->text) return tn_fail(e, TN_NOMEM, "out of memory");
-    p->ptx.batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
+    p->ptx.batch = (tn_batch_options){.share_prompts = true, .rankings = TN_RANKINGS_AS_PAIRS};
     shape->more_examples = (size_t)rows;
     for (size_t i = 0; i < p->texts->n; i++)
         if (tn_example_tokens(&p->texts->ex[i]) > shape->more_length)

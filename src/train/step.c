@@ -47,9 +47,11 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
         TN_TRY(tn_forward_rows(t->run, t->model, &b->forest, score ? b->score_row : b->row, score ? b->n_seq : b->n_tok, e));
     }
     if (wants(t, TN_NEED_SCORE))
-        TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
+        TN_TRY(t->pooled ? tn_pooled_forward(t->pooled, t->run, t->model, b, keep, e)
+                         : tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
     if (wants(t, TN_NEED_VALUE)) {
-        TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+        TN_TRY((t->model->desc.per_token ? tn_logit_head : tn_score_head)(t->run, t->model, b->row, b->n_tok, b->value,
+                                                                          e));
         normalise(t, b->value, b->n_tok);
     }
     return TN_OK;
@@ -71,10 +73,12 @@ static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
                                    wants(t, TN_NEED_LSE) ? g->lse : NULL, e));
     }
     if (wants(t, TN_NEED_SCORE))
-        TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
+        TN_TRY(t->pooled ? tn_pooled_backward(t->pooled, t->run, t->model, b, g, e)
+                         : tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
     if (wants(t, TN_NEED_VALUE)) {
         for (int i = 0; i < b->n_tok; i++) g->value[i] /= sd_of(t);
-        TN_TRY(tn_score_head_backward(t->run, t->model, b->row, b->n_tok, g->value, e));
+        TN_TRY((t->model->desc.per_token ? tn_logit_head_backward : tn_score_head_backward)(
+            t->run, t->model, b->row, b->n_tok, g->value, e));
     }
     return tn_backward(t->run, t->model, &b->forest, e);
 }
@@ -132,6 +136,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     for (int i = 0; i < 4; i++)
         if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
+    if (t->pooled) tn_pooled_obs(t->pooled, b, &x, &g);
     TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
     weigh(t->weight, &g, b);
     tn_work_end(be, begin, "loss", 0);
@@ -200,6 +205,11 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
     return TN_OK;
 }
 
+/* What the head's parameters alone cost, once a step. */
+static void add_penalty(tn_trainee *t, bool train, tn_step_result *r) {
+    if (t->pooled) r->loss += tn_pooled_penalty(t->pooled, t->model, train);
+}
+
 /* Lane by lane: the examples that it has of each batch. */
 static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total, bool train,
                                   tn_err *e) {
@@ -207,6 +217,7 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
     tn_status st = TN_OK;
     for (int i = 0; i < tn_lanes_own(l); i++) {
         if (train) tn_lanes_open(l, i);
+        for (int k = 0; k < n && tn_lanes_first(l, i); k++) add_penalty(w[k].t, train, tn_lanes_result(l, k, i));
         for (int k = 0; k < n && st == TN_OK; k++) {
             int m;
             tn_example *const *own = tn_lanes_examples(l, k, i, &m);
@@ -231,8 +242,10 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
                 w[k].r->full_tokens += w[k].ex[i]->n_prompt + w[k].ex[i]->response[j].n;
     }
     if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n; k++) {
+        add_penalty(w[k].t, train, w[k].r);
         TN_TRY(accumulate(w[k].t, &total[k], w[k].ex, w[k].n, train, w[k].r, e));
+    }
     return TN_OK;
 }
 
@@ -264,6 +277,7 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
                    scale);
     if (t->lanes) TN_TRY(tn_lanes_share_weights(t->lanes, e));
+    if (t->pooled) tn_pooled_fold(t->pooled, t->model);
     tn_model_pack(t->model);
     double begin = tn_work_begin(be);
     tn_model_zero_grad(t->model);

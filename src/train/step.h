@@ -9,6 +9,7 @@
 #ifndef TN_TRAIN_STEP_H
 #define TN_TRAIN_STEP_H
 #include "train/lanes.h"
+#include "train/pooled.h"
 
 typedef struct tn_optimiser {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
@@ -30,6 +31,7 @@ typedef struct tn_trainee {
     double weight;         /* on the loss and its gradient; 0 stands for 1 */
     const tn_total *total; /* of the batch, when its examples do not tell; NULL: they are counted */
     int max_tokens;        /* per micro-batch */
+    tn_pooled_run *pooled; /* the score is that of a pooled head; NULL: score.weight's */
     tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
 } tn_trainee;

@@ -41,6 +41,7 @@ typedef struct loop {
 
 static void loop_free(loop *l) {
     tn_lanes_free(l->t.lanes);
+    tn_pooled_free(l->t.pooled);
     tn_batch_free(&l->t.mb);
     tn_run_free(l->t.run);
     tn_run_free(l->t.ref_run);
@@ -97,7 +98,13 @@ static tn_status read_config(const loop *l, json_t **config, tn_desc *d, tn_err 
     return st;
 }
 
-static tn_load how_to_load(const loop *l) { return (tn_load){.train = true, .want_score = l->task->score_head}; }
+static tn_load how_to_load(const loop *l) {
+    const tn_task *k = l->task;
+    tn_load how = {.train = true, .want_score = k->score_head};
+    if (k->pooled) tn_pooled_wants(k->pooled, k->opt, &how);
+    if (k->per_token) how.per_token = how.score_bias = true, how.labels = 2;
+    return how;
+}
 static bool is_fresh(const loop *l) { return l->task->fresh && !l->from.len; }
 
 /* The descriptor of the model to come. */
@@ -156,7 +163,9 @@ static tn_status measure(loop *l, tn_err *e) {
 }
 
 /* Rows that the heads read: every token may be trained, or each response has one score. */
-static int rows_read(const loop *l) { return l->task->score_head ? l->need.seqs : l->need.tokens; }
+static int rows_read(const loop *l) {
+    return l->task->score_head && !l->task->per_token ? l->need.seqs : l->need.tokens;
+}
 
 /* Reference log-probs that are kept beside the examples. */
 static size_t kept_reference(const loop *l) {
@@ -196,6 +205,8 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    if (l->task->pooled)
+        tn_budget_add(&p, "score head", "", tn_pooled_bytes(l->task->pooled, l->task->opt, d->hidden, q->seqs));
     if (l->task->reference) {
         /* computed beforehand: gone before gradients are there, which take more */
         if (!l->task->precompute_ref)
@@ -213,6 +224,11 @@ static tn_status make_runs(loop *l, tn_err *e) {
     TN_TRY(tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
+    if (l->task->pooled) {
+        TN_TRY(tn_pooled_new(&t->pooled, l->task->pooled, l->task->opt, l->desc.hidden, l->need.seqs,
+                             (uint64_t)l->o.seed, e));
+        tn_pooled_fold(t->pooled, t->model);
+    }
     size_t examples = l->train->n; /* of the largest step or evaluation */
     if (l->eval && l->eval->n > examples) examples = l->eval->n;
     TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));
@@ -337,6 +353,7 @@ static tn_status one_step(loop *l, const tn_optimiser *opt, window *w, double *l
     tn_plan_step(&l->plan, l->step, &rows, &n);
     for (size_t i = 0; i < n; i++) l->rows[i] = &l->train->ex[rows[i]];
     tn_step_result r = {0};
+    if (l->t.pooled) l->t.pooled->step = l->step;
     TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)n, true, &r, e));
     *lr = tn_lr_at(&l->o, l->peak_lr, l->step + 1, l->plan.total);
     TN_TRY(tn_trainee_update(&l->t, opt, *lr, l->step + 1, &r, e));
@@ -431,7 +448,8 @@ static tn_status take_best(loop *l, tn_err *e) {
     snprintf(name, sizeof name, "checkpoint-%ld", l->best_step);
     tn_path_join(&p, l->o.output_dir, name);
     tn_model *on = l->t.model->n_adapter ? l->t.model : NULL;
-    tn_load how = {.want_score = l->task->score_head, .base = l->t.model->dir, .on = on};
+    tn_load how = how_to_load(l);
+    how.train = false, how.base = l->t.model->dir, how.on = on;
     tn_status st = tn_manifest_check(p.s, e);
     if (st == TN_OK) st = tn_model_load(&m, p.s, l->be, &how, e);
     if (st == TN_OK) {
@@ -500,7 +518,7 @@ static tn_status run(loop *l, tn_err *e) {
     TN_TRY(tn_ranks_check(l->comm, l->train->hash, l->be->profile, e));
     l->t.algo = k->algo, l->t.opt = k->opt, l->t.needs = tn_algo_needs(k->algo, k->opt),
     l->t.inv_temp = 1.0;
-    l->t.batch = (tn_batch_options){o->share_prompts, k->rankings};
+    l->t.batch = (tn_batch_options){.share_prompts = o->share_prompts, .rankings = k->rankings, .step_ends = k->per_token};
     l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
     TN_TRY(tn_plan_new(&l->plan, l->train, tn_order_of(o), (uint64_t)o->seed,
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,

@@ -147,7 +147,7 @@ static void one_step(steps *s, int k, const char *who) {
     const tn_algo *a = s->grpo ? &tn_algo_grpo : &tn_algo_rloo;
     const void *opt = s->grpo ? (const void *)&s->grpo_opt : (const void *)&s->rloo_opt;
     const tn_rollouts *part = &s->slices.part[k];
-    tn_batch_options how = {true, TN_RANKINGS_AS_PAIRS};
+    tn_batch_options how = {.share_prompts = true, .rankings = TN_RANKINGS_AS_PAIRS};
     tn_batch b;
     int which[N], prompts = 0;
     memset(&b, 0, sizeof b);

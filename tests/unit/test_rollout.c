@@ -41,7 +41,7 @@ static void set_up(world *w, int threads, int gen_batch, int micro_tokens, tn_ro
                         .ref = w->m,
                         .algo = &tn_algo_grpo,
                         .opt = &w->opt,
-                        .batch = {true, TN_RANKINGS_AS_PAIRS},
+                        .batch = {.share_prompts = true, .rankings = TN_RANKINGS_AS_PAIRS},
                         .inv_temp = 1 / 0.9,
                         .max_tokens = micro_tokens};
     w->t.needs = tn_algo_needs(w->t.algo, w->t.opt);
