@@ -1,49 +1,7 @@
 /* tenet reward: a scalar head on a language model, trained on preferences. */
 #include "algo/losses.h"
 #include "algo/pooled.h"
-#include "base/log.h"
-#include "base/signals.h"
-#include "comm/comm.h"
-#include "train/trainer.h"
-#include <math.h>
-#include <string.h>
-
-/* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
- * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
-static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
-                           tn_err *e) {
-    tn_dataset *d = eval ? eval : train;
-    double n = 0, mean = 0, m2 = 0;
-    size_t limit = d->n < 512 ? d->n : 512;
-    tn_status st = TN_OK;
-    for (size_t i = 0; i < limit; i++) {
-        if (tn_stop_requested()) {
-            st = tn_fail(e, TN_INTERRUPTED, "stopped while normalising scores");
-            break;
-        }
-        tn_batch_clear(&t->mb);
-        TN_TRY(tn_batch_add(&t->mb, &d->ex[i * d->n / limit], &t->batch, e));
-        TN_TRY(tn_batch_finish(&t->mb, e));
-        TN_TRY(tn_trainee_observe(t, false, e));
-        for (int k = 0; k < t->mb.n_seq; k++) { /* Welford */
-            double x = t->mb.score[k], delta = x - mean;
-            n += 1;
-            mean += delta / n;
-            m2 += delta * (x - mean);
-        }
-    }
-    TN_TRY(tn_comm_share_interrupt(tn_comm_world(), st, e));
-    double sd = n > 1 ? sqrt(m2 / (n - 1)) : 1;
-    if (!(sd > 1e-8)) {
-        tn_warn("the scores hardly differ (standard deviation %g); they are stored unscaled", sd);
-        sd = 1;
-    }
-    tn_info("scores: mean %.4f, standard deviation %.4f over %.0f responses (stored in tenet.json)",
-            mean, sd, n);
-    return json_object_set_new(record, "score", json_pack("{s:f,s:f}", "mean", mean, "sd", sd)) == 0
-               ? TN_OK
-               : tn_fail(e, TN_NOMEM, "out of memory");
-}
+#include "train/score_norm.h"
 
 /* What a head's loss does not read must not be given. */
 static tn_status check_head(const tn_opts *o, const char *head, tn_err *e) {
@@ -80,7 +38,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                     .pooled = pooled,
                     .head_init = tn_opts_real(o, "head-init"),
                     .drop_long = true,
-                    .finish = normalise};
+                    .finish = tn_reward_finish};
     return tn_task_run(&task, o, e);
 }
 

@@ -8,6 +8,7 @@
     X(pretrain)                                                                      \
     X(sft)                                                                           \
     X(reward)                                                                        \
+    X(cost)                                                                          \
     X(dpo)                                                                           \
     X(ppo)                                                                           \
     X(grpo)                                                                          \

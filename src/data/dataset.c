@@ -39,6 +39,7 @@ static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
         r->d->stats.read++;
         st = r->o->kind == TN_DATA_SFT          ? tn_read_sft(r, row, e)
              : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
+             : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
                                                 : tn_read_prompt(r, row, e);
         json_decref(row);
         if (st != TN_OK) goto done;

@@ -8,13 +8,15 @@
  *              optional "margin"
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
+ *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
+ *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
 #include "data/encode.h"
 
-typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT } tn_data_kind;
+typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT, TN_DATA_SAFETY, TN_DATA_STEPS } tn_data_kind;
 
 /* Tokens that continue an example's prompt (or stand alone when the prompt is empty). */
 typedef struct tn_response {

@@ -34,5 +34,8 @@ const json_t *tn_reader_best_transcript(const json_t *row);
 /* One row each: TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT. */
 tn_status tn_read_sft(tn_reader *r, const json_t *row, tn_err *e);
 tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e);
+tn_status tn_read_safety(tn_reader *r, const json_t *row, tn_err *e);
+/* A row {"prompt","response_0","response_1",KEY: 0 or 1} (PKU-SafeRLHF) as a pair whose chosen response KEY names. */
+tn_status tn_read_safe_rlhf(tn_reader *r, const json_t *row, const char *key, int *better, tn_err *e);
 tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e);
 #endif

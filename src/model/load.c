@@ -163,6 +163,9 @@ tn_status tn_model_read_score_norm(tn_model *m, const char *dir, tn_err *e) {
     if (!json_is_object(o)) goto done;
     TN_GO(tn_json_real(o, "mean", 0, &m->score_mean, path.s, e), done);
     TN_GO(tn_json_real(o, "sd", 1, &m->score_sd, path.s, e), done);
+    const char *kind;
+    TN_GO(tn_json_str(o, "kind", "reward", &kind, path.s, e), done);
+    m->score_is_cost = !strcmp(kind, "cost");
     if (!isfinite(m->score_mean) || !(m->score_sd > 0) || !isfinite(m->score_sd))
         st = tn_fail(e, TN_FORMAT, "%s: score.mean and score.sd must be finite, sd positive",
                      path.s);

@@ -93,6 +93,7 @@ typedef struct tn_model {
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
     double score_mean, score_sd;
+    bool score_is_cost;     /* {"score": {"kind": "cost"}}: higher is worse, above 0 is unsafe */
 } tn_model;
 
 /* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);

@@ -265,6 +265,7 @@ tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool s
     if (!score) {
         m->score_mean = from->score_mean;
         m->score_sd = from->score_sd;
+        m->score_is_cost = from->score_is_cost;
     }
     TN_GO(tn_model_pack_new(m, train, false, e), fail);
     *out = m;

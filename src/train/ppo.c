@@ -274,6 +274,7 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     how.on = on->spec.rank ? on->policy.model : NULL;
     TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, on->o.model, on->be,
                                on->need.tokens, 2 * on->rollout_length, &how, e));
+    TN_TRY(tn_scorer_no_cost(&p->scorer, q->reward_model, e));
     TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, on->rollout_blocks, e));
     TN_TRY(make_critic(p, e));
     tn_model_drop_masters(p->scorer.model); /* the critic has its copy */

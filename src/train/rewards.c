@@ -207,6 +207,8 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
     for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
+    for (int i = 0; i < o->models.n; i++)
+        if (r->weight[i] >= 0) TN_TRY(tn_scorer_no_cost(r->source[i].scorer, o->models.v[i], e));
     return TN_OK;
 }
 

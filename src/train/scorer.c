@@ -84,6 +84,15 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     return tn_run_new(&s->run, s->model, s->max_tokens, ROWS_AT_ONCE, max_len, false, e);
 }
 
+tn_status tn_scorer_no_cost(const tn_scorer *s, const char *dir, tn_err *e) {
+    if (!s->model->score_is_cost) return TN_OK;
+    return tn_fail(e, TN_STATE,
+                   "%s is a cost model (`tenet cost`): its score is the higher the more harmful a response is, and "
+                   "a reward is wanted here; train one with `tenet reward`, or (grpo, rloo, ...) give it a "
+                   "negative --reward-weights",
+                   dir);
+}
+
 tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, int max_blocks,
                             tn_err *e) {
     /* a template may put a few tokens behind the response: one block more */

@@ -34,6 +34,8 @@ tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, i
 /* The same with a say in how the model is loaded: of an adapter its base, or whose trunk it shares. */
 tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                               int max_tokens, int max_len, const tn_load *how, tn_err *e);
+/* For who wants a reward: a cost model is TN_STATE. */
+tn_status tn_scorer_no_cost(const tn_scorer *s, const char *dir, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
 /* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk;
  * how->train: packed both ways. */
