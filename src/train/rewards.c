@@ -16,8 +16,18 @@ const tn_opt_row tn_reward_source_rows[] = {
      "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
-     "One weight a source, models first; default: 1 each."},
+     "One weight a source, models first (with --ensemble they are one); default: 1 each."},
     TN_OPT_LAST};
+
+void tn_rewards_bind(const tn_opts *given, tn_reward_options *o) {
+    tn_opts_bind(given, tn_reward_source_rows, o);
+    tn_opts_bind(given, tn_ensemble_rows, &o->ensemble);
+    o->together = tn_opts_given(given, "ensemble");
+}
+
+/* Sources that have a weight, and those that come before them and have none. */
+static int weighted(const tn_reward_options *o) { return o->funcs.n + (o->together ? 1 : o->models.n); }
+static int unweighted(const tn_reward_options *o) { return o->together ? o->models.n : 0; }
 
 /* ---- set-up ---- */
 
@@ -115,14 +125,17 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
 }
 
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
-    int n = o->models.n + o->funcs.n;
-    if (n == 0)
+    int n = weighted(o);
+    if (o->models.n + o->funcs.n == 0)
         return tn_fail(e, TN_ARG,
                        "no reward: give --reward-model DIR (made by `tenet reward`) or "
                        "--reward-funcs NAME, or several");
+    if (o->together && (o->models.n < 2 || o->models.n > TN_ENSEMBLE_MAX))
+        return tn_fail(e, TN_ARG, "--ensemble makes one score of 2 to %d reward models, found %d --reward-model",
+                       TN_ENSEMBLE_MAX, o->models.n);
     if (o->weights.n && o->weights.n != n)
-        return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (models first)",
-                       o->weights.n, n);
+        return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (%s)",
+                       o->weights.n, n, o->together ? "the ensemble first" : "models first");
     for (int i = 0; i < o->weights.n; i++) {
         char *end;
         double w = strtod(o->weights.v[i], &end);
@@ -192,23 +205,27 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
 
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
                           const tn_online *on, tn_err *e) {
-    size_t n = (size_t)(o->models.n + o->funcs.n),
-           N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
+    size_t n = (size_t)(weighted(o) + unweighted(o)), N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
     memset(r, 0, sizeof *r);
+    r->o = o;
     r->source = tn_calloc(n, sizeof *r->source);
     r->weight = tn_calloc(n, sizeof *r->weight);
     r->value = tn_calloc(N, n * sizeof *r->value);
     r->column = tn_calloc(N, sizeof *r->column);
+    r->member = tn_calloc(N, (size_t)unweighted(o) * sizeof *r->member);
     r->decode = tn_decode_mem_new();
-    if (!r->source || !r->weight || !r->value || !r->column || !r->decode)
+    if (!r->source || !r->weight || !r->value || !r->column || !r->member || !r->decode)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < o->models.n; i++)
         TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
+    if (o->together) set_name(r, &r->source[r->n++], "ensemble");
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
-    for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
+    for (int i = unweighted(o), k = 0; i < r->n; i++, k++)
+        r->weight[i] = o->weights.n ? strtod(o->weights.v[k], NULL) : 1;
     for (int i = 0; i < o->models.n; i++)
-        if (r->weight[i] >= 0) TN_TRY(tn_scorer_no_cost(r->source[i].scorer, o->models.v[i], e));
+        if (r->weight[o->together ? o->models.n : i] >= 0)
+            TN_TRY(tn_scorer_no_cost(r->source[i].scorer, o->models.v[i], e));
     return TN_OK;
 }
 
@@ -223,6 +240,7 @@ void tn_rewards_close(tn_rewards *r) {
     tn_free(r->weight);
     tn_free(r->value);
     tn_free(r->column);
+    tn_free(r->member);
     tn_str_free(&r->text);
     tn_decode_mem_free(r->decode);
     memset(r, 0, sizeof *r);
@@ -240,6 +258,16 @@ static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
                            r->source[k].name, i + 1);
         r->value[i * r->n + k] = r->column[i];
     }
+    return TN_OK;
+}
+
+/* What the models say, which lies before it, as one score. */
+static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) {
+    int k = r->o->models.n;
+    if (!r->o->together) return TN_OK;
+    for (int i = 0; i < n; i++) memcpy(r->member + i * k, r->value + i * r->n, (size_t)k * sizeof *r->member);
+    TN_TRY(tn_ensemble_scores(&r->o->ensemble, r->member, n, k, r->column, m, e));
+    for (int i = 0; i < n; i++) r->value[i * r->n + k] = r->column[i];
     return TN_OK;
 }
 
@@ -286,6 +314,7 @@ static void warn_unscored(tn_rewards *r, const tn_online *on) {
 tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e) {
     for (int k = 0; k < r->n; k++)
         if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
+    TN_TRY(score_ensemble(r, on->roll.n, m, e));
     TN_TRY(score_functions(r, on, e));
     warn_unscored(r, on);
     tn_rewards_metrics(r, on->roll.n, m);
