@@ -9,6 +9,7 @@
     X(sft)                                                                           \
     X(reward)                                                                        \
     X(cost)                                                                          \
+    X(prm)                                                                           \
     X(dpo)                                                                           \
     X(ppo)                                                                           \
     X(grpo)                                                                          \

@@ -10,11 +10,13 @@
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
+ *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
+ *              last ones, and ret their labels
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
-#include "data/encode.h"
+#include "data/steps.h"
 
 typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_PROMPT, TN_DATA_SAFETY, TN_DATA_STEPS } tn_data_kind;
 
@@ -48,6 +50,8 @@ typedef struct tn_data_options {
     bool drop_long;                       /* drop instead of truncating (reward models) */
     bool completion_only, assistant_only; /* SFT masks; completion_only: rows with a prompt */
     bool chat_transcripts; /* HH-RLHF transcripts as conversations in the model's template */
+    tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
+    bool last_step_only;
     tn_seam seam;
     int vocab;  /* ids must be below */
     long limit; /* at most so many rows; 0: all */

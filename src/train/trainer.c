@@ -73,6 +73,8 @@ static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
                          .assistant_only = o->assistant_only,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
+                         .steps = l->task->steps,
+                         .last_step_only = l->task->last_step_only,
                          .vocab = d->vocab,
                          .limit = (long)o->max_rows};
     if (o->data.n == 0)
@@ -80,6 +82,7 @@ static tn_status load_data(loop *l, const tn_desc *d, tn_err *e) {
             e, TN_ARG,
             "--data is missing; give one or more .jsonl or .jsonl.gz files of training rows");
     TN_TRY(tn_dataset_load(&l->train, o->data.v, o->data.n, l->tok, &q, e));
+    q.last_step_only = false;
     if (o->eval_data.n)
         TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
     size_t most = l->train->n;
@@ -107,13 +110,27 @@ static tn_load how_to_load(const loop *l) {
 }
 static bool is_fresh(const loop *l) { return l->task->fresh && !l->from.len; }
 
+/* Process reward models are no other reward models' start, nor they theirs. */
+static tn_status check_kind(const loop *l, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    if (!l->task->score_head || (d->per_token == l->task->per_token && d->num_labels == (d->per_token ? 2 : 1)))
+        return TN_OK;
+    return tn_fail(e, TN_STATE,
+                   "%s has a head of %d label%s for every %s; `tenet %s` goes on from a language model, or from what "
+                   "it made itself",
+                   l->o.model, d->num_labels, d->num_labels == 1 ? "" : "s", d->per_token ? "token" : "sequence",
+                   l->task->verb);
+}
+
 /* The descriptor of the model to come. */
 static tn_status peek(loop *l, tn_err *e) {
     json_t *config = NULL;
     tn_load how = how_to_load(l);
-    if (!is_fresh(l))
-        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
-                                     l->from.len ? l->from.s : NULL, how, e);
+    if (!is_fresh(l)) {
+        TN_TRY(tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how, e));
+        return check_kind(l, e);
+    }
     if (l->lora.use_peft)
         return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
     tn_status st = read_config(l, &config, &l->desc, e);
