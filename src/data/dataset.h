@@ -34,6 +34,7 @@ typedef struct tn_example {
     tn_response *response;
     double margin;
     bool pair;
+    int first; /* number of its first response in the step under way: the trainer's */
     int label; /* of up to two responses, bit i: response i is safe */
     int file, line; /* where it came from, for messages */
     double *ref;    /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */

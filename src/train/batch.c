@@ -37,8 +37,8 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (label) b->label = label;
     double *length = tn_realloc(b->length, cap, sizeof *length);
     if (length) b->length = length;
-    uint64_t *key = tn_realloc(b->key, cap, sizeof *key);
-    if (key) b->key = key;
+    int *number = tn_realloc(b->number, cap, sizeof *number);
+    if (number) b->number = number;
     int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
     if (group) b->group_off = group;
     int32_t *rows = tn_realloc(b->score_row, cap, sizeof *rows);
@@ -47,7 +47,7 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (s) b->score = s;
     double *d = tn_realloc(b->d_score, cap, sizeof *d);
     if (d) b->d_score = d;
-    if (!off || !rank || !label || !length || !key || !group || !rows || !s || !d)
+    if (!off || !rank || !label || !length || !number || !group || !rows || !s || !d)
         return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
     b->cap_seq = cap;
     return TN_OK;
@@ -88,7 +88,7 @@ void tn_batch_free(tn_batch *b) {
                  b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->label,  b->length,    b->key};
+                 b->d_value,    b->d_score,   b->label,  b->length,    b->number};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -125,8 +125,6 @@ static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int
     }
     b->off[seq + 1] = b->n_tok;
     b->score_row[seq] = last;
-    b->rank[seq] = s->rank;
-    b->length[seq] = s->n;
     return TN_OK;
 }
 
@@ -175,6 +173,36 @@ int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_option
     return n;
 }
 
+/* What is known of the last sequence, response i of x. */
+static void label_response(tn_batch *b, const tn_example *x, int i) {
+    int seq = b->n_seq - 1;
+    b->rank[seq] = x->response[i].rank;
+    b->length[seq] = x->response[i].n;
+    b->label[seq] = i < 2 && (x->label >> i & 1);
+    b->number[seq] = x->first + i;
+}
+
+/* Pairs, or a group, of x's responses, which are sequences from `first` on. */
+static tn_status compare(tn_batch *b, const tn_example *x, int first, const tn_batch_options *o, tn_err *e) {
+    b->n_example++;
+    if (x->n_response < 2) return TN_OK;
+    if (o->rankings == TN_RANKINGS_AS_PAIRS) return add_pairs(b, x, first, o, e);
+    b->group_off[b->n_group++] = first;
+    b->group_off[b->n_group] = b->n_seq;
+    return TN_OK;
+}
+
+tn_status tn_batch_add_outline(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
+    int first = b->n_seq;
+    for (int i = 0; i < x->n_response; i++) {
+        TN_TRY(grow_seq(b, (size_t)(b->n_seq + 1), e));
+        b->off[b->n_seq] = b->off[b->n_seq + 1] = 0;
+        b->n_seq++;
+        label_response(b, x, i);
+    }
+    return compare(b, x, first, o, e);
+}
+
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
     int first = b->n_seq, first_tok = b->n_tok, parent = -1, last = -1;
     for (int i = 0; i < x->n_response; i++) {
@@ -183,16 +211,9 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
             last = b->forest.n_tok - 1;
         }
         TN_TRY(add_response(b, &x->response[i], parent, last, o, e));
-        b->label[b->n_seq - 1] = i < 2 && (x->label >> i & 1);
-        b->key[b->n_seq - 1] = (uint64_t)x->file << 48 | (uint64_t)x->line << 12 | (uint64_t)i;
+        label_response(b, x, i);
     }
-    if (x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS)
-        TN_TRY(add_pairs(b, x, first, o, e));
-    else if (x->n_response > 1) {
-        b->group_off[b->n_group++] = first;
-        b->group_off[b->n_group] = b->n_seq;
-    }
-    b->n_example++;
+    TN_TRY(compare(b, x, first, o, e));
     size_t n = (size_t)(b->n_tok - first_tok) * sizeof(double);
     const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage,
                             x->ret};

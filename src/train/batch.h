@@ -20,7 +20,7 @@ typedef struct tn_batch {
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
     int *label;                 /* [n_seq] */
     double *length;             /* [n_seq] tokens */
-    uint64_t *key;              /* [n_seq] which response of which row: the same in every batch */
+    int *number;                /* [n_seq] of the response in the step */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
@@ -57,6 +57,8 @@ tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e);
 size_t tn_batch_bytes(const tn_batch_need *q); /* behind that, for the memory plan */
 void tn_batch_clear(tn_batch *b);
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
+/* The same without tokens: sequences, and pairs or groups; never to be finished. */
+tn_status tn_batch_add_outline(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
 tn_status tn_batch_finish(tn_batch *b, tn_err *e);
 void tn_batch_free(tn_batch *b);
 /* Forest tokens that an example takes. */

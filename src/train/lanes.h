@@ -12,14 +12,15 @@
 #define TN_TRAIN_LANES_H
 #include "comm/comm.h"
 #include "train/batch.h"
+#include "train/pooled.h"
 
-typedef struct tn_step_result {
+struct tn_step_result {
     double loss, grad_norm; /* grad_norm before clipping */
     long tokens;            /* tokens put through the model, shared prompts counted once */
     long full_tokens;       /* as padded frameworks count them: prompt once per response */
     int micro_batches;
     tn_metrics metrics;
-} tn_step_result;
+};
 
 typedef struct tn_lanes tn_lanes;
 

@@ -45,6 +45,7 @@ tn_status tn_pooled_new(tn_pooled_run **out, const tn_pooled_head *h, const void
 
 void tn_pooled_free(tn_pooled_run *p) {
     if (!p) return;
+    tn_pooled_free_step(p);
     tn_free(p->w);
     tn_free(p);
 }
@@ -76,7 +77,7 @@ static tn_pooled rows_of(const tn_pooled_run *p, const tn_batch *b, bool noisy) 
 
 static void draw(tn_pooled_run *p, const tn_batch *b) {
     for (int s = 0; s < b->n_seq; s++)
-        tn_pooled_noise(p->seed, tn_mix(tn_mix((uint64_t)p->step) + b->key[s]), p->n_noise,
+        tn_pooled_noise(p->seed, tn_mix((uint64_t)p->step) + (uint64_t)b->number[s], p->n_noise,
                         p->noise + (size_t)s * (size_t)p->n_noise);
 }
 

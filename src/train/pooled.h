@@ -4,7 +4,7 @@
  * others, so that gradients, moments, shards and checkpoints need to know nothing of it; forward and
  * backward run on a copy in double. score.weight, which no gradient reaches, is what they fold to:
  * in evaluation every such head is linear, so whoever reads reward models reads these, too.
- * Noise is a function of (seed, step, row, response), whatever batch, lane or rank they are in. */
+ * Noise is a function of (seed, step, number of the response in it), whatever micro-batch, lane or rank it is in. */
 #ifndef TN_TRAIN_POOLED_H
 #define TN_TRAIN_POOLED_H
 #include "algo/pooled.h"
@@ -20,6 +20,10 @@ typedef struct tn_pooled_run {
     double *w, *dw, *fold;     /* [n_param], [n_param], [width] */
     double *x, *dx, *noise;    /* [cap][width], [cap][width], [cap][n_noise] */
     double *extra, *d_extra;   /* [cap][head->extra] */
+    /* losses of coupling BATCH: the step without its tokens, its numbers and their gradient */
+    tn_batch whole;
+    size_t step_cap, *at;               /* responses; [ranks+1] shares in bytes */
+    double *step_extra, *d_step_extra;  /* [step_cap][head->extra] */
 } tn_pooled_run;
 
 /* Asks for the head's parts where a model is loaded. */
@@ -38,6 +42,18 @@ tn_status tn_pooled_backward(tn_pooled_run *p, tn_run *r, tn_model *m, const tn_
                              tn_err *e);
 /* The penalty on the parameters; its gradient is added when `train`. */
 double tn_pooled_penalty(tn_pooled_run *p, tn_model *m, bool train);
+/* ---- coupling BATCH: pooled_step.c ---- */
+typedef struct tn_trainee tn_trainee;
+typedef struct tn_step_result tn_step_result;
+/* Room for steps and evaluations of up to `seqs` responses, and the bytes behind that. */
+tn_status tn_pooled_reserve_step(tn_pooled_run *p, size_t seqs, int ranks, tn_err *e);
+size_t tn_pooled_step_bytes(const tn_pooled_head *h, size_t seqs);
+void tn_pooled_free_step(tn_pooled_run *p);
+/* Loss and metrics of a step or evaluation of n examples; its gradient waits. */
+tn_status tn_pooled_decide(tn_trainee *t, tn_example *const *ex, int n, const tn_total *total, bool train,
+                           tn_step_result *r, tn_err *e);
+/* What was decided of the responses of a micro-batch. */
+void tn_pooled_recall(const tn_pooled_run *p, const tn_batch *b, tn_grad *g);
 /* score.weight from the parts; after any change of them. */
 void tn_pooled_fold(tn_pooled_run *p, tn_model *m);
 #endif

@@ -114,6 +114,8 @@ static void hide_unknown(const tn_trainee *t, tn_obs *x) {
     if (!wants(t, TN_NEED_REF_LOGP)) x->ref_logp = NULL;
 }
 
+static bool decided_ahead(const tn_trainee *t) { return t->pooled && t->algo->coupling == TN_COUPLE_BATCH; }
+
 static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_step_result *r,
                            tn_err *e) {
     tn_batch *b = &t->mb;
@@ -137,7 +139,8 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
         if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
     if (t->pooled) tn_pooled_obs(t->pooled, b, &x, &g);
-    TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
+    if (decided_ahead(t)) tn_pooled_recall(t->pooled, b, &g);
+    else TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
     weigh(t->weight, &g, b);
     tn_work_end(be, begin, "loss", 0);
     r->loss += g.loss;
@@ -149,8 +152,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     return TN_OK;
 }
 
-/* The micro-batch of as many examples as its tokens allow, at least one; *i moves on. */
-static tn_status fill_micro(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
+tn_status tn_trainee_fill(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
     tn_backend *be = t->model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_DATA);
     double begin = tn_work_begin(be);
@@ -198,7 +200,7 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
             return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
         if (tn_stop_is_news())
             tn_info("stopping as soon as this step is done and a checkpoint written; Ctrl-C once more leaves at once");
-        TN_TRY(fill_micro(t, ex, n, &i, e));
+        TN_TRY(tn_trainee_fill(t, ex, n, &i, e));
         TN_TRY(run_micro(t, total, train, r, e));
         if (wants(t, TN_NEED_REF_LOGP)) keep_reference(&t->mb, ex + first, i - first);
     }
@@ -237,9 +239,14 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
     for (int k = 0; k < n; k++) {
         const tn_trainee *t = w[k].t;
         total[k] = t->total ? *t->total : count(t, w[k].ex, w[k].n);
+        for (int i = 0, seq = 0; i < w[k].n; seq += w[k].ex[i++]->n_response) w[k].ex[i]->first = seq;
         for (int i = 0; i < w[k].n; i++)
             for (int j = 0; j < w[k].ex[i]->n_response; j++)
                 w[k].r->full_tokens += w[k].ex[i]->n_prompt + w[k].ex[i]->response[j].n;
+    }
+    if (decided_ahead(w[0].t)) { /* such a loss is alone in its step */
+        TN_TRY(tn_pooled_decide(w[0].t, w[0].ex, w[0].n, &total[0], train, w[0].r, e));
+        if (!train) return add_penalty(w[0].t, false, w[0].r), TN_OK;
     }
     if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
     for (int k = 0; k < n; k++) {

@@ -9,14 +9,13 @@
 #ifndef TN_TRAIN_STEP_H
 #define TN_TRAIN_STEP_H
 #include "train/lanes.h"
-#include "train/pooled.h"
 
 typedef struct tn_optimiser {
     double lr, beta1, beta2, eps, weight_decay, max_grad_norm; /* max_grad_norm <= 0: no clipping */
     bool decay_all;
 } tn_optimiser;
 
-typedef struct tn_trainee {
+struct tn_trainee {
     tn_model *model;
     tn_run *run;
     const tn_model *ref; /* frozen reference, or NULL */
@@ -34,12 +33,14 @@ typedef struct tn_trainee {
     tn_pooled_run *pooled; /* the score is that of a pooled head; NULL: score.weight's */
     tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
-} tn_trainee;
+};
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);
 /* Reference log-probs of the finished micro-batch into mb.ref_logp. */
 tn_status tn_trainee_reference(tn_trainee *t, tn_err *e);
+/* Fills mb with as many of the n examples from *i on as its tokens allow, at least one; *i moves on. */
+tn_status tn_trainee_fill(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e);
 /* Forward, and backward when `train`, over `n` examples. Gradients add up in the model. Reference log-probs are
  * kept in examples that have room for them (ref) and taken from there afterwards: per-token numbers do not depend
  * on the batch, so the bits are the same. */

@@ -208,6 +208,19 @@ static tn_status reserve_reference(loop *l, tn_err *e) {
     return TN_OK;
 }
 
+/* Responses of the largest step or evaluation. */
+static size_t step_responses(const loop *l) {
+    const tn_dataset *d[2] = {l->train, l->eval};
+    size_t n[2] = {0, 0}, most = 1, rows = (size_t)(l->o.batch_size * l->o.accumulation);
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
+            n[k] += (size_t)d[k]->ex[i].n_response;
+            if (k == 0 && (size_t)d[k]->ex[i].n_response > most) most = (size_t)d[k]->ex[i].n_response;
+        }
+    if (l->o.batch_tokens == 0 && rows * most < n[0]) n[0] = rows * most;
+    return n[0] > n[1] ? n[0] : n[1];
+}
+
 static tn_status plan_memory(loop *l, tn_err *e) {
     const tn_desc *d = &l->desc;
     const tn_batch_need *q = &l->need;
@@ -224,6 +237,8 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
     if (l->task->pooled)
         tn_budget_add(&p, "score head", "", tn_pooled_bytes(l->task->pooled, l->task->opt, d->hidden, q->seqs));
+    if (l->task->pooled && l->task->algo->coupling == TN_COUPLE_BATCH)
+        tn_budget_add(&p, "score head", "step", tn_pooled_step_bytes(l->task->pooled, step_responses(l)));
     if (l->task->reference) {
         /* computed beforehand: gone before gradients are there, which take more */
         if (!l->task->precompute_ref)
@@ -245,6 +260,8 @@ static tn_status make_runs(loop *l, tn_err *e) {
         TN_TRY(tn_pooled_new(&t->pooled, l->task->pooled, l->task->opt, l->desc.hidden, l->need.seqs,
                              (uint64_t)l->o.seed, e));
         tn_pooled_fold(t->pooled, t->model);
+        if (l->task->algo->coupling == TN_COUPLE_BATCH)
+            TN_TRY(tn_pooled_reserve_step(t->pooled, step_responses(l), l->comm->size, e));
     }
     size_t examples = l->train->n; /* of the largest step or evaluation */
     if (l->eval && l->eval->n > examples) examples = l->eval->n;
