@@ -83,7 +83,7 @@ crash() {
     if [ -z "$bad" ]; then ok "crash_$name ($kills kills, $stops of them asked to stop, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$name after $kills kills: $bad"; fi
 }
 
-for run in ${TENET_CRASH_RUNS:-pretrain sft reward dpo ppo grpo rloo online_dpo lora}; do
+for run in ${TENET_CRASH_RUNS:-pretrain sft reward inform odin cost prm dpo ppo grpo rloo online_dpo lora}; do
     # shellcheck disable=SC2046
     crash $run $(arguments $run 24)
 done

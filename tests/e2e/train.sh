@@ -32,6 +32,13 @@ rloo="rloo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-
 online_dpo="online-dpo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --per-device-train-batch-size 6 --num-generations 3
       --max-steps 6 --max-new-tokens 12 --missing-eos-penalty 1 $common"
 lora="$sft --use-peft --lora-r 4"
+sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$T/pairs.jsonl" >"$T/safety.jsonl"
+sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "step_ids": [\2, [7, 8, 9]], "labels": [true, false]}/' "$T/samples.jsonl" >"$T/steps.jsonl"
+inform="reward --head inform --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+odin="reward --head odin --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+cost="cost --model $T/base --data $T/safety.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+prm="prm --model $T/base --data $T/steps.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+lora_inform="$inform --use-peft --lora-r 4"
 
 # The same metrics, the same events, the same weights.
 equal() {
@@ -42,7 +49,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo online_dpo lora; do
+for method in sft reward inform odin cost prm dpo ppo grpo rloo online_dpo lora lora_inform; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"
