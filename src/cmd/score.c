@@ -8,6 +8,7 @@
 #include "model/params.h"
 #include "model/safetensors.h"
 #include "ops/profile.h"
+#include "train/scorer.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -93,7 +94,7 @@ typedef struct score_job {
     float **logits;           /* [n_row] */
     void **hidden;            /* [n_row] */
     tn_out *out;
-    json_t *record; /* the model's tenet.json, or NULL */
+    tn_str separator; /* a process reward model's */
 } score_job;
 
 static bool is_reward(const score_job *j) { return j->model->head != NULL; }
@@ -139,24 +140,11 @@ static tn_status open_model(score_job *j, tn_err *e) {
     return TN_OK;
 }
 
-/* As `tenet prm` was told. */
-static tn_status read_record(score_job *j, tn_err *e) {
-    tn_str path = TN_STR_INIT;
-    tn_path_join(&path, j->opt.model, "tenet.json");
-    tn_status st = path.oom            ? tn_fail(e, TN_NOMEM, "out of memory")
-                   : tn_exists(path.s) ? tn_json_load(path.s, &j->record, e)
-                                       : TN_OK;
-    const char *told = json_string_value(json_object_get(json_object_get(j->record, "options"), "step-separator"));
-    if (!j->opt.separator) j->opt.separator = told ? told : "\n";
-    tn_str_free(&path);
-    return st;
-}
-
 static tn_status read_rows(score_job *j, tn_err *e) {
-    if (is_steps(j)) TN_TRY(read_record(j, e));
+    if (is_steps(j)) TN_TRY(tn_prm_separator(j->opt.model, &j->separator, e));
     const tn_row_how how = {.tokenizer = j->tok,
                             .vocab = j->model->desc.vocab,
-                            .steps = {.separator = j->opt.separator ? j->opt.separator : "\n"},
+                            .steps = {.separator = j->opt.separator ? j->opt.separator : is_steps(j) ? j->separator.s : "\n"},
                             .seam =
                                 strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
     tn_lines *lines = NULL;
@@ -516,7 +504,7 @@ static void free_job(score_job *j) {
     tn_free(j->hidden);
     tn_forest_free(&j->forest);
     tn_run_free(j->run);
-    json_decref(j->record);
+    tn_str_free(&j->separator);
     tn_tokenizer_free(j->tok);
     tn_model_free(j->model);
     tn_backend_free(j->be);

@@ -275,6 +275,9 @@ static tn_status set_up(ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_scorer_open_with(&p->scorer, q->reward_model, on->o.model, on->be,
                                on->need.tokens, 2 * on->rollout_length, &how, e));
     TN_TRY(tn_scorer_no_cost(&p->scorer, q->reward_model, e));
+    if (p->scorer.model->desc.per_token)
+        return tn_fail(e, TN_UNSUPPORTED, "%s is a process reward model, which grpo, rloo and their kin take; ppo has none",
+                       q->reward_model);
     TN_TRY(tn_scorer_reserve(&p->scorer, n, 1, on->shortest, on->rollout_blocks, e));
     TN_TRY(make_critic(p, e));
     tn_model_drop_masters(p->scorer.model); /* the critic has its copy */

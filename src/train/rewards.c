@@ -17,6 +17,9 @@ const tn_opt_row tn_reward_source_rows[] = {
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
      "One weight a source, models first (with --ensemble they are one); default: 1 each."},
+    {"step-score", TN_OPT_CHOICE, AT(step_score), "min", "min|product|last", 0, 0, NULL, NULL,
+     "How what a process reward model (`tenet prm`) says of a response's steps becomes its score: the least "
+     "probability, their product, or the last one."},
     TN_OPT_LAST};
 
 void tn_rewards_bind(const tn_opts *given, tn_reward_options *o) {
@@ -66,6 +69,7 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     const tn_load how = {.base = on->lora.base_model, .frozen = true};
     TN_TRY(tn_scorer_open_with(s->scorer, dir, on->o.model, on->be, on->need.tokens,
                                2 * on->rollout_length, &how, e));
+    s->scorer->step_score = r->o->step_score;
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
 }

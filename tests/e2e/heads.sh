@@ -80,6 +80,8 @@ grep -q reward_head "$H/inform/model.safetensors" && ! grep -q reward_head "$H/l
     fails heads_inform_on_linear 1 "reward_head.mu.weight" tenet $reward --head inform --model "$H/linear" --output-dir "$H/none"
 }
 
+grpo="grpo --model $H/base --data $H/rl.jsonl --max-steps 1 --save-steps 0 --num-generations 4 --per-device-train-batch-size 8 --max-completion-length 12"
+
 # ---- cost models ----
 cost="cost $common --data $H/safety.jsonl --eval-data $H/safety-held.jsonl --per-device-train-batch-size 16 --max-steps 40"
 # shellcheck disable=SC2086
@@ -87,7 +89,6 @@ must tenet $cost --output-dir "$H/cost"
 holds heads_cost_learns "$(value eval_accuracy_sign "$H/cost") > 0.95 && $(value eval_accuracy "$H/cost") > 0.6"
 check heads_cost_recorded grep -q '"kind": *"cost"' "$H/cost/tenet.json"
 tr -d '\n ' <"$H/cost/tenet.json" | grep -q '"score":{"mean":0\.*0*,' && ok heads_cost_is_not_shifted || fail heads_cost_is_not_shifted
-grpo="grpo --model $H/base --data $H/rl.jsonl --max-steps 1 --save-steps 0 --num-generations 4 --per-device-train-batch-size 8 --max-completion-length 12"
 # shellcheck disable=SC2086
 {
     fails heads_cost_is_no_reward 1 "is a cost model" tenet $grpo --reward-model "$H/cost" --output-dir "$H/none1"
@@ -121,6 +122,25 @@ holds heads_prm_score_is_the_evaluation "($right - $(value eval_accuracy "$H/prm
     fails heads_prm_from_reward_model 1 "goes on from a language model" tenet $prm --model "$H/linear" --output-dir "$H/none"
     fails heads_prm_adapter 1 "is trained whole" tenet $prm --use-peft --output-dir "$H/none"
 }
+
+# as a reward in loops: what `tenet score` says of the same steps, which "a" separates here, wherever it is
+# shellcheck disable=SC2086
+must tenet $prm --step-separator a --output-dir "$H/prm-a"
+for how in min product last; do
+    # shellcheck disable=SC2086
+    must tenet $grpo --max-completion-length 24 --dtype float32 --reward-model "$H/prm-a" --step-score $how --output-dir "$H/grpo-$how"
+    awk '{ match($0, /"prompt": "[^"]*"/); p = substr($0, RSTART + 15, RLENGTH - 16); match($0, /"response": "[^"]*"/); r = substr($0, RSTART + 13, RLENGTH - 14)
+        n = split(r, part, "a"); s = ""; for (i = 1; i <= n; i++) if (part[i] ~ /[^ ]/) s = s (s == "" ? "" : ",") "\"" part[i] "\""
+        printf "{\"prompt\": \"%s\", \"completions\": [%s]}\n", p, s }' "$H/grpo-$how/samples.jsonl" >"$H/said.jsonl"
+    must tenet score --model "$H/prm-a" --dtype float32 --input "$H/said.jsonl" --out "$H/said-scores.jsonl"
+    bad=$(paste -d' ' <(grep -o '"rewards/prm-a": [^,]*' "$H/grpo-$how/samples.jsonl" | cut -d' ' -f2) \
+        <(sed 's/.*"steps": \[.*[ [],*\([^], ]*\)\], "product": \([^,]*\), "min": \([^}]*\)}/\1 \2 \3/' "$H/said-scores.jsonl") |
+        awk -v how=$how '{ n++; want = how == "last" ? $2 : how == "product" ? $3 : $4; d = $1 - want; if (d * d > 1e-24) print } END { if (n < 4) print n " rows" }')
+    grep -q '", *"[^:]*", *"' "$H/said.jsonl" || bad="no response has several steps"
+    if [ -z "$bad" ]; then ok "heads_prm_reward_$how"; else fail "heads_prm_reward_$how: $(echo "$bad" | head -n 1)"; fi
+done
+fails heads_prm_ppo 1 "is a process reward model" tenet ppo --model "$H/base" --data "$H/rl.jsonl" --reward-model "$H/prm" --iterations 1 --rollouts 8 \
+    --minibatch-size 8 --critic policy --output-dir "$H/none2"
 
 # the numbers of TRL's PRMTrainer (tools/dump_trl_prm.py), which rounds losses to four digits
 must tenet prm --model models/world --dtype float32 --data tests/golden/trl_prm/rows.jsonl --head-init 0 --max-steps 20 --learning-rate 1e-3 \
