@@ -5,7 +5,8 @@
 #include <string.h>
 
 const tn_pooled_head *tn_pooled_find(const char *name) {
-    static const tn_pooled_head *const all[] = {&tn_pooled_inform, &tn_pooled_odin, NULL};
+    static const tn_pooled_head *const all[] = {&tn_pooled_inform, &tn_pooled_odin,
+                                                &tn_pooled_many, NULL};
     for (const tn_pooled_head *const *h = all; *h; h++)
         if (name && strcmp((*h)->name, name) == 0) return *h;
     return NULL;

@@ -19,6 +19,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
         tn_reward_opt linear;
         tn_inform_opt inform;
         tn_odin_opt odin;
+        tn_many_opt many;
     } opt;
     const char *head = tn_opts_str(o, "head");
     const tn_pooled_head *pooled = tn_pooled_find(head);
@@ -27,6 +28,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                                                      : &tn_algo_reward;
     if (pooled) TN_TRY(check_head(o, head, e));
     tn_opts_bind(o, pooled ? algo->options : tn_reward_rows, &opt);
+    if (pooled == &tn_pooled_many) opt.many.seed = (uint64_t)tn_opts_int(o, "seed");
     tn_task task = {.verb = "reward",
                     .data = TN_DATA_PREFERENCE,
                     .algo = algo,
@@ -43,9 +45,10 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row rows[] = {
-    {"head", TN_OPT_CHOICE, TN_OPT_NOFIELD, "linear", "linear|inform|odin", 0, 0, NULL, NULL,
+    {"head", TN_OPT_CHOICE, TN_OPT_NOFIELD, "linear", "linear|inform|odin|ensemble", 0, 0, NULL, NULL,
      "What the score is read from: score.weight; an information bottleneck (InfoRM); or two heads, "
-     "for quality and for length, of which only quality is the score (ODIN). Any reader of reward models "
+     "for quality and for length, of which only quality is the score (ODIN); or the mean of several "
+     "heads, which loops can ask one by one with --ensemble. Any reader of reward models "
      "reads the result: in evaluation each is linear."},
     {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
@@ -57,7 +60,8 @@ static const tn_opt_row rows[] = {
 static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
                                            tn_adapter_option_rows, rows,
                                            tn_reward_rows,         tn_inform_rows,
-                                           tn_odin_rows,           NULL};
+                                           tn_odin_rows,           tn_many_rows,
+                                           NULL};
 
 const tn_verb tn_verb_reward = {.name = "reward",
                                 .stage = "Train",

@@ -186,6 +186,19 @@ tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n
     return TN_OK;
 }
 
+tn_status tn_part_head(tn_run *r, const tn_model *m, int row, const int32_t *rows, int n, double *out, tn_err *e) {
+    TN_TRY(check_score(r, m, rows, n, 1, e));
+    if (m->desc.n_part < 1 || row >= m->desc.part[0].rows || m->desc.part[0].cols != m->desc.hidden)
+        return tn_fail(e, TN_BUG, "the score head has no part with row %d", row);
+    const void *w = tn_cat(r->be, m->head->data, m->head_parts + (size_t)row * (size_t)r->hidden);
+    for (int i = 0; i < n; i += r->max_rows) {
+        int k = n - i < r->max_rows ? n - i : r->max_rows;
+        normed_rows(r, m, rows + i, k);
+        r->be->op->rowdot(r->be, out + i, r->rn, w, k, r->hidden);
+    }
+    return TN_OK;
+}
+
 tn_status tn_logit_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out,
                         tn_err *e) {
     enum { AT_ONCE = 64 };

@@ -239,6 +239,8 @@ tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const doub
 /* Score/value head: out[n] = final_norm(x[row]) . w (+ b); raw, not normalised. */
 tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
 tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);
+/* The same with a row of the head's first part as weights. */
+tn_status tn_part_head(tn_run *r, const tn_model *m, int row, const int32_t *rows, int n, double *out, tn_err *e);
 /* Head of two classes (process reward models): the logit of the second against the first,
  * out[n] = x . (w1 - w0) (+ b1 - b0). */
 tn_status tn_logit_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);

@@ -37,6 +37,8 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (label) b->label = label;
     double *length = tn_realloc(b->length, cap, sizeof *length);
     if (length) b->length = length;
+    uint64_t *origin = tn_realloc(b->origin, cap, sizeof *origin);
+    if (origin) b->origin = origin;
     int *number = tn_realloc(b->number, cap, sizeof *number);
     if (number) b->number = number;
     int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
@@ -47,7 +49,7 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (s) b->score = s;
     double *d = tn_realloc(b->d_score, cap, sizeof *d);
     if (d) b->d_score = d;
-    if (!off || !rank || !label || !length || !number || !group || !rows || !s || !d)
+    if (!off || !rank || !label || !length || !number || !origin || !group || !rows || !s || !d)
         return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
     b->cap_seq = cap;
     return TN_OK;
@@ -88,7 +90,8 @@ void tn_batch_free(tn_batch *b) {
                  b->margin,     b->group_off, b->rank,   b->logp,      b->lse,       b->entropy,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->label,  b->length,    b->number};
+                 b->d_value,    b->d_score,   b->label,  b->length,    b->number,
+                 b->origin};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -180,6 +183,7 @@ static void label_response(tn_batch *b, const tn_example *x, int i) {
     b->length[seq] = x->response[i].n;
     b->label[seq] = i < 2 && (x->label >> i & 1);
     b->number[seq] = x->first + i;
+    b->origin[seq] = (uint64_t)x->file << 32 | (uint32_t)x->line;
 }
 
 /* Pairs, or a group, of x's responses, which are sequences from `first` on. */
@@ -234,7 +238,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->value = b->value, x->score = b->score;
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;
-    x->label = b->label, x->length = b->length;
+    x->label = b->label, x->length = b->length, x->origin = b->origin;
     x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;

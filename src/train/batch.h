@@ -21,6 +21,7 @@ typedef struct tn_batch {
     int *label;                 /* [n_seq] */
     double *length;             /* [n_seq] tokens */
     int *number;                /* [n_seq] of the response in the step */
+    uint64_t *origin;           /* [n_seq] file and line of its row */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,

@@ -16,7 +16,7 @@ void tn_pooled_wants(const tn_pooled_head *h, const void *opt, tn_load *how) {
 
 /* Doubles a response takes, and all of them. */
 static size_t per_row(const tn_pooled_head *h, const void *opt, int width) {
-    return 2 * (size_t)width + (size_t)(h->noise ? h->noise(opt) : 0) + 2 * (size_t)h->extra;
+    return 2 * (size_t)width + (size_t)(h->noise ? h->noise(opt) : 0) + 2 * (size_t)tn_pooled_extra(h, opt);
 }
 size_t tn_pooled_bytes(const tn_pooled_head *h, const void *opt, int width, int seqs) {
     return (2 * h->params(opt, width) + (size_t)width + (size_t)seqs * per_row(h, opt, width)) * sizeof(double);
@@ -29,6 +29,7 @@ tn_status tn_pooled_new(tn_pooled_run **out, const tn_pooled_head *h, const void
     if (!p) return tn_fail(e, TN_NOMEM, "out of memory");
     size_t W = (size_t)width, n = (size_t)seqs;
     *p = (tn_pooled_run){.head = h, .opt = opt, .seed = seed, .width = width, .cap = n};
+    p->n_extra = tn_pooled_extra(h, opt);
     p->n_noise = h->noise ? h->noise(opt) : 0;
     p->n_param = h->params(opt, width);
     p->w = tn_calloc(tn_pooled_bytes(h, opt, width, seqs) / sizeof(double), sizeof(double));
@@ -39,7 +40,7 @@ tn_status tn_pooled_new(tn_pooled_run **out, const tn_pooled_head *h, const void
     p->dx = p->x + n * W;
     p->noise = p->dx + n * W;
     p->extra = p->noise + n * (size_t)p->n_noise;
-    p->d_extra = p->extra + n * (size_t)h->extra;
+    p->d_extra = p->extra + n * (size_t)p->n_extra;
     return TN_OK;
 }
 
@@ -93,10 +94,10 @@ tn_status tn_pooled_forward(tn_pooled_run *p, tn_run *r, const tn_model *m, tn_b
 }
 
 void tn_pooled_obs(tn_pooled_run *p, const tn_batch *b, tn_obs *x, tn_grad *g) {
-    x->n_extra = p->head->extra;
+    x->n_extra = p->n_extra;
     x->extra = p->extra;
     g->extra = p->d_extra;
-    memset(p->d_extra, 0, (size_t)b->n_seq * (size_t)p->head->extra * sizeof *p->d_extra);
+    memset(p->d_extra, 0, (size_t)b->n_seq * (size_t)p->n_extra * sizeof *p->d_extra);
 }
 
 tn_status tn_pooled_backward(tn_pooled_run *p, tn_run *r, tn_model *m, const tn_batch *b, const tn_grad *g,

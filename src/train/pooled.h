@@ -15,15 +15,15 @@ typedef struct tn_pooled_run {
     const void *opt; /* of the head and its loss */
     uint64_t seed;
     long step; /* under way */
-    int width, n_noise;
+    int width, n_noise, n_extra;
     size_t n_param, cap;       /* cap: responses of a micro-batch */
     double *w, *dw, *fold;     /* [n_param], [n_param], [width] */
     double *x, *dx, *noise;    /* [cap][width], [cap][width], [cap][n_noise] */
-    double *extra, *d_extra;   /* [cap][head->extra] */
+    double *extra, *d_extra;   /* [cap][n_extra] */
     /* losses of coupling BATCH: the step without its tokens, its numbers and their gradient */
     tn_batch whole;
     size_t step_cap, *at;               /* responses; [ranks+1] shares in bytes */
-    double *step_extra, *d_step_extra;  /* [step_cap][head->extra] */
+    double *step_extra, *d_step_extra;  /* [step_cap][n_extra] */
 } tn_pooled_run;
 
 /* Asks for the head's parts where a model is loaded. */
@@ -47,7 +47,7 @@ typedef struct tn_trainee tn_trainee;
 typedef struct tn_step_result tn_step_result;
 /* Room for steps and evaluations of up to `seqs` responses, and the bytes behind that. */
 tn_status tn_pooled_reserve_step(tn_pooled_run *p, size_t seqs, int ranks, tn_err *e);
-size_t tn_pooled_step_bytes(const tn_pooled_head *h, size_t seqs);
+size_t tn_pooled_step_bytes(const tn_pooled_head *h, const void *opt, size_t seqs);
 void tn_pooled_free_step(tn_pooled_run *p);
 /* Loss and metrics of a step or evaluation of n examples; its gradient waits. */
 tn_status tn_pooled_decide(tn_trainee *t, tn_example *const *ex, int n, const tn_total *total, bool train,

@@ -8,13 +8,13 @@
 #include "train/step.h"
 #include <string.h>
 
-size_t tn_pooled_step_bytes(const tn_pooled_head *h, size_t seqs) {
-    return seqs * (size_t)h->extra * 2 * sizeof(double) +
+size_t tn_pooled_step_bytes(const tn_pooled_head *h, const void *opt, size_t seqs) {
+    return seqs * (size_t)tn_pooled_extra(h, opt) * 2 * sizeof(double) +
            tn_batch_bytes(&(tn_batch_need){.seqs = (int)seqs, .pairs = (int)seqs});
 }
 
 tn_status tn_pooled_reserve_step(tn_pooled_run *p, size_t seqs, int ranks, tn_err *e) {
-    size_t n = seqs * (size_t)p->head->extra;
+    size_t n = seqs * (size_t)p->n_extra;
     p->step_extra = tn_calloc(2 * n, sizeof *p->step_extra);
     p->at = tn_calloc((size_t)ranks + 1, sizeof *p->at);
     if (!p->step_extra || !p->at) return tn_fail(e, TN_NOMEM, "out of memory for %zu responses", seqs);
@@ -34,7 +34,7 @@ static int share(int n, int r, const tn_comm *c) { return (int)((long)n * r / c-
 
 static tn_status look(tn_trainee *t, tn_example *const *ex, int i, int end, bool train, tn_err *e) {
     tn_pooled_run *p = t->pooled;
-    size_t E = (size_t)p->head->extra;
+    size_t E = (size_t)p->n_extra;
     while (i < end) {
         if (tn_stop_requested() && !train) return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
         TN_TRY(tn_trainee_fill(t, ex, end, &i, e));
@@ -52,7 +52,7 @@ static tn_status look(tn_trainee *t, tn_example *const *ex, int i, int end, bool
 static tn_status see(tn_trainee *t, tn_example *const *ex, int n, bool train, tn_err *e) {
     tn_pooled_run *p = t->pooled;
     tn_comm *c = tn_lanes_comm(t->lanes);
-    size_t E = (size_t)p->head->extra;
+    size_t E = (size_t)p->n_extra;
     tn_batch_clear(&p->whole);
     for (int r = 0, i = 0; r < c->size; r++) {
         for (; i < share(n, r + 1, c); i++) TN_TRY(tn_batch_add_outline(&p->whole, ex[i], &t->batch, e));
@@ -78,7 +78,7 @@ tn_status tn_pooled_decide(tn_trainee *t, tn_example *const *ex, int n, const tn
     TN_TRY(see(t, ex, n, train, e));
     tn_batch_obs(b, &x);
     x.total = *total;
-    x.n_extra = p->head->extra, x.extra = p->step_extra;
+    x.n_extra = p->n_extra, x.extra = p->step_extra;
     size_t S = (size_t)b->n_seq;
     memset(b->d_score, 0, S * sizeof *b->d_score);
     memset(p->d_step_extra, 0, S * (size_t)x.n_extra * sizeof *p->d_step_extra);
@@ -89,7 +89,7 @@ tn_status tn_pooled_decide(tn_trainee *t, tn_example *const *ex, int n, const tn
 }
 
 void tn_pooled_recall(const tn_pooled_run *p, const tn_batch *b, tn_grad *g) {
-    size_t E = (size_t)p->head->extra;
+    size_t E = (size_t)p->n_extra;
     for (int s = 0; s < b->n_seq; s++) {
         size_t k = (size_t)b->number[s];
         g->score[s] = p->whole.d_score[k];

@@ -134,9 +134,6 @@ tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more,
         return tn_fail(e, TN_ARG,
                        "no reward: give --reward-model DIR (made by `tenet reward`) or "
                        "--reward-funcs NAME, or several");
-    if (o->together && (o->models.n < 2 || o->models.n > TN_ENSEMBLE_MAX))
-        return tn_fail(e, TN_ARG, "--ensemble makes one score of 2 to %d reward models, found %d --reward-model",
-                       TN_ENSEMBLE_MAX, o->models.n);
     if (o->weights.n && o->weights.n != n)
         return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (%s)",
                        o->weights.n, n, o->together ? "the ensemble first" : "models first");
@@ -207,6 +204,25 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
     return TN_OK;
 }
 
+static int members_of(const tn_reward_source *s) { return s->scorer->n_member ? s->scorer->n_member : 1; }
+
+/* Behind the models, all of which are its members. */
+static tn_status open_ensemble(tn_rewards *r, int N, tn_err *e) {
+    for (int k = 0; k < r->n; k++) {
+        r->n_member += members_of(&r->source[k]);
+        if (r->source[k].scorer->n_member) TN_TRY(tn_scorer_keep_members(r->source[k].scorer, N, e));
+    }
+    if (r->n_member < 2 || r->n_member > TN_ENSEMBLE_MAX)
+        return tn_fail(e, TN_ARG,
+                       "--ensemble makes one score of 2 to %d members: --reward-model folders, or the heads of `tenet "
+                       "reward --head ensemble`; found %d",
+                       TN_ENSEMBLE_MAX, r->n_member);
+    r->member = tn_calloc((size_t)N, (size_t)r->n_member * sizeof *r->member);
+    if (!r->member) return tn_fail(e, TN_NOMEM, "out of memory");
+    set_name(r, &r->source[r->n++], "ensemble");
+    return TN_OK;
+}
+
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
                           const tn_online *on, tn_err *e) {
     size_t n = (size_t)(weighted(o) + unweighted(o)), N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
@@ -216,13 +232,12 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     r->weight = tn_calloc(n, sizeof *r->weight);
     r->value = tn_calloc(N, n * sizeof *r->value);
     r->column = tn_calloc(N, sizeof *r->column);
-    r->member = tn_calloc(N, (size_t)unweighted(o) * sizeof *r->member);
     r->decode = tn_decode_mem_new();
-    if (!r->source || !r->weight || !r->value || !r->column || !r->member || !r->decode)
+    if (!r->source || !r->weight || !r->value || !r->column || !r->decode)
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < o->models.n; i++)
         TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
-    if (o->together) set_name(r, &r->source[r->n++], "ensemble");
+    if (o->together) TN_TRY(open_ensemble(r, (int)N, e));
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
     for (int i = unweighted(o), k = 0; i < r->n; i++, k++)
@@ -267,10 +282,16 @@ static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
 
 /* What the models say, which lies before it, as one score. */
 static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) {
-    int k = r->o->models.n;
+    int k = r->o->models.n, at = 0;
     if (!r->o->together) return TN_OK;
-    for (int i = 0; i < n; i++) memcpy(r->member + i * k, r->value + i * r->n, (size_t)k * sizeof *r->member);
-    TN_TRY(tn_ensemble_scores(&r->o->ensemble, r->member, n, k, r->column, m, e));
+    for (int j = 0; j < k; at += members_of(&r->source[j++])) {
+        const tn_scorer *q = r->source[j].scorer;
+        for (int i = 0; i < n; i++)
+            for (int h = 0; h < members_of(&r->source[j]); h++)
+                r->member[i * r->n_member + at + h] =
+                    q->n_member ? q->member[(size_t)h * (size_t)q->cap_member + (size_t)i] : r->value[i * r->n + j];
+    }
+    TN_TRY(tn_ensemble_scores(&r->o->ensemble, r->member, n, r->n_member, r->column, m, e));
     for (int i = 0; i < n; i++) r->value[i * r->n + k] = r->column[i];
     return TN_OK;
 }

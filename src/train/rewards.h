@@ -31,7 +31,8 @@ typedef struct tn_rewards {
     double *value;            /* [responses][n]; NaN: no answer */
     double *column;           /* [responses] */
     const tn_reward_options *o;
-    double *member;           /* [responses][models] of the ensemble */
+    int n_member;             /* of the ensemble: models, and heads of models that are ensembles themselves */
+    double *member;           /* [responses][n_member] */
     tn_str text;
     tn_decode_mem *decode;
     bool warned;

@@ -77,7 +77,9 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     s->max_tokens = max_tokens > max_len ? max_tokens : max_len;
     s->max_len = max_len;
     TN_TRY(tn_scorer_same_tokenizer(&s->same_tokenizer, dir, policy_dir, how->base, e));
-    TN_TRY(tn_model_load(&s->model, dir, be, how, e));
+    tn_load asked = *how;
+    TN_TRY(tn_scorer_members_of(dir, &s->n_member, &asked, e));
+    TN_TRY(tn_model_load(&s->model, dir, be, &asked, e));
     if (s->model->score == TN_NONE) return no_reward_model(dir, e);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
@@ -127,6 +129,7 @@ void tn_scorer_close(tn_scorer *s) {
     tn_batch_free(&s->mb);
     tn_ids_free(&s->ids);
     tn_free(s->response);
+    tn_free(s->member);
     tn_free(s->begin);
     tn_str_free(&s->ones);
     tn_str_free(&s->separator);
@@ -249,6 +252,7 @@ static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
     } else {
         TN_TRY(tn_forward_rows(s->run, s->model, &s->mb.forest, s->mb.score_row, s->mb.n_seq, e));
         TN_TRY(tn_score_head(s->run, s->model, s->mb.score_row, s->mb.n_seq, s->mb.score, e));
+        TN_TRY(tn_scorer_read_members(s, *done, e));
     }
     double sd = s->model->score_sd > 0 ? s->model->score_sd : 1.0;
     for (int i = 0; i < s->mb.n_seq; i++)

@@ -25,6 +25,10 @@ typedef struct tn_scorer {
     tn_str separator, text;
     tn_steps steps;
     const char *step_score; /* min | product | last; NULL: min */
+    /* an ensemble of heads (`tenet reward --head ensemble`): the score is their mean, and on request each one's is kept */
+    int n_member;
+    double *member;     /* [n_member][cap_member], filled from member_at on, or NULL */
+    int cap_member, member_at;
 } tn_scorer;
 
 /* Do the two folders have the same tokenizer.json, or none? base: of adapter folders (tn_load). */
@@ -54,6 +58,14 @@ tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const 
  * the prompt). */
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e);
+
+/* ---- ensembles of heads: members.c ---- */
+/* Asks for the members where a model of `dir` is loaded; *n: how many it has, 0 for other models. */
+tn_status tn_scorer_members_of(const char *dir, int *n, tn_load *how, tn_err *e);
+/* From now on members' scores of up to `cap` responses are kept. */
+tn_status tn_scorer_keep_members(tn_scorer *s, int cap, tn_err *e);
+/* Those of the forwarded micro-batch, whose first response is number `done`. */
+tn_status tn_scorer_read_members(tn_scorer *s, int done, tn_err *e);
 
 /* ---- scorer_steps.c: between scorer.c and process reward models ---- */
 /* x as such a model reads it; *y points into s until the next call. prompt: text or messages, or NULL. */

@@ -139,6 +139,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
         if (n) memset(tok[i], 0, n);
     memset(b->d_score, 0, (size_t)b->n_seq * sizeof(double));
     if (t->pooled) tn_pooled_obs(t->pooled, b, &x, &g);
+    if (!train) x.origin = NULL;
     if (decided_ahead(t)) tn_pooled_recall(t->pooled, b, &g);
     else TN_TRY(t->algo->step(t->opt, &x, &g, &r->metrics, e));
     weigh(t->weight, &g, b);

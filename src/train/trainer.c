@@ -238,7 +238,7 @@ static tn_status plan_memory(loop *l, tn_err *e) {
     if (l->task->pooled)
         tn_budget_add(&p, "score head", "", tn_pooled_bytes(l->task->pooled, l->task->opt, d->hidden, q->seqs));
     if (l->task->pooled && l->task->algo->coupling == TN_COUPLE_BATCH)
-        tn_budget_add(&p, "score head", "step", tn_pooled_step_bytes(l->task->pooled, step_responses(l)));
+        tn_budget_add(&p, "score head", "step", tn_pooled_step_bytes(l->task->pooled, l->task->opt, step_responses(l)));
     if (l->task->reference) {
         /* computed beforehand: gone before gradients are there, which take more */
         if (!l->task->precompute_ref)

@@ -56,6 +56,7 @@ sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, 
     "$A/samples.jsonl" >"$A/steps.jsonl"
 steady inform reward --head inform --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
 steady odin reward --head odin --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
+steady heads reward --head ensemble --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
 steady cost cost --model "$A/base" --data "$A/safety.jsonl" --per-device-train-batch-size 16 --max-steps 8
 steady prm prm --model "$A/base" --data "$A/steps.jsonl" --per-device-train-batch-size 16 --max-steps 8
 steady dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8

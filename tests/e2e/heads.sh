@@ -56,13 +56,14 @@ reward="reward $common --data $H/pairs.jsonl --eval-data $H/held.jsonl --per-dev
     must tenet $reward --head inform --ib-weight 0.001 --head-init 0.2 --output-dir "$H/inform"
     must tenet $reward --head inform --ib-weight 0.1 --head-init 0.2 --output-dir "$H/narrow"
     must tenet $reward --head odin --head-init 0.2 --output-dir "$H/odin"
+    must tenet $reward --head ensemble --heads 4 --head-init 0.2 --output-dir "$H/many"
 }
 holds heads_inform_learns "$(value eval_accuracy "$H/inform") > 0.9"
 holds heads_inform_price_of_information "$(value eval_latent_kl "$H/narrow") < $(value eval_latent_kl "$H/inform") / 4"
 holds heads_odin_quality "$(value eval_accuracy_quality "$H/odin") > 0.85"
 holds heads_odin_length "$(value length_correlation/length "$H/odin") > 0.7 && $(value length_correlation/quality "$H/odin")^2 < 0.09"
 # what the folder gives to readers that know nothing of heads is what training evaluated: same mean, same accuracy
-for head in linear inform odin; do
+for head in linear inform odin many; do
     awk '{ match($0, /"prompt_ids":\[[^]]*\]/); p = substr($0, RSTART, RLENGTH)
         match($0, /"chosen_ids":\[[^]]*\]/); print "{" p ",\"ids\":" substr($0, RSTART + 13, RLENGTH - 13) "}"
         match($0, /"rejected_ids":\[[^]]*\]/); print "{" p ",\"ids\":" substr($0, RSTART + 15, RLENGTH - 15) "}" }' "$H/held.jsonl" >"$H/both.jsonl"
@@ -166,6 +167,22 @@ for how in mean worst uwo; do
             n++; if (abs($3 - want) > 1e-9 * (1 + abs(want)) || abs($5 - (2 * $3 + 0.5 * $4)) > 1e-9 * (1 + abs($5))) print }  END { if (!n) print "no samples" }')
     if [ -z "$bad" ]; then ok "heads_ensemble_$how"; else fail "heads_ensemble_$how: $(echo "$bad" | head -n 1)"; fi
 done
+
+# heads of one model, each on its own resample: members of an ensemble that costs one forward; its mean is the plain score
+# shellcheck disable=SC2086
+{
+    for how in mean worst uwo; do
+        must tenet $grpo --dtype float32 --reward-model "$H/many" --ensemble $how --output-dir "$H/many-$how"
+    done
+    must tenet $grpo --dtype float32 --reward-model "$H/many" --ensemble uwo --ranks 2 --grad-lanes 2 --output-dir "$H/many-ranks"
+}
+holds heads_many_learn "$(value eval_accuracy "$H/many") > 0.9 && $(value eval_heads_std "$H/many") > 0.01"
+for how in mean worst uwo; do
+    bad=$(grep -o '"rewards/many": [^,]*, "rewards/ensemble": [^,]*' "$H/many-$how/samples.jsonl" | tr -d ',' |
+        awk -v how=$how '{ n++; d = $2 - $4; if (how == "mean" ? d * d > 1e-10 : d <= 1e-6) print } END { if (n < 4) print "no samples" }')
+    if [ -z "$bad" ]; then ok "heads_many_$how"; else fail "heads_many_$how: $(echo "$bad" | head -n 1)"; fi
+done
+check heads_many_any_ranks cmp <(grep -o '"rewards/[^,]*' "$H/many-uwo/samples.jsonl") <(grep -o '"rewards/[^,]*' "$H/many-ranks/samples.jsonl")
 
 # calibration of a reward model on labelled pairs
 quiet tenet eval --input "$H/rl.jsonl" --count 4 --models base="$H/base" --reward-model "$H/linear" --pairs "$H/held.jsonl" --max-new-tokens 4 --out "$H/eval" &&

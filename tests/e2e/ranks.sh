@@ -47,6 +47,7 @@ sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$T/pairs.jsonl" >"$T
 sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "step_ids": [\2, [7, 8, 9]], "labels": [true, false]}/' "$T/samples.jsonl" >"$T/steps.jsonl"
 inform="reward --head inform --model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-steps 4 --per-device-train-batch-size 6 --max-steps 6 $common"
 odin="reward --head odin --model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-steps 4 --per-device-train-batch-size 7 --max-steps 6 $common"
+heads="reward --head ensemble --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
 cost="cost --model $T/base --data $T/safety.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
 prm="prm --model $T/base --data $T/steps.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
 ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo"
@@ -88,7 +89,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin cost prm dpo ppo sft_lora ppo_lora grpo ensemble rloo online_dpo rft remax; do
+for method in sft reward inform odin heads cost prm dpo ppo sft_lora ppo_lora grpo ensemble rloo online_dpo rft remax; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -31,7 +31,7 @@ arguments() {
         lora) echo "sft --model $TINY/base $sft --max-steps $2 $common --use-peft --lora-r 4 --lora-target-modules all-linear" ;;
         reward) echo "reward --model $TINY/base --data $TINY/rank.jsonl --eval-data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6
             --max-steps $2 $common" ;;
-        inform | odin) echo "reward --head $1 --model $TINY/base --data $TINY/pairs.jsonl --eval-data $TINY/pairs.jsonl --eval-steps 5
+        inform | odin | ensemble) echo "reward --head $1 --model $TINY/base --data $TINY/pairs.jsonl --eval-data $TINY/pairs.jsonl --eval-steps 5
             --per-device-train-batch-size 6 --max-steps $2 $common" ;;
         cost) echo "cost --model $TINY/base --data $TINY/safety.jsonl --eval-data $TINY/safety.jsonl --per-device-train-batch-size 6
             --max-steps $2 $common" ;;

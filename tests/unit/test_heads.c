@@ -28,6 +28,7 @@ static void make_rows(bench *b, int vocab, bool steps) {
                           .response = b->response[i],
                           .pair = !steps,
                           .label = i & 3,
+                          .line = i,
                           .ret = steps ? b->label[i] : NULL};
         for (int k = 0; k < 3; k++) tiny_ids(b->ids[i][k], LONG, vocab, (uint64_t)(10 * i + k));
         for (int k = 0; k < 2; k++)
@@ -44,6 +45,7 @@ static const tn_inform_opt by_sum = {6, 0.05, "sum"}, mean_first = {6, 3, "mean_
 static const tn_odin_opt paper = {1, 0.5, "paper"}, code = {0.7, 0.5, "code"};
 static const tn_reward_opt plain = {0.01, 0, 0, 1, "pairs", "drop"};
 static const tn_cost_opt cost = {0.01};
+static const tn_many_opt three = {3, 5};
 static const struct {
     const char *name, *head; /* head NULL: score.weight */
     const tn_algo *algo;
@@ -51,6 +53,7 @@ static const struct {
 } kinds[] = {
     {"inform", "inform", &tn_algo_inform, &by_sum}, {"inform, means", "inform", &tn_algo_inform, &mean_first},
     {"odin", "odin", &tn_algo_odin, &paper},        {"odin, code", "odin", &tn_algo_odin, &code},
+    {"ensemble", "ensemble", &tn_algo_many, &three},
     {"reward", NULL, &tn_algo_reward, &plain},      {"cost", NULL, &tn_algo_cost, &cost},
     {"prm", NULL, &tn_algo_prm, NULL},
 };
