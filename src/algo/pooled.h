@@ -61,10 +61,7 @@ typedef struct tn_pooled_head {
 extern const tn_pooled_head tn_pooled_inform, tn_pooled_odin, tn_pooled_many;
 const tn_pooled_head *tn_pooled_find(const char *name); /* NULL when there is none */
 
-/* All parameters from N(0, std^2), a function of the seed. */
-void tn_pooled_init(const tn_pooled_head *h, const void *opt, int width, double std, uint64_t seed,
-                    double *w);
-/* The draws of response `index` (counted over the whole run): noise[n]. */
+/* The draws of response `index` of the run: noise[n]. */
 void tn_pooled_noise(uint64_t seed, uint64_t index, int n, double *noise);
 /* The loss's side: extra and its count are there and finite. */
 tn_status tn_extra_check(const tn_obs *x, int n_extra, const char *who, tn_err *e);

@@ -186,6 +186,32 @@ TEST(heads_noise_and_fold) {
     tn_backend_free(be);
 }
 
+/* Resamples belong to rows and heads, not to steps; evaluation counts every pair once. */
+TEST(heads_resamples) {
+    enum { MANY = 2000 };
+    static double score[2 * MANY], extra[2 * MANY][3], d[2 * MANY][3];
+    static int chosen[MANY], rejected[MANY], off[2 * MANY + 1];
+    static uint64_t origin[2 * MANY];
+    for (int i = 0; i < MANY; i++) {
+        chosen[i] = 2 * i, rejected[i] = 2 * i + 1;
+        origin[2 * i] = origin[2 * i + 1] = (uint64_t)i;
+    }
+    tn_obs x = {.n_seq = 2 * MANY, .off = off, .score = score, .n_pair = MANY, .chosen = chosen, .rejected = rejected,
+                .n_extra = 3, .extra = extra[0], .origin = origin, .total = {.pair = MANY}};
+    tn_grad g = {.extra = d[0]};
+    tn_metrics m;
+    tn_metrics_clear(&m);
+    CHECK_OK(tn_algo_many.step(&three, &x, &g, &m, e));
+    CHECK_NEAR(g.loss, 0.69314718, 0.03, 0); /* mean of 6,000 draws of mean and variance 1 */
+    int differ = 0, zero = 0;
+    for (int i = 0; i < MANY; i++) differ += d[2 * i][0] != d[2 * i][1], zero += d[2 * i][2] == 0;
+    CHECK_MSG(differ > MANY / 2, "heads share their resample: %d of %d pairs differ", differ, MANY);
+    CHECK_MSG(zero > 660 && zero < 810, "%d of %d pairs are left out, expected exp(-1) of them", zero, MANY);
+    x.origin = NULL;
+    CHECK_OK(tn_algo_many.step(&three, &x, &g, &m, e));
+    CHECK_NEAR(g.loss, 0.69314718055994531, 1e-12, 0);
+}
+
 TEST(heads_refusals) {
     tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
     bench b;
