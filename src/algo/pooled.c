@@ -5,25 +5,16 @@
 #include <string.h>
 
 const tn_pooled_head *tn_pooled_find(const char *name) {
-    static const tn_pooled_head *const all[] = {&tn_pooled_inform, &tn_pooled_odin, NULL};
+    static const tn_pooled_head *const all[] = {&tn_pooled_inform, &tn_pooled_odin,
+                                                &tn_pooled_many, NULL};
     for (const tn_pooled_head *const *h = all; *h; h++)
         if (name && strcmp((*h)->name, name) == 0) return *h;
     return NULL;
 }
 
-static void normals(tn_rng *r, size_t n, double std, double *out) {
-    for (size_t i = 0; i < n; i++) out[i] = std * tn_rng_normal(r);
-}
-
-void tn_pooled_init(const tn_pooled_head *h, const void *opt, int width, double std, uint64_t seed,
-                    double *w) {
-    tn_rng r = tn_rng_stream(seed, TN_RNG_INIT, tn_mix((uint64_t)width));
-    normals(&r, h->params(opt, width), std, w);
-}
-
 void tn_pooled_noise(uint64_t seed, uint64_t index, int n, double *noise) {
     tn_rng r = tn_rng_stream(seed, TN_RNG_LATENT, index);
-    normals(&r, (size_t)n, 1, noise);
+    for (int i = 0; i < n; i++) noise[i] = tn_rng_normal(&r);
 }
 
 tn_status tn_extra_check(const tn_obs *x, int n_extra, const char *who, tn_err *e) {

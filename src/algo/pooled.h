@@ -15,7 +15,8 @@
  *   odin     two linear heads (Chen et al. 2024, 2402.07319): w = [W_Q width | W_L width];
  *            score = W_Q . e (quality), extra[0] = W_L . e (length);
  *            penalty = lambda_O |W_Q . W_L|, of the normalised heads in the authors' code
- * The losses on what they give are inform.c and odin.c. */
+ *   ensemble  several linear heads, each on a resample of the data: pooled_many.c, with its loss
+ * The losses on what the others give are inform.c and odin.c. */
 #ifndef TN_ALGO_POOLED_H
 #define TN_ALGO_POOLED_H
 #include "algo/algo.h"
@@ -34,10 +35,18 @@ typedef struct tn_pooled_grad {
     double *w;           /* [params] */
 } tn_pooled_grad;
 
+/* A matrix of the parameters, in their order; cols 0: width. */
+typedef struct tn_pooled_part {
+    const char *name;
+    int rows, cols;
+} tn_pooled_part;
+enum { TN_POOLED_PARTS = 3 };
+
 typedef struct tn_pooled_head {
     const char *name, *summary;
     const tn_algo *algo; /* the loss on its outputs; `opt` is the option struct of both */
     int extra;
+    int (*extras)(const void *opt); /* the same where it depends on options; NULL: extra */
     tn_status (*check)(const void *opt, int width, tn_err *e);
     size_t (*params)(const void *opt, int width);
     int (*noise)(const void *opt); /* draws a row takes in training; NULL: none */
@@ -45,14 +54,14 @@ typedef struct tn_pooled_head {
     void (*backward)(const void *opt, const tn_pooled *p, const tn_pooled_grad *g);
     /* A loss on the parameters alone, once a step; dw (or NULL) is added to. NULL: none. */
     double (*penalty)(const void *opt, int width, const double *w, double *dw);
+    /* In evaluation every head here is linear: score = to . e, to[width]. */
+    void (*fold)(const void *opt, int width, const double *w, double *to);
+    int (*parts)(const void *opt, tn_pooled_part part[TN_POOLED_PARTS]);
 } tn_pooled_head;
-extern const tn_pooled_head tn_pooled_inform, tn_pooled_odin;
+extern const tn_pooled_head tn_pooled_inform, tn_pooled_odin, tn_pooled_many;
 const tn_pooled_head *tn_pooled_find(const char *name); /* NULL when there is none */
 
-/* All parameters from N(0, std^2), a function of the seed. */
-void tn_pooled_init(const tn_pooled_head *h, const void *opt, int width, double std, uint64_t seed,
-                    double *w);
-/* The draws of response `index` (counted over the whole run): noise[n]. */
+/* The draws of response `index` of the run: noise[n]. */
 void tn_pooled_noise(uint64_t seed, uint64_t index, int n, double *noise);
 /* The loss's side: extra and its count are there and finite. */
 tn_status tn_extra_check(const tn_obs *x, int n_extra, const char *who, tn_err *e);
@@ -67,10 +76,17 @@ typedef struct tn_odin_opt {
     double ortho;     /* lambda_O */
     const char *form; /* paper | code */
 } tn_odin_opt;
-extern const tn_opt_row tn_inform_rows[], tn_odin_rows[];
+typedef struct tn_many_opt {
+    int64_t heads;
+    uint64_t seed; /* of the resamples; no option */
+} tn_many_opt;
+extern const tn_opt_row tn_inform_rows[], tn_odin_rows[], tn_many_rows[];
 /* mu of one row e: what outliers are looked for in (latent.h); mu[latents]. */
 void tn_inform_latent(const void *opt, int width, const double *w, const double *e, double *mu);
 
+static inline int tn_pooled_extra(const tn_pooled_head *h, const void *opt) {
+    return h->extras ? h->extras(opt) : h->extra;
+}
 static inline double tn_pooled_dot(const double *a, const double *b, int n) {
     double sum = 0;
     for (int j = 0; j < n; j++) sum += a[j] * b[j];

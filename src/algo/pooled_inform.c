@@ -99,6 +99,23 @@ void tn_inform_latent(const void *opt, int width, const double *w, const double 
         mu[k] = tn_pooled_dot(w + (size_t)k * (size_t)width, e, width);
 }
 
+static void fold(const void *opt, int width, const double *w, double *to) {
+    size_t n = (size_t)latents(opt), W = (size_t)width;
+    const double *d = w + 2 * n * W;
+    for (size_t j = 0; j < W; j++) {
+        to[j] = 0;
+        for (size_t k = 0; k < n; k++) to[j] += d[k] * w[k * W + j];
+    }
+}
+
+static int parts(const void *opt, tn_pooled_part part[TN_POOLED_PARTS]) {
+    int k = latents(opt);
+    part[0] = (tn_pooled_part){"mu", k, 0};
+    part[1] = (tn_pooled_part){"logvar", k, 0};
+    part[2] = (tn_pooled_part){"decoder", 1, k};
+    return 3;
+}
+
 static size_t params(const void *opt, int width) {
     return (size_t)latents(opt) * (2 * (size_t)width + 1);
 }
@@ -117,4 +134,6 @@ const tn_pooled_head tn_pooled_inform = {
     .noise = latents,
     .forward = forward,
     .backward = backward,
+    .fold = fold,
+    .parts = parts,
 };

@@ -45,6 +45,18 @@ static double penalty(const void *opt, int width, const double *w, double *dw) {
     return o->ortho * fabs(overlap);
 }
 
+static void fold(const void *opt, int width, const double *w, double *to) {
+    (void)opt;
+    memcpy(to, w, (size_t)width * sizeof *to);
+}
+
+static int parts(const void *opt, tn_pooled_part part[TN_POOLED_PARTS]) {
+    (void)opt;
+    part[0] = (tn_pooled_part){"quality", 1, 0};
+    part[1] = (tn_pooled_part){"length", 1, 0};
+    return 2;
+}
+
 static size_t params(const void *opt, int width) { return 2 * (size_t)width; }
 static tn_status check(const void *opt, int width, tn_err *e) {
     if (width < 1) return tn_fail(e, TN_ARG, "odin: rows of width %d", width);
@@ -62,4 +74,6 @@ const tn_pooled_head tn_pooled_odin = {
     .forward = forward,
     .backward = backward,
     .penalty = penalty,
+    .fold = fold,
+    .parts = parts,
 };

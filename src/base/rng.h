@@ -46,6 +46,7 @@ enum {
     TN_RNG_ADAPTER = 310, /* A of fresh adapters: index = tensor number */
     TN_RNG_MACRO = 320,   /* lengths of random macro actions: index = response */
     TN_RNG_LATENT = 321,  /* noise of the information bottleneck: index = response */
-    TN_RNG_NEFTUNE = 322  /* noise on embeddings: index = sequence */
+    TN_RNG_NEFTUNE = 322, /* noise on embeddings: index = sequence */
+    TN_RNG_RESAMPLE = 323 /* bootstrap resamples of reward heads: index = row and head */
 };
 #endif

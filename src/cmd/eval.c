@@ -162,6 +162,7 @@ static tn_status open_all(session *s, tn_err *e) {
     if (o->reward)
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
                                    &frozen, e));
+    if (o->reward) TN_TRY(tn_scorer_no_cost(&s->scorer, o->reward, e));
     return TN_OK;
 }
 
@@ -171,9 +172,11 @@ static tn_status proxies(session *s, tn_err *e) {
     s->reward_json = json_pack("{s:s}", "dir", s->o.reward);
     if (s->pairs && s->scorer.same_tokenizer) {
         tn_stat_rate r;
-        TN_TRY(tn_eval_reward_pairs(&s->scorer, s->pairs, &r, e));
+        json_t *calibration = NULL;
+        TN_TRY(tn_eval_reward_pairs(&s->scorer, s->pairs, &r, &calibration, e));
         tn_info("reward model: %.3f of %d held-out pairs [%.3f, %.3f]", r.rate, r.n, r.lo, r.hi);
         json_object_set_new(s->reward_json, "pairs", tn_json_rate(&r));
+        if (calibration) json_object_set_new(s->reward_json, "calibration", calibration);
     }
     return TN_OK;
 }

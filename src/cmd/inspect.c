@@ -96,7 +96,9 @@ static void print_ids(const tn_desc *d) {
 static void print_desc(const tn_desc *d) {
     char a[32];
     printf(LINE "%s, %s%s", "model", d->family,
-           d->num_labels ? "sequence classification" : "language model",
+           d->per_token    ? "token classification"
+           : d->num_labels ? "sequence classification"
+                           : "language model",
            d->num_labels == 1 ? " with one label: a reward model" : "");
     if (d->num_labels > 1) printf(" with %d labels", d->num_labels);
     printf("\n" LINE "%s (%zu)\n", "parameters", amount((double)tn_desc_params(d), "", a),

@@ -31,7 +31,8 @@ static tn_status save_record(const tn_model *m, const char *from, const char *to
                           "merge", "adapter", from, "base", m->dir);
     if (o && m->head)
         json_object_set_new(o, "score",
-                            json_pack("{s:f,s:f}", "mean", m->score_mean, "sd", m->score_sd));
+                            json_pack("{s:f,s:f,s:s}", "mean", m->score_mean, "sd", m->score_sd, "kind",
+                                      m->score_is_cost ? "cost" : "reward"));
     tn_path_join(&path, to, "tenet.json");
     tn_status st = o && !path.oom ? tn_json_save(path.s, o, false, e)
                                   : tn_fail(e, TN_NOMEM, "%s: out of memory", to);

@@ -31,7 +31,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .beta = 1, /* the loss compares with a reference */
                              .pairs = &pairs};
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
-    tn_opts_bind(o, tn_reward_source_rows, &t.rewards);
+    tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_dpo_rows, &loss);
     tn_opts_bind(o, tn_pair_rows, &pairs);
     t.max_completion = tn_opts_int(o, "max-new-tokens");
@@ -42,7 +42,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, rows, tn_critic_free_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_critic_free_rows,
     tn_dpo_rows,          tn_pair_rows,           tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 

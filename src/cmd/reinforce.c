@@ -30,7 +30,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .token_opt = &adv,
                              .entropy_floor = &loss.entropy_floor};
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
-    tn_opts_bind(o, tn_reward_source_rows, &t.rewards);
+    tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_grpo_rows, &loss);
     tn_opts_bind(o, tn_token_advantage_rows, &adv);
     loss.loss_type = tn_opts_str(o, "loss-type");
@@ -48,7 +48,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, rows, tn_critic_free_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_critic_free_rows,
     tn_grpo_rows,         tn_token_advantage_rows, tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 

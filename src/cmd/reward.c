@@ -1,67 +1,55 @@
 /* tenet reward: a scalar head on a language model, trained on preferences. */
 #include "algo/losses.h"
-#include "base/log.h"
-#include "base/signals.h"
-#include "comm/comm.h"
-#include "train/trainer.h"
-#include <math.h>
+#include "algo/pooled.h"
+#include "train/score_norm.h"
 
-/* Mean and standard deviation of the raw score on what the model will be asked about: the evaluation rows,
- * or the training rows. Stored in tenet.json; the tensors keep the raw score. */
-static tn_status normalise(tn_trainee *t, tn_dataset *train, tn_dataset *eval, json_t *record,
-                           tn_err *e) {
-    tn_dataset *d = eval ? eval : train;
-    double n = 0, mean = 0, m2 = 0;
-    size_t limit = d->n < 512 ? d->n : 512;
-    tn_status st = TN_OK;
-    for (size_t i = 0; i < limit; i++) {
-        if (tn_stop_requested()) {
-            st = tn_fail(e, TN_INTERRUPTED, "stopped while normalising scores");
-            break;
-        }
-        tn_batch_clear(&t->mb);
-        TN_TRY(tn_batch_add(&t->mb, &d->ex[i * d->n / limit], &t->batch, e));
-        TN_TRY(tn_batch_finish(&t->mb, e));
-        TN_TRY(tn_trainee_observe(t, false, e));
-        for (int k = 0; k < t->mb.n_seq; k++) { /* Welford */
-            double x = t->mb.score[k], delta = x - mean;
-            n += 1;
-            mean += delta / n;
-            m2 += delta * (x - mean);
-        }
-    }
-    TN_TRY(tn_comm_share_interrupt(tn_comm_world(), st, e));
-    double sd = n > 1 ? sqrt(m2 / (n - 1)) : 1;
-    if (!(sd > 1e-8)) {
-        tn_warn("the scores hardly differ (standard deviation %g); they are stored unscaled", sd);
-        sd = 1;
-    }
-    tn_info("scores: mean %.4f, standard deviation %.4f over %.0f responses (stored in tenet.json)",
-            mean, sd, n);
-    return json_object_set_new(record, "score", json_pack("{s:f,s:f}", "mean", mean, "sd", sd)) == 0
-               ? TN_OK
-               : tn_fail(e, TN_NOMEM, "out of memory");
+/* What a head's loss does not read must not be given. */
+static tn_status check_head(const tn_opts *o, const char *head, tn_err *e) {
+    if (tn_opts_bool(o, "kwise"))
+        return tn_fail(e, TN_ARG, "--head %s is trained on pairs: leave --kwise out", head);
+    for (const tn_opt_row *r = tn_reward_rows; r->name; r++)
+        if (tn_opts_given(o, r->name))
+            return tn_fail(e, TN_ARG, "--%s belongs to --head linear; --head %s has a loss of its own",
+                           r->name, head);
+    return TN_OK;
 }
 
 static tn_status run(const tn_opts *o, tn_err *e) {
-    tn_reward_opt opt;
-    const tn_algo *algo = tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank : &tn_algo_reward;
-    tn_opts_bind(o, tn_reward_rows, &opt);
+    union {
+        tn_reward_opt linear;
+        tn_inform_opt inform;
+        tn_odin_opt odin;
+        tn_many_opt many;
+    } opt;
+    const char *head = tn_opts_str(o, "head");
+    const tn_pooled_head *pooled = tn_pooled_find(head);
+    const tn_algo *algo = pooled                     ? pooled->algo
+                          : tn_opts_bool(o, "kwise") ? &tn_algo_reward_rank
+                                                     : &tn_algo_reward;
+    if (pooled) TN_TRY(check_head(o, head, e));
+    tn_opts_bind(o, pooled ? algo->options : tn_reward_rows, &opt);
+    if (pooled == &tn_pooled_many) opt.many.seed = (uint64_t)tn_opts_int(o, "seed");
     tn_task task = {.verb = "reward",
                     .data = TN_DATA_PREFERENCE,
                     .algo = algo,
                     .opt = &opt,
                     .default_lr = 1e-4,
                     .rankings =
-                        algo == &tn_algo_reward ? TN_RANKINGS_AS_PAIRS : TN_RANKINGS_AS_GROUPS,
+                        algo == &tn_algo_reward_rank ? TN_RANKINGS_AS_GROUPS : TN_RANKINGS_AS_PAIRS,
                     .score_head = true,
+                    .pooled = pooled,
                     .head_init = tn_opts_real(o, "head-init"),
                     .drop_long = true,
-                    .finish = normalise};
+                    .finish = tn_reward_finish};
     return tn_task_run(&task, o, e);
 }
 
 static const tn_opt_row rows[] = {
+    {"head", TN_OPT_CHOICE, TN_OPT_NOFIELD, "linear", "linear|inform|odin|ensemble", 0, 0, NULL, NULL,
+     "What the score is read from: score.weight; an information bottleneck (InfoRM); or two heads, "
+     "for quality and for length, of which only quality is the score (ODIN); or the mean of several "
+     "heads, which loops can ask one by one with --ensemble. Any reader of reward models "
+     "reads the result: in evaluation each is linear."},
     {"kwise", TN_OPT_BOOL, TN_OPT_NOFIELD, "false", NULL, 0, 0, NULL, NULL,
      "Weigh every prompt equally: mean over the pairs of a prompt, then over prompts "
      "(InstructGPT); else the mean over all pairs (TRL)."},
@@ -71,7 +59,9 @@ static const tn_opt_row rows[] = {
     TN_OPT_LAST};
 static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
                                            tn_adapter_option_rows, rows,
-                                           tn_reward_rows,         NULL};
+                                           tn_reward_rows,         tn_inform_rows,
+                                           tn_odin_rows,           tn_many_rows,
+                                           NULL};
 
 const tn_verb tn_verb_reward = {.name = "reward",
                                 .stage = "Train",

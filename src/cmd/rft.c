@@ -23,7 +23,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .advantages = totals,
                              .best = &best};
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
-    tn_opts_bind(o, tn_reward_source_rows, &t.rewards);
+    tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_sft_rows, &loss);
     tn_opts_bind(o, tn_best_rows, &best);
     t.max_completion = tn_opts_int(o, "max-new-tokens");
@@ -34,7 +34,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, rows, tn_critic_free_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_critic_free_rows,
     tn_sft_rows,          tn_best_rows,           tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 

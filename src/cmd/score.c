@@ -1,5 +1,6 @@
 /* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden
  * states and the gradient of the mean negative log-likelihood. */
+#include "algo/reward.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "conf/conf.h"
@@ -7,6 +8,7 @@
 #include "model/params.h"
 #include "model/safetensors.h"
 #include "ops/profile.h"
+#include "train/scorer.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -14,6 +16,7 @@ extern const tn_verb tn_verb_score;
 
 typedef struct score_opts {
     const char *model, *input, *out, *logits, *grads;
+    const char *separator;
     const char *base, *dtype, *backend, *kernels, *seam, *chat_template, *profile;
     tn_opt_list hidden;
     int64_t threads, batch_size, max_batch_tokens;
@@ -56,6 +59,8 @@ static const tn_opt_row score_rows[] = {
      "Where a completion begins: after the common prefix of the ids of prompt and of "
      "prompt+completion (trl), or the ids of the prompt followed by those of the completion "
      "(force)."},
+    {"step-separator", TN_OPT_STRING, AT(separator), NULL, NULL, 0, 0, NULL, "TEXT",
+     "Process reward models: put behind every step; default: as its tenet.json says, else a line break."},
     {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, NULL, "NAME|FILE",
      "Chat template instead of the checkpoint's."},
     {"profile", TN_OPT_STRING, AT(profile), NULL, NULL, 0, 0, NULL, "FILE",
@@ -89,9 +94,11 @@ typedef struct score_job {
     float **logits;           /* [n_row] */
     void **hidden;            /* [n_row] */
     tn_out *out;
+    tn_str separator; /* a process reward model's */
 } score_job;
 
 static bool is_reward(const score_job *j) { return j->model->head != NULL; }
+static bool is_steps(const score_job *j) { return j->model->desc.per_token; }
 
 static tn_status check_options(score_job *j, tn_err *e) {
     const score_opts *o = &j->opt;
@@ -134,8 +141,10 @@ static tn_status open_model(score_job *j, tn_err *e) {
 }
 
 static tn_status read_rows(score_job *j, tn_err *e) {
+    if (is_steps(j)) TN_TRY(tn_prm_separator(j->opt.model, &j->separator, e));
     const tn_row_how how = {.tokenizer = j->tok,
                             .vocab = j->model->desc.vocab,
+                            .steps = {.separator = j->opt.separator ? j->opt.separator : is_steps(j) ? j->separator.s : "\n"},
                             .seam =
                                 strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
     tn_lines *lines = NULL;
@@ -290,6 +299,15 @@ static int last_rows(score_job *j, size_t first, size_t end) {
     return (int)(end - first);
 }
 
+/* A process reward model's: the last token of each step. */
+static int step_rows(score_job *j, size_t first, size_t end) {
+    int n = 0, at = 0;
+    for (size_t i = first; i < end; at += j->row[i++].n)
+        for (int t = 0; t < j->row[i].n; t++)
+            if (j->row[i].scored[t]) j->rows[n++] = at + t;
+    return n;
+}
+
 /* ---------------- output ---------------- */
 
 static void add_ids(tn_str *b, const tn_row *r) {
@@ -325,13 +343,28 @@ static void add_score(tn_str *b, const tn_model *m, double score) {
     tn_str_add_f64(b, (score - m->score_mean) / m->score_sd);
 }
 
+/* Probability that each step is right, and of all; returns how many steps there are. */
+static int add_steps(tn_str *b, const tn_row *r, const double *logit) {
+    tn_str_addz(b, ", \"steps\": [");
+    for (int i = 0; i < r->n_scored; i++) {
+        if (i) tn_str_addz(b, ", ");
+        tn_str_add_f64(b, tn_sigmoid(logit[i]));
+    }
+    tn_str_addz(b, "], \"product\": ");
+    tn_str_add_f64(b, tn_prm_score(logit, r->n_scored, true));
+    tn_str_addz(b, ", \"min\": ");
+    tn_str_add_f64(b, tn_prm_score(logit, r->n_scored, false));
+    return r->n_scored;
+}
+
 static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
     tn_str b = TN_STR_INIT;
     const double *logp = j->logp;
     double begin = tn_work_begin(j->be);
     for (size_t i = first; i < end; i++) {
         add_ids(&b, &j->row[i]);
-        if (is_reward(j)) add_score(&b, j->model, j->score[i - first]);
+        if (is_steps(j)) logp += add_steps(&b, &j->row[i], logp);
+        else if (is_reward(j)) add_score(&b, j->model, j->score[i - first]);
         else logp += add_logprobs(&b, &j->row[i], logp);
         tn_str_addz(&b, "}\n");
     }
@@ -394,10 +427,16 @@ static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) 
     tn_phase_enter(j->be, TN_PHASE_SCORING);
     TN_TRY(need_run(j, row_positions(j, &j->row[first]), e));
     TN_TRY(plant(j, first, end, e));
-    int n = is_reward(j) ? last_rows(j, first, end) : scored_rows(j, first, end);
+    int n = is_steps(j)    ? step_rows(j, first, end)
+            : is_reward(j) ? last_rows(j, first, end)
+                           : scored_rows(j, first, end);
     bool all = j->hidden_path || j->opt.logits;
     TN_TRY(tn_forward_rows(j->run, j->model, &j->forest, j->rows, all ? -1 : n, e));
     if (j->hidden_path) TN_TRY(keep_hidden(j, first, end, e));
+    if (is_steps(j)) {
+        TN_TRY(tn_logit_head(j->run, j->model, j->rows, n, j->logp, e));
+        return write_rows(j, first, end, e);
+    }
     if (is_reward(j)) {
         TN_TRY(tn_score_head(j->run, j->model, j->rows, n, j->score, e));
         return write_rows(j, first, end, e);
@@ -465,6 +504,7 @@ static void free_job(score_job *j) {
     tn_free(j->hidden);
     tn_forest_free(&j->forest);
     tn_run_free(j->run);
+    tn_str_free(&j->separator);
     tn_tokenizer_free(j->tok);
     tn_model_free(j->model);
     tn_backend_free(j->be);
@@ -491,7 +531,9 @@ const tn_verb tn_verb_score = {
         "and text every token after the first is scored, otherwise the completion, or the\n"
         "assistant's turns with their end of turn. Result rows have ids, logprobs (null where not\n"
         "scored) and their sum; rows of a reward model have its raw score at the last token, and\n"
-        "score_normalized where the folder's tenet.json says how.\n\n"
+        "score_normalized where the folder's tenet.json says how. Process reward models read\n"
+        "{\"prompt\":...,\"completions\":[step,...]}: result rows have the probability of each of the steps,\n"
+        "their product and the least.\n\n"
         "  tenet score --model DIR --input rows.jsonl --out scored.jsonl\n"
         "  tenet score --model DIR --input rows.jsonl --dtype float32 --grads grads.safetensors\n",
     .tables = score_tables,

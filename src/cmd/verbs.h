@@ -8,6 +8,8 @@
     X(pretrain)                                                                      \
     X(sft)                                                                           \
     X(reward)                                                                        \
+    X(cost)                                                                          \
+    X(prm)                                                                           \
     X(dpo)                                                                           \
     X(kto)                                                                           \
     X(orpo)                                                                          \

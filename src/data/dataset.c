@@ -40,6 +40,8 @@ static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
         st = r->o->kind == TN_DATA_SFT          ? tn_read_sft(r, row, e)
              : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
              : r->o->kind == TN_DATA_UNPAIRED   ? tn_read_unpaired(r, row, e)
+             : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
+             : r->o->kind == TN_DATA_STEPS      ? tn_read_steps(r, row, e)
                                                 : tn_read_prompt(r, row, e);
         json_decref(row);
         if (st != TN_OK) goto done;
@@ -67,6 +69,7 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
     tn_ids_free(&r.a);
     tn_ids_free(&r.b);
     tn_ids_free(&r.c);
+    tn_steps_free(&r.steps);
     if (st == TN_OK && d->n == 0)
         st = tn_fail(
             e, TN_FORMAT,

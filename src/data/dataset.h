@@ -10,13 +10,19 @@
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
+ *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
+ *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
+ *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
+ *              last ones, and ret their labels
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
-#include "data/encode.h"
+#include "data/steps.h"
 
-typedef enum tn_data_kind { TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_UNPAIRED, TN_DATA_PROMPT } tn_data_kind;
+typedef enum tn_data_kind {
+    TN_DATA_SFT, TN_DATA_PREFERENCE, TN_DATA_UNPAIRED, TN_DATA_PROMPT, TN_DATA_SAFETY, TN_DATA_STEPS
+} tn_data_kind;
 
 /* Tokens that continue an example's prompt (or stand alone when the prompt is empty). */
 typedef struct tn_response {
@@ -33,7 +39,8 @@ typedef struct tn_example {
     tn_response *response;
     double margin;
     bool pair;       /* the row was a pair */
-    int label;       /* of a single response: 1 desirable, 0 not */
+    int first;       /* number of its first response in the step under way: the trainer's */
+    int label;       /* of up to two responses, bit i: response i is desirable (unpaired), or safe */
     double baseline; /* what the trainer found it is to be compared with (tn_obs.baseline) */
     int file, line; /* where it came from, for messages */
     long row;       /* number of the row, from 1, dropped ones counted */
@@ -54,6 +61,8 @@ typedef struct tn_data_options {
     bool drop_long;                       /* drop instead of truncating (reward models) */
     bool completion_only, assistant_only; /* SFT masks; completion_only: rows with a prompt */
     bool chat_transcripts; /* HH-RLHF transcripts as conversations in the model's template */
+    tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
+    bool last_step_only;
     tn_seam seam;
     int vocab;  /* ids must be below */
     long limit; /* at most so many rows; 0: all */

@@ -167,6 +167,7 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
     const json_t *prompt = json_object_get(row, "prompt"), *c = json_object_get(row, "chosen"),
                  *j = json_object_get(row, "rejected"), *list;
     if (json_object_get(row, "chosen_ids")) return pair_ids(r, row, e);
+    if (json_object_get(row, "response_0")) return tn_read_safe_rlhf(r, row, "better_response_id", &(int){0}, e);
     TN_TRY(tn_reader_need_tokenizer(r, e));
     if ((list = json_object_get(row, "responses"))) {
         if (!json_is_array(list))

@@ -116,7 +116,8 @@ void tn_reader_finish(tn_reader *r, tn_example *x) {
     if (r->o->kind == TN_DATA_UNPAIRED && x->n_prompt == 0) drop = TN_DROP_EMPTY;
     if (drop < 0 && tn_reader_cut(r->o, x, &drop)) s->truncated++;
     untrain_first(x);
-    if (drop < 0 && r->o->kind == TN_DATA_SFT && tn_example_trained(x) == 0)
+    bool wants_target = r->o->kind == TN_DATA_SFT || r->o->kind == TN_DATA_STEPS;
+    if (drop < 0 && wants_target && tn_example_trained(x) == 0)
         drop = TN_DROP_NO_TARGET;
     if (drop < 0 && x->n_response > 1 && !informative(x)) drop = TN_DROP_SAME;
     if (drop >= 0) {

@@ -12,6 +12,7 @@ typedef struct tn_reader {
     char where[600]; /* file and line, for messages */
     int file, line;
     tn_ids a, b, c;
+    tn_steps steps;
 } tn_reader;
 
 tn_status tn_reader_need_tokenizer(const tn_reader *r, tn_err *e);
@@ -43,5 +44,9 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e);
 tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e);
 /* When all rows of TN_DATA_UNPAIRED are read: TRL's order of those that were pairs. */
 tn_status tn_order_unpaired(tn_dataset *d, tn_err *e);
+tn_status tn_read_safety(tn_reader *r, const json_t *row, tn_err *e);
+tn_status tn_read_steps(tn_reader *r, const json_t *row, tn_err *e);
+/* A row {"prompt","response_0","response_1",KEY: 0 or 1} (PKU-SafeRLHF) as a pair whose chosen response KEY names. */
+tn_status tn_read_safe_rlhf(tn_reader *r, const json_t *row, const char *key, int *better, tn_err *e);
 tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e);
 #endif

@@ -127,6 +127,43 @@ static tn_status read_completion(tn_row *r, const json_t *prompt, const json_t *
     return st;
 }
 
+static tn_status adopt_steps(tn_row *r, const tn_steps *s, const char *where, tn_err *e) {
+    size_t n = s->prompt.n + s->ids.n;
+    int32_t *all = tn_calloc(n + 1, sizeof *all);
+    if (!all) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+    if (s->prompt.n) memcpy(all, s->prompt.v, s->prompt.n * sizeof *all);
+    memcpy(all + s->prompt.n, s->ids.v, s->ids.n * sizeof *all);
+    TN_TRY(adopt(r, all, n, where, e));
+    for (size_t i = 0; i < s->end.n; i++) r->scored[s->prompt.n + (size_t)s->end.v[i]] = 1;
+    r->n_scored = (int)s->end.n;
+    if (s->prompt.n) r->start[r->n_seg++] = 0;
+    r->start[r->n_seg++] = (int32_t)s->prompt.n;
+    return TN_OK;
+}
+
+static tn_status read_steps(tn_row *r, const json_t *row, const tn_row_how *how, const char *where, tn_err *e) {
+    const json_t *list = json_object_get(row, "step_ids"), *prompt = json_object_get(row, "prompt_ids");
+    tn_steps s;
+    memset(&s, 0, sizeof s);
+    int32_t *v = NULL;
+    size_t n = 0;
+    tn_status st;
+    if (list) {
+        TN_GO(tn_json_ids(prompt, how->vocab, &v, &n, where, e), done);
+        s.prompt = (tn_ids){v, n, n};
+        TN_GO(tn_steps_of_ids(list, how->vocab, &s, where, e), done);
+    } else {
+        TN_GO(need_tokenizer(how, where, e), done);
+        TN_GO(tn_encode_steps(how->tokenizer, json_object_get(row, "prompt"), json_object_get(row, "completions"),
+                              &how->steps, &s, where, e),
+              done);
+    }
+    st = adopt_steps(r, &s, where, e);
+done:
+    tn_steps_free(&s);
+    return st;
+}
+
 static tn_status read_text(tn_row *r, const json_t *text, const tn_row_how *how, const char *where,
                            tn_err *e) {
     TN_TRY(need_tokenizer(how, where, e));
@@ -153,7 +190,9 @@ tn_status tn_row_read(tn_row *r, const json_t *row, const tn_row_how *how, const
     const json_t *completion = json_object_get(row, "completion"),
                  *text = json_object_get(row, "text");
     if (!messages) messages = json_object_get(row, "conversations");
-    if (prompt_ids && ids) TN_TRY(read_prompt_ids(r, prompt_ids, ids, how, where, e));
+    if (json_object_get(row, "step_ids") || json_object_get(row, "completions"))
+        TN_TRY(read_steps(r, row, how, where, e));
+    else if (prompt_ids && ids) TN_TRY(read_prompt_ids(r, prompt_ids, ids, how, where, e));
     else if (ids) TN_TRY(read_ids(r, ids, how, where, e));
     else if (messages) TN_TRY(read_messages(r, messages, how, where, e));
     else if (prompt && completion) TN_TRY(read_completion(r, prompt, completion, how, where, e));

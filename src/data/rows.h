@@ -5,13 +5,15 @@
  *   {"messages": [..]}                  each assistant turn a segment; its content and end of turn
  *   {"conversations": [..]}             the same
  *   {"prompt": .., "completion": ..}    prompt | completion (strings or message lists); the latter
+ *   {"prompt": .., "completions": [..]}  steps for a process reward model (steps.h): prompt | all steps; the last
+ *   {"prompt_ids": [..], "step_ids": [..]}   token of each step is scored
  *   {"text": ".."}                      one segment with the tokenizer's special tokens; all after
  *                                       the first
  *
  * The first kind that a row has the members of, in this order, is taken; others are ignored. */
 #ifndef TN_DATA_ROWS_H
 #define TN_DATA_ROWS_H
-#include "data/encode.h"
+#include "data/steps.h"
 
 typedef struct tn_row {
     int n, n_seg;
@@ -29,6 +31,7 @@ typedef struct tn_row_how {
     int vocab;
     tn_seam seam;
     bool text_eos;
+    tn_steps_how steps;
 } tn_row_how;
 tn_status tn_row_read(tn_row *r, const json_t *row, const tn_row_how *how, const char *where,
                       tn_err *e);

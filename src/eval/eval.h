@@ -7,7 +7,7 @@
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
  *        "kl": M, "proxy": M, "win": M, "difference": M,
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
- *    "reward_model": {"dir", "pairs": P, "oracle": P}}
+ *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
  *   Members that were not measured are absent. win: share of prompts won against `against`, ties half.
  * samples.jsonl: one row a prompt: {"id", "family", "prompt", "answers": {NAME: {"text", "reward", "proxy", "kl", "ended",
@@ -43,8 +43,9 @@ json_t *tn_json_rate(const tn_stat_rate *r);
 
 /* Log-probs of every response token of `ex` (one response each) under `m`; out[i] has response n entries. */
 tn_status tn_eval_logps(const tn_model *m, const tn_example *ex, int n, double **out, tn_err *e);
-/* Accuracy of pairs: score[i] > score[j] for every ordered pair of the dataset's examples. */
-tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, tn_err *e);
+/* Accuracy of pairs: score[i] > score[j] for every ordered pair of the dataset's examples. *calibration:
+ * tn_judged_json of their raw scores. */
+tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, json_t **calibration, tn_err *e);
 /* Sum of the log-probs of every response of d's examples, in order; heap array. */
 tn_status tn_eval_response_sums(const tn_model *m, const tn_dataset *d, double **sums, tn_err *e);
 /* Preference accuracy of a language model: by log-ratio to the reference's sums (NULL: skipped) and by plain log-prob.

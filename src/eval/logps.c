@@ -1,5 +1,6 @@
 /* Log-probs of given responses, and what follows from them: preference accuracy. */
 #include "eval/eval.h"
+#include "train/calibrate.h"
 #include "base/signals.h"
 #include <math.h>
 #include <string.h>
@@ -135,14 +136,19 @@ tn_status tn_eval_model_pairs(const tn_model *m, const double *ref, const tn_dat
     return TN_OK;
 }
 
-tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, tn_err *e) {
+tn_status tn_eval_reward_pairs(tn_scorer *s, const tn_dataset *d, tn_stat_rate *r, json_t **calibration, tn_err *e) {
     int won = 0, n = 0;
+    tn_judged judged = {0};
     double margin = 0, *score = tn_calloc(responses(d), sizeof *score);
     if (!score) return tn_fail(e, TN_NOMEM, "out of memory for %zu responses", responses(d));
     tn_status st = tn_scorer_scores(s, d->ex, (int)d->n, NULL, score, e);
     const double *at = score;
-    for (size_t i = 0; st == TN_OK && i < d->n; at += d->ex[i++].n_response)
+    for (size_t i = 0; st == TN_OK && i < d->n; at += d->ex[i++].n_response) {
         count_pairs(&d->ex[i], at, &won, &n, &margin);
+        st = tn_judged_add(&judged, &d->ex[i], at, s->model->score_sd, e);
+    }
+    *calibration = tn_judged_json(&judged);
+    tn_judged_free(&judged);
     *r = tn_stat_wilson(won, n, tn_stat_z95);
     tn_free(score);
     return st;

@@ -4,7 +4,8 @@
 #include "model/safetensors.h"
 #include <string.h>
 
-static const char weights_name[] = "adapter_model.safetensors", head_prefix[] = "base_model.model.";
+static const char weights_name[] = "adapter_model.safetensors", head_prefix[] = "base_model.model.",
+                  head_part[] = "base_model.model." TN_HEAD_PREFIX;
 
 /* ---------------- names and shapes ---------------- */
 
@@ -66,15 +67,15 @@ static const tn_st_entry *find_head(const tn_st *s, const char *name) {
 
 /* The score head, where the file has one. `need`: it must. */
 static tn_status fill_head(tn_model *m, const tn_st *s, bool need, const char *dir, tn_err *e) {
-    static const char *const names[2] = {"score.weight", "score.bias"};
-    if (need && !find_head(s, names[0]))
+    static const char name[] = "score.weight";
+    if (need && !find_head(s, name))
         return tn_fail(e, TN_FORMAT,
                        "%s/%s: tensor %s%s is missing, which modules_to_save calls for", dir,
-                       weights_name, head_prefix, names[0]);
-    for (int i = 0; i < 2; i++) {
-        const tn_tensor *t = tn_model_tensor(m, names[i]);
-        const tn_st_entry *f = find_head(s, names[i]);
-        if (!t || !f) continue;
+                       weights_name, head_prefix, name);
+    for (int i = 0; i < m->n_tensor; i++) {
+        const tn_tensor *t = &m->tensor[i];
+        const tn_st_entry *f = t->store == m->head ? find_head(s, t->name) : NULL;
+        if (!f) continue;
         TN_TRY(check_shape(t, f, "num_labels", e));
         read_tensor(t, f, m->be);
     }
@@ -85,7 +86,7 @@ static tn_status check_extra(const tn_model *m, const tn_adapter *a, const tn_st
                              const char *dir, tn_err *e) {
     for (size_t i = 0; i < tn_st_count(s); i++) {
         const char *name = tn_st_at(s, i)->name;
-        bool known = false;
+        bool known = m->head && !strncmp(name, head_part, strlen(head_part));
         for (int k = 0; k < a->n_tensor && !known; k++) known = !strcmp(a->tensor[k].name, name);
         for (int k = 0; k < m->n_tensor && !known; k++)
             known =
@@ -116,7 +117,9 @@ static tn_status open_base(tn_model **m, const char *base, bool score, bool bias
     tn_model *on = how->on;
     if (!score || !on || on->be != be || !tn_model_from(on, base)) {
         tn_load q = {
-            .train = how->train, .frozen = how->frozen, .want_score = score, .score_bias = bias, .on = on};
+            .train = how->train, .frozen = how->frozen, .want_score = score, .score_bias = bias, .on = on,
+            .n_part = how->n_part};
+        memcpy(q.part, how->part, sizeof q.part);
         return tn_model_load(m, base, be, &q, e);
     }
     TN_TRY(tn_model_view(m, on, e));
@@ -194,7 +197,7 @@ static void read_elements(const void *ctx, size_t begin, size_t n, float *out) {
 }
 
 static tn_status save_weights(const tn_model *m, const char *path, tn_st_save as, tn_err *e) {
-    size_t n = (size_t)m->adapter[0]->n_tensor + 2;
+    size_t n = (size_t)m->adapter[0]->n_tensor + 2 + TN_HEAD_PARTS;
     tn_st_out *t = tn_calloc(n, sizeof *t);
     source *src = tn_calloc(n, sizeof *src);
     tn_status st = TN_OK;

@@ -298,11 +298,12 @@ static tn_status head_read(tn_desc *d, const tn_family *f, const json_t *c, cons
                        "%sForCausalLM and %sForSequenceClassification",
                        where, name ? name : "?", f->type, f->prefix, f->prefix);
     if (!strcmp(name + n, "ForCausalLM")) return TN_OK;
-    if (strcmp(name + n, "ForSequenceClassification") != 0)
+    d->per_token = !strcmp(name + n, "ForTokenClassification");
+    if (!d->per_token && strcmp(name + n, "ForSequenceClassification") != 0)
         return tn_fail(e, TN_UNSUPPORTED,
-                       "%s: a checkpoint of class %s is not supported; %sForCausalLM and "
-                       "%sForSequenceClassification are",
-                       where, name, f->prefix, f->prefix);
+                       "%s: a checkpoint of class %s is not supported; %sForCausalLM, "
+                       "%sForSequenceClassification and %sForTokenClassification are",
+                       where, name, f->prefix, f->prefix, f->prefix);
     const json_t *labels = json_object_get(c, "id2label");
     if (json_is_object(labels) && json_object_size(labels) > 0) {
         if (json_object_size(labels) > 4096)

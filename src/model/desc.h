@@ -19,6 +19,15 @@ typedef struct tn_rope {
     double short_factor[TN_MAX_HEAD_DIM / 2], long_factor[TN_MAX_HEAD_DIM / 2]; /* longrope */
 } tn_rope;
 
+/* Tensors that a score head has beside score.weight while it is trained, for readers of their own
+ * ("reward_head.": others leave them out). */
+#define TN_HEAD_PARTS 3
+#define TN_HEAD_PREFIX "reward_head."
+typedef struct tn_head_part {
+    char name[48];
+    int rows, cols;
+} tn_head_part;
+
 typedef struct tn_desc {
     char family[24];       /* "llama", "mistral", "qwen2", "qwen3" (model_type) */
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn, max_pos;
@@ -29,6 +38,9 @@ typedef struct tn_desc {
     uint8_t windowed[TN_MAX_LAYERS]; /* 1: this layer has the window (max_window_layers, layer_types) */
     tn_rope rope;
     int num_labels;        /* 0: language model; >= 1: sequence classification (score head) */
+    bool per_token;        /* token classification: the head is read at tokens that end something */
+    int n_part;            /* of the score head, when asked for by who trains it (tn_load) */
+    tn_head_part part[TN_HEAD_PARTS];
     int bos, pad;          /* -1: none */
     int eos[8], n_eos;
 } tn_desc;

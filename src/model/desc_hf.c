@@ -15,6 +15,7 @@ size_t tn_desc_params(const tn_desc *d) {
     if (d->mlp_bias) layer += 2 * F + D;
     if (d->qk_norm) layer += 2 * (size_t)d->head_dim;
     size_t n = (size_t)d->vocab * D + (size_t)d->layers * layer + D;
+    for (int i = 0; i < d->n_part; i++) n += (size_t)d->part[i].rows * (size_t)d->part[i].cols;
     if (d->num_labels) return n + (size_t)d->num_labels * D;
     return d->tied ? n : n + (size_t)d->vocab * D;
 }
@@ -138,7 +139,9 @@ json_t *tn_desc_to_config(const tn_desc *d, const json_t *base, bool reward_mode
     if (d->pad >= 0 || !base) json_object_set_new(o, "pad_token_id", id_or_null(d->pad));
     char name[64];
     snprintf(name, sizeof name, "%s%s", class_prefix(d),
-             reward_model ? "ForSequenceClassification" : "ForCausalLM");
+             !reward_model    ? "ForCausalLM"
+             : d->per_token ? "ForTokenClassification"
+                            : "ForSequenceClassification");
     json_object_set_new(o, "architectures", json_pack("[s]", name));
     if (reward_model) set_labels(o, d);
     else {

@@ -167,27 +167,42 @@ tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const doub
     return tn_head_backward(r, m, q, NULL, &(tn_lm_grad){.logp = d_logp, .entropy = d_entropy, .lse = d_lse}, e);
 }
 
-static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n,
+static tn_status check_score(const tn_run *r, const tn_model *m, const int32_t *rows, int n, int labels,
                              tn_err *e) {
     TN_TRY(check_rows(r, m, rows, n, e));
     if (!m->head) return tn_fail(e, TN_STATE, "this model has no score head");
-    if (m->desc.num_labels > 1)
+    if (m->desc.num_labels != labels)
         return tn_fail(e, TN_UNSUPPORTED,
-                       "a score head with %d labels: reward and value heads have one",
+                       "a score head with %d labels: reward and value heads have one, those of "
+                       "process reward models two",
                        m->desc.num_labels);
     return TN_OK;
+}
+
+static tn_status check_score_backward(const tn_run *r, const tn_model *m, tn_err *e) {
+    TN_TRY(check_backward(r, m, e));
+    return m->head->grad ? TN_OK
+                         : tn_fail(e, TN_STATE, "score backward on a head that was not made trainable");
 }
 
 static double scalar(const tn_backend *be, const void *p) {
     return be->elem == sizeof(double) ? *(const double *)p : (double)*(const float *)p;
 }
 
+/* Row `label` of score.weight, and its bias. */
+static size_t label_at(const tn_model *m, int label) {
+    return m->score + (size_t)label * (size_t)m->desc.hidden;
+}
+static double bias_of(const tn_model *m, int label) {
+    if (m->score_bias == TN_NONE) return 0;
+    return scalar(m->be, tn_cat(m->be, m->head->data, m->score_bias + (size_t)label));
+}
+
 tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out,
                         tn_err *e) {
-    TN_TRY(check_score(r, m, rows, n, e));
+    TN_TRY(check_score(r, m, rows, n, 1, e));
     const void *w = tn_cat(r->be, m->head->data, m->score);
-    double b =
-        m->score_bias == TN_NONE ? 0 : scalar(r->be, tn_cat(r->be, m->head->data, m->score_bias));
+    double b = bias_of(m, 0);
     for (int i = 0; i < n; i += r->max_rows) {
         int k = n - i < r->max_rows ? n - i : r->max_rows;
         tn_head_rows(r, m, rows + i, k);
@@ -197,35 +212,112 @@ tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n
     return TN_OK;
 }
 
+tn_status tn_part_head(tn_run *r, const tn_model *m, int row, const int32_t *rows, int n, double *out, tn_err *e) {
+    TN_TRY(check_score(r, m, rows, n, 1, e));
+    if (m->desc.n_part < 1 || row >= m->desc.part[0].rows || m->desc.part[0].cols != m->desc.hidden)
+        return tn_fail(e, TN_BUG, "the score head has no part with row %d", row);
+    const void *w = tn_cat(r->be, m->head->data, m->head_parts + (size_t)row * (size_t)r->hidden);
+    for (int i = 0; i < n; i += r->max_rows) {
+        int k = n - i < r->max_rows ? n - i : r->max_rows;
+        tn_head_rows(r, m, rows + i, k);
+        r->be->op->rowdot(r->be, out + i, r->rn, w, k, r->hidden);
+    }
+    return TN_OK;
+}
+
+tn_status tn_logit_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out,
+                        tn_err *e) {
+    enum { AT_ONCE = 64 };
+    double other[AT_ONCE];
+    TN_TRY(check_score(r, m, rows, n, 2, e));
+    double b = bias_of(m, 1) - bias_of(m, 0);
+    int most = r->max_rows < AT_ONCE ? r->max_rows : AT_ONCE;
+    for (int i = 0; i < n; i += most) {
+        int k = n - i < most ? n - i : most;
+        tn_head_rows(r, m, rows + i, k);
+        r->be->op->rowdot(r->be, out + i, r->rn, tn_cat(r->be, m->head->data, label_at(m, 1)), k,
+                          r->hidden);
+        r->be->op->rowdot(r->be, other, r->rn, tn_cat(r->be, m->head->data, label_at(m, 0)), k,
+                          r->hidden);
+        for (int j = 0; j < k; j++) out[i + j] = out[i + j] - other[j] + b;
+    }
+    return TN_OK;
+}
+
 /* d bias: one element, summed over rows in order. */
-static void score_bias_backward(tn_model *m, const double *d_out, int n) {
+static void bias_backward(tn_model *m, int label, double sign, const double *d_out, int n) {
     double sum = 0;
-    for (int i = 0; i < n; i++) sum += d_out[i];
-    void *g = tn_at(m->be, m->head->grad, m->score_bias);
+    if (m->score_bias == TN_NONE) return;
+    for (int i = 0; i < n; i++) sum += sign * d_out[i];
+    void *g = tn_at(m->be, m->head->grad, m->score_bias + (size_t)label);
     if (m->be->elem == sizeof(double)) *(double *)g += sum;
     else *(float *)g += (float)sum;
 }
 
-tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n,
-                                 const double *d_out, tn_err *e) {
-    TN_TRY(check_score(r, m, rows, n, e));
-    TN_TRY(check_backward(r, m, e));
-    if (!m->head->grad)
-        return tn_fail(e, TN_STATE, "score backward on a head that was not made trainable");
-    const void *w = tn_cat(r->be, m->head->data, m->score);
+/* d score of one label is sign times d_out. */
+static void label_backward(tn_run *r, tn_model *m, int label, double sign, const int32_t *rows, int n,
+                           const double *d_out) {
+    const void *w = tn_cat(r->be, m->head->data, label_at(m, label));
     for (int i = 0; i < n;) {
         int k = 0;
         for (; i < n && k < r->max_rows; i++) {
             if (d_out[i] == 0) continue;
             r->row_id[k] = rows[i];
-            r->coef[0][k++] = d_out[i];
+            r->coef[0][k++] = sign * d_out[i];
         }
         if (k == 0) break;
         tn_head_rows(r, m, r->row_id, k);
-        r->be->op->rowdot_bwd(r->be, r->rdn, tn_at(r->be, m->head->grad, m->score), r->coef[0],
+        r->be->op->rowdot_bwd(r->be, r->rdn, tn_at(r->be, m->head->grad, label_at(m, label)), r->coef[0],
                               r->rn, w, k, r->hidden);
         rows_backward(r, m, r->row_id, k);
     }
-    if (m->score_bias != TN_NONE) score_bias_backward(m, d_out, n);
+    bias_backward(m, label, sign, d_out, n);
+}
+
+tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n,
+                                 const double *d_out, tn_err *e) {
+    TN_TRY(check_score(r, m, rows, n, 1, e));
+    TN_TRY(check_score_backward(r, m, e));
+    label_backward(r, m, 0, 1, rows, n, d_out);
+    return TN_OK;
+}
+
+tn_status tn_logit_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n,
+                                 const double *d_out, tn_err *e) {
+    TN_TRY(check_score(r, m, rows, n, 2, e));
+    TN_TRY(check_score_backward(r, m, e));
+    label_backward(r, m, 1, 1, rows, n, d_out);
+    label_backward(r, m, 0, -1, rows, n, d_out);
+    return TN_OK;
+}
+
+tn_status tn_hidden_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e) {
+    size_t D = (size_t)r->hidden;
+    TN_TRY(check_rows(r, m, rows, n, e));
+    for (int i = 0; i < n; i += r->max_rows) {
+        int k = n - i < r->max_rows ? n - i : r->max_rows;
+        tn_head_rows(r, m, rows + i, k);
+        for (size_t j = 0; j < (size_t)k * D; j++)
+            out[(size_t)i * D + j] = scalar(r->be, tn_cat(r->be, r->rn, j));
+    }
+    return TN_OK;
+}
+
+tn_status tn_hidden_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d,
+                                  tn_err *e) {
+    size_t D = (size_t)r->hidden;
+    TN_TRY(check_rows(r, m, rows, n, e));
+    TN_TRY(check_backward(r, m, e));
+    for (int i = 0; i < n; i += r->max_rows) {
+        int k = n - i < r->max_rows ? n - i : r->max_rows;
+        tn_head_rows(r, m, rows + i, k);
+        for (size_t j = 0; j < (size_t)k * D; j++) {
+            void *to = tn_at(r->be, r->rdn, j);
+            double v = d[(size_t)i * D + j];
+            if (r->be->elem == sizeof v) *(double *)to = v;
+            else *(float *)to = (float)v;
+        }
+        rows_backward(r, m, rows + i, k);
+    }
     return TN_OK;
 }

@@ -73,6 +73,7 @@ static bool ignorable(const tn_model *m, const char *name) {
     size_t n = strlen(name);
     static const char inv[] = ".rotary_emb.inv_freq";
     if (n > sizeof inv && !strcmp(name + n - (sizeof inv - 1), inv)) return true;
+    if (m->desc.num_labels && !strncmp(name, TN_HEAD_PREFIX, strlen(TN_HEAD_PREFIX))) return true;
     return !strcmp(name, head_name) && (m->desc.tied || m->desc.num_labels);
 }
 
@@ -162,6 +163,9 @@ tn_status tn_model_read_score_norm(tn_model *m, const char *dir, tn_err *e) {
     if (!json_is_object(o)) goto done;
     TN_GO(tn_json_real(o, "mean", 0, &m->score_mean, path.s, e), done);
     TN_GO(tn_json_real(o, "sd", 1, &m->score_sd, path.s, e), done);
+    const char *kind;
+    TN_GO(tn_json_str(o, "kind", "reward", &kind, path.s, e), done);
+    m->score_is_cost = !strcmp(kind, "cost");
     if (!isfinite(m->score_mean) || !(m->score_sd > 0) || !isfinite(m->score_sd))
         st = tn_fail(e, TN_FORMAT, "%s: score.mean and score.sd must be finite, sd positive",
                      path.s);
@@ -212,7 +216,11 @@ static tn_status open_folder(const char *dir, const tn_load *how, json_t **confi
     TN_TRY(read_config(dir, config, d, e));
     TN_TRY(tn_st_open(s, dir, e));
     *fresh = how->want_score && !d->num_labels;
-    if (*fresh) d->num_labels = 1;
+    if (*fresh) d->num_labels = how->labels ? how->labels : 1, d->per_token = how->per_token;
+    d->n_part = how->want_score ? how->n_part : 0;
+    memcpy(d->part, how->part, sizeof d->part);
+    for (int i = 0; i < d->n_part; i++)
+        if (!d->part[i].cols) d->part[i].cols = d->hidden;
     resolve_tie(d, *s, dir);
     return TN_OK;
 }
@@ -221,7 +229,8 @@ static tn_status peek_adapter(tn_desc *d, const char *dir, const tn_load *how, t
     tn_adapter_config c;
     tn_str base = TN_STR_INIT;
     TN_TRY(tn_adapter_config_read(&c, dir, e));
-    tn_load q = {.want_score = how->want_score || c.score};
+    tn_load q = *how;
+    q.want_score |= c.score;
     tn_status st = tn_adapter_base(dir, how->base, &base, e);
     if (st == TN_OK) st = tn_model_peek(d, base.s, &q, e);
     tn_str_free(&c.base);

@@ -83,6 +83,7 @@ typedef struct tn_model {
     tn_layer *layer;
     tn_weight lm_head;      /* tied: master = embedding */
     size_t embed, final_norm, lm_head_off, score, score_bias; /* offsets (trunk; score in head) */
+    size_t head_parts;      /* offset in head of its parts, which are one array (desc.part) */
     void *packed;           /* all packed forms, one big buffer */
     size_t packed_bytes;
     bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
@@ -92,6 +93,7 @@ typedef struct tn_model {
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
     double score_mean, score_sd;
+    bool score_is_cost;     /* {"score": {"kind": "cost"}}: higher is worse, above 0 is unsafe */
 } tn_model;
 
 /* Loads a Hugging Face folder. num_labels comes from the config (architectures *ForSequenceClassification);
@@ -104,6 +106,11 @@ typedef struct tn_load {
     bool frozen;            /* for ever: tn_model_drop_masters has been there */
     bool want_score;
     bool score_bias;        /* a fresh head has one */
+    bool per_token;         /* a fresh head is a token classifier's */
+    int labels;             /* of a fresh head; 0: one */
+    /* want_score: the head has these parts, fresh with it or in the folder; cols 0: the hidden size */
+    int n_part;
+    tn_head_part part[TN_HEAD_PARTS];
     const char *base;       /* of an adapter folder, if not what adapter_config.json names */
     /* A model with a frozen trunk: when the folder (an adapter's base) is the one it came from, the result is a
      * view of it, and goes before it. */
@@ -141,7 +148,7 @@ tn_status tn_model_own_head(tn_model *m, const tn_model *from, bool bias, tn_err
  * must be m's alone. The LM head and score head are as they were. */
 tn_status tn_model_merge(tn_model *m, tn_err *e);
 void tn_model_free(tn_model *m);
-/* score.weight from N(0, sd^2), counter-based as in tn_model_new. Zero weights are a saddle: neither the head nor,
+/* score.weight and parts from N(0, sd^2), counter-based as in tn_model_new. Zero weights are a saddle: neither the head nor,
  * through it, the trunk has a direction; a random head gives the trunk one from the first step. */
 void tn_model_init_score(tn_model *m, double sd, uint64_t seed);
 /* How the moments will be kept: before tn_model_trainable. Norms, biases and tensors of less than 4,096 elements
@@ -248,6 +255,15 @@ tn_status tn_lm_pair_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_l
 /* Score/value head: out[n] = final_norm(x[row]) . w (+ b); raw, not normalised. */
 tn_status tn_score_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
 tn_status tn_score_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);
+/* The same with a row of the head's first part as weights. */
+tn_status tn_part_head(tn_run *r, const tn_model *m, int row, const int32_t *rows, int n, double *out, tn_err *e);
+/* Head of two classes (process reward models): the logit of the second against the first,
+ * out[n] = x . (w1 - w0) (+ b1 - b0). */
+tn_status tn_logit_head(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
+tn_status tn_logit_head_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d_out, tn_err *e);
+/* For heads of the caller's own: final_norm(x[row]), [n, D]; backward takes the gradient of those, and adds. */
+tn_status tn_hidden_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n, double *out, tn_err *e);
+tn_status tn_hidden_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, int n, const double *d, tn_err *e);
 /* Back through the trunk; call once after the head backwards. Gradients are added in the store. */
 tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e);
 void tn_model_zero_grad(tn_model *m);

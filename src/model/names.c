@@ -68,7 +68,7 @@ static void add_layer(tn_cursor *c, int i) {
 
 tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e) {
     const tn_desc *d = &m->desc;
-    m->tensor = tn_calloc((size_t)d->layers * 17 + 5, sizeof *m->tensor);
+    m->tensor = tn_calloc((size_t)d->layers * 17 + 5 + TN_HEAD_PARTS, sizeof *m->tensor);
     m->layer = tn_calloc((size_t)d->layers, sizeof *m->layer);
     if (!m->tensor || !m->layer) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_store_new(&m->trunk, e));
@@ -93,6 +93,10 @@ tn_status tn_model_layout_head(tn_model *m, bool bias, tn_err *e) {
     tn_cursor c = {m, m->head, 0};
     m->score = add(&c, false, d->num_labels, d->hidden, -1, "score.weight");
     m->score_bias = bias ? add(&c, false, d->num_labels, 1, -1, "score.bias") : TN_NONE;
+    align(&c);
+    m->head_parts = c.at;
+    for (int i = 0; i < d->n_part; i++) /* one array */
+        add(&c, i > 0, d->part[i].rows, d->part[i].cols, -1, d->part[i].name);
     align(&c);
     m->head->n = c.at;
     return TN_OK;

@@ -216,7 +216,7 @@ const tn_tensor *tn_model_param(const tn_model *m, int i) {
     int n = m->n_adapter ? m->adapter[0]->n_tensor : 0;
     if (i < n) return &m->adapter[0]->tensor[i];
     if (n) /* behind them the head's, which are the last of the model's own */
-        i += m->n_tensor - n - (m->score != TN_NONE) - (m->score_bias != TN_NONE);
+        i += m->n_tensor - n - (m->score != TN_NONE) - (m->score_bias != TN_NONE) - m->desc.n_part;
     return i < m->n_tensor ? &m->tensor[i] : NULL;
 }
 
@@ -265,6 +265,7 @@ tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool s
     if (!score) {
         m->score_mean = from->score_mean;
         m->score_sd = from->score_sd;
+        m->score_is_cost = from->score_is_cost;
     }
     TN_GO(tn_model_pack_new(m, train, false, e), fail);
     *out = m;
@@ -279,7 +280,7 @@ tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
     if (!m) return tn_fail(e, TN_NOMEM, "out of memory");
     *m = *from;
     m->n_adapter = 0;
-    m->tensor = tn_malloc((size_t)(m->n_tensor + 2) * sizeof *m->tensor); /* tn_model_own_head */
+    m->tensor = tn_malloc((size_t)(m->n_tensor + 2 + TN_HEAD_PARTS) * sizeof *m->tensor); /* tn_model_own_head */
     m->layer = tn_malloc((size_t)m->desc.layers * sizeof *m->layer);
     if (!m->tensor || !m->layer) {
         tn_free(m->tensor);
@@ -352,7 +353,7 @@ static void init_normal(const tn_model *m, int i, uint64_t seed, double sd) {
 
 void tn_model_init_score(tn_model *m, double sd, uint64_t seed) {
     for (int i = 0; i < m->n_tensor; i++)
-        if (m->tensor[i].store == m->head && m->tensor[i].off == m->score)
+        if (m->tensor[i].store == m->head && !tn_tensor_is_vector(&m->tensor[i]))
             init_normal(m, i, seed, sd);
     m->fresh_score = false;
 }

@@ -6,7 +6,7 @@
 /* Fills tensor list, layer offsets and store sizes (without data) from m->desc. Score tensors exist
  * when desc.num_labels > 0; the LM head only when it is zero. */
 tn_status tn_model_layout(tn_model *m, bool score_bias, tn_err *e);
-/* Appends the score head's tensors (room for two in m->tensor) and a store for them, without data. */
+/* Appends the score head's tensors (room for two and its parts in m->tensor) and a store for them, without data. */
 tn_status tn_model_layout_head(tn_model *m, bool bias, tn_err *e);
 /* Stores: counted, their elements allocated later. `what` for messages. */
 tn_status tn_store_new(tn_store **s, tn_err *e);

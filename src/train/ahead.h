@@ -12,7 +12,6 @@
 #define TN_TRAIN_AHEAD_H
 #include "train/lanes.h"
 
-typedef struct tn_trainee tn_trainee;
 
 /* How reference points are found; a task has one, or none. */
 typedef struct tn_ahead {

@@ -39,6 +39,12 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (label) b->label = label;
     double *base = tn_realloc(b->baseline, cap, sizeof *base);
     if (base) b->baseline = base;
+    double *length = tn_realloc(b->length, cap, sizeof *length);
+    if (length) b->length = length;
+    uint64_t *origin = tn_realloc(b->origin, cap, sizeof *origin);
+    if (origin) b->origin = origin;
+    int *number = tn_realloc(b->number, cap, sizeof *number);
+    if (number) b->number = number;
     int *group = tn_realloc(b->group_off, cap + 1, sizeof *group);
     if (group) b->group_off = group;
     int32_t *rows = tn_realloc(b->score_row, cap, sizeof *rows);
@@ -47,7 +53,7 @@ static tn_status grow_seq(tn_batch *b, size_t need, tn_err *e) {
     if (s) b->score = s;
     double *d = tn_realloc(b->d_score, cap, sizeof *d);
     if (d) b->d_score = d;
-    if (!off || !rank || !label || !base || !group || !rows || !s || !d)
+    if (!off || !rank || !label || !base || !length || !number || !origin || !group || !rows || !s || !d)
         return tn_fail(e, TN_NOMEM, "out of memory for a micro-batch of %zu sequences", cap);
     b->cap_seq = cap;
     return TN_OK;
@@ -97,21 +103,22 @@ void tn_batch_free(tn_batch *b) {
                  b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->macro_off};
+                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
 
 /* Does response token i begin a segment? The first token of a text without a prompt is never
  * predicted; it belongs to the span that follows it. */
-static bool begins(const tn_response *s, int i, bool root) {
+static bool begins(const tn_response *s, int i, bool root, const tn_batch_options *o) {
     if (i == 0) return true;
-    if (root && i == 1) return false;
+    if ((root && i == 1) || o->step_ends) return false;
     return s->trained[i] != s->trained[i - 1];
 }
 
 /* One response below segment `parent` (-1: none); `last` is the row of the prompt's last token. */
-static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int last, tn_err *e) {
+static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int last,
+                              const tn_batch_options *o, tn_err *e) {
     TN_TRY(grow_tok(b, (size_t)(b->n_tok + s->n), e));
     TN_TRY(grow_seq(b, (size_t)(b->n_seq + 1), e));
     int seq = b->n_seq++;
@@ -119,12 +126,12 @@ static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int
     b->off[seq] = b->n_tok;
     for (int i = 0; i < s->n;) {
         int k = i + 1, index, start = b->forest.n_tok;
-        while (k < s->n && !begins(s, k, root)) k++;
+        while (k < s->n && !begins(s, k, root, o)) k++;
         TN_TRY(tn_forest_add(&b->forest, s->ids + i, k - i, parent, seq, &index, e));
         for (int j = i; j < k; j++) {
             int row = start + (j - i), before = j == i ? last : row - 1;
             if (!s->trained[j] || before < 0) continue;
-            b->row[b->n_tok] = before;
+            b->row[b->n_tok] = o->step_ends ? row : before;
             b->target[b->n_tok++] = s->ids[j];
         }
         parent = index;
@@ -133,7 +140,6 @@ static tn_status add_response(tn_batch *b, const tn_response *s, int parent, int
     }
     b->off[seq + 1] = b->n_tok;
     b->score_row[seq] = last;
-    b->rank[seq] = s->rank;
     return TN_OK;
 }
 
@@ -200,6 +206,7 @@ static tn_status add_prompt_tokens(tn_batch *b, const tn_example *x, tn_err *e) 
     b->off[seq + 1] = b->n_tok;
     b->score_row[seq] = b->forest.n_tok - 1;
     b->rank[seq] = 0, b->label[seq] = 0, b->baseline[seq] = 0;
+    b->length[seq] = x->n_prompt, b->number[seq] = x->first, b->origin[seq] = 0;
     b->n_seq++;
     return TN_OK;
 }
@@ -219,6 +226,38 @@ int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_option
     return n;
 }
 
+/* What is known of the last sequence, response i of x. */
+static void label_response(tn_batch *b, const tn_example *x, int i) {
+    int seq = b->n_seq - 1;
+    b->rank[seq] = x->response[i].rank;
+    b->length[seq] = x->response[i].n;
+    b->label[seq] = i < 2 && (x->label >> i & 1);
+    b->number[seq] = x->first + i;
+    b->origin[seq] = (uint64_t)x->file << 32 | (uint32_t)x->line;
+    b->baseline[seq] = x->baseline;
+}
+
+/* Pairs, or a group, of x's responses, which are sequences from `first` on. */
+static tn_status compare(tn_batch *b, const tn_example *x, int first, int prompt, const tn_batch_options *o, tn_err *e) {
+    b->n_example++;
+    if (gives_pairs(x, o)) return add_pairs(b, x, first, prompt, o, e);
+    if (x->n_response < 2) return TN_OK;
+    b->group_off[b->n_group++] = first;
+    b->group_off[b->n_group] = b->n_seq;
+    return TN_OK;
+}
+
+tn_status tn_batch_add_outline(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
+    int first = b->n_seq;
+    for (int i = 0; i < x->n_response; i++) {
+        TN_TRY(grow_seq(b, (size_t)(b->n_seq + 1), e));
+        b->off[b->n_seq] = b->off[b->n_seq + 1] = 0;
+        b->n_seq++;
+        label_response(b, x, i);
+    }
+    return compare(b, x, first, -1, o, e);
+}
+
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e) {
     int first = b->n_seq, prompt = -1, first_tok = b->n_tok, parent = -1, last = -1;
     for (int i = 0; i < x->n_response; i++) {
@@ -231,17 +270,10 @@ tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options 
             TN_TRY(add_prompt_tokens(b, x, e));
             first_tok = b->n_tok;
         }
-        TN_TRY(add_response(b, &x->response[i], parent, last, e));
-        b->label[b->n_seq - 1] = x->label;
-        b->baseline[b->n_seq - 1] = x->baseline;
+        TN_TRY(add_response(b, &x->response[i], parent, last, o, e));
+        label_response(b, x, i);
     }
-    if (gives_pairs(x, o)) {
-        TN_TRY(add_pairs(b, x, first, prompt, o, e));
-    } else if (x->n_response > 1) {
-        b->group_off[b->n_group++] = first;
-        b->group_off[b->n_group] = b->n_seq;
-    }
-    b->n_example++;
+    TN_TRY(compare(b, x, first, prompt, o, e));
     size_t n = (size_t)(b->n_tok - first_tok) * sizeof(double);
     const double *from[] = {x->ref_known ? x->ref : NULL, x->old_logp, x->old_value, x->advantage,
                             x->ret, x->grad};
@@ -265,7 +297,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->value = b->value, x->score = b->score;
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;
-    x->label = b->label, x->baseline = b->baseline;
+    x->label = b->label, x->baseline = b->baseline, x->length = b->length, x->origin = b->origin;
     x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt;
     x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;

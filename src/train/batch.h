@@ -24,6 +24,9 @@ typedef struct tn_batch {
     int *label;                 /* [n_seq] */
     double *baseline;           /* [n_seq] */
     int n_macro, *macro_off;    /* [n_macro+1], of examples that have macro actions */
+    double *length;             /* [n_seq] tokens */
+    int *number;                /* [n_seq] of the response in the step */
+    uint64_t *origin;           /* [n_seq] file and line of its row */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
@@ -40,6 +43,8 @@ typedef struct tn_batch_options {
     /* A prompt's tokens from the second on are a sequence of their own, before the responses. Not beside numbers
      * that examples keep (reference log-probs, rollouts). */
     bool score_prompts;
+    /* Trained tokens are the ends of steps: numbers are read at their own rows, and the response is one segment. */
+    bool step_ends;
 } tn_batch_options;
 
 /* Upper bounds of what one micro-batch may hold. */
@@ -63,6 +68,8 @@ tn_status tn_batch_reserve(tn_batch *b, const tn_batch_need *q, tn_err *e);
 size_t tn_batch_bytes(const tn_batch_need *q); /* behind that, for the memory plan */
 void tn_batch_clear(tn_batch *b);
 tn_status tn_batch_add(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
+/* The same without tokens: sequences, and pairs or groups; never to be finished. */
+tn_status tn_batch_add_outline(tn_batch *b, const tn_example *x, const tn_batch_options *o, tn_err *e);
 tn_status tn_batch_finish(tn_batch *b, tn_err *e);
 void tn_batch_free(tn_batch *b);
 /* Forest tokens that an example takes. */

@@ -189,7 +189,8 @@ static void introduce_rewards(const loop *l) {
                     s->scorer->same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
                     s->scorer->model->score_mean, s->scorer->model->score_sd);
         else
-            tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i], s->fn->help);
+            tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i],
+                    s->fn ? s->fn->help : l->task->rewards.ensemble.how);
     }
 }
 

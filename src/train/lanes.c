@@ -162,6 +162,7 @@ tn_status tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const 
 }
 
 int tn_lanes_own(const tn_lanes *l) { return l->own; }
+bool tn_lanes_first(const tn_lanes *l, int i) { return l->first + i == 0; }
 tn_step_result *tn_lanes_result(tn_lanes *l, int w, int i) { return &l->batch[w].result[i]; }
 tn_example *const *tn_lanes_examples(const tn_lanes *l, int w, int i, int *n) {
     const int *start = l->batch[w].start + l->first + i;

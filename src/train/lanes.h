@@ -12,14 +12,15 @@
 #define TN_TRAIN_LANES_H
 #include "comm/comm.h"
 #include "train/batch.h"
+#include "train/pooled.h"
 
-typedef struct tn_step_result {
+struct tn_step_result {
     double loss, grad_norm; /* grad_norm before clipping */
     long tokens;            /* tokens put through the model, shared prompts counted once */
     long full_tokens;       /* as padded frameworks count them: prompt once per response */
     int micro_batches;
     tn_metrics metrics;
-} tn_step_result;
+};
 
 typedef struct tn_lanes tn_lanes;
 
@@ -43,6 +44,7 @@ tn_status tn_lanes_deal(tn_lanes *l, int w, tn_example *const *ex, int n, const 
  * (zero at first); when it is shut, the lanes so far are added as far as the tree allows, and the model has
  * its own gradient again. */
 int tn_lanes_own(const tn_lanes *l);
+bool tn_lanes_first(const tn_lanes *l, int i); /* is it the first of all ranks' lanes? */
 void tn_lanes_open(tn_lanes *l, int i);
 void tn_lanes_shut(tn_lanes *l, int i);
 tn_example *const *tn_lanes_examples(const tn_lanes *l, int w, int i, int *n);

@@ -222,6 +222,14 @@ static tn_status estimate(const tn_ppo *p, tn_err *e) {
     return TN_OK;
 }
 
+/* Only models of one score for a whole response that is better when it is larger. */
+static tn_status check_scorer(const tn_ppo *p, int i, tn_err *e) {
+    const char *dir = p->task->ppo.reward_models.v[i];
+    TN_TRY(tn_scorer_no_cost(p->scorer[i], dir, e));
+    if (!p->scorer[i]->model->desc.per_token) return TN_OK;
+    return tn_fail(e, TN_UNSUPPORTED, "%s is a process reward model, which grpo, rloo and their kin take; ppo has none", dir);
+}
+
 /* Reward models, critics and what else reads rollouts. */
 static tn_status open_judges(tn_ppo *p, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
@@ -234,12 +242,14 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     for (int i = 0; i < n; i++, p->n_scorer++)
         if (!(p->scorer[i] = tn_calloc(1, sizeof **p->scorer))) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_judge_open(p->scorer[0], &c, on, e));
+    TN_TRY(check_scorer(p, 0, e));
     TN_TRY(tn_critic_open(&p->critic, on, &c, p->scorer[0], e));
     tn_model_drop_masters(p->scorer[0]->model); /* the critic has its copy */
     for (int i = 1; i < n; i++) {
         tn_load how = frozen(p);
         TN_TRY(tn_scorer_open_with(p->scorer[i], q->reward_models.v[i], on->o.model, on->be, on->need.tokens,
                                    2 * on->rollout_length, &how, e));
+        TN_TRY(check_scorer(p, i, e));
         TN_TRY(tn_scorer_reserve(p->scorer[i], (int)q->rollouts, 1, on->shortest, on->rollout_blocks, e));
     }
     TN_TRY(tn_safe_open(&p->safe, &p->task->safe, &cost, on, e));

@@ -16,8 +16,21 @@ const tn_opt_row tn_reward_source_rows[] = {
      "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
-     "One weight a source, models first; default: 1 each."},
+     "One weight a source, models first (with --ensemble they are one); default: 1 each."},
+    {"step-score", TN_OPT_CHOICE, AT(step_score), "min", "min|product|last", 0, 0, NULL, NULL,
+     "How what a process reward model (`tenet prm`) says of a response's steps becomes its score: the least "
+     "probability, their product, or the last one."},
     TN_OPT_LAST};
+
+void tn_rewards_bind(const tn_opts *given, tn_reward_options *o) {
+    tn_opts_bind(given, tn_reward_source_rows, o);
+    tn_opts_bind(given, tn_ensemble_rows, &o->ensemble);
+    o->together = tn_opts_given(given, "ensemble");
+}
+
+/* Sources that have a weight, and those that come before them and have none. */
+static int weighted(const tn_reward_options *o) { return o->funcs.n + (o->together ? 1 : o->models.n); }
+static int unweighted(const tn_reward_options *o) { return o->together ? o->models.n : 0; }
 
 /* ---- set-up ---- */
 
@@ -56,6 +69,7 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     const tn_load how = {.base = on->lora.base_model, .frozen = true};
     TN_TRY(tn_scorer_open_with(s->scorer, dir, on->o.model, on->be, on->need.tokens,
                                2 * on->rollout_length, &how, e));
+    s->scorer->step_score = r->o->step_score;
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
 }
@@ -115,14 +129,14 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
 }
 
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
-    int n = o->models.n + o->funcs.n;
-    if (n == 0)
+    int n = weighted(o);
+    if (o->models.n + o->funcs.n == 0)
         return tn_fail(e, TN_ARG,
                        "no reward: give --reward-model DIR (made by `tenet reward`) or "
                        "--reward-funcs NAME, or several");
     if (o->weights.n && o->weights.n != n)
-        return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (models first)",
-                       o->weights.n, n);
+        return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (%s)",
+                       o->weights.n, n, o->together ? "the ensemble first" : "models first");
     for (int i = 0; i < o->weights.n; i++) {
         char *end;
         double w = strtod(o->weights.v[i], &end);
@@ -190,11 +204,30 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
     return TN_OK;
 }
 
+static int members_of(const tn_reward_source *s) { return s->scorer->n_member ? s->scorer->n_member : 1; }
+
+/* Behind the models, all of which are its members. */
+static tn_status open_ensemble(tn_rewards *r, int N, tn_err *e) {
+    for (int k = 0; k < r->n; k++) {
+        r->n_member += members_of(&r->source[k]);
+        if (r->source[k].scorer->n_member) TN_TRY(tn_scorer_keep_members(r->source[k].scorer, N, e));
+    }
+    if (r->n_member < 2 || r->n_member > TN_ENSEMBLE_MAX)
+        return tn_fail(e, TN_ARG,
+                       "--ensemble makes one score of 2 to %d members: --reward-model folders, or the heads of `tenet "
+                       "reward --head ensemble`; found %d",
+                       TN_ENSEMBLE_MAX, r->n_member);
+    r->member = tn_calloc((size_t)N, (size_t)r->n_member * sizeof *r->member);
+    if (!r->member) return tn_fail(e, TN_NOMEM, "out of memory");
+    set_name(r, &r->source[r->n++], "ensemble");
+    return TN_OK;
+}
+
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
                           const tn_online *on, tn_err *e) {
-    size_t n = (size_t)(o->models.n + o->funcs.n),
-           N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
+    size_t n = (size_t)(weighted(o) + unweighted(o)), N = (size_t)(on->roll.n_prompt * on->roll.n_sample);
     memset(r, 0, sizeof *r);
+    r->o = o;
     r->source = tn_calloc(n, sizeof *r->source);
     r->weight = tn_calloc(n, sizeof *r->weight);
     r->value = tn_calloc(N, n * sizeof *r->value);
@@ -204,9 +237,14 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < o->models.n; i++)
         TN_TRY(open_model(r, &r->source[r->n++], o->models.v[i], on, e));
+    if (o->together) TN_TRY(open_ensemble(r, (int)N, e));
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
-    for (int i = 0; i < r->n; i++) r->weight[i] = o->weights.n ? strtod(o->weights.v[i], NULL) : 1;
+    for (int i = unweighted(o), k = 0; i < r->n; i++, k++)
+        r->weight[i] = o->weights.n ? strtod(o->weights.v[k], NULL) : 1;
+    for (int i = 0; i < o->models.n; i++)
+        if (r->weight[o->together ? o->models.n : i] >= 0)
+            TN_TRY(tn_scorer_no_cost(r->source[i].scorer, o->models.v[i], e));
     return TN_OK;
 }
 
@@ -221,6 +259,7 @@ void tn_rewards_close(tn_rewards *r) {
     tn_free(r->weight);
     tn_free(r->value);
     tn_free(r->column);
+    tn_free(r->member);
     tn_str_free(&r->text);
     tn_decode_mem_free(r->decode);
     memset(r, 0, sizeof *r);
@@ -238,6 +277,22 @@ static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
                            r->source[k].name, i + 1);
         r->value[i * r->n + k] = r->column[i];
     }
+    return TN_OK;
+}
+
+/* What the models say, which lies before it, as one score. */
+static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) {
+    int k = r->o->models.n, at = 0;
+    if (!r->o->together) return TN_OK;
+    for (int j = 0; j < k; at += members_of(&r->source[j++])) {
+        const tn_scorer *q = r->source[j].scorer;
+        for (int i = 0; i < n; i++)
+            for (int h = 0; h < members_of(&r->source[j]); h++)
+                r->member[i * r->n_member + at + h] =
+                    q->n_member ? q->member[(size_t)h * (size_t)q->cap_member + (size_t)i] : r->value[i * r->n + j];
+    }
+    TN_TRY(tn_ensemble_scores(&r->o->ensemble, r->member, n, r->n_member, r->column, m, e));
+    for (int i = 0; i < n; i++) r->value[i * r->n + k] = r->column[i];
     return TN_OK;
 }
 
@@ -284,6 +339,7 @@ static void warn_unscored(tn_rewards *r, const tn_online *on) {
 tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e) {
     for (int k = 0; k < r->n; k++)
         if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
+    TN_TRY(score_ensemble(r, on->roll.n, m, e));
     TN_TRY(score_functions(r, on, e));
     warn_unscored(r, on);
     tn_rewards_metrics(r, on->roll.n, m);

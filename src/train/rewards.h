@@ -1,13 +1,18 @@
 /* Rewards of rollouts from several sources: reward models (--reward-model) and functions
- * (--reward-funcs), each with its weight, in this order. */
+ * (--reward-funcs), each with its weight, in this order. With --ensemble the models count as one source, which
+ * comes behind them; their own scores are reported and have no weight. */
 #ifndef TN_TRAIN_REWARDS_H
 #define TN_TRAIN_REWARDS_H
+#include "algo/ensemble.h"
 #include "train/online.h"
 #include "train/reward_fn.h"
 #include "train/scorer.h"
 
 typedef struct tn_reward_options {
     tn_opt_list models, funcs, weights;
+    const char *step_score; /* of process reward models */
+    bool together; /* --ensemble was given: */
+    tn_ensemble_opt ensemble;
 } tn_reward_options;
 extern const tn_opt_row tn_reward_source_rows[];
 
@@ -15,7 +20,7 @@ typedef struct tn_reward_source {
     char name[64];                      /* the folder's or the function's */
     char column[80], mean[96], std[96]; /* in samples.jsonl: rewards/NAME; of its metrics */
     tn_scorer *scorer;                  /* a model, or */
-    const tn_reward_fn *fn;             /* a function with its state */
+    const tn_reward_fn *fn;             /* a function with its state; neither: the ensemble */
     void *state;
 } tn_reward_source;
 
@@ -25,11 +30,16 @@ typedef struct tn_rewards {
     double *weight;           /* [n] */
     double *value;            /* [responses][n]; NaN: no answer */
     double *column;           /* [responses] */
+    const tn_reward_options *o;
+    int n_member;             /* of the ensemble: models, and heads of models that are ensembles themselves */
+    double *member;           /* [responses][n_member] */
     tn_str text;
     tn_decode_mem *decode;
     bool warned;
 } tn_rewards;
 
+/* The options of tn_reward_source_rows and tn_ensemble_rows. */
+void tn_rewards_bind(const tn_opts *given, tn_reward_options *o);
 /* Is there a reward at all, a weight for each, and does every function exist and take its argument? `more`:
  * functions beside the built-in ones, ending with a NULL name; NULL: none. Loads nothing. */
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e);

@@ -145,8 +145,11 @@ tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *po
                             tn_err *e) {
     int from, to;
     tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
+    s->member_at = r->first[from];
     tn_status st = tn_scorer_scores(s, r->ex + from, to - from, policy_tok, score + r->first[from], e);
     TN_TRY(tn_comm_share_interrupt(r->spread.comm, st, e));
+    for (int k = 0; k < s->n_member && s->member; k++)
+        TN_TRY(tn_spread_gather(&r->spread, s->member + (size_t)k * (size_t)s->cap_member, r->n_ex, r->first, e));
     return tn_spread_gather(&r->spread, score, r->n_ex, r->first, e);
 }
 

@@ -77,11 +77,24 @@ tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_
     s->max_tokens = max_tokens > max_len ? max_tokens : max_len;
     s->max_len = max_len;
     TN_TRY(tn_scorer_same_tokenizer(&s->same_tokenizer, dir, policy_dir, how->base, e));
-    TN_TRY(tn_model_load(&s->model, dir, be, how, e));
+    tn_load asked = *how;
+    TN_TRY(tn_scorer_members_of(dir, &s->n_member, &asked, e));
+    TN_TRY(tn_model_load(&s->model, dir, be, &asked, e));
     if (s->model->score == TN_NONE) return no_reward_model(dir, e);
     TN_TRY(tn_tokenizer_of(&s->tok, dir, how->base, NULL, e));
     if (s->tok) TN_TRY(learn_suffix(s, s->tok, e));
+    s->batch.step_ends = s->model->desc.per_token;
+    if (s->batch.step_ends) TN_TRY(tn_prm_separator(dir, &s->separator, e));
     return tn_run_new(&s->run, s->model, s->max_tokens, ROWS_AT_ONCE, max_len, false, e);
+}
+
+tn_status tn_scorer_no_cost(const tn_scorer *s, const char *dir, tn_err *e) {
+    if (!s->model->score_is_cost) return TN_OK;
+    return tn_fail(e, TN_STATE,
+                   "%s is a cost model (`tenet cost`): its score is the higher the more harmful a response is, and "
+                   "a reward is wanted here; train one with `tenet reward`, or (grpo, rloo, ...) give it a "
+                   "negative --reward-weights",
+                   dir);
 }
 
 tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, int max_blocks,
@@ -116,8 +129,12 @@ void tn_scorer_close(tn_scorer *s) {
     tn_batch_free(&s->mb);
     tn_ids_free(&s->ids);
     tn_free(s->response);
+    tn_free(s->member);
     tn_free(s->begin);
     tn_str_free(&s->ones);
+    tn_str_free(&s->separator);
+    tn_str_free(&s->text);
+    tn_steps_free(&s->steps);
     tn_run_free(s->run);
     tn_model_free(s->model);
     tn_tokenizer_free(s->tok);
@@ -186,6 +203,7 @@ static tn_status rendered(tn_scorer *s, const tn_example *x, const tn_tokenizer 
     const json_t *prompt = prompt_of(x);
     size_t K = (size_t)x->n_response, longest = 0, split;
     bool suffix = s->same_tokenizer && s->n_suffix && json_is_array(prompt);
+    if (s->model->desc.per_token) return tn_scorer_as_steps(s, x, prompt, policy_tok, y, e);
     *y = (tn_example){.prompt = x->prompt,
                       .n_prompt = x->n_prompt,
                       .n_response = x->n_response,
@@ -229,8 +247,13 @@ static tn_status flush(tn_scorer *s, double *score, int *done, tn_err *e) {
     if (s->mb.n_seq == 0) return TN_OK;
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while scoring");
     TN_TRY(tn_batch_finish(&s->mb, e));
-    TN_TRY(tn_forward_rows(s->run, s->model, &s->mb.forest, s->mb.score_row, s->mb.n_seq, e));
-    TN_TRY(tn_score_head(s->run, s->model, s->mb.score_row, s->mb.n_seq, s->mb.score, e));
+    if (s->model->desc.per_token) {
+        TN_TRY(tn_scorer_read_steps(s, s->mb.score, e));
+    } else {
+        TN_TRY(tn_forward_rows(s->run, s->model, &s->mb.forest, s->mb.score_row, s->mb.n_seq, e));
+        TN_TRY(tn_score_head(s->run, s->model, s->mb.score_row, s->mb.n_seq, s->mb.score, e));
+        TN_TRY(tn_scorer_read_members(s, *done, e));
+    }
     double sd = s->model->score_sd > 0 ? s->model->score_sd : 1.0;
     for (int i = 0; i < s->mb.n_seq; i++)
         score[(*done)++] = (s->mb.score[i] - s->model->score_mean) / sd;

@@ -1,5 +1,6 @@
 /* A reward model as a judge of (prompt, response): any sequence-classification checkpoint, with its own
- * tokenizer and chat template. With the policy's own tokenizer the token ids are taken as they are. */
+ * tokenizer and chat template. With the policy's own tokenizer the token ids are taken as they are. Process reward
+ * models judge the steps of a response's text (scorer_steps.c). */
 #ifndef TN_TRAIN_SCORER_H
 #define TN_TRAIN_SCORER_H
 #include "model/budget.h"
@@ -20,6 +21,14 @@ typedef struct tn_scorer {
     tn_response *response;
     size_t *begin, cap, cap_begin; /* of each response in ids */
     tn_str ones;
+    /* process reward models */
+    tn_str separator, text;
+    tn_steps steps;
+    const char *step_score; /* min | product | last; NULL: min */
+    /* an ensemble of heads (`tenet reward --head ensemble`): the score is their mean, and on request each one's is kept */
+    int n_member;
+    double *member;     /* [n_member][cap_member], filled from member_at on, or NULL */
+    int cap_member, member_at;
 } tn_scorer;
 
 /* Do the two folders have the same tokenizer.json, or none? base: of adapter folders (tn_load). */
@@ -34,6 +43,10 @@ tn_status tn_scorer_reserve(tn_scorer *s, int n, int n_sample, int min_prompt, i
 /* The same with a say in how the model is loaded: of an adapter its base, or whose trunk it shares. */
 tn_status tn_scorer_open_with(tn_scorer *s, const char *dir, const char *policy_dir, tn_backend *be,
                               int max_tokens, int max_len, const tn_load *how, tn_err *e);
+/* For who wants a reward: a cost model is TN_STATE. */
+tn_status tn_scorer_no_cost(const tn_scorer *s, const char *dir, tn_err *e);
+/* What the process reward model in `dir` was trained to find behind every step. */
+tn_status tn_prm_separator(const char *dir, tn_str *out, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
 /* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk;
  * how->train: packed both ways. */
@@ -45,4 +58,19 @@ tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const 
  * the prompt). */
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e);
+
+/* ---- ensembles of heads: members.c ---- */
+/* Asks for the members where a model of `dir` is loaded; *n: how many it has, 0 for other models. */
+tn_status tn_scorer_members_of(const char *dir, int *n, tn_load *how, tn_err *e);
+/* From now on members' scores of up to `cap` responses are kept. */
+tn_status tn_scorer_keep_members(tn_scorer *s, int cap, tn_err *e);
+/* Those of the forwarded micro-batch, whose first response is number `done`. */
+tn_status tn_scorer_read_members(tn_scorer *s, int done, tn_err *e);
+
+/* ---- scorer_steps.c: between scorer.c and process reward models ---- */
+/* x as such a model reads it; *y points into s until the next call. prompt: text or messages, or NULL. */
+tn_status tn_scorer_as_steps(tn_scorer *s, const tn_example *x, const json_t *prompt, const tn_tokenizer *policy_tok,
+                             tn_example *y, tn_err *e);
+/* Scores of the finished micro-batch's responses, probabilities. */
+tn_status tn_scorer_read_steps(tn_scorer *s, double *score, tn_err *e);
 #endif

@@ -49,9 +49,11 @@ tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e) {
         TN_TRY(tn_forward_rows(t->run, t->model, &b->forest, score ? b->score_row : b->row, score ? b->n_seq : b->n_tok, e));
     }
     if (wants(t, TN_NEED_SCORE))
-        TN_TRY(tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
+        TN_TRY(t->pooled ? tn_pooled_forward(t->pooled, t->run, t->model, b, keep, e)
+                         : tn_score_head(t->run, t->model, b->score_row, b->n_seq, b->score, e));
     if (wants(t, TN_NEED_VALUE)) {
-        TN_TRY(tn_score_head(t->run, t->model, b->row, b->n_tok, b->value, e));
+        TN_TRY((t->model->desc.per_token ? tn_logit_head : tn_score_head)(t->run, t->model, b->row, b->n_tok, b->value,
+                                                                          e));
         normalise(t, b->value, b->n_tok);
     }
     return TN_OK;
@@ -75,10 +77,12 @@ static tn_status micro_backward(tn_trainee *t, tn_grad *g, tn_err *e) {
         else TN_TRY(tn_lm_head_backward(t->run, t->model, &q, d.logp, d.entropy, d.lse, e));
     }
     if (wants(t, TN_NEED_SCORE))
-        TN_TRY(tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
+        TN_TRY(t->pooled ? tn_pooled_backward(t->pooled, t->run, t->model, b, g, e)
+                         : tn_score_head_backward(t->run, t->model, b->score_row, b->n_seq, g->score, e));
     if (wants(t, TN_NEED_VALUE)) {
         for (int i = 0; i < b->n_tok; i++) g->value[i] /= sd_of(t);
-        TN_TRY(tn_score_head_backward(t->run, t->model, b->row, b->n_tok, g->value, e));
+        TN_TRY((t->model->desc.per_token ? tn_logit_head_backward : tn_score_head_backward)(
+            t->run, t->model, b->row, b->n_tok, g->value, e));
     }
     return tn_backward(t->run, t->model, &b->forest, e);
 }
@@ -114,10 +118,11 @@ void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x) {
     if (!wants(t, TN_NEED_PROMPT)) x->prompt = NULL;
 }
 
-static bool decided_ahead(const tn_trainee *t) { return t->algo->coupling == TN_COUPLE_BATCH; }
+static bool whole_step(const tn_trainee *t) { return t->algo->coupling == TN_COUPLE_BATCH; }
+static bool decided_ahead(const tn_trainee *t) { return whole_step(t) && !t->pooled; }
 
 /* Loss and metrics of a micro-batch, and the gradient with respect to the network's numbers. */
-static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g, tn_step_result *r,
+static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, bool train, tn_grad *g, tn_step_result *r,
                                tn_err *e) {
     tn_batch *b = &t->mb;
     size_t n = (size_t)b->n_tok * sizeof(double);
@@ -136,7 +141,10 @@ static tn_status evaluate_loss(tn_trainee *t, const tn_total *total, tn_grad *g,
     tn_trainee_hide_unknown(t, &x);
     x.total = *total;
     tn_pairing_wire(t, &x, g);
-    TN_TRY(t->algo->step(t->opt, &x, g, &r->metrics, e));
+    if (t->pooled) tn_pooled_obs(t->pooled, b, &x, g);
+    if (!train) x.origin = NULL;
+    if (t->pooled && whole_step(t)) tn_pooled_recall(t->pooled, b, g);
+    else TN_TRY(t->algo->step(t->opt, &x, g, &r->metrics, e));
     weigh(t->weight, g, b);
     return TN_OK;
 }
@@ -149,7 +157,7 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     TN_TRY(tn_trainee_observe(t, train, e));
     double begin = tn_work_begin(be);
     if (t->expect_on_policy) TN_TRY(check_on_policy(&t->mb, e));
-    TN_TRY(evaluate_loss(t, total, &g, r, e));
+    TN_TRY(evaluate_loss(t, total, train, &g, r, e));
     tn_work_end(be, begin, "loss", 0);
     r->loss += g.loss;
     r->tokens += t->mb.forest.n_tok;
@@ -217,6 +225,11 @@ static tn_status accumulate(tn_trainee *t, const tn_total *total, tn_example *co
     return TN_OK;
 }
 
+/* What the head's parameters alone cost, once a step. */
+static void add_penalty(tn_trainee *t, bool train, tn_step_result *r) {
+    if (t->pooled) r->loss += tn_pooled_penalty(t->pooled, t->model, train);
+}
+
 /* Lane by lane: the examples that it has of each batch. */
 static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn_total *total,
                                   bool train, tn_err *e) {
@@ -224,6 +237,7 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
     tn_status st = TN_OK;
     for (int i = 0; i < tn_lanes_own(l); i++) {
         if (train) tn_lanes_open(l, i);
+        for (int k = 0; k < n && tn_lanes_first(l, i); k++) add_penalty(w[k].t, train, tn_lanes_result(l, k, i));
         for (int k = 0; k < n && st == TN_OK; k++) {
             int m;
             tn_example *const *own = tn_lanes_examples(l, k, i, &m);
@@ -244,6 +258,7 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
         tn_trainee *t = w[k].t;
         TN_TRY(tn_trainee_points(t, w[k].ex, w[k].n, train, e));
         total[k] = t->total ? *t->total : count(t, w[k].ex, w[k].n);
+        for (int i = 0, seq = 0; i < w[k].n; seq += w[k].ex[i++]->n_response) w[k].ex[i]->first = seq;
         for (int i = 0; i < w[k].n; i++)
             for (int j = 0; j < w[k].ex[i]->n_response; j++)
                 w[k].r->full_tokens += w[k].ex[i]->n_prompt + w[k].ex[i]->response[j].n;
@@ -251,9 +266,15 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
         TN_TRY(tn_trainee_decide(t, w[k].ex, w[k].n, &total[k], train, w[k].r, e));
         if (!train) return TN_OK; /* such a loss is alone in its step */
     }
+    if (w[0].t->pooled && whole_step(w[0].t)) {
+        TN_TRY(tn_pooled_decide(w[0].t, w[0].ex, w[0].n, &total[0], train, w[0].r, e));
+        if (!train) return add_penalty(w[0].t, false, w[0].r), TN_OK;
+    }
     if (w[0].t->lanes) return accumulate_lanes(w[0].t->lanes, w, n, total, train, e);
-    for (int k = 0; k < n; k++)
+    for (int k = 0; k < n; k++) {
+        add_penalty(w[k].t, train, w[k].r);
         TN_TRY(accumulate(w[k].t, &total[k], w[k].ex, w[k].n, train, w[k].r, e));
+    }
     return TN_OK;
 }
 
@@ -285,6 +306,7 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     tn_model_adamw(t->model, lr, o->beta1, o->beta2, o->eps, o->weight_decay, o->decay_all, step,
                    scale);
     if (t->lanes) TN_TRY(tn_lanes_share_weights(t->lanes, e));
+    if (t->pooled) tn_pooled_fold(t->pooled, t->model);
     tn_model_pack(t->model);
     double begin = tn_work_begin(be);
     tn_model_zero_grad(t->model);

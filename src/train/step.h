@@ -17,7 +17,7 @@ typedef struct tn_optimiser {
     bool decay_all;
 } tn_optimiser;
 
-typedef struct tn_trainee {
+struct tn_trainee {
     tn_model *model;
     tn_run *run;
     const tn_model *ref; /* frozen reference, or NULL */
@@ -32,11 +32,12 @@ typedef struct tn_trainee {
     double weight;         /* on the loss and its gradient; 0 stands for 1 */
     const tn_total *total; /* of the batch, when its examples do not tell; NULL: they are counted */
     int max_tokens;        /* per micro-batch */
+    tn_pooled_run *pooled; /* the score is that of a pooled head; NULL: score.weight's */
     tn_lanes *lanes;       /* NULL: one lane on one rank */
     tn_batch mb;           /* reused */
     tn_foresight ahead;    /* of losses that need it */
     tn_pairing pair;       /* of losses on divergences from ref, which then has a ref_run */
-} tn_trainee;
+};
 
 /* Numbers of one finished micro-batch under the model: fills the arrays that algo->needs names. */
 tn_status tn_trainee_observe(tn_trainee *t, bool keep, tn_err *e);

@@ -10,6 +10,7 @@
 static void loop_free(tn_loop *l) {
     if (l->task->answers) tn_answers_close(l->task->answers);
     tn_lanes_free(l->t.lanes);
+    tn_pooled_free(l->t.pooled);
     tn_batch_free(&l->t.mb);
     tn_foresight_free(&l->t.ahead);
     tn_pairing_free(&l->t.pair);
@@ -171,6 +172,7 @@ static tn_status one_step(tn_loop *l, const tn_optimiser *opt, window *w, double
     tn_plan_step(&l->plan, l->step, &rows, &n);
     for (size_t i = 0; i < n; i++) l->rows[i] = &l->train->ex[rows[i]];
     tn_step_result r = {0};
+    if (l->t.pooled) l->t.pooled->step = l->step;
     if (l->task->answers) TN_TRY(tn_answers_give(l->task->answers, l->rows, (int)n, l->step, &r.metrics, e));
     TN_TRY(tn_trainee_accumulate(&l->t, l->rows, (int)n, true, &r, e));
     *lr = tn_lr_at(&l->o, l->peak_lr, l->step + 1, l->plan.total);
@@ -276,7 +278,8 @@ static tn_status take_best(tn_loop *l, tn_err *e) {
     snprintf(name, sizeof name, "checkpoint-%ld", l->best_step);
     tn_path_join(&p, l->o.output_dir, name);
     tn_model *on = l->t.model->n_adapter ? l->t.model : NULL;
-    tn_load how = {.want_score = l->task->score_head, .base = l->t.model->dir, .on = on};
+    tn_load how = tn_loop_how_to_load(l);
+    how.train = false, how.base = l->t.model->dir, how.on = on;
     tn_status st = tn_manifest_check(p.s, e);
     if (st == TN_OK) st = tn_model_load(&m, p.s, l->be, &how, e);
     if (st == TN_OK) {

@@ -17,6 +17,10 @@ typedef struct tn_task {
     double default_lr;
     tn_ranking_use rankings;
     bool score_head;       /* reward models: a score head, no language-model head */
+    const tn_pooled_head *pooled; /* that is one with parameters of its own; NULL: score.weight */
+    tn_steps_how steps;    /* TN_DATA_STEPS */
+    bool last_step_only;   /* of the training rows */
+    bool per_token;        /* that is a token classifier of two labels with a bias, read at the ends of steps */
     double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */

@@ -41,7 +41,9 @@ typedef struct tn_loop {
 int tn_loop_sets(const tn_loop *l, tn_dataset *d[TN_LOOP_SETS]);
 /* Examples of the largest step or evaluation. */
 size_t tn_loop_examples(const tn_loop *l);
-/* Does the loss see the whole step at once? */
+/* How the trained model is loaded. */
+tn_load tn_loop_how_to_load(const tn_loop *l);
+/* Does the loss see the whole step's log-probs at once (ahead.h)? */
 bool tn_loop_whole(const tn_loop *l);
 /* Reads the rows, cuts them into steps, prints what the run will do and its memory, and loads the model. */
 tn_status tn_loop_plan(tn_loop *l, tn_err *e);

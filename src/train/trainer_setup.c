@@ -22,7 +22,7 @@ size_t tn_loop_examples(const tn_loop *l) {
     return l->eval && l->eval->n > l->train->n ? l->eval->n : l->train->n;
 }
 
-bool tn_loop_whole(const tn_loop *l) { return l->task->algo->coupling == TN_COUPLE_BATCH; }
+bool tn_loop_whole(const tn_loop *l) { return l->task->algo->coupling == TN_COUPLE_BATCH && !l->task->pooled; }
 
 static tn_status mismatch(tn_loop *l, const tn_data_options *q, tn_err *e) {
     const tn_ahead *a = l->task->ahead;
@@ -42,6 +42,8 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
                          .assistant_only = o->assistant_only || l->task->answers_only,
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
+                         .steps = l->task->steps,
+                         .last_step_only = l->task->last_step_only,
                          .vocab = d->vocab,
                          .limit = (long)o->max_rows};
     if (o->data.n == 0)
@@ -49,6 +51,7 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
             e, TN_ARG,
             "--data is missing; give one or more .jsonl or .jsonl.gz files of training rows");
     TN_TRY(tn_dataset_load(&l->train, o->data.v, o->data.n, l->tok, &q, e));
+    q.last_step_only = false;
     if (o->eval_data.n)
         TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
     TN_TRY(mismatch(l, &q, e));
@@ -66,18 +69,36 @@ static tn_status read_config(const tn_loop *l, json_t **config, tn_desc *d, tn_e
     return st;
 }
 
-static tn_load how_to_load(const tn_loop *l) {
-    return (tn_load){.train = true, .want_score = l->task->score_head};
+tn_load tn_loop_how_to_load(const tn_loop *l) {
+    const tn_task *k = l->task;
+    tn_load how = {.train = true, .want_score = k->score_head};
+    if (k->pooled) tn_pooled_wants(k->pooled, k->opt, &how);
+    if (k->per_token) how.per_token = how.score_bias = true, how.labels = 2;
+    return how;
 }
 static bool is_fresh(const tn_loop *l) { return l->task->fresh && !l->from.len; }
+
+/* Process reward models are no other reward models' start, nor they theirs. */
+static tn_status check_kind(const tn_loop *l, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    if (!l->task->score_head || (d->per_token == l->task->per_token && d->num_labels == (d->per_token ? 2 : 1)))
+        return TN_OK;
+    return tn_fail(e, TN_STATE,
+                   "%s has a head of %d label%s for every %s; `tenet %s` goes on from a language model, or from what "
+                   "it made itself",
+                   l->o.model, d->num_labels, d->num_labels == 1 ? "" : "s", d->per_token ? "token" : "sequence",
+                   l->task->verb);
+}
 
 /* The descriptor of the model to come. */
 static tn_status peek(tn_loop *l, tn_err *e) {
     json_t *config = NULL;
-    tn_load how = how_to_load(l);
-    if (!is_fresh(l))
-        return tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
-                                     l->from.len ? l->from.s : NULL, how, e);
+    tn_load how = tn_loop_how_to_load(l);
+    if (!is_fresh(l)) {
+        TN_TRY(tn_trained_model_peek(&l->desc, &l->spec, &l->lora, l->opts, l->o.model,
+                                     l->from.len ? l->from.s : NULL, how, e));
+        return check_kind(l, e);
+    }
     if (l->lora.use_peft)
         return tn_fail(e, TN_ARG, "--use-peft: a model with random weights is trained whole");
     tn_status st = read_config(l, &config, &l->desc, e);
@@ -89,7 +110,7 @@ static tn_status load_model(tn_loop *l, tn_err *e) {
     const tn_task *k = l->task;
     if (!is_fresh(l)) {
         TN_TRY(tn_trained_model_open(&l->t.model, &l->lora, l->opts, l->o.model,
-                                     l->from.len ? l->from.s : NULL, how_to_load(l),
+                                     l->from.len ? l->from.s : NULL, tn_loop_how_to_load(l),
                                      (uint64_t)l->o.seed, l->be, e));
         tn_model *m = l->t.model;
         if (m->fresh_score)
@@ -136,7 +157,7 @@ static tn_status measure(tn_loop *l, tn_err *e) {
 
 /* Rows that the heads read: every token may be trained, or each response has one score. */
 static int rows_read(const tn_loop *l) {
-    return l->task->score_head ? l->need.seqs : l->need.tokens;
+    return l->task->score_head && !l->task->per_token ? l->need.seqs : l->need.tokens;
 }
 
 /* Reference log-probs that are kept beside the examples. */
@@ -168,6 +189,22 @@ static tn_status reserve_reference(tn_loop *l, tn_err *e) {
 static const tn_batch_need *whole_need(const tn_loop *l) {
     return tn_loop_whole(l) ? &l->whole : NULL;
 }
+/* A pooled head whose loss sees a whole step's scores. */
+static bool pools_steps(const tn_loop *l) { return l->task->pooled && l->task->algo->coupling == TN_COUPLE_BATCH; }
+
+/* Responses of the largest step or evaluation. */
+static size_t step_responses(const tn_loop *l) {
+    const tn_dataset *d[2] = {l->train, l->eval};
+    size_t n[2] = {0, 0}, most = 1, rows = (size_t)(l->o.batch_size * l->o.accumulation);
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; d[k] && i < d[k]->n; i++) {
+            n[k] += (size_t)d[k]->ex[i].n_response;
+            if (k == 0 && (size_t)d[k]->ex[i].n_response > most) most = (size_t)d[k]->ex[i].n_response;
+        }
+    if (l->o.batch_tokens == 0 && rows * most < n[0]) n[0] = rows * most;
+    return n[0] > n[1] ? n[0] : n[1];
+}
+
 static bool looks_ahead(const tn_loop *l) { return l->task->ahead || tn_loop_whole(l); }
 
 static tn_status plan_memory(tn_loop *l, tn_err *e) {
@@ -185,6 +222,10 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
     tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    if (l->task->pooled)
+        tn_budget_add(&p, "score head", "", tn_pooled_bytes(l->task->pooled, l->task->opt, d->hidden, q->seqs));
+    if (pools_steps(l))
+        tn_budget_add(&p, "score head", "step", tn_pooled_step_bytes(l->task->pooled, l->task->opt, step_responses(l)));
     if (l->task->reference) {
         if (l->task->sync) {
             tn_budget_model(&p, "reference", d, l->be, false, false);
@@ -215,6 +256,12 @@ static tn_status make_runs(tn_loop *l, tn_err *e) {
         tn_run_new(&t->run, t->model, n, rows_read(l), l->length, tn_keep_from_options(&l->o), e));
     TN_TRY(tn_run_reserve(t->run, t->model, l->need.blocks, e));
     tn_model_moments(t->model, tn_moments_from_option(l->o.optim), (uint64_t)l->o.seed);
+    if (l->task->pooled) {
+        TN_TRY(tn_pooled_new(&t->pooled, l->task->pooled, l->task->opt, l->desc.hidden, l->need.seqs,
+                             (uint64_t)l->o.seed, e));
+        tn_pooled_fold(t->pooled, t->model);
+        if (pools_steps(l)) TN_TRY(tn_pooled_reserve_step(t->pooled, step_responses(l), l->comm->size, e));
+    }
     size_t examples = tn_loop_examples(l);
     TN_TRY(tn_lanes_new(&t->lanes, l->comm, l->lanes, t->model, examples, e));
     t->ahead.how = l->task->ahead;
@@ -286,7 +333,8 @@ tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
     l->t.inv_temp = 1.0;
     l->t.batch = (tn_batch_options){.share_prompts = o->share_prompts,
                                     .rankings = k->rankings,
-                                    .score_prompts = (l->t.needs & TN_NEED_PROMPT) != 0};
+                                    .score_prompts = (l->t.needs & TN_NEED_PROMPT) != 0,
+                                    .step_ends = k->per_token};
     l->peak_lr = isnan(o->lr) ? k->default_lr : o->lr;
     TN_TRY(tn_plan_new(&l->plan, l->train, order_of(l), (uint64_t)o->seed,
                        (long)(o->batch_size * o->accumulation), (long)o->batch_tokens, o->epochs,

@@ -51,6 +51,14 @@ steady sft_uneven sft --model "$A/base" --data "$A/uneven.jsonl" --train-samplin
 steady sft_conversations sft --model "$A/base" --data "$A/sft.jsonl" --assistant-only-loss --train-sampling-strategy sequential \
     --per-device-train-batch-size 4 --gradient-accumulation-steps 8 --micro-batch-tokens 300 --max-steps 8
 steady reward reward --model "$A/base" --data "$A/rank.jsonl" --kwise --per-device-train-batch-size 4 --max-steps 8
+sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$A/pairs.jsonl" >"$A/safety.jsonl"
+sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "step_ids": [\2, [7, 8, 9]], "labels": [true, false]}/' \
+    "$A/samples.jsonl" >"$A/steps.jsonl"
+steady inform reward --head inform --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
+steady odin reward --head odin --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
+steady heads reward --head ensemble --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 16 --max-steps 8 --micro-batch-tokens 256
+steady cost cost --model "$A/base" --data "$A/safety.jsonl" --per-device-train-batch-size 16 --max-steps 8
+steady prm prm --model "$A/base" --data "$A/steps.jsonl" --per-device-train-batch-size 16 --max-steps 8
 steady dpo dpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 steady dpo_rankings dpo --model "$A/base" --data "$A/rank.jsonl" --per-device-train-batch-size 6 --max-steps 8 --no-share-prompts
 pairs="--model $A/base --data $A/pairs.jsonl --per-device-train-batch-size 6 --max-steps 8 --micro-batch-tokens 128"

@@ -5,7 +5,7 @@ pid=
 [ -w /dev/shm ] && D=$(mktemp -d /dev/shm/tenet-durable.XXXXXX) && trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; umount "$D/disk" 2>/dev/null; rm -rf "$D"' EXIT
 D=${D:-$E2E_TMP/durable}
 . tests/e2e/tiny.sh "$D"
-runs="pretrain sft reward dpo kto trdpo orpo simpo ppo grpo rloo lora distill tdpo"
+runs="pretrain sft reward inform odin cost prm dpo kto trdpo orpo simpo ppo grpo rloo lora distill tdpo"
 # run RUN STEPS DIR [OPTION...]: a run that checkpoints every step
 run() {
     local run=$1 steps=$2 dir=$3

@@ -17,6 +17,7 @@ rows() { # KIND COUNT VOCAB: every row of 128 tokens, so that micro-batches are 
         BEGIN { for (r = 1; r <= count; r++)
             if (kind == "sft") printf "{\"prompt_ids\": [%s], \"ids\": [%s]}\n", ids(2, r), ids(126, r + 1)
             else if (kind == "pair") printf "{\"prompt_ids\": [%s], \"chosen_ids\": [%s], \"rejected_ids\": [%s]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
+            else if (kind == "steps") printf "{\"prompt_ids\": [%s], \"step_ids\": [[%s],[%s]], \"labels\": [true,false]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
             else printf "{\"ids\": [%s]}\n", ids(32, r) }'
 }
 number() { sed -n 's/^tenet: memory: \([0-9.]*\) MB.*/\1/p' "$M/log"; }
@@ -38,7 +39,7 @@ for shape in $shapes; do
         20M) vocab=49152; config "$M/$shape" 288 6 6 2 768 $vocab ;;
         135M) vocab=49152; config "$M/$shape" 576 30 9 3 1536 $vocab ;;
     esac
-    for kind in sft pair prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
+    for kind in sft pair steps prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
     held "memory_pretrain_$shape" pretrain --model "$M/$shape" --data "$M/sft.jsonl" --batch-tokens 2048 --max-steps 2 --save-dtype float32
     rm -rf "$M/base-$shape" "$M/rm-$shape"
     mv "$M/out" "$M/base-$shape"
@@ -47,6 +48,11 @@ for shape in $shapes; do
         held "memory_sft_${shape}_$dtype" sft --model "$M/base-$shape" --data "$M/sft.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_reward_${shape}_$dtype" reward --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         [ -d "$M/rm-$shape" ] || cp -r "$M/out" "$M/rm-$shape"
+        for head in inform odin; do
+            held "memory_${head}_${shape}_$dtype" reward --head $head --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 \
+                --max-steps 2 --dtype $dtype
+        done
+        held "memory_prm_${shape}_$dtype" prm --model "$M/base-$shape" --data "$M/steps.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_dpo_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_dpo_precomputed_${shape}_$dtype" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 \
             --dtype $dtype --precompute-ref-log-probs

@@ -55,6 +55,14 @@ trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
 tdpo="tdpo --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --max-steps 6 $common"
 distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --eval-data $T/sft.jsonl --eval-steps 4 --per-device-train-batch-size 8
          --max-new-tokens 12 --max-steps 6 $common"
+sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$T/pairs.jsonl" >"$T/safety.jsonl"
+sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "step_ids": [\2, [7, 8, 9]], "labels": [true, false]}/' "$T/samples.jsonl" >"$T/steps.jsonl"
+inform="reward --head inform --model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-steps 4 --per-device-train-batch-size 6 --max-steps 6 $common"
+odin="reward --head odin --model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-steps 4 --per-device-train-batch-size 7 --max-steps 6 $common"
+heads="reward --head ensemble --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+cost="cost --model $T/base --data $T/safety.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+prm="prm --model $T/base --data $T/steps.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {
@@ -94,7 +102,7 @@ else
     fi
 fi
 
-for method in sft reward dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo rloo online_dpo rft remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo ensemble rloo online_dpo rft remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -15,6 +15,11 @@ mkdir -p "$TINY"
     tenet world rank --input "$TINY/samples.jsonl" --annotator careful --out "$TINY/rank.jsonl" --pairs-out "$TINY/pairs.jsonl"
     tenet reward --model "$TINY/base" --data "$TINY/rank.jsonl" --kwise --output-dir "$TINY/rm" --max-steps 3 --save-steps 0 \
         --save-dtype float32
+    sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$TINY/pairs.jsonl" >"$TINY/safety.jsonl"
+    awk 'BEGIN { srand(9); for (i = 0; i < 64; i++) { m = 1 + i % 4; s = l = ""
+        for (k = 0; k < m; k++) { s = s (k ? "," : "") "["; l = l (k ? "," : "") (rand() < 0.5 ? "true" : "false")
+            for (t = 0; t < 3 + (i + k) % 5; t++) s = s 50 + int(rand() * 100) ","; s = s "7]" }
+        printf "{\"prompt_ids\":[1,4,%d,5],\"step_ids\":[%s],\"labels\":[%s]}\n", 50 + int(rand() * 100), s, l } }' >"$TINY/steps.jsonl"
 } >"$TINY/log" 2>&1 || fail "tiny_world: $(tail -n 1 "$TINY/log")"
 arguments() {
     local common="--learning-rate 1e-3 --seed 3" sft="--data $TINY/sft.jsonl --assistant-only-loss --per-device-train-batch-size 8
@@ -27,6 +32,11 @@ arguments() {
         lora) echo "sft --model $TINY/base $sft --max-steps $2 $common --use-peft --lora-r 4 --lora-target-modules all-linear" ;;
         reward) echo "reward --model $TINY/base --data $TINY/rank.jsonl --eval-data $TINY/rank.jsonl --kwise --per-device-train-batch-size 6
             --max-steps $2 $common" ;;
+        inform | odin | ensemble) echo "reward --head $1 --model $TINY/base --data $TINY/pairs.jsonl --eval-data $TINY/pairs.jsonl --eval-steps 5
+            --per-device-train-batch-size 6 --max-steps $2 $common" ;;
+        cost) echo "cost --model $TINY/base --data $TINY/safety.jsonl --eval-data $TINY/safety.jsonl --per-device-train-batch-size 6
+            --max-steps $2 $common" ;;
+        prm) echo "prm --model $TINY/base --data $TINY/steps.jsonl --per-device-train-batch-size 6 --max-steps $2 $common" ;;
         dpo) echo "dpo --model $TINY/base --data $TINY/pairs.jsonl --precompute-ref-log-probs --per-device-train-batch-size 6
             --max-steps $2 $common" ;;
         kto) echo "kto --model $TINY/base $pairs --train-sampling-strategy random --gradient-accumulation-steps 2 --max-steps $2 $common" ;;

@@ -44,6 +44,14 @@ trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
 lora_kto="kto $pairs --use-peft --lora-r 4"
 distill="distill --model $T/base --teacher-model models/world --data $T/sft.jsonl --per-device-train-batch-size 8 --max-new-tokens 12
          --max-steps 6 $common"
+sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$T/pairs.jsonl" >"$T/safety.jsonl"
+sed 's/.*"prompt_ids": \(\[[^]]*\]\), "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "step_ids": [\2, [7, 8, 9]], "labels": [true, false]}/' "$T/samples.jsonl" >"$T/steps.jsonl"
+inform="reward --head inform --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+odin="reward --head odin --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+heads="reward --head ensemble --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+cost="cost --model $T/base --data $T/safety.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+prm="prm --model $T/base --data $T/steps.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
+lora_inform="$inform --use-peft --lora-r 4"
 
 # The same metrics, the same events, the same weights.
 equal() {
@@ -54,7 +62,7 @@ equal() {
     done
 }
 
-for method in sft reward dpo ppo grpo rloo online_dpo lora kto bco orpo cpo simpo aot trdpo lora_kto distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo ppo grpo rloo online_dpo lora lora_inform kto bco orpo cpo simpo aot trdpo lora_kto distill tdpo; do
     line=${!method}
     # shellcheck disable=SC2086
     quiet tenet $line --output-dir "$T/$method-whole" --save-steps 0 || fail "train_${method}: $(tail -1 "$T/log")"

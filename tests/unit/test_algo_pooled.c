@@ -54,7 +54,8 @@ static void whole_random(whole *a, const tn_pooled_head *h, const void *opt, uin
     problem_random(&P, 8, seed);
     CHECK(h->params(opt, W) <= MAXW);
     CHECK_OK(h->check(opt, W, e));
-    tn_pooled_init(h, opt, W, 0.4, seed, a->w);
+    tn_pooled_noise(seed, 99, MAXW, a->w);
+    for (int i = 0; i < MAXW; i++) a->w[i] *= 0.4;
     for (int i = 0; i < 8; i++) {
         tn_pooled_noise(seed, 100 + (uint64_t)i, W, a->x + i * W);
         if (h->noise)
