@@ -139,14 +139,18 @@ grep -q "step $at: alarm: kl is" "$O/log" && same plain warn && grep -q '"alarm/
 run halt --alarm-kl "$limit" --on-alarm stop --save-steps 1 --save-dtype float32
 grep -q "stopped by an alarm after step $((at - 1))" "$O/log" && cmp -s "$O/halt/checkpoint-$((at - 1))/model.safetensors" "$O/halt/model.safetensors" &&
     ok ppo_alarm_stops || fail "ppo_alarm_stops: $(last)"
-# roll-back: to the newest regular checkpoint before the level passed 1/2, though only one more is kept
+# roll-back: to the newest regular checkpoint before the level passed 1/2, though only one more is kept; on a run whose KL
+# rises from sampling to sampling
+rising="--kl-coef 0 --rollouts 64 --minibatch-size 16 --iterations 9 --learning-rate 6e-3"
+# shellcheck disable=SC2086
+run whole $rising --save-steps 1
+budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
 back() {
     # shellcheck disable=SC2086
-    tenet $plain --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$limit" --on-alarm roll-back --save-dtype float32 "${@:2}" >"$O/log" 2>&1
+    tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --on-alarm roll-back --save-dtype float32 "${@:2}" >"$O/log" 2>&1
 }
 back "$O/back" || fail "ppo_roll_back: $(last)"
 to=$(sed -n 's/.*rolling back from step [0-9]* to checkpoint-\([0-9]*\).*/\1/p' "$O/log")
-run whole --save-steps 1
 if [ -n "$to" ] && [ $((to % 2)) = 0 ] && cmp -s "$O/back/model.safetensors" "$O/whole/checkpoint-$to/model.safetensors"; then ok "ppo_roll_back (to $to)"; else fail "ppo_roll_back: '$to' $(last)"; fi
 back "$O/back2" --threads 1 && cmp -s "$O/back/model.safetensors" "$O/back2/model.safetensors" && cmp -s "$O/back/alarms.jsonl" "$O/back2/alarms.jsonl" &&
     ok ppo_roll_back_again || fail "ppo_roll_back_again: $(last)"
