@@ -1,5 +1,5 @@
 /* tenet grpo: reinforcement learning from the comparison of samples of one prompt. */
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include "world/reward.h"
 
 static tn_status advantages(const void *opt, const tn_group_rewards *r, const double *kl,

@@ -1,5 +1,5 @@
 /* tenet online-dpo: preference losses on pairs of the policy's own samples, rewarded as they are made. */
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include "world/reward.h"
 #include <string.h>
 

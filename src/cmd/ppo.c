@@ -1,5 +1,5 @@
 /* tenet ppo: reinforcement learning from a reward model. */
-#include "train/ppo.h"
+#include "rl/ppo.h"
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_ppo_task t;

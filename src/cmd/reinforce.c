@@ -1,6 +1,6 @@
 /* tenet reinforce: REINFORCE++, its group baseline, ReMax and the plain method. */
-#include "train/critic_free.h"
-#include "train/token_advantages.h"
+#include "rl/critic_free.h"
+#include "rl/token_advantages.h"
 #include "world/reward.h"
 #include <string.h>
 

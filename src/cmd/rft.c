@@ -1,5 +1,5 @@
 /* tenet rft: fine-tuning on the best of the policy's own samples (rejection sampling, RAFT: 2304.06767; Llama 2, 2307.09288). */
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include "world/reward.h"
 
 static const tn_opt_row rows[] = {

@@ -1,5 +1,5 @@
 /* tenet rloo: REINFORCE with the other samples of a prompt as the baseline. */
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include "world/reward.h"
 
 static const tn_opt_row rows[] = {

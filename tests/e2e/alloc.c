@@ -5,7 +5,7 @@
  *
  * At its end the program writes one line to the file named by TENET_ALLOC_OUT:
  *     steps STEPS calls CALLS warm-up ALLOCATIONS steady ALLOCATIONS bytes BYTES first NAME       */
-#include "train/rewards.h"
+#include "rl/rewards.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

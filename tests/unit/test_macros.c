@@ -1,7 +1,7 @@
 /* Macro actions of a batch of rollouts: where they begin, what losses see of them, GAE; parses by punctuation. */
 #include "test.h"
 #include "tiny.h"
-#include "train/macros.h"
+#include "rl/macros.h"
 #include "train/trainer.h"
 
 enum { N = 3, T = 12 };

@@ -1,7 +1,7 @@
 /* Verifiable rewards: each function of the table on completions, against TRL where TRL has it. */
 #include "base/mem.h"
 #include "test.h"
-#include "train/reward_fn.h"
+#include "rl/reward_fn.h"
 #include "world/reward.h"
 #include "world/world.h"
 #include <math.h>

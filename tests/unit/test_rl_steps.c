@@ -4,7 +4,7 @@
 #include "algo/group.h"
 #include "conf/conf.h"
 #include "test.h"
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include <math.h>
 
 enum { N = 8 };

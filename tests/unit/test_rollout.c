@@ -4,8 +4,8 @@
 #include "base/signals.h"
 #include "test.h"
 #include "tiny.h"
-#include "train/critic_free.h"
-#include "train/token_advantages.h"
+#include "rl/critic_free.h"
+#include "rl/token_advantages.h"
 #include <math.h>
 
 enum { PROMPTS = 3, SAMPLES = 5, NEW = 9, ALL = PROMPTS * SAMPLES };

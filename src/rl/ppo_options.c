@@ -1,4 +1,4 @@
-#include "train/ppo.h"
+#include "rl/ppo.h"
 
 #define AT(field) offsetof(tn_ppo_options, field)
 const tn_opt_row tn_ppo_rows[] = {

@@ -1,4 +1,4 @@
-#include "train/alarms.h"
+#include "rl/alarms.h"
 #include "algo/rl.h"
 #include "base/log.h"
 #include <limits.h>

@@ -8,10 +8,10 @@
  *              of a KL without a price puts one
  *   roll-back  the run ends with the policy of the newest checkpoint before the greatest level passed 1/2; the start
  *              when there is none */
-#ifndef TN_TRAIN_ALARMS_H
-#define TN_TRAIN_ALARMS_H
+#ifndef TN_RL_ALARMS_H
+#define TN_RL_ALARMS_H
 #include "algo/alarm.h"
-#include "train/online.h"
+#include "rl/online.h"
 
 typedef struct tn_alarms_options {
     tn_alarm_opt limits;

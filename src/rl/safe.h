@@ -1,11 +1,11 @@
 /* Constrained PPO (Safe RLHF, 2310.12773; algo/lagrange.h): a cost model beside the reward model, a cost critic beside
  * the reward critic, and the multiplier that prices one in the other. With --cost-weight the baseline of a fixed price
  * instead: score = reward - weight x cost, one critic. */
-#ifndef TN_TRAIN_SAFE_H
-#define TN_TRAIN_SAFE_H
+#ifndef TN_RL_SAFE_H
+#define TN_RL_SAFE_H
 #include "algo/lagrange.h"
-#include "train/critic.h"
-#include "train/macros.h"
+#include "rl/critic.h"
+#include "rl/macros.h"
 
 typedef struct tn_safe_options {
     const char *cost_model, *cost_critic;

@@ -1,4 +1,4 @@
-#include "train/critic.h"
+#include "rl/critic.h"
 #include <string.h>
 
 static bool automatic(const tn_critic_spec *s) { return strcmp(s->how, "auto") == 0; }

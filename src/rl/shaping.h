@@ -1,10 +1,10 @@
 /* Reward shaping at rollout time (algo/shape.h), for every loop on own samples: maps the scores of each reward model
  * before they are combined. Maps that compare with the reference's answers to the same prompt sample them when a prompt
  * comes first, from a stream of (seed, row), so a resumed run has the same ones; they are kept while the run lasts. */
-#ifndef TN_TRAIN_SHAPING_H
-#define TN_TRAIN_SHAPING_H
+#ifndef TN_RL_SHAPING_H
+#define TN_RL_SHAPING_H
 #include "algo/shape.h"
-#include "train/online.h"
+#include "rl/online.h"
 
 typedef struct tn_shaping_options {
     tn_shape_opt map;

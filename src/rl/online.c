@@ -1,4 +1,4 @@
-#include "train/online.h"
+#include "rl/online.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "train/intro.h"

@@ -8,13 +8,13 @@
  * One step is one optimiser step on per_device_train_batch_size x gradient_accumulation_steps
  * responses, or prompts where responses are paired. Old log-probs are the sampler's: sampling and training are one forward, so the ratio
  * at a batch's first step is exactly 1 (checked) and no second pass is needed for them. */
-#ifndef TN_TRAIN_CRITIC_FREE_H
-#define TN_TRAIN_CRITIC_FREE_H
+#ifndef TN_RL_CRITIC_FREE_H
+#define TN_RL_CRITIC_FREE_H
 #include "algo/group.h"
 #include "algo/losses.h"
-#include "train/alarms.h"
-#include "train/rewards.h"
-#include "train/shaping.h"
+#include "rl/alarms.h"
+#include "rl/rewards.h"
+#include "rl/shaping.h"
 
 typedef struct tn_critic_free_options {
     int64_t generations, iterations, steps_per_generation, generation_batch;

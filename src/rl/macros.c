@@ -1,4 +1,4 @@
-#include "train/macros.h"
+#include "rl/macros.h"
 #include <string.h>
 
 static bool is(const char *a, const char *b) { return a && strcmp(a, b) == 0; }

@@ -1,11 +1,11 @@
 /* Rewards of rollouts from several sources: reward models (--reward-model) and functions
  * (--reward-funcs), each with its weight, in this order. With --ensemble the models count as one source, which
  * comes behind them; their own scores are reported and have no weight. */
-#ifndef TN_TRAIN_REWARDS_H
-#define TN_TRAIN_REWARDS_H
+#ifndef TN_RL_REWARDS_H
+#define TN_RL_REWARDS_H
 #include "algo/ensemble.h"
-#include "train/online.h"
-#include "train/reward_fn.h"
+#include "rl/online.h"
+#include "rl/reward_fn.h"
 #include "train/scorer.h"
 
 typedef struct tn_reward_options {

@@ -1,4 +1,4 @@
-#include "train/rewards.h"
+#include "rl/rewards.h"
 #include "base/log.h"
 #include <math.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* State of the PPO loop: ppo.c, its set-up in ppo_setup.c, critics in critic.c. */
-#ifndef TN_TRAIN_PPO_INT_H
-#define TN_TRAIN_PPO_INT_H
-#include "train/critic.h"
-#include "train/macros.h"
-#include "train/ppo.h"
-#include "train/safe.h"
+#ifndef TN_RL_PPO_INT_H
+#define TN_RL_PPO_INT_H
+#include "rl/critic.h"
+#include "rl/macros.h"
+#include "rl/ppo.h"
+#include "rl/safe.h"
 
 typedef struct tn_ppo {
     const tn_ppo_task *task;

@@ -1,8 +1,8 @@
 /* What every loop that learns from its own samples shares: the run's folder, the policy and its
  * reference, prompts, sampler, rollouts, samples.jsonl, checkpoints and resume. Left to the loops
  * (ppo.c, critic_free.c): rewards, advantages, which samples make an update, their own state. */
-#ifndef TN_TRAIN_ONLINE_H
-#define TN_TRAIN_ONLINE_H
+#ifndef TN_RL_ONLINE_H
+#define TN_RL_ONLINE_H
 #include "train/adapters.h"
 #include "train/rollout.h"
 #include "train/plan.h"

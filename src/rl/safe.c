@@ -1,4 +1,4 @@
-#include "train/safe.h"
+#include "rl/safe.h"
 #include <math.h>
 #include <string.h>
 

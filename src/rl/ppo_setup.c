@@ -1,7 +1,7 @@
 /* What a PPO run is made of: options checked, memory planned, models opened. */
 #include "base/log.h"
 #include "train/intro.h"
-#include "train/ppo_int.h"
+#include "rl/ppo_int.h"
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include "ops/profile.h"
 #include "base/log.h"
 #include "base/signals.h"

@@ -1,6 +1,6 @@
 /* A generation batch cut into the optimiser steps that share it; see critic_free.h. */
 #include "base/rng.h"
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include <math.h>
 #include <string.h>
 

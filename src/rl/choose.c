@@ -1,7 +1,7 @@
 /* A generation batch cut into steps of pairs, or of its best responses; see critic_free.h. */
 #include "base/rng.h"
 #include "algo/group.h"
-#include "train/critic_free.h"
+#include "rl/critic_free.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

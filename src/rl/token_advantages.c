@@ -1,4 +1,4 @@
-#include "train/token_advantages.h"
+#include "rl/token_advantages.h"
 #include "algo/group.h"
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* A critic of rollouts: a value for each token, from a model of its own. */
-#ifndef TN_TRAIN_CRITIC_H
-#define TN_TRAIN_CRITIC_H
-#include "train/online.h"
+#ifndef TN_RL_CRITIC_H
+#define TN_RL_CRITIC_H
+#include "rl/online.h"
 
 typedef struct tn_critic_spec {
     const char *name;   /* its folder in checkpoints, its rows of the memory plan: critic, cost-critic */

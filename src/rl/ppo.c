@@ -1,4 +1,4 @@
-#include "train/ppo_int.h"
+#include "rl/ppo_int.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include <math.h>

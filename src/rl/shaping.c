@@ -1,4 +1,4 @@
-#include "train/shaping.h"
+#include "rl/shaping.h"
 #include <math.h>
 #include <string.h>
 

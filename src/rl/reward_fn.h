@@ -1,7 +1,7 @@
 /* Verifiable rewards: functions of one completion and its row, named in --reward-funcs as NAME or
  * NAME:ARGUMENT. One table row each (reward_fn.c); others may be handed to the loop beside it. */
-#ifndef TN_TRAIN_REWARD_FN_H
-#define TN_TRAIN_REWARD_FN_H
+#ifndef TN_RL_REWARD_FN_H
+#define TN_RL_REWARD_FN_H
 #include "base/json.h"
 
 typedef struct tn_completion {

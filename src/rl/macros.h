@@ -1,7 +1,7 @@
 /* Macro actions of a batch of rollouts (algo/macro.h): where they begin, and their GAE in the place of that of
  * tokens. Cuts depend on a response, its number in the run and its reference log-probs alone. */
-#ifndef TN_TRAIN_MACROS_H
-#define TN_TRAIN_MACROS_H
+#ifndef TN_RL_MACROS_H
+#define TN_RL_MACROS_H
 #include "algo/macro.h"
 #include "text/text.h"
 #include "train/rollout.h"

@@ -1,4 +1,4 @@
-#include "train/reward_fn.h"
+#include "rl/reward_fn.h"
 #include "algo/group.h"
 #include "text/rx.h"
 #include <math.h>

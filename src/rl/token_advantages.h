@@ -1,6 +1,6 @@
 /* From scores of responses to advantages of tokens, for critic-free methods that want them. */
-#ifndef TN_TRAIN_TOKEN_ADVANTAGES_H
-#define TN_TRAIN_TOKEN_ADVANTAGES_H
+#ifndef TN_RL_TOKEN_ADVANTAGES_H
+#define TN_RL_TOKEN_ADVANTAGES_H
 #include "train/rollout.h"
 
 typedef struct tn_token_advantage_opt {

@@ -5,20 +5,20 @@
  *
  * With a pretraining mix (InstructGPT, 2203.02155) every policy update also descends ptx_coef x the
  * negative log-likelihood per token of a batch of texts. Several reward models are an ensemble (algo/ensemble.h), whose
- * scores may be shaped (train/shaping.h); tokens may act together (train/macros.h); a cost model makes it Safe RLHF
- * (train/safe.h); alarms watch for over-optimisation (train/alarms.h).
+ * scores may be shaped (rl/shaping.h); tokens may act together (rl/macros.h); a cost model makes it Safe RLHF
+ * (rl/safe.h); alarms watch for over-optimisation (rl/alarms.h).
  *
  * Sampling and training are one forward, so old log-probs are the sampler's, and the ratio before the first
  * update of each iteration is exactly 1 (checked). */
-#ifndef TN_TRAIN_PPO_H
-#define TN_TRAIN_PPO_H
+#ifndef TN_RL_PPO_H
+#define TN_RL_PPO_H
 #include "algo/ensemble.h"
 #include "algo/losses.h"
 #include "algo/macro.h"
 #include "algo/rl.h"
-#include "train/alarms.h"
-#include "train/safe.h"
-#include "train/shaping.h"
+#include "rl/alarms.h"
+#include "rl/safe.h"
+#include "rl/shaping.h"
 
 typedef struct tn_ppo_options {
     tn_opt_list reward_models;
