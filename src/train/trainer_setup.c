@@ -277,13 +277,22 @@ static tn_status open_reference(tn_loop *l, tn_err *e) {
                              from != NULL, e);
 }
 
+/* Log-probs that are all computed before the first step of a run are the model's own. */
+static bool starts_as_reference(const tn_loop *l) {
+    return l->task->precompute_ref && !l->task->ref_model && !l->task->sync && !l->from.len && !l->t.model->n_adapter;
+}
+
 static tn_status make_reference(tn_loop *l, tn_err *e) {
     tn_trainee *t = &l->t;
+    bool pair = (t->needs & TN_NEED_PAIR) != 0;
     if (!l->task->reference) return TN_OK;
+    if (starts_as_reference(l) && !pair) {
+        t->ref = t->model;
+        return reserve_reference(l, e);
+    }
     TN_TRY(open_reference(l, e));
     int n = l->need.tokens;
     t->ref = l->ref;
-    bool pair = (t->needs & TN_NEED_PAIR) != 0;
     if (!pair && tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
         return reserve_reference(l, e);
     t->pair.beta = l->task->pair_beta;
