@@ -31,9 +31,8 @@ const tn_verb tn_verb_cost = {
     .summary = "a cost model from comparisons with safety labels (Safe RLHF)",
     .details =
         "Rows: {\"prompt\", \"chosen\", \"rejected\", \"chosen_safe\", \"rejected_safe\"}, chosen being the safer one, or\n"
-        "PKU-SafeRLHF's {\"prompt\", \"response_0\", \"response_1\", \"safer_response_id\",\n"
-        "\"is_response_0_safe\",\n"
-        " \"is_response_1_safe\"} (--transcripts chat renders these with the model's template). The more harmful\n"
+        "PKU-SafeRLHF's {\"prompt\", \"response_0\", \"response_1\", \"safer_response_id\", \"is_response_0_safe\",\n"
+        "\"is_response_1_safe\"} (--transcripts chat renders these with the model's template). The more harmful\n"
         "response costs more, and 0 is the border: above it a response is unsafe. The result is a\n"
         "*ForSequenceClassification folder; its tenet.json says that the score is a cost, scaled but not\n"
         "shifted, and what takes rewards refuses it unless its weight is negative.\n\n"
