@@ -179,7 +179,7 @@ static tn_status open_work(work *w, tn_err *e) {
     TN_TRY(tn_dataset_load(&w->data, &path, 1, w->tok, &q, e));
     w->opt = (tn_sft_opt){"nll", "token_mean"};
     t->algo = &tn_algo_sft, t->opt = &w->opt, t->needs = tn_algo_needs(t->algo, t->opt), t->inv_temp = 1;
-    t->batch = (tn_batch_options){true, TN_RANKINGS_AS_PAIRS};
+    t->batch = (tn_batch_options){.share_prompts = true};
     t->max_tokens = 2048;
     TN_TRY(tn_batch_measure(&need, w->data, &t->batch, t->max_tokens, BATCH, e));
     TN_TRY(tn_batch_reserve(&t->mb, &need, e));
