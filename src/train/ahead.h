@@ -12,7 +12,6 @@
 #define TN_TRAIN_AHEAD_H
 #include "train/lanes.h"
 
-
 /* How reference points are found; a task has one, or none. */
 typedef struct tn_ahead {
     bool mismatched; /* from examples' mismatched pairs; else from the examples themselves */
