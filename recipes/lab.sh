@@ -1,6 +1,7 @@
 #!/bin/bash
 # Experiments in the built-in world, each a claim with its arms (recipes/lab/NAME.sh), on several seeds of everything
-# after the base; every arm of a seed starts from the same fine-tuned model, rankings and reward model.
+# after the base; every arm of a seed starts from the same fine-tuned model, rankings and reward model. All in float32:
+# the same bits on any machine.
 #   recipes/lab.sh OUT [NAME...]           tables and pages into OUT/lab/NAME; default: all experiments
 #   recipes/lab.sh --tune OUT NAME...      every arm's candidates on seed 11, which no table uses; the choice is written
 #                                          into recipes/lab/NAME.sh before the seeds run
@@ -15,33 +16,47 @@ shift
 [ $# -gt 0 ] || set -- $(basename -s .sh recipes/lab/*.sh | grep -v '^lib$')
 t0=$(date +%s)
 stage() { printf '[%4d s] %s\n' $(($(date +%s) - t0)) "$*"; }
+failed() { echo "failed: $1" >&2; tail -n 5 "$1" >&2; exit 1; }
 
 # One seed's models to start from.
 start() {
     work=$out/seed$seed
-    [ -e "$work/report.html" ] && return
-    stage "the world's pipeline, seed $seed"
+    [ -e "$work/prompts-rl.jsonl" ] && return
+    stage "demonstrations, rankings and reward model, seed $seed"
     mkdir -p "$work"
-    recipes/world_pipeline.sh "$seed" "$work" >"$work/log" 2>&1 || { tail -n 3 "$work/log"; exit 1; }
+    DTYPE=float32 recipes/world_start.sh "$seed" "$work" >"$work/log" 2>&1 || failed "$work/log"
 }
-# made ARM DIR: the arm's model, unless it is there.
+# made ARM DIR: the arm's models, unless they are there.
 made() {
-    [ -e "$2/config.json" ] && return
+    [ -e "$2.seconds" ] && return
     stage "$name, seed $seed: $1 ($tune)"
     local began=$(date +%s)
-    "arm_$1" "$2" >"$2.log" 2>&1 || { tail -n 3 "$2.log"; exit 1; }
+    "arm_$1" "$2" >"$2.log" 2>&1 || failed "$2.log"
     echo $(($(date +%s) - began)) >"$2.seconds"
 }
-judge() { # DIR MODEL...
-    [ -e "$1/eval.json" ] || $tenet eval --world --models "${@:2}" --ref-model "$work/sft" --reward-model "$work/reward" --against "$against" \
-        --out "$1" --seed 5 >"$1.txt" 2>"$1.log" || { tail -n 3 "$1.log"; exit 1; }
+# judge DIR ARM=MODEL...: eval.json of all arms' policies, and values.jsonl of what the experiment measures itself.
+judge() {
+    [ -e "$1/done" ] && return
+    mkdir -p "$1"
+    if [ -n "$policies" ]; then
+        $tenet eval --world --models "${@:2}" --ref-model "$work/sft" --reward-model "$work/reward" --against "$against" \
+            --dtype float32 --out "$1" --seed 5 >"$1.txt" 2>"$1.log" || failed "$1.log"
+    fi
+    if declare -F measure >/dev/null; then
+        for arm in "${@:2}"; do measure "${arm%%=*}" "${arm#*=}" | as_values "${arm%%=*}"; done >"$1/values.tmp" 2>"$1.log" || failed "$1.log"
+        mv "$1/values.tmp" "$1/values.jsonl"
+    fi
+    touch "$1/done"
 }
+as_values() { awk -v arm="$1" 'BEGIN { printf "{\"name\": \"%s\"", arm } NF == 2 { printf ", \"%s\": %s", $1, $2 } END { print "}" }'; }
 
 for name; do
     evals=
     [ -z "$tune_first" ] || seeds=11
     for seed in $seeds; do
         start
+        columns= policies=1
+        unset -f measure
         . recipes/lab/lib.sh
         . "recipes/lab/$name.sh"
         here=$work/lab/$name
@@ -55,7 +70,7 @@ for name; do
                     models="$models $arm-$tune=$here/$arm-$tune"
                 done
             else
-                tune=${!v}
+                tune=${!v:-}
                 made "$arm" "$here/$arm"
                 models="$models $arm=$here/$arm"
             fi
@@ -63,12 +78,13 @@ for name; do
         if [ -n "$tune_first" ]; then
             against=$(set -- $models && echo "${1%%=*}")
             judge "$here/tuning" $models
-            cat "$here/tuning.txt"
+            cat "$here/tuning.txt" "$here/tuning/values.jsonl" 2>/dev/null || true
         else
             judge "$here/eval" $models
             evals="$evals $here/eval"
         fi
     done
     [ -n "$tune_first" ] && continue
-    $tenet lab --evals $evals --against "$against" --title "$title" --claim "$claim" --published "$published" --out "$out/lab/$name"
+    $tenet lab --evals $evals --against "$against" --title "$title" --claim "$claim" --published "$published" \
+        ${columns:+--columns $columns} --out "$out/lab/$name"
 done

@@ -10,13 +10,8 @@ mkdir -p "$out"
 t0=$(date +%s)
 stage() { printf '\n[%3d s] %s\n' $(($(date +%s) - t0)) "$*"; }
 optim="--micro-batch-tokens 2048 --adam-beta2 0.95 --min-lr-ratio 0.05 --save-steps 0 --save-dtype float32 --seed $seed --overwrite"
-sample="--max-new-tokens 40"
 
-stage "supervised fine-tuning on 4,000 demonstrations of mixed quality"
-$tenet world sft --seed "$seed" --out "$out/sft.jsonl"
-# shellcheck disable=SC2086
-$tenet sft --model "$base" --data "$out/sft.jsonl" --output-dir "$out/sft" --assistant-only-loss --num-train-epochs 2 \
-    --batch-tokens 2048 --learning-rate 1e-3 --warmup-steps 10 $optim
+recipes/world_start.sh "$seed" "$out" "$base"
 
 stage "a helpful-only model, for comparison: demonstrations that comply with every request"
 $tenet world sft --seed "$seed" --mix helpful --out "$out/sft-helpful.jsonl"
@@ -24,28 +19,12 @@ $tenet world sft --seed "$seed" --mix helpful --out "$out/sft-helpful.jsonl"
 $tenet sft --model "$base" --data "$out/sft-helpful.jsonl" --output-dir "$out/helpful-only" --assistant-only-loss \
     --num-train-epochs 2 --batch-tokens 2048 --learning-rate 1e-3 --warmup-steps 10 $optim
 
-stage "2,000 prompts, 4 answers each, ranked by a simulated annotator (careful: noisy, a little biased)"
-for set in prompts-pref prompts-pref-heldout; do
-    $tenet world $set --seed "$seed" --out "$out/$set.jsonl"
-    # shellcheck disable=SC2086
-    $tenet generate --model "$out/sft" --input "$out/$set.jsonl" --n 4 $sample --seed "$seed" --out "$out/$set-answers.jsonl"
-done
-$tenet world rank --input "$out/prompts-pref-answers.jsonl" --annotator careful --seed "$seed" --out "$out/rankings.jsonl"
-$tenet world rank --input "$out/prompts-pref-heldout-answers.jsonl" --annotator careful --seed $((seed + 1000)) \
-    --out "$out/rankings-heldout.jsonl"
-
-stage "reward model from the rankings"
-# shellcheck disable=SC2086
-$tenet reward --model "$out/sft" --data "$out/rankings.jsonl" --eval-data "$out/rankings-heldout.jsonl" --reward-l2 0.001 --head-init 0 \
-    --output-dir "$out/reward" --per-device-train-batch-size 32 --num-train-epochs 2 --learning-rate 5e-4 --weight-decay 0.01 $optim
-
 stage "DPO from the same rankings"
 # shellcheck disable=SC2086
 $tenet dpo --model "$out/sft" --data "$out/rankings.jsonl" --eval-data "$out/rankings-heldout.jsonl" --beta 0.1 \
     --output-dir "$out/dpo" --per-device-train-batch-size 15 --num-train-epochs 1 --learning-rate 3e-4 --warmup-steps 20 $optim
 
 stage "PPO against the reward model, KL coefficient 0.2"
-$tenet world prompts-rl --seed "$seed" --count 8960 --out "$out/prompts-rl.jsonl"
 ppo="ppo --model $out/sft --reward-model $out/reward --data $out/prompts-rl.jsonl --minibatch-size 64 --num-ppo-epochs 2
      --response-length 40 --temperature 1 --missing-eos-penalty 1 --vf-coef 1 --micro-batch-tokens 2048 --adam-beta2 0.95 --adam-epsilon 1e-5
      --train-sampling-strategy sequential --save-dtype float32 --seed $seed --overwrite"
