@@ -191,7 +191,9 @@ typedef struct tn_head_bwd {
  *          is ours): a float s, then a byte an element (their number rounded up to 4). With C = 127, x = |m|,
  *          s = max x:  c = min(C sqrt(sqrt(x (1/s))) + (h & 65535)/65536, C), cut to an integer, with m's sign;
  *          with C = 255, x = sqrt(v), s = max x:  c = min(C sqrt(x (1/s)) + (h >> 16)/65536, C), cut, at least 1
- *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s). */
+ *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s).
+          With s = 0 every c is 0.
+ * So with eps > 0 an element whose g, m and v are 0 keeps these, and p becomes p (1 - lr wd). */
 typedef enum tn_moment_kind { TN_MOMENTS_FULL, TN_MOMENTS_BF16, TN_MOMENTS_8BIT } tn_moment_kind;
 #define TN_MOMENT_BLOCK 256
 typedef struct tn_adamw {
@@ -200,6 +202,7 @@ typedef struct tn_adamw {
     tn_moment_kind moments;
     size_t first;       /* number in its tensor of p[0], a multiple of TN_MOMENT_BLOCK */
     uint32_t key;       /* of step and tensor */
+    const uint8_t *live; /* NULL, or for each TN_MOMENT_BLOCK of the n elements: 0 where g, m, v are known to be zeros */
 } tn_adamw;
 /* Of m, or of v, for n elements from a block's start on. */
 static inline size_t tn_moment_bytes(tn_moment_kind k, size_t n, size_t elem) {
@@ -279,7 +282,8 @@ struct tn_ops {
     void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
     /* --- optimiser: N9; p and g are elements, m and v as s->moments says --- */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
-    void (*sumsq)(tn_backend *b, const void *x, size_t n, double *block); /* of every TN_NORM_BLOCK elements */
+    /* of every TN_NORM_BLOCK elements; live: as above, or NULL */
+    void (*sumsq)(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block);
     bool (*finite)(tn_backend *b, const void *x, size_t n);
 };
 extern const tn_ops tn_ops_ref32, tn_ops_ref64, tn_ops_cpu;
