@@ -12,6 +12,7 @@ typedef struct tn_budget {
     size_t total;
     int ranks, spare; /* of tn_budget_ranks; 0: one rank, no spare gradients */
     tn_moment_kind moments; /* of what is trained; set before it is added */
+    bool sum_sq;            /* heads give log_sum_sq, too; set before scratch is added */
 } tn_budget;
 
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes);

@@ -175,6 +175,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     const tn_online_shape *s = &on->shape;
     tn_budget_present(p);
     p->moments = tn_moments_from_option(on->o.optim);
+    p->sum_sq = (tn_algo_needs(s->algo, s->opt) & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
     tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
     tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks,
