@@ -68,9 +68,9 @@ typedef struct tn_tdpo_opt {
 } tn_tdpo_opt;
 
 typedef struct tn_grpo_opt {
-    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo */
+    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo | gmpo */
     const char *level;      /* token | sequence */
-    double epsilon, epsilon_high, delta; /* NaN: epsilon; NaN: off */
+    double epsilon, epsilon_high, delta; /* NaN: the type's own, epsilon, off */
     double beta;            /* of k3 to the reference, in the loss */
     double entropy_coef;
     int64_t max_completion; /* dr_grpo's constant length */

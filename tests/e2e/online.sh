@@ -24,6 +24,7 @@ grpo="grpo $common --reward-model $O/rm --reward-funcs world --reward-weights 1 
 grpo_cut="grpo $common --model models/world --reward-model $O/rm --per-device-train-batch-size 12 --steps-per-generation 2
       --num-iterations 2 --num-generations 4 --max-steps 7 --logging-steps 2 --beta 0.04 --mask-truncated-completions
       --top-entropy-quantile 0.5"
+gmpo="$grpo_cut --loss-type gmpo --epsilon 0.05"
 rloo="rloo $common --reward-model $O/rm --per-device-train-batch-size 6 --gradient-accumulation-steps 2 --max-steps 6"
 rloo_cut="rloo $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --normalize-advantages"
 ppo_ptx="ppo --model $O/base --reward-model $O/rm --data $O/rl.jsonl --iterations 4 --rollouts 12 --minibatch-size 6 --response-length 12
@@ -63,6 +64,7 @@ survives() {
 survives grpo 3
 survives rloo 3
 survives grpo_cut 6 # two of the second sampling's four steps
+survives gmpo 6
 survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
 survives online_dpo 3 # one of a sampling's two

@@ -36,6 +36,7 @@ ppo_safe="$ppo --reward-model $T/rm $T/rm --cost-model $T/rm --macro-action rand
 grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-funcs world --num-generations 4
       --per-device-train-batch-size 8 --steps-per-generation 2 --num-iterations 2 --max-steps 6 --max-completion-length 12
       --beta 0.05 --mask-truncated-completions --top-entropy-quantile 0.5 $common"
+gmpo="$grpo --loss-type gmpo"
 rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps 6
       --max-completion-length 12 --normalize-advantages $common"
 online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
@@ -102,7 +103,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo ensemble rloo online_dpo rft remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -320,7 +320,7 @@ tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
 tn_cpo_opt simpo_defaults(void) { return (tn_cpo_opt){2, NULL, 0, 0, 1, 0}; }
 tn_grpo_opt grpo_defaults(void) {
-    return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = 0.2,
+    return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = NAN,
                          .epsilon_high = NAN, .delta = NAN, .max_completion = 512,
                          .sapo_pos = 1, .sapo_neg = 1.05, .log_ratio_clamp = 20,
                          .bias_correction = true, .off_policy = NAN, .vespo_k_pos = 2,

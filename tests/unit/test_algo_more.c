@@ -192,7 +192,7 @@ TEST(algo_gradients_grpo) {
     CHECK_NEAR(problem_loss(&P, &tn_algo_grpo, &o), frozen_cispo(&P, c), 1e-13, 0);
     problem_additive(&P, &tn_algo_grpo, &o, 's', "cispo");
     o.level = "sequence";
-    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cispo is a token loss");
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cispo clips the ratio of every token");
     /* vespo: weights of whole responses, without gradient */
     o = grpo_defaults();
     o.loss_type = "vespo";
@@ -207,13 +207,39 @@ TEST(algo_gradients_grpo) {
     problem_additive(&P, &tn_algo_grpo, &o, 's', "vespo");
 }
 
+TEST(algo_gradients_gmpo) {
+    for (int with = 0; with < 8; with++) {
+        tn_grpo_opt o = grpo_of("gmpo", "token", with);
+        const double bends[] = {-0.2, 0.28};
+        o.delta = NAN;
+        problem_random(&P, 8, 151);
+        one_advantage(&P);
+        for (int k = 0; k < 2; k++) clear_of_bends(&P, bends, 2);
+        P.x.total.gen_tok = 31, P.x.total.kept_tok = 17;
+        problem_differences(&P, &tn_algo_grpo, &o, NULL, NULL, TOL, "gmpo");
+        problem_additive(&P, &tn_algo_grpo, &o, 's', "gmpo");
+        problem_loss(&P, &tn_algo_grpo, &o);
+        CHECK(tn_metrics_find(&P.m, "clip_ratio/low_mean") > 0 && tn_metrics_find(&P.m, "clip_ratio/high_mean") > 0);
+    }
+    tn_grpo_opt o = grpo_of("gmpo", "token", 0);
+    memcpy(P.old_logp, P.logp, sizeof P.logp); /* on policy: the gradient of the loss type grpo */
+    problem_loss(&P, &tn_algo_grpo, &o);
+    for (int s = 0; s < 8; s++)
+        for (int t = P.off[s]; t < P.off[s + 1]; t++)
+            CHECK_NEAR(P.g_logp[t], -P.advantage[t] / (8.0 * (P.off[s + 1] - P.off[s])), 1e-14, 0);
+    o.delta = 1.4;
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "delta has no meaning in gmpo");
+    o.delta = NAN, o.level = "sequence";
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "gmpo clips the ratio of every token");
+}
+
 /* The dual clip of PPO and delta of GRPO are the same cap; without it the losses agree. */
 TEST(algo_grpo_is_ppo) {
     tn_grpo_opt g = grpo_defaults();
     g.entropy_coef = 0.03;
     tn_ppo_policy_opt p = {0.2, NAN, 0, 0.03, 20, NULL};
     double want[MAXV];
-    problem_random(&P, 8, 150);
+    problem_random(&P, 8, 151);
     for (int t = 0; t < P.off[8]; t += 3) P.old_logp[t] = P.logp[t] - 2, P.advantage[t] = -1;
     for (int cap = 0; cap < 2; cap++) {
         double loss = problem_loss(&P, &tn_algo_ppo_policy, &p);

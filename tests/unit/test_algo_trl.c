@@ -105,7 +105,7 @@ TEST(algo_trl) {
     json_t *all = tn_golden("trl_losses.json"), *c;
     size_t i;
     data = json_object_get(all, "data");
-    CHECK(json_array_size(json_object_get(all, "cases")) == 71);
+    CHECK(json_array_size(json_object_get(all, "cases")) == 74);
     json_array_foreach(json_object_get(all, "cases"), i, c) {
         const tn_algo *a = algorithm(c);
         CHECK_MSG(a != NULL, "no algorithm for case %zu", i);
