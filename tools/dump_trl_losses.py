@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import torch
 import trl
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer
+from trl.experimental.a2po import A2POTrainer
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.gmpo import GMPOTrainer
 from trl.experimental.orpo import ORPOTrainer
@@ -288,6 +289,24 @@ def rloo():
 
 
 rloo()
+
+
+def a2po(beta2):
+    logp, out, _ = batch(torch.float64)
+    t = trainer(Model(out), args_beta2=beta2)
+    t.model.training = True
+    t._get_sequence_logps = lambda *a: (logp * out.label_mask).sum(1)
+    inputs = {
+        "input_ids": None, "attention_mask": None, "logits_to_keep": None,
+        "ref_logps": padded(DATA["ref_logp"], torch.float64).sum(1),
+        "rewards": torch.tensor(DATA["advantage"], dtype=torch.float64),
+        "v_star": torch.tensor(DATA["score"], dtype=torch.float64),
+    }
+    add("a2po", {"beta2": beta2}, A2POTrainer.compute_loss(t, t.model, inputs), metrics_of(t), logp=logp)
+
+
+a2po(0.3)
+a2po(1e-3)
 
 
 def free(name, loss_type=None, **opt):

@@ -56,6 +56,10 @@ tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewa
 /* Totals alone, which are the advantages; emits reward and reward_std. */
 tn_status tn_group_totals(const tn_group_rewards *r, tn_metrics *m, tn_err *e);
 
+/* A*-PO's V* from n rewards of samples of the reference: beta (log sum e^(r/beta) - log n); NaN stays out, and is what is
+ * found when there is nothing else. */
+double tn_optimal_value(const double *reward, int n, double beta);
+
 /* Sequence reward with the KL inside: R - beta sum_t (l_t - ref_t). */
 double tn_kl_shaped_reward(double reward, double beta, double sum_k1);
 /* REINFORCE++ (2501.03262): A_t = rewards to go with the token KL, then whitened over all tokens

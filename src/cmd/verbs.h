@@ -22,6 +22,7 @@
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
     X(reinforce)                                                                     \
+    X(a2po)                                                                          \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
     X(generate)                                                                      \

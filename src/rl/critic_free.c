@@ -105,7 +105,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
     if (tn_sampler_is_reference(l)) tn_rollouts_own_reference(r);
-    TN_TRY(tn_rewards_score(&l->rewards, on, m, e));
+    TN_TRY(tn_rewards_score(&l->rewards, on, r, m, e));
     TN_TRY(shape(l, e));
     if (r->has_ref) {
         double sum, tokens;
@@ -250,6 +250,10 @@ static tn_status run(tn_critic_free *l, const tn_opts *opts, tn_err *e) {
     json_t *state;
     TN_TRY(tn_critic_free_set_up(l, opts, e));
     if (l->on.o.dry_run) return TN_OK;
+    if (l->task->values) {
+        TN_TRY(tn_values_find(l->task->values, &l->on, &l->rewards, e));
+        TN_TRY(tn_critic_free_plan(l, e));
+    }
     tn_status st = tn_online_begin(&l->on, &state, e);
     if (st == TN_OK) st = tn_alarms_open(&l->alarms, &l->watch, &l->on, e);
     if (st == TN_OK && state) st = take_state(l, state, e);

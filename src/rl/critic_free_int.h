@@ -18,7 +18,7 @@ typedef struct tn_critic_free {
     int *group_off;                            /* [n_prompt + 1] */
     double *total, *advantage, *scratch, *kl;  /* [responses] */
     double *entropy;                           /* [tokens of a slice], with an entropy floor */
-    long each;                                 /* responses of a step */
+    long each, batch;                          /* responses of a step and of a sampling */
     long per_sampling, per_epoch, total_steps; /* steps; per_epoch: of whole generation batches */
     double peak_lr;
     /* what the next log entry averages */
@@ -31,6 +31,8 @@ typedef struct tn_critic_free {
 /* Options checked, everything planned and (unless --dry-run) loaded. */
 tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *e);
 void tn_critic_free_close(tn_critic_free *l);
+/* Steps of an epoch and of the run, from the prompts that there are. */
+tn_status tn_critic_free_plan(tn_critic_free *l, tn_err *e);
 /* The policy that made a batch is the reference of its pairs. */
 bool tn_sampler_is_reference(const tn_critic_free *l);
 #endif

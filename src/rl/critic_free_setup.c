@@ -6,9 +6,11 @@
 #include <string.h>
 
 #define AT(f) offsetof(tn_critic_free_options, f)
-const tn_opt_row tn_critic_free_rows[] = {
+const tn_opt_row tn_group_rows[] = {
     {"num-generations", TN_OPT_INT, AT(generations), "8", NULL, 2, 4096, NULL, "G",
      "Responses to each prompt, compared with each other."},
+    TN_OPT_LAST};
+const tn_opt_row tn_critic_free_rows[] = {
     {"num-iterations", TN_OPT_INT, AT(iterations), "1", NULL, 1, 1000, NULL, "N",
      "Passes over each batch of responses."},
     {"steps-per-generation", TN_OPT_INT, AT(steps_per_generation), NULL, NULL, 1, 1 << 20, NULL,
@@ -42,7 +44,7 @@ static bool chooses(const tn_critic_free *l) { return l->task->pairs || l->task-
 static long responses_of_one(const tn_critic_free *l) { return chooses(l) ? (long)l->task->q.generations : 1; }
 
 /* Sizes in responses, as TRL derives them. */
-static tn_status sizes(tn_critic_free *l, long *batch, tn_err *e) {
+static tn_status sizes(tn_critic_free *l, tn_err *e) {
     const tn_critic_free_options *q = &l->task->q;
     const tn_train_options *o = &l->on.o;
     long rows = (long)o->batch_size, accumulation = (long)o->accumulation, per = accumulation,
@@ -63,26 +65,26 @@ static tn_status sizes(tn_critic_free *l, long *batch, tn_err *e) {
                        "--per-device-train-batch-size %ld",
                        (long long)q->generation_batch, rows);
     if (whole) per = (long)q->generation_batch / rows;
-    *batch = rows * per * responses_of_one(l);
+    l->batch = rows * per * responses_of_one(l);
     l->each = rows * accumulation * responses_of_one(l);
     if (per % accumulation)
         return tn_fail(e, TN_ARG,
                        "a sampling of %ld responses does not cut into optimiser steps of %ld "
                        "(--per-device-train-batch-size %ld x --gradient-accumulation-steps %ld); make "
                        "--steps-per-generation (or --generation-batch-size) a multiple of that",
-                       *batch, l->each, rows, accumulation);
-    if (*batch % G)
+                       l->batch, l->each, rows, accumulation);
+    if (l->batch % G)
         return tn_fail(e, TN_ARG,
                        "a sampling of %ld responses does not divide into groups of "
                        "--num-generations %ld; change --per-device-train-batch-size (%ld) or "
                        "--num-generations",
-                       *batch, G, rows);
+                       l->batch, G, rows);
     return TN_OK;
 }
 
-static tn_status plan(tn_critic_free *l, long batch, tn_err *e) {
+tn_status tn_critic_free_plan(tn_critic_free *l, tn_err *e) {
     const tn_train_options *o = &l->on.o;
-    long prompts = batch / (long)l->task->q.generations, n = (long)l->on.prompts->n;
+    long batch = l->batch, prompts = batch / (long)l->task->q.generations, n = (long)l->on.prompts->n;
     if (n < prompts)
         return tn_fail(
             e, TN_ARG,
@@ -148,6 +150,9 @@ static tn_status introduce(const tn_critic_free *l, tn_err *e) {
         "%d responses of up to %d tokens, for %ld step(s); %s",
         l->total_steps, l->each / responses_of_one(l), chooses(l) ? "prompts" : "responses", l->per_epoch, s->n_prompt,
         s->n_sample, s->max_new, l->per_sampling, what);
+    if (l->task->values)
+        tn_info("values: before that, %lld samples of the reference to each of %zu prompts; their time comes on top, and "
+                "prompts may be left out", (long long)l->task->values->samples, l->on.prompts->n);
     return TN_OK;
 }
 
@@ -172,6 +177,7 @@ static tn_status plan_memory(const tn_critic_free *l, tn_err *e) {
     TN_TRY(tn_online_budget(&l->on, &p, e));
     TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
     TN_TRY(tn_shaping_budget(&l->shape, &l->on, &p, e));
+    if (l->task->values) TN_TRY(tn_values_budget(l->task->values, &l->on, &p, e));
     tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
     return tn_intro_memory(&p, l->on.o.max_memory, e);
 }
@@ -186,47 +192,46 @@ static tn_status estimate(const tn_critic_free *l, tn_err *e) {
 }
 
 /* What the largest pair takes of the policy's workspace. */
-static tn_batch_need pair_need(const tn_critic_free *l, long batch) {
+static tn_batch_need pair_need(const tn_critic_free *l) {
     const tn_online *on = &l->on;
     int both = on->longest + 2 * (int)l->task->max_completion;
     tn_batch_need q = tn_batch_rollouts(both, 2, 2, on->shortest, 0);
     int tokens = (int)on->o.micro_tokens > both ? (int)on->o.micro_tokens : both, most = tokens / (on->shortest + 2) + 1;
-    q.pairs = (int)(batch / 2 < most ? batch / 2 : most);
+    q.pairs = (int)(l->batch / 2 < most ? l->batch / 2 : most);
     return q;
 }
 
 tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *e) {
     const tn_critic_free_task *k = l->task;
     tn_online *on = &l->on;
-    long batch = 0;
     bool references;
     TN_TRY(tn_online_bind(on, k->verb, opts, e));
     tn_opts_bind(opts, tn_shape_rows, &l->shape.map);
     tn_opts_bind(opts, tn_shaping_rows, &l->shape);
     tn_opts_bind(opts, tn_alarm_rows, &l->watch.limits);
     tn_opts_bind(opts, tn_alarms_rows, &l->watch);
-    TN_TRY(sizes(l, &batch, e));
+    TN_TRY(sizes(l, e));
     TN_TRY(tn_rewards_check(&k->rewards, k->more_rewards, e));
     TN_TRY(tn_shaping_check(&l->shape, k->rewards.models.n, &references, e));
     TN_TRY(tn_alarms_check(&l->watch, false, on, e));
     TN_TRY(tn_online_open(on, e));
     TN_TRY(tn_rewards_fit(&k->rewards, k->more_rewards, on, e));
-    TN_TRY(plan(l, batch, e));
-    tn_online_measure(on, &(tn_online_shape){.n_prompt = (int)(batch / k->q.generations),
+    TN_TRY(tn_critic_free_plan(l, e));
+    tn_online_measure(on, &(tn_online_shape){.n_prompt = (int)(l->batch / k->q.generations),
                                              .n_sample = (int)k->q.generations,
                                              .max_new = (int)k->max_completion,
                                              .temperature = k->q.temperature,
                                              .reference = (k->beta != 0 && !tn_sampler_is_reference(l)) || references,
                                              .algo = k->algo,
                                              .opt = k->opt,
-                                             .more = k->pairs ? pair_need(l, batch) : (tn_batch_need){0}});
+                                             .more = k->pairs ? pair_need(l) : (tn_batch_need){0}});
     TN_TRY(introduce(l, e));
     TN_TRY(plan_memory(l, e));
     TN_TRY(estimate(l, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
-    TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(batch / l->each), e));
+    TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(l->batch / l->each), e));
     TN_TRY(make_arrays(l, e));
     TN_TRY(make_shaping(l, e));
     on->sampling.greedy_first = on->roll.greedy_first = k->greedy_first;

@@ -219,8 +219,13 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
     TN_TRY(tn_gen_new(&on->gen, on->policy.model, on->gen_batch, on->rollout_length, e));
     TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, s->n_prompt * s->n_sample,
                            s->max_new, (int)o->micro_tokens, e));
-    TN_TRY(tn_plan_new(&on->plan, on->prompts, tn_order_of(o), (uint64_t)o->seed, 1, 0, 1, 1, e));
+    TN_TRY(tn_online_replan(on, e));
     return tn_run_record(&on->record, on->verb, on->opts, on->be, on->prompts->hash, e);
+}
+
+tn_status tn_online_replan(tn_online *on, tn_err *e) {
+    tn_plan_free(&on->plan);
+    return tn_plan_new(&on->plan, on->prompts, tn_order_of(&on->o), (uint64_t)on->o.seed, 1, 0, 1, 1, e);
 }
 
 tn_status tn_online_introduce(const tn_online *on, tn_err *e) {

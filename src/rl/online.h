@@ -79,6 +79,8 @@ void tn_online_measure(tn_online *on, const tn_online_shape *s);
 tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e);
 /* Policy, reference, workspaces, sampler and rollouts; record of the run. */
 tn_status tn_online_prepare(tn_online *on, tn_err *e);
+/* The order of the prompts anew, after some were taken out. */
+tn_status tn_online_replan(tn_online *on, tn_err *e);
 /* For scoring all rollouts of one sampling with a reward model, at most that many tokens at once. */
 tn_batch_need tn_online_scored(const tn_online *on, int tokens, bool same_tokenizer);
 /* Workspace of another trainee that reads the same rollouts (a critic). */

@@ -100,6 +100,7 @@ static void pack(tn_rollouts *r, bool pairs) {
                           .pair = pairs,
                           .response = &r->response[i],
                           .meta = q->meta,
+                          .baseline = q->baseline,
                           .line = q->line,
                           .ref = r->ref_logp + r->off[i],
                           .ref_known = r->has_ref,

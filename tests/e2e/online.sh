@@ -34,6 +34,7 @@ online_dpo="online-dpo $common --reward-funcs world --max-new-tokens 12 --num-ge
             --steps-per-generation 2 --max-steps 7 --reference sampling --min-reward-gap 0.1 --missing-eos-penalty 0.5"
 rft="rft $common --reward-model $O/rm --max-new-tokens 12 --num-generations 4 --per-device-train-batch-size 6 --steps-per-generation 2
      --max-steps 7 --keep 2 --choose batch"
+a2po="a2po $common --reward-funcs world --per-device-train-batch-size 12 --num-value-samples 6 --beta2 0.1 --num-iterations 2 --max-steps 7"
 remax="reinforce --advantage-estimator remax $common --reward-model $O/rm --num-generations 3 --per-device-train-batch-size 12
        --steps-per-generation 2 --num-iterations 2 --max-steps 7 --kl-coef 0.1"
 reinforce="reinforce $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --mask-truncated-completions"
@@ -69,8 +70,37 @@ survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
 survives online_dpo 3 # one of a sampling's two
 survives rft 3
+survives a2po 3
 survives remax 6 # two of the second sampling's four steps
 survives reinforce 3
+# a2po: what a run has found of the prompts' values serves the next one, whole lines of it; without the table it is found anew
+values=$O/a2po-whole/values.jsonl
+for how in killed cut gone; do
+    mkdir "$O/values-$how"
+    case $how in
+        killed)
+            # shellcheck disable=SC2086
+            "$TENET_BIN" $a2po --num-value-samples 3 --output-dir "$O/values-killed" >"$O/log" 2>&1 &
+            n=0
+            while [ ! -s "$O/values-killed/values.jsonl" ] && kill -0 $! 2>/dev/null && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
+            kill -9 $! 2>/dev/null
+            wait $! 2>/dev/null
+            rm -rf "$O/values-killed"/[!v]* ;; # other samples: nothing of it is read
+        cut) head -c 2000 "$values" >"$O/values-cut/values.jsonl" ;;
+        gone) cp -r "$O/a2po-whole/." "$O/values-gone" && rm -rf "$O/values-gone/values.jsonl" "$O/values-gone/model.safetensors" "$O/values-gone/checkpoint-6" ;;
+    esac
+    # shellcheck disable=SC2086
+    quiet tenet $a2po --output-dir "$O/values-$how" --save-steps 3 --threads 3 $([ $how = gone ] && echo --resume-from-checkpoint latest) ||
+        fail "online_values_$how: $(tail -1 "$O/log")"
+    read=no
+    grep -q "prompts are in" "$O/log" && read=yes
+    if equal "$O/a2po-whole" "$O/values-$how" && cmp -s "$values" "$O/values-$how/values.jsonl" && [ $read = "$([ $how = cut ] && echo yes || echo no)" ]; then
+        ok "online_values_$how"
+    else
+        fail "online_values_$how: read $read"
+    fi
+done
+if [ "$(wc -l <"$values")" = 65 ] && grep -q '"v_star":' "$O/a2po-whole/metrics.jsonl"; then ok online_values_of_all_prompts; else fail online_values_of_all_prompts; fi
 clipped=$(sed -n 's/.*"completions\/clipped_ratio": \([0-9.]*\).*/\1/p' "$O/grpo_cut-whole/metrics.jsonl" | head -n 1)
 if awk "BEGIN { exit !($clipped > 0 && $clipped < 1) }"; then ok online_some_are_masked; else fail "online_some_are_masked: $clipped"; fi
 if grep -q '"rollouts"' "$O/grpo_cut-whole/checkpoint-3/trainer_state.json" && ! grep -q '"rollouts"' "$O/grpo-whole/checkpoint-3/trainer_state.json" \

@@ -43,6 +43,8 @@ online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm -
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
+a2po="a2po --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-value-samples 3 --per-device-train-batch-size 8 --beta2 0.1
+      --max-completion-length 12 --max-steps 6 $common"
 remax="reinforce --advantage-estimator remax --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 2
       --per-device-train-batch-size 9 --steps-per-generation 2 --max-steps 6 --max-completion-length 12 $common"
 
@@ -69,7 +71,7 @@ ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo"
 equal() {
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json checkpoint-3/trainer_state.json checkpoint-3/model.safetensors \
-        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl alarms.jsonl \
+        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl values.jsonl alarms.jsonl \
         checkpoint-3/cost-critic/optimizer/model.safetensors checkpoint-3/cost-critic/model.safetensors \
         checkpoint-3/reference/model.safetensors adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
         [ -e "$1/$f" ] || [ -e "$2/$f" ] || continue
@@ -103,7 +105,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -266,6 +266,7 @@ static void part(problem *q, const problem *whole, char unit, int i) {
     q->x.kl += t0, q->x.rkl += t0, q->x.jsd += t0;
     q->x.score += lo, q->x.rank += lo;
     if (q->x.label) q->x.label += lo;
+    if (q->x.baseline) q->x.baseline += lo;
     q->x.n_pair = unit == 's' ? 0 : (hi - lo) / 2;
     q->x.margin = whole->x.margin ? q->x.margin + lo / 2 : NULL;
     q->x.p_chosen = whole->x.p_chosen ? q->x.p_chosen + lo / 2 : NULL;

@@ -233,6 +233,33 @@ TEST(algo_gradients_gmpo) {
     CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "gmpo clips the ratio of every token");
 }
 
+TEST(algo_gradients_a2po) {
+    tn_a2po_opt o = {0.3};
+    problem_random(&P, 8, 160);
+    problem_baseline(&P, 0);
+    for (int s = 0; s < 8; s++) P.baseline[s] = 0.1 * s - 0.3;
+    problem_differences(&P, &tn_algo_a2po, &o, NULL, NULL, TOL, "a2po");
+    problem_additive(&P, &tn_algo_a2po, &o, 's', "a2po");
+    memcpy(P.ref_logp, P.logp, sizeof P.logp); /* the reference itself: the loss is the mean of (r - V*)^2 */
+    double want = 0;
+    for (int s = 0; s < 8; s++) want += pow(P.advantage[P.off[s]] - P.baseline[s], 2) / 8;
+    CHECK_NEAR(problem_loss(&P, &tn_algo_a2po, &o), want, 1e-14, 0);
+    P.baseline[3] = NAN;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "V* of sequence 3");
+    P.x.baseline = NULL;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "optimal values");
+    o.beta2 = 0;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "beta2");
+}
+TEST(algo_optimal_value) {
+    const double r[] = {1, 0, NAN, 0, 1, 1}, none[] = {NAN, NAN}, far[] = {-4000, 1000};
+    CHECK_NEAR(tn_optimal_value(r, 6, 0.5), 0.5 * log((3 * exp(2) + 2) / 5), 1e-14, 0);
+    CHECK_NEAR(tn_optimal_value(r, 6, 1e9), 0.6, 1e-6, 0);       /* the mean */
+    CHECK_NEAR(tn_optimal_value(r, 6, 1e-6), 1, 1e-5, 0);        /* the best */
+    CHECK_NEAR(tn_optimal_value(far, 2, 0.5), 1000 - 0.5 * log(2), 1e-14, 0);
+    CHECK(isnan(tn_optimal_value(none, 2, 0.5)));
+}
+
 /* The dual clip of PPO and delta of GRPO are the same cap; without it the losses agree. */
 TEST(algo_grpo_is_ppo) {
     tn_grpo_opt g = grpo_defaults();
