@@ -28,6 +28,7 @@ typedef struct tn_group_rewards {
     double *total;     /* [n] out: sum of weight x reward; NaN where no source has an answer */
     double *advantage; /* [n] out */
     double *scratch;   /* [n] */
+    const int *ended;  /* [n] 1: the response ended by itself; NULL where nobody asks */
 } tn_group_rewards;
 
 typedef struct tn_grpo_advantage_opt {

@@ -23,6 +23,8 @@
     X(online_dpo)                                                                    \
     X(reinforce)                                                                     \
     X(a2po)                                                                          \
+    X(xpo)                                                                           \
+    X(nash_md)                                                                       \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
     X(generate)                                                                      \

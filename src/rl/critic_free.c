@@ -10,7 +10,7 @@
 static void completion_metrics(const tn_rollouts *r, tn_metrics *m) {
     double low[2] = {HUGE_VAL, HUGE_VAL}, high[2] = {0, 0}, sum[2] = {0, 0}, n[2] = {0, 0};
     for (int i = 0; i < r->n; i++)
-        for (int ended = 0; ended <= (r->ended[i] != 0); ended++) { /* all; those that ended */
+        for (int ended = 0; r->own[i] && ended <= (r->ended[i] != 0); ended++) { /* all; those that ended */
             double len = r->response[i].n;
             if (len < low[ended]) low[ended] = len;
             if (len > high[ended]) high[ended] = len;
@@ -143,7 +143,7 @@ static tn_status one_step(tn_critic_free *l, double *lr, tn_err *e) {
     long k = on->step % l->per_sampling;
     tn_rollouts *part = &l->slices.part[k % l->slices.n];
     t->total = &l->slices.total[k % l->slices.n];
-    t->expect_on_policy = k == 0 && !on->sampling.truncated_logp;
+    t->expect_on_policy = k == 0 && !on->sampling.truncated_logp && !(l->task->pairs && l->task->opponent);
     if (part->n > 0) { /* all masked: no gradient, and AdamW goes on */
         if (l->entropy) TN_TRY(find_floor(l, part, &l->slices.total[k % l->slices.n], e));
         TN_TRY(tn_trainee_accumulate(t, part->at, part->n_ex, true, &r, e));

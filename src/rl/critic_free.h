@@ -65,6 +65,8 @@ typedef struct tn_critic_free_task {
     tn_status (*token_advantages)(const void *opt, tn_rollouts *r, tn_err *e);
     const void *token_opt;
     bool greedy_first; /* one more sample of each prompt, the greedy one, is first */
+    tn_opponent opponent; /* who makes the second of two responses to each prompt */
+    double mixture;       /* the reference's share in TN_OPPONENT_MIXTURE */
     const tn_values_options *values; /* a stage ahead of the loop finds the prompts' optimal values; NULL: none */
     double default_lr;
 } tn_critic_free_task;

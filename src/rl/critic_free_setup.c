@@ -41,7 +41,9 @@ void tn_critic_free_close(tn_critic_free *l) {
 /* Some of the responses to a prompt are learnt from, not all with their advantages. */
 static bool chooses(const tn_critic_free *l) { return l->task->pairs || l->task->best; }
 /* What --per-device-train-batch-size counts: responses, or prompts with all of theirs. */
-static long responses_of_one(const tn_critic_free *l) { return chooses(l) ? (long)l->task->q.generations : 1; }
+static long responses_of_one(const tn_critic_free *l) {
+    return chooses(l) || l->task->opponent ? (long)l->task->q.generations : 1;
+}
 
 /* Sizes in responses, as TRL derives them. */
 static tn_status sizes(tn_critic_free *l, tn_err *e) {
@@ -134,7 +136,8 @@ static tn_status make_arrays(tn_critic_free *l, tn_err *e) {
                                   .weight = l->rewards.weight,
                                   .total = l->total,
                                   .advantage = l->advantage,
-                                  .scratch = l->scratch};
+                                  .scratch = l->scratch,
+                                  .ended = r->ended};
     return TN_OK;
 }
 
@@ -142,13 +145,16 @@ static tn_status introduce(const tn_critic_free *l, tn_err *e) {
     const tn_online_shape *s = &l->on.shape;
     TN_TRY(tn_online_introduce(&l->on, e));
     char what[64];
-    if (l->task->pairs) snprintf(what, sizeof what, "reference: %s", l->task->pairs->reference);
+    if (l->task->opponent == TN_OPPONENT_MIXTURE)
+        snprintf(what, sizeof what, "the second of a mixture with %g of the reference", l->task->mixture);
+    else if (l->task->opponent) snprintf(what, sizeof what, "the second the reference's");
+    else if (l->task->pairs) snprintf(what, sizeof what, "reference: %s", l->task->pairs->reference);
     else if (l->task->best) snprintf(what, sizeof what, "the best %d of each %s", (int)l->task->best->keep, l->task->best->choose);
     else snprintf(what, sizeof what, "KL coefficient %g", l->task->beta);
     tn_info(
         "plan: %ld optimiser steps of %ld %s, %ld in an epoch; a sampling: %d prompts x "
         "%d responses of up to %d tokens, for %ld step(s); %s",
-        l->total_steps, l->each / responses_of_one(l), chooses(l) ? "prompts" : "responses", l->per_epoch, s->n_prompt,
+        l->total_steps, l->each / responses_of_one(l), responses_of_one(l) > 1 ? "prompts" : "responses", l->per_epoch, s->n_prompt,
         s->n_sample, s->max_new, l->per_sampling, what);
     if (l->task->values)
         tn_info("values: before that, %lld samples of the reference to each of %zu prompts; their time comes on top, and "
@@ -222,6 +228,8 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
                                              .max_new = (int)k->max_completion,
                                              .temperature = k->q.temperature,
                                              .reference = (k->beta != 0 && !tn_sampler_is_reference(l)) || references,
+                                             .opponent = k->opponent,
+                                             .mixture = k->mixture,
                                              .algo = k->algo,
                                              .opt = k->opt,
                                              .more = k->pairs ? pair_need(l) : (tn_batch_need){0}});

@@ -34,6 +34,10 @@ online_dpo="online-dpo $common --reward-funcs world --max-new-tokens 12 --num-ge
             --steps-per-generation 2 --max-steps 7 --reference sampling --min-reward-gap 0.1 --missing-eos-penalty 0.5"
 rft="rft $common --reward-model $O/rm --max-new-tokens 12 --num-generations 4 --per-device-train-batch-size 6 --steps-per-generation 2
      --max-steps 7 --keep 2 --choose batch"
+xpo="xpo $common --reward-funcs world --max-new-tokens 12 --per-device-train-batch-size 6 --steps-per-generation 2 --max-steps 7 --alpha 0.01
+     --missing-eos-penalty 0.5"
+nash_md="nash-md $common --reward-model $O/rm --max-new-tokens 12 --per-device-train-batch-size 6 --steps-per-generation 2 --max-steps 7
+         --mixture-coef 0.3"
 a2po="a2po $common --reward-funcs world --per-device-train-batch-size 12 --num-value-samples 6 --beta2 0.1 --num-iterations 2 --max-steps 7"
 remax="reinforce --advantage-estimator remax $common --reward-model $O/rm --num-generations 3 --per-device-train-batch-size 12
        --steps-per-generation 2 --num-iterations 2 --max-steps 7 --kl-coef 0.1"
@@ -71,8 +75,21 @@ survives ppo_ptx 3
 survives online_dpo 3 # one of a sampling's two
 survives rft 3
 survives a2po 3
+survives xpo 3
+survives nash_md 3
 survives remax 6 # two of the second sampling's four steps
 survives reinforce 3
+# a mixture's samples do not depend on their company
+# shellcheck disable=SC2086
+quiet tenet $nash_md --gen-batch-size 1 --output-dir "$O/nash-1" --save-steps 3 --save-total-limit 0 || fail "online_nash_batch: $(tail -1 "$O/log")"
+if equal "$O/nash_md-whole" "$O/nash-1"; then ok online_nash_gen_batch_same_bits; else fail online_nash_gen_batch_same_bits; fi
+# only xpo's first step compares the start with itself
+if sed -n 1p "$O/xpo-whole/metrics.jsonl" | grep -q '"loss/dpo": 0.69314718' && ! sed -n 3p "$O/xpo-whole/metrics.jsonl" | grep -q '"loss/dpo": 0.69314718' &&
+    [ "$(grep -c '"loss/xpo": -' "$O/xpo-whole/metrics.jsonl")" = 7 ]; then
+    ok online_xpo_reference_is_the_start
+else
+    fail "online_xpo_reference_is_the_start: $(grep -o '"loss/dpo": [^,]*' "$O/xpo-whole/metrics.jsonl" | tr '\n' ' ')"
+fi
 # a2po: what a run has found of the prompts' values serves the next one, whole lines of it; without the table it is found anew
 values=$O/a2po-whole/values.jsonl
 for how in killed cut gone; do

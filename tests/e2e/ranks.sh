@@ -43,6 +43,10 @@ online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm -
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
+xpo="xpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 5 --steps-per-generation 2 --alpha 0.01
+      --max-new-tokens 12 --max-steps 6 $common"
+nash_md="nash-md --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 5 --steps-per-generation 2
+      --max-new-tokens 12 --max-steps 6 $common"
 a2po="a2po --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-value-samples 3 --per-device-train-batch-size 8 --beta2 0.1
       --max-completion-length 12 --max-steps 6 $common"
 remax="reinforce --advantage-estimator remax --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 2
@@ -105,7 +109,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po xpo nash_md remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

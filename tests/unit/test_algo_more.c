@@ -260,6 +260,34 @@ TEST(algo_optimal_value) {
     CHECK(isnan(tn_optimal_value(none, 2, 0.5)));
 }
 
+TEST(algo_gradients_xpo) {
+    static const char *const types[] = {"sigmoid", "ipo"};
+    for (int i = 0; i < 2; i++) {
+        tn_xpo_opt o = {0.3, types[i], 0.02};
+        tn_dpo_opt dpo = dpo_defaults();
+        static const char *const same[] = {"sigmoid", "ipo_sum"};
+        problem_random(&P, 8, 170);
+        for (int p = 0; p < 4; p++) P.label[2 * p] = p % 2, P.label[2 * p + 1] = !(p % 2); /* either may be better */
+        P.x.label = P.label;
+        P.x.p_chosen = P.x.margin = NULL;
+        problem_differences(&P, &tn_algo_xpo, &o, NULL, NULL, TOL, types[i]);
+        problem_additive(&P, &tn_algo_xpo, &o, 'p', types[i]);
+        double with = problem_loss(&P, &tn_algo_xpo, &o), theirs = 0;
+        for (int s = 0; s < 8; s++)
+            for (int t = P.off[s]; t < P.off[s + 1] && !P.label[s]; t++) theirs += P.logp[t];
+        dpo.beta = 0.3, dpo.loss_type = (tn_opt_list){same + i, 1};
+        CHECK_NEAR(with, problem_loss(&P, &tn_algo_dpo, &dpo) + 0.02 * theirs / 4, 1e-13, 0);
+        P.label[3] = P.label[2];
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "pair 1 has two responses of the policy");
+        P.x.label = NULL;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "whose the responses are");
+        o.alpha = -1;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "alpha");
+        o.beta = 0;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "beta");
+    }
+}
+
 /* The dual clip of PPO and delta of GRPO are the same cap; without it the losses agree. */
 TEST(algo_grpo_is_ppo) {
     tn_grpo_opt g = grpo_defaults();
