@@ -22,6 +22,9 @@
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
     X(reinforce)                                                                     \
+    X(a2po)                                                                          \
+    X(xpo)                                                                           \
+    X(nash_md)                                                                       \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
     X(generate)                                                                      \

@@ -152,10 +152,11 @@ static void size_matrix(tn_backend *be, int out, int in, int rank, int T, bool t
     size_products(be, out, rank, T, train, train);
 }
 
-static void size_head(tn_backend *be, const tn_desc *d, int R, bool train, bool dw) {
+static void size_head(tn_backend *be, const tn_desc *d, int R, bool sum_sq, bool train, bool dw) {
     static double any; /* stands for an array that is there */
     tn_weight w = {.out = d->vocab, .in = d->hidden};
-    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any});
+    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any,
+                               .log_sum_sq = sum_sq ? &any : NULL});
     if (!train) return;
     be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
@@ -181,7 +182,7 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
         size_matrix(be, d->hidden, d->ffn, rank, T, train);
         tn_attn a = {.n_tok = T, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
         if (train) be->op->attn_bwd(be, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, &a);
-        if (R > 0) size_head(be, d, R, train, !rank);
+        if (R > 0) size_head(be, d, R, p->sum_sq, train, !rank);
     } else if (R > 0 && train) {
         tn_weight w = {.out = d->vocab, .in = d->hidden};
         be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});

@@ -134,6 +134,8 @@ typedef struct tn_attn {
  *     tile 0 starts (m, s, w, a); then, ascending: m' = max(m, m_t), c = exp(m - m'), c_t = exp(m_t - m'),
  *     s' = fma(s_t, c_t, s*c), w' = fma(w_t, c_t, w*c), a' = a + a_t;
  *     lse = m + log(s) (in double, rounded once); logp = z[target] - lse; entropy = lse - w/s;
+ *     log_sum_sq = log sum_v p_v^2, only when asked for: q_t = sum of lanes fma(e, e, lane), tile 0 starts q, then
+ *     q' = fma(q_t, c_t*c_t, q*(c*c)); log_sum_sq = log(q) - 2 log(s) (in double, rounded once);
  *     mean_logit = a/V; top1 = 1 if the target is the first column where z is largest, else 0.
  *   backward, per block of TN_HEAD_ROWS rows, ascending; within it per tile, ascending:
  *     u = z - lse, p = exp(u), g = (d_lse - d_logp) - d_entropy*(u + entropy), q = p*g, at the target
@@ -147,7 +149,7 @@ typedef struct tn_head {
     double inv_temp;
     const int32_t *target;    /* [R]; -1 where only statistics are wanted; may be NULL */
     /* out, each may be NULL, [R] */
-    double *logp, *lse, *entropy, *mean_logit, *top1;
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq;
     float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
 } tn_head;
 /* Divergences of the head's distribution p from the one, q, that a second model gives over the same V columns at the
