@@ -20,7 +20,7 @@ static tn_status push(tn_ids *to, int32_t v, tn_err *e) {
     return TN_OK;
 }
 
-/* The piece that ends before token `at`: a step, or more of the last one. */
+/* The piece that ends before token `at`: a step, or more of the last one (before the first one: of that to come). */
 static tn_status end_piece(tn_step_cut *c, int at, tn_err *e) {
     if (!blank(c->text.s, c->separator)) return push(&c->end, at, e);
     if (c->end.n) c->end.v[c->end.n - 1] = at;
@@ -36,7 +36,6 @@ tn_status tn_step_cut_run(tn_step_cut *c, const int32_t *ids, int n, tn_err *e) 
         TN_TRY(tn_decode(c->tok, ids + from, (size_t)(i + 1 - from), true, &c->text, e));
         if (c->text.oom) return tn_fail(e, TN_NOMEM, "out of memory");
         bool found = strstr(c->text.s, c->separator) != NULL;
-        if (found && blank(c->text.s, c->separator) && c->end.n == 0) continue; /* before the first step */
         if (!found && i < n - 1) continue;
         TN_TRY(end_piece(c, i + 1, e));
         from = i + 1;

@@ -146,7 +146,7 @@ static tn_status ask_oracle(tn_step_judge *j, tn_solution *s, tn_err *e) {
     if (!known) return TN_OK;
     for (int i = s->n_step; i-- > 0;)
         if (!j->step_right[i]) s->first_wrong = i;
-    if (j->oracle_verifies) s->right = good;
+    if (j->oracle_verifies) s->good = good;
     return TN_OK;
 }
 
@@ -156,7 +156,7 @@ static tn_status ask_function(tn_step_judge *j, tn_solution *s, tn_err *e) {
     TN_TRY(completion_of(j, s, &x, e));
     TN_TRY(j->fn->score(j->fn_state, &x, &reward, e));
     s->known &= !isnan(reward);
-    s->right = reward >= 1;
+    s->good = reward >= 1;
     return TN_OK;
 }
 
@@ -181,18 +181,19 @@ static tn_status ask_model(tn_step_judge *j, tn_solution *s, int n, tn_err *e) {
         for (int t = steps; t-- > 0;)
             if (j->prm->step[from + t] < j->o.threshold) wrong = t;
         if (by_model(j->o.localise)) s[i].first_wrong = wrong;
-        if (j->prm_verifies) s[i].right = wrong < 0;
+        if (j->prm_verifies) s[i].good = wrong < 0;
     }
     return TN_OK;
 }
 
 tn_status tn_step_judge_run(tn_step_judge *j, tn_solution *s, int n, tn_err *e) {
-    for (int i = 0; i < n; i++) s[i].known = true, s[i].right = false, s[i].first_wrong = -1;
+    for (int i = 0; i < n; i++) s[i].known = true, s[i].good = false, s[i].first_wrong = -1;
     if (j->prm && n) TN_TRY(ask_model(j, s, n, e));
     for (int i = 0; i < n; i++) {
         if (j->oracle) TN_TRY(ask_oracle(j, &s[i], e));
         if (j->fn) TN_TRY(ask_function(j, &s[i], e));
-        s[i].right &= s[i].known && s[i].ended && s[i].first_wrong < 0;
+        s[i].good &= s[i].known && s[i].ended;
+        s[i].right = s[i].good && s[i].first_wrong < 0;
     }
     return TN_OK;
 }

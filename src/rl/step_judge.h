@@ -25,7 +25,8 @@ typedef struct tn_solution {
     const int32_t *end; /* [n_step] tokens up to and with each step (data/step_cut.h) */
     bool ended;
     bool known;      /* false: nobody can judge it */
-    bool right;      /* it ended, is right, and no step is wrong */
+    bool good;       /* it ended, and its answer is right */
+    bool right;      /* and no step is wrong */
     int first_wrong; /* from 0; -1: none was found */
 } tn_solution;
 
@@ -67,6 +68,6 @@ tn_status tn_step_judge_open(tn_step_judge *j, const tn_step_judge_options *o, c
                              const tn_reward_fn *more, const tn_tokenizer *tok, const char *separator, const char *policy_dir,
                              tn_backend *be, int length, int max_new, int most, tn_err *e);
 void tn_step_judge_close(tn_step_judge *j);
-/* Fills known, right and first_wrong of n solutions. */
+/* Fills known, good, right and first_wrong of n solutions. */
 tn_status tn_step_judge_run(tn_step_judge *j, tn_solution *s, int n, tn_err *e);
 #endif

@@ -161,7 +161,7 @@ static tn_status add_answers(portion *q, size_t i, tn_err *e) {
         if (!(list[side] = tn_arena_alloc(q->arena, n * sizeof *list[side]))) return no_memory(e);
     for (size_t k = 0; k < n; k++) {
         if (!s[k].known) continue;
-        int side = !s[k].right;
+        int side = !s[k].good;
         size_t j = 0;
         while (j < len[side] && !same(s[k].ids, s[k].n, list[side][j]->ids, list[side][j]->n)) j++;
         if (j < len[side]) c->v[TN_SP_SAME] += side;
@@ -191,8 +191,9 @@ static tn_status from_samples(portion *q, tn_err *e) {
         for (size_t k = 0; k < (size_t)q->p->o->n; k++) {
             const tn_solution *s = &q->sol[i * (size_t)q->p->o->n + k];
             c->v[TN_SP_SOLUTIONS]++;
-            c->v[!s->known ? TN_SP_UNKNOWN : s->right ? TN_SP_RIGHT : TN_SP_WRONG]++;
-            if (s->known && !s->right && !answers) TN_TRY(add_step(q, i, k, first, e));
+            bool right = answers ? s->good : s->right;
+            c->v[!s->known ? TN_SP_UNKNOWN : right ? TN_SP_RIGHT : TN_SP_WRONG]++;
+            if (s->known && !right && !answers) TN_TRY(add_step(q, i, k, first, e));
         }
         if (answers) TN_TRY(add_answers(q, i, e));
     }
