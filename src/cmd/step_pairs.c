@@ -100,13 +100,13 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     bool labels = strcmp(s->judge_options.localise, "labels") == 0;
     TN_TRY(tn_step_pairs_measure(s->data, s->tok, &s->q, labels, q.vocab, &length, e));
+    TN_TRY(tn_step_judge_open(&s->judge, &s->judge_options, tn_world_step_oracles, tn_world_reward_fns, s->tok, s->q.separator, dir, s->be,
+                              length, (int)s->q.max_new, (int)(4 * s->q.batch + s->q.n), e));
+    TN_TRY(tn_gen_new(&s->gen, s->model, (int)s->q.batch, length, e));
     tn_status st = describe(s, opts, &what, e);
     if (st == TN_OK) st = tn_journal_open(&s->out, s->o.out, what.s, s->o.overwrite, tn_step_pairs_note, &s->p.all, e);
     tn_str_free(&what);
     TN_TRY(st);
-    TN_TRY(tn_step_judge_open(&s->judge, &s->judge_options, tn_world_step_oracles, tn_world_reward_fns, s->tok, s->q.separator, dir, s->be,
-                              length, (int)s->q.max_new, (int)(4 * s->q.batch + s->q.n), e));
-    TN_TRY(tn_gen_new(&s->gen, s->model, (int)s->q.batch, length, e));
     s->p = (tn_step_pairs){.o = &s->q, .rows = s->data, .tok = s->tok, .model = s->model, .gen = s->gen, .judge = &s->judge, .out = s->out,
                            .seed = (uint64_t)s->machine.seed, .all = s->p.all};
     tn_signals_install();
