@@ -6,7 +6,7 @@
 enum { GROUPS = 4 };
 
 static tn_status count(void *n, const char *note, tn_err *e) {
-    *(int *)n += atoi(note);
+    *(int *)n += (int)strtol(note, NULL, 10);
     return *note == '!' ? tn_fail(e, TN_FORMAT, "bad note") : TN_OK;
 }
 
