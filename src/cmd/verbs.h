@@ -10,6 +10,7 @@
     X(reward)                                                                        \
     X(cost)                                                                          \
     X(prm)                                                                           \
+    X(step_pairs)                                                                    \
     X(dpo)                                                                           \
     X(kto)                                                                           \
     X(orpo)                                                                          \
