@@ -9,3 +9,8 @@ sampled="$common --model $work/sft --data $work/prompts-rl.jsonl --temperature 1
 rewarded="$sampled --reward-model $work/reward"
 # `measure ARM DIR`, where an experiment has one, prints a line "key number" for each number of its own about an arm; `columns`
 # are those of its table; policies= (empty) leaves out `tenet eval`, for arms that are not policies.
+# "accuracy X" and "ece X" of the reward model in an eval.json with --pairs; means of numbers with the same key.
+reward_model() {
+    awk '/"reward_model"/ { on = 1 } on && /"rate"/ { r = $2 + 0 } on && /"ece"/ { e = $2 + 0 } END { print "accuracy", r; print "ece", e }' "$1"
+}
+means() { awk '{ n[$1]++; s[$1] += $2 } END { for (k in n) print k, s[k] / n[k] }'; }

@@ -28,6 +28,7 @@
     X(chat)                                                                          \
     X(tokenize)                                                                      \
     X(score)                                                                         \
+    X(label)                                                                         \
     X(split)                                                                         \
     X(convert)                                                                       \
     X(merge)                                                                         \
