@@ -8,9 +8,8 @@ against=full
 arms="ai random7 targeted7 random20 targeted20 full"
 policies=
 columns="accuracy labels share changed turned_right ece"
-# Tuned: passes over the rows in a round, of 1 and 2.
-candidates="1 2"
-tune_ai=2 tune_random7=2 tune_targeted7=2 tune_random20=2 tune_targeted20=2 tune_full=2
+# Nothing is tuned: the world's pipeline with one pass over the rows, so that a model does not learn wrong labels by heart
+# (its resistance is what the method reads). With two the AI's labels alone gave the same on seed 11 (.631, .628).
 pairs() {
     [ -e "$here/labelled.jsonl" ] && return
     $tenet world pairs --input "$work/prompts-pref-answers.jsonl" --annotator exact --seed "$seed" --out "$here/pairs.jsonl"
@@ -21,12 +20,12 @@ pairs() {
 feedback() { # DIR SHARE targeted|random ROUNDS COPIES
     pairs
     # the first round does not depend on the arm
-    [ ! -e "$here/first-$tune" ] || { mkdir -p "$1" && cp -r "$here/first-$tune" "$1/round-0"; }
+    [ ! -e "$here/first" ] || { mkdir -p "$1" && cp -r "$here/first" "$1/round-0"; }
     $tenet rlthf --model "$work/sft" --data "$here/labelled.jsonl" --eval-data "$here/heldout.jsonl" --human rows --rlthf-human "$2" \
         --select "$3" --rlthf-rounds "$4" --rlthf-amplification "$5" --rlthf-shard 1 --reward-l2 0.001 --head-init 0 \
-        --per-device-train-batch-size 48 --num-train-epochs "$tune" --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 \
+        --per-device-train-batch-size 48 --num-train-epochs 1 --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 \
         --dtype float32 --micro-batch-tokens 2048 --adam-beta2 0.95 --save-steps 0 --save-dtype float32 --seed "$seed" --output-dir "$1"
-    [ -e "$here/first-$tune" ] || cp -r "$1/round-0" "$here/first-$tune"
+    [ -e "$here/first" ] || cp -r "$1/round-0" "$here/first"
 }
 arm_ai() { feedback "$1" 0 random 1 1; }
 arm_random7() { feedback "$1" 0.07 random 3 6; }

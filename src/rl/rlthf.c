@@ -275,6 +275,7 @@ static tn_status one_round(state *s, bool *waiting, tn_err *e) {
     s->report = json_pack("{s:i}", "round", s->round);
     tn_status st = which && s->report ? path_of(s, s->round, "", e) : no_memory(e);
     if (st == TN_OK) st = tn_mkdirs(s->path.s, e);
+    if (st == TN_OK) st = tn_commit_mend(s->path.s, e);
     if (st == TN_OK && s->round) st = split(s, which, &n, e);
     if (st == TN_OK && s->round) st = ask(s, which, n, waiting, e);
     if (!s->round) s->n = gather(s, true, true), s->plan = (tn_rlthf_round){.keep = s->n, .flip = s->n};
