@@ -6,7 +6,7 @@ published="72.4 % on the training annotators, 69.6 % on held-out ones, five fold
 against=seen
 arms="seen unseen"
 policies=
-columns="accuracy ece"
+metric=accuracy columns=("accuracy:accuracy on their labels:3" "ece:calibration error:3")
 # Nothing is tuned: the world's pipeline (docs/design.md).
 people() { # FOLD seen|unseen
     local k list=

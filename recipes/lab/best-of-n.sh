@@ -5,7 +5,8 @@ published="beta falls with reward model size and data, peaks move out (Gao, Schu
 against=r250
 arms="r250 r1000 r2000"
 policies=
-columns="accuracy alpha beta peak_d peak_gain gain4 gain32 gain256"
+metric=gain256
+columns=("accuracy:accuracy:3" "alpha:alpha:3" "beta:beta:3" "peak_d:d of the peak:2" "peak_gain:gain there:3" "gain4:gain, n 4:3" "gain32:n 32:3" "gain256:n 256:3")
 # Tuned: passes over the rankings.
 candidates="2 4"
 tune_r250=2 tune_r1000=2 tune_r2000=2

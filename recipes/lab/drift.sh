@@ -4,7 +4,8 @@ claim="On pairs from a policy farther from the data a reward model is less accur
 published="PM calibration decays on samples of RLHF policies (Bai et al. 2022, 2204.05862, 4.5); proxies fail with distance (Gao et al. 2022, 2210.10760)"
 against=k0
 arms="k0 k7 k14 k21 k35"
-columns="reward proxy kl truth accuracy ece distance pairs"
+metric=truth
+columns=(reward proxy "distance:sqrt(KL):2" "truth:pairs right by the oracle:3" "accuracy:by its annotator:3" "ece:calibration error:3" "pairs:pairs:0")
 # Nothing is tuned: the first half of the world's pipeline's run without a KL penalty (recipes/world_pipeline.sh).
 drifting() {
     [ -e "$here/run/model.safetensors" ] && return

@@ -7,7 +7,8 @@ published="label accuracy 89.6 % at 6 % of annotations on HH-RLHF, AI alone 74.7
 against=full
 arms="ai random7 targeted7 random20 targeted20 full"
 policies=
-columns="accuracy labels share changed turned_right ece"
+metric=accuracy
+columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned_right:turned rightly:2" "ece:calibration error:3")
 # Nothing is tuned: the world's pipeline with one pass over the rows, so that a model does not learn wrong labels by heart
 # (its resistance is what the method reads). With two the AI's labels alone gave the same on seed 11 (.631, .628).
 pairs() {
