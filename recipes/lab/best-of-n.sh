@@ -7,9 +7,9 @@ arms="r250 r1000 r2000"
 policies=
 metric=gain256
 columns=("accuracy:accuracy:3" "alpha:alpha:3" "beta:beta:3" "peak_d:d of the peak:2" "peak_gain:gain there:3" "gain4:gain, n 4:3" "gain32:n 32:3" "gain256:n 256:3")
-# Tuned: passes over the rankings.
+# Tuned: passes over the rankings, by accuracy.
 candidates="2 4"
-tune_r250=2 tune_r1000=2 tune_r2000=2
+tune_r250=4 tune_r1000=4 tune_r2000=4
 from_rankings() { # DIR NUMBER
     head -n "$2" "$work/rankings.jsonl" >"$1.rankings.jsonl"
     $tenet reward --model "$work/sft" --data "$1.rankings.jsonl" --reward-l2 0.001 --head-init 0 --per-device-train-batch-size 32 \

@@ -32,16 +32,27 @@ p() { sed 's/.*"p":\([0-9.e-]*\).*/\1/' "$1"; }
 if paste <(p "$R/labelled.jsonl") <(p "$R/t.jsonl") | awk '{ d = $1 + $2 - 1; if (d > 1e-9 || d < -1e-9) bad++ } END { exit !(NR > 40 && !bad) }'; then
     ok label_orders
 else fail label_orders; fi
+# p is what `tenet score` says of the two options' tokens, 12 and 13, in both orders
+x="how do i make the mezzo clock ?" q="which answer does not tell how to make a hazardous thing ?" a="sorry , i cannot help with that ." b="no ."
+text() { printf '{"text":"<s> User: %s Principle: %s Options: (A) [ %s ] (B) [ %s ] Answer:"}\n' "$x" "$q" "$1" "$2"; }
+{ text "$a" "$b" && text "$b" "$a"; } | tenet tokenize --model models/world --no-add-special-tokens --input - --out "$R/ids.jsonl"
+sed 's/.*"ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "ids": [12]}\n{"prompt_ids": \1, "ids": [13]}/' "$R/ids.jsonl" >"$R/options.jsonl"
+printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s"}\n' "$x" "$a" "$b" >"$R/row"
+tenet score --model models/world --dtype float32 --input "$R/options.jsonl" --out "$R/s.jsonl" 2>"$R/log"
+tenet label --layout world --dtype float32 --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>"$R/log"
+if { sed 's/.*"sum": \([-0-9.e]*\).*/\1/' "$R/s.jsonl" && p "$R/r.jsonl"; } | awk '{ v[NR] = $1 } END {
+    want = (1 / (1 + exp(v[2] - v[1])) + 1 - 1 / (1 + exp(v[4] - v[3]))) / 2; d = want - v[5]; exit !(NR == 5 && d < 1e-6 && d > -1e-6) }'; then
+    ok label_is_score
+else fail "label_is_score: $(cat "$R/s.jsonl" "$R/r.jsonl" | cut -c1-300)"; fi
 printf '{"prompt":"x","responses":["a"]}\n' >"$R/bad"
 fails label_one_response 1 "bad:1: a judge needs" tenet label --model models/world --input "$R/bad" --out "$R/x"
 fails label_no_input 2 "--input" tenet label --model models/world
 [ ! -e "$R/x" ] && ok label_leaves_nothing || fail label_leaves_nothing
 
 # ---- rounds ----
-rlthf() {
-    tenet rlthf --model "$R/base" --data "$R/labelled.jsonl" --eval-data "$R/pairs.jsonl" --rlthf-shard 0.8 --rlthf-human 0.2 --rlthf-rounds 2 \
-        --num-train-epochs 2 --per-device-train-batch-size 16 --learning-rate 1e-3 --save-steps 1 --save-dtype float32 --seed 3 "$@"
-}
+command=(rlthf --model "$R/base" --data "$R/labelled.jsonl" --eval-data "$R/pairs.jsonl" --rlthf-shard 0.8 --rlthf-human 0.2 --rlthf-rounds 2
+    --num-train-epochs 2 --per-device-train-batch-size 16 --learning-rate 1e-3 --save-steps 1 --save-dtype float32 --seed 3)
+rlthf() { tenet "${command[@]}" "$@"; }
 # what a run leaves, less times and options (whose hash is in manifests)
 trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
 if rlthf --human rows --output-dir "$R/whole" >"$R/out" 2>"$R/log"; then ok rlthf_runs; else fail "rlthf_runs: $(tail -n 1 "$R/log")"; fi
@@ -66,11 +77,10 @@ trace "$R/people" | cmp -s - "$R/a" && [ $stops = 2 ] && ok rlthf_people || fail
 kills=0 tries=0
 while [ $tries -lt 40 ]; do
     tries=$((tries + 1))
-    rlthf --human rows --threads $((RANDOM % 2 + 1)) --output-dir "$R/killed" >/dev/null 2>&1 &
+    "$TENET_BIN" "${command[@]}" --human rows --threads $((RANDOM % 2 + 1)) --output-dir "$R/killed" >/dev/null 2>"$R/log" &
     pid=$!
     if [ $tries -lt 12 ]; then
         sleep "0.$((RANDOM % 9))$((RANDOM % 9))"
-        pkill -KILL -P $pid 2>/dev/null
         kill -KILL $pid 2>/dev/null
     fi
     status=0
@@ -78,7 +88,7 @@ while [ $tries -lt 40 ]; do
     [ $status = 137 ] || break
     kills=$((kills + 1))
 done
-trace "$R/killed" | cmp -s - "$R/a" && [ $status = 0 ] && ok "rlthf_killed ($kills kills)" || fail "rlthf_killed: $kills kills, status $status"
+trace "$R/killed" | cmp -s - "$R/a" && [ $status = 0 ] && ok "rlthf_killed ($kills kills)" || fail "rlthf_killed: $kills kills, status $status: $(tail -n 1 "$R/log")"
 # another run's rounds are not mixed in
 fails rlthf_other_options 1 "--rlthf-human" rlthf --human rows --rlthf-human 0.1 --output-dir "$R/whole"
 fails rlthf_other_rows 1 "data_hash" tenet rlthf --model "$R/base" --data "$R/h.jsonl" --output-dir "$R/whole"
