@@ -44,7 +44,7 @@ static void adamw(args *g) {
 }
 static void sumsq(args *g) {
     static double block[6000000 / TN_NORM_BLOCK + 1];
-    g->be->op->sumsq(g->be, g->a, g->n, block);
+    g->be->op->sumsq(g->be, g->a, g->n, NULL, block);
 }
 static void kv_write(args *g) { g->be->op->kv_write(g->be, g->pool, g->rows, g->ld, &g->at); }
 static void attn(args *g) {

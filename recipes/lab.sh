@@ -55,7 +55,7 @@ for name; do
     [ -z "$tune_first" ] || seeds=11
     for seed in $seeds; do
         start
-        columns= policies=1
+        columns=() metric= policies=1
         unset -f measure
         . recipes/lab/lib.sh
         . "recipes/lab/$name.sh"
@@ -86,5 +86,5 @@ for name; do
     done
     [ -n "$tune_first" ] && continue
     $tenet lab --evals $evals --against "$against" --title "$title" --claim "$claim" --published "$published" \
-        ${columns:+--columns $columns} --out "$out/lab/$name"
+        ${metric:+--metric $metric} ${columns[0]:+--columns "${columns[@]}"} --out "$out/lab/$name"
 done

@@ -5,7 +5,8 @@
  *              · {"prompt_ids","ids"} · the chosen or best-scored answers of the preference formats below
  *   pairs      {"prompt","chosen","rejected"} · {"chosen","rejected"} (common prefix = prompt; HH-RLHF
  *              transcripts) · {"prompt_ids","chosen_ids","rejected_ids"} · {"chosen_ids","rejected_ids"};
- *              optional "margin"
+ *              · {"prompt","prefix","chosen","rejected"}: two next steps of an answer that begins with the prefix
+ *              (step_pair.h); optional "margin"
  *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)

@@ -6,6 +6,7 @@
  *
  * With adapters the trunk is frozen: only A, B and what leads to them are computed, down to the lowest
  * adapted matrix of layer 0. */
+#include "model/live.h"
 #include "model/run.h"
 #include <string.h>
 
@@ -144,6 +145,7 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     }
     if (tn_trunk_trained(m)) {
         skip_pad(r, m, f);
+        if (m->trunk->live) tn_live_mark(m->trunk->live, m->desc.hidden, f->ids, (size_t)f->n_tok, m->desc.pad);
         m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok,
                              m->desc.hidden);
     }

@@ -86,6 +86,7 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
                      .entropy = at(q->entropy, i),
                      .mean_logit = at(q->mean_logit, i),
                      .top1 = at(q->top1, i),
+                     .log_sum_sq = at(q->log_sum_sq, i),
                      .z = q->z ? q->z + (size_t)i * (size_t)m->desc.vocab : NULL};
         r->be->op->head(r->be, &h);
     }

@@ -134,6 +134,8 @@ typedef struct tn_attn {
  *     tile 0 starts (m, s, w, a); then, ascending: m' = max(m, m_t), c = exp(m - m'), c_t = exp(m_t - m'),
  *     s' = fma(s_t, c_t, s*c), w' = fma(w_t, c_t, w*c), a' = a + a_t;
  *     lse = m + log(s) (in double, rounded once); logp = z[target] - lse; entropy = lse - w/s;
+ *     log_sum_sq = log sum_v p_v^2, only when asked for: q_t = sum of lanes fma(e, e, lane), tile 0 starts q, then
+ *     q' = fma(q_t, c_t*c_t, q*(c*c)); log_sum_sq = log(q) - 2 log(s) (in double, rounded once);
  *     mean_logit = a/V; top1 = 1 if the target is the first column where z is largest, else 0.
  *   backward, per block of TN_HEAD_ROWS rows, ascending; within it per tile, ascending:
  *     u = z - lse, p = exp(u), g = (d_lse - d_logp) - d_entropy*(u + entropy), q = p*g, at the target
@@ -147,7 +149,7 @@ typedef struct tn_head {
     double inv_temp;
     const int32_t *target;    /* [R]; -1 where only statistics are wanted; may be NULL */
     /* out, each may be NULL, [R] */
-    double *logp, *lse, *entropy, *mean_logit, *top1;
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq;
     float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
 } tn_head;
 /* Divergences of the head's distribution p from the one, q, that a second model gives over the same V columns at the
@@ -195,7 +197,9 @@ typedef struct tn_head_bwd {
  *          is ours): a float s, then a byte an element (their number rounded up to 4). With C = 127, x = |m|,
  *          s = max x:  c = min(C sqrt(sqrt(x (1/s))) + (h & 65535)/65536, C), cut to an integer, with m's sign;
  *          with C = 255, x = sqrt(v), s = max x:  c = min(C sqrt(x (1/s)) + (h >> 16)/65536, C), cut, at least 1
- *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s). */
+ *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s).
+          With s = 0 every c is 0.
+ * So with eps > 0 an element whose g, m and v are 0 keeps these, and p becomes p (1 - lr wd). */
 typedef enum tn_moment_kind { TN_MOMENTS_FULL, TN_MOMENTS_BF16, TN_MOMENTS_8BIT } tn_moment_kind;
 #define TN_MOMENT_BLOCK 256
 typedef struct tn_adamw {
@@ -204,6 +208,7 @@ typedef struct tn_adamw {
     tn_moment_kind moments;
     size_t first;       /* number in its tensor of p[0], a multiple of TN_MOMENT_BLOCK */
     uint32_t key;       /* of step and tensor */
+    const uint8_t *live; /* NULL, or for each TN_MOMENT_BLOCK of the n elements: 0 where g, m, v are known to be zeros */
 } tn_adamw;
 /* Of m, or of v, for n elements from a block's start on. */
 static inline size_t tn_moment_bytes(tn_moment_kind k, size_t n, size_t elem) {
@@ -288,7 +293,8 @@ struct tn_ops {
     void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
     /* --- optimiser: N9; p and g are elements, m and v as s->moments says --- */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
-    void (*sumsq)(tn_backend *b, const void *x, size_t n, double *block); /* of every TN_NORM_BLOCK elements */
+    /* of every TN_NORM_BLOCK elements; live: as above, or NULL */
+    void (*sumsq)(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block);
     bool (*finite)(tn_backend *b, const void *x, size_t n);
 };
 extern const tn_ops tn_ops_ref32, tn_ops_ref64, tn_ops_cpu;

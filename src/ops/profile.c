@@ -263,12 +263,19 @@ static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out,
 static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
     TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 0, 8.0 * R * V);
 }
+/* Of n elements: those that are looked at. */
+static double looked_at(const uint8_t *live, size_t n) {
+    size_t blocks = (n + TN_MOMENT_BLOCK - 1) / TN_MOMENT_BLOCK, seen = 0;
+    for (size_t i = 0; live && i < blocks; i++) seen += live[i];
+    return live ? (double)n * (double)seen / (double)blocks : (double)n;
+}
 static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s) {
     TIMED(OP->adamw(b, p, g, m, v, n, s), 0, 0, 0, 0,
-          3 * elems(b, 1, (double)n) + 4.0 * (double)tn_moment_bytes(s->moments, n, b->elem));
+          3 * elems(b, 1, looked_at(s->live, n)) +
+              4.0 * (double)tn_moment_bytes(s->moments, (size_t)looked_at(s->live, n), b->elem));
 }
-static void p_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
-    TIMED(OP->sumsq(b, x, n, block), 0, 0, 0, 0, elems(b, 1, (double)n));
+static void p_sumsq(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block) {
+    TIMED(OP->sumsq(b, x, n, live, block), 0, 0, 0, 0, elems(b, 1, looked_at(live, n)));
 }
 static bool p_finite(tn_backend *b, const void *x, size_t n) {
     bool all;

@@ -148,7 +148,7 @@ TEST(profile_counts_flop_and_bytes) {
     float p4[4] = {0};
     b->op->adamw(b, p4, p4, p4, p4, 4, &(tn_adamw){.eps = 1, .step = 1, .gscale = 1});
     double block = 1;
-    b->op->sumsq(b, p4, 4, &block);
+    b->op->sumsq(b, p4, 4, NULL, &block);
     CHECK(b->op->finite(b, p4, 4) && block == 0);
     r = find(b, TN_PHASE_SETUP, "adamw");
     CHECK(r && r->bytes == 7 * 4 * 4 && r->most == 0 &&

@@ -68,6 +68,6 @@ void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int 
                      int ldo, const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a);
 /* optim.c */
 void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
-void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, double *block);
+void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block);
 bool tn_cpu_finite(tn_backend *b, const void *x, size_t n);
 #endif

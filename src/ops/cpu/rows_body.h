@@ -98,13 +98,9 @@ static void rowdot_dw(float *dw, const double *d_out, const float *x, int R, int
 static void adamw(const tn_adam *c, float *p, const float *g, float *m, float *v, size_t n) {
     vf gs = vf_set(c->gscale), keep = vf_set(c->keep), root = vf_set(c->root), eps = vf_set(c->eps);
     vf step = vf_set(c->step), a1 = vf_set(c->a1), a2 = vf_set(c->a2), b2 = vf_set(c->b2);
-    bool at_rest = c->keep == 1 && c->eps > 0;
     for (size_t i = 0; i < n; i += VF) {
         int k = chunk(n, i);
-        vf gi = vf_get(g + i, k), mi = vf_get(m + i, k), vi = vf_get(v + i, k), pi;
-        /* p - 0: rows of an embedding that no token has named yet, most of a reward model's */
-        if (at_rest && vf_blank(gi, mi, vi)) continue;
-        gi = vf_mul(gi, gs), pi = vf_get(p + i, k);
+        vf gi = vf_mul(vf_get(g + i, k), gs), mi = vf_get(m + i, k), vi = vf_get(v + i, k), pi = vf_get(p + i, k);
         mi = vf_fma(a1, vf_sub(gi, mi), mi);
         vi = vf_fma(vf_mul(a2, gi), gi, vf_mul(b2, vi));
         pi = vf_fnma(step, vf_div(mi, vf_add(vf_div(vf_sqrt(vi), root), eps)), vf_mul(pi, keep));
