@@ -5,8 +5,8 @@
 const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels) {
 #ifdef __x86_64__
     if (strcmp(kernels, "avx2") == 0) return &tn_rows_avx2;
-    if (strncmp(kernels, "avx512", 6) == 0 && !strstr(kernels, "model")) return &tn_rows_avx512;
-    if (strcmp(kernels, "amx") == 0) return &tn_rows_avx512;
+    if (strcmp(kernels, "avx512") == 0) return &tn_rows_avx512;
+    if (strcmp(kernels, "avx512bf16") == 0 || strcmp(kernels, "amx") == 0) return &tn_rows_avx512bf16;
 #endif
     return &tn_rows_scalar;
 }

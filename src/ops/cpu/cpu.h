@@ -17,7 +17,7 @@ typedef struct tn_cpu {
 /* Kernels of matrix products and head by name ("scalar", "avx2", ..., "amx-model"); NULL when this
  * dtype has none of that name. *profile: "f32", "bf16-pair" or "bf16-dot32". */
 const struct tn_cpu_mm *tn_cpu_mm_pick(tn_dtype dtype, const char *kernels, const char **profile);
-/* The same for rows: every name has one ("amx" uses avx512, models use scalar). */
+/* The same for rows: every name has one ("amx" uses avx512bf16, models use scalar). */
 const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels);
 
 /* matrix products and head: signatures of ops.h */

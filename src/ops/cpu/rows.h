@@ -36,7 +36,7 @@ typedef struct tn_cpu_rows {
     const struct tn_attn_kernels *attn; /* attn.h */
     const struct tn_attn_bf16_rows *attn_bf16; /* attn_bf16.h */
 } tn_cpu_rows;
-extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512;
+extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512, tn_rows_avx512bf16;
 
 /* Runs fn over [0, n) in ranges of whole grains, on all threads when the work (floats touched,
  * or as much arithmetic) is worth waking them. */

@@ -16,7 +16,11 @@
 
 #if defined __AVX512F__
 #include "ops/cpu/transpose_avx512.h"
+#ifdef __AVX512BF16__
+#define VF_SUFFIX(name) name##_avx512bf16
+#else
 #define VF_SUFFIX(name) name##_avx512
+#endif
 typedef __m512 vf;
 static inline __mmask16 vf_mask(int n) { return (__mmask16)((1u << n) - 1); }
 static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
