@@ -1,5 +1,5 @@
 /* What a run leaves for machines: metrics.jsonl (only reproducible numbers), timing.jsonl (seconds, tokens/s,
- * memory), TensorBoard's events (events.h, when asked for) and the log history of trainer_state.json, with
+ * memory, floating-point operations), TensorBoard's events (events.h, when asked for) and the log history of trainer_state.json, with
  * TRL's metric names.
  * Writing continues after a resume: lines past the checkpoint are cut off first. Of several ranks the first
  * one writes; the others may call everything, too. */
@@ -17,6 +17,7 @@ typedef struct tn_runlog {
     json_t *history; /* array; the entries of metrics.jsonl */
     double t0, t_last;
     long tokens_last;
+    uint64_t flop_last;
 } tn_runlog;
 
 /* `step` > 0: resuming after that step; `history` (may be NULL) is the checkpoint's. An evaluation of that step that
@@ -29,7 +30,9 @@ tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, t
 tn_status tn_runlog_cut(const char *path, long step, long most, tn_err *e);
 /* Appends one entry (reference taken over); flushed at once. */
 tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e);
-/* Seconds since the start and since the last call, tokens per second, peak memory. */
+/* Seconds since the start and since the last call, tokens per second, peak memory of this process; floating-point
+ * operations of all ranks since the last call (ops/flop.h: what was really done, a reference's passes, sampling and
+ * scoring among them). */
 tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e);
 tn_status tn_runlog_close(tn_runlog *l, tn_err *e);
 /* Adds every metric under `prefix`+name; a metric without samples is left out. */
