@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct eval_options {
-    tn_opt_list models, pairs;
+    tn_opt_list models, pairs, shots;
     const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
@@ -22,6 +22,9 @@ static const tn_opt_row rows[] = {
      "Use the built-in world's evaluation prompts and its oracle."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
+    {"few-shot", TN_OPT_LIST, AT(shots), NULL, NULL, 0, 0, NULL, "NAME=FILE",
+     "Examples that the model of this name sees before every prompt, as many as leave room for the answer in its context: "
+     "rows {\"messages\"} or {\"prompt\", \"completion\"}. One folder may stand in --models under two names."},
     {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
      "HH-RLHF transcripts as plain text or as conversations."},
     {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
@@ -64,6 +67,7 @@ typedef struct session {
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
     json_t *reward_json;
+    tn_str prompts; /* file of the world's prompts */
 } session;
 
 /* "name=dir" or "dir". */
@@ -79,6 +83,24 @@ static void split(const char *s, tn_contender *c) {
         snprintf(c->name, sizeof c->name, "%.60s", slash ? slash + 1 : c->dir);
 }
 
+/* The file of --few-shot for a contender; NULL: none. */
+static const char *shots_of(const session *s, const tn_contender *c) {
+    size_t n = strlen(c->name);
+    for (int k = 0; k < s->o.shots.n; k++)
+        if (!strncmp(s->o.shots.v[k], c->name, n) && s->o.shots.v[k][n] == '=') return s->o.shots.v[k] + n + 1;
+    return NULL;
+}
+
+/* Every --few-shot names a model. */
+static tn_status check_shots(const session *s, tn_err *e) {
+    int found = 0;
+    for (int k = 0; k < s->o.models.n; k++) found += shots_of(s, &s->t.c[k]) != NULL;
+    return found == s->o.shots.n
+               ? TN_OK
+               : tn_fail(e, TN_ARG, "--few-shot: give NAME=FILE, once for a name of --models, e.g. --models few=base "
+                                    "--few-shot few=examples.jsonl");
+}
+
 static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_model *m = NULL;
     tn_status st;
@@ -88,6 +110,8 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
         st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
         goto done;
     }
+    const char *shots = shots_of(s, c);
+    if (shots) TN_GO(tn_contest_shots(&s->t, c, m, s->tok, shots, e), done);
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
@@ -140,14 +164,11 @@ static tn_status open_all(session *s, tn_err *e) {
                        "--against %s: no model has that name; name them as in --models %s=DIR",
                        o->against, o->against);
     TN_TRY(tn_tokenizer_of(&s->tok, t->c[0].dir, s->base, NULL, e));
-    tn_str path = TN_STR_INIT;
-    tn_path_join(&path, o->out, "prompts.jsonl");
+    TN_TRY(check_shots(s, e));
+    tn_path_join(&s->prompts, o->out, "prompts.jsonl");
     t->n = (int)o->count;
-    tn_status st =
-        o->world ? tn_contest_world(t, s->tok, (int)o->count, path.s, e)
-                 : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
-    tn_str_free(&path);
-    TN_TRY(st);
+    TN_TRY(o->world ? tn_contest_world(t, s->tok, (int)o->count, s->prompts.s, e)
+                    : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e));
     const tn_load frozen = {.base = s->base, .frozen = true};
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
     if (o->pairs.n) {
@@ -258,6 +279,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_scorer_close(&s.scorer);
     tn_model_free(s.ref);
     tn_free(s.ref_sums);
+    tn_str_free(&s.prompts);
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);

@@ -5,7 +5,7 @@
  *    "models": [{"name", "dir" (null: a fixed policy), "length", "ended",
  *        "reward": M, "reward_train": M, "reward_held": M, "families": {family: M}, "greedy_reward": M,
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
- *        "kl": M, "proxy": M, "win": M, "difference": M,
+ *        "kl": M, "proxy": M, "win": M, "difference": M, "shots": n,
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
@@ -36,6 +36,8 @@ typedef struct tn_contender {
     tn_stat_mean kl, proxy, win, difference, greedy;
     bool has_kl, has_proxy, has_win, has_greedy;
     json_t *pairs, *choices; /* NULL: not measured */
+    tn_dataset *asked;       /* prompts as this contender sees them, few-shot examples first; NULL: as all do */
+    double shots;            /* mean number of those examples */
 } tn_contender;
 
 json_t *tn_json_mean(const tn_stat_mean *m);

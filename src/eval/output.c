@@ -40,6 +40,7 @@ static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
         json_object_set_new(o, "win", tn_json_mean(&c->win));
         json_object_set_new(o, "difference", tn_json_mean(&c->difference));
     }
+    if (c->asked) json_object_set_new(o, "shots", json_real(c->shots));
     if (c->pairs) json_object_set(o, "pairs", c->pairs);
     if (c->choices) json_object_set(o, "choices", c->choices);
     return o;
