@@ -64,25 +64,34 @@ static json_t *joined(const json_t *shots, size_t k, const json_t *prompt) {
     return all;
 }
 
+/* The prompt after k examples, in *ids. */
+static tn_status encode(const tn_tokenizer *t, const json_t *shots, size_t k, const json_t *prompt, tn_ids *ids,
+                        const char *where, tn_err *e) {
+    ids->n = 0;
+    if (k == 0) return tn_encode_prompt(t, prompt, ids, where, e);
+    bool text = json_is_string(prompt);
+    if (json_is_string(json_array_get(shots, k - 1)) != text)
+        return tn_fail(e, TN_FORMAT, "%s: the prompt is %s, so the few-shot examples must be %s too", where,
+                       text ? "a text" : "a conversation", text ? "texts" : "conversations");
+    json_t *all = joined(shots, k, prompt);
+    if (!all) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+    tn_status st = tn_encode_prompt(t, all, ids, where, e);
+    json_decref(all);
+    return st;
+}
+
+/* One example more as long as they fit: a file may hold thousands. */
 tn_status tn_shots_encode(const tn_tokenizer *t, const json_t *shots, const json_t *prompt, int room, tn_ids *ids,
                           int *used, const char *where, tn_err *e) {
-    size_t first = ids->n, k = json_array_size(shots);
-    bool text = json_is_string(prompt);
-    if (k && !text && !tn_json_is_messages(prompt)) k = 0; /* tn_encode_prompt refuses it */
-    for (; k > 0; k--) {
-        if (json_is_string(json_array_get(shots, k - 1)) != text)
-            return tn_fail(e, TN_FORMAT, "%s: the prompt is %s, so the few-shot examples must be %s too", where,
-                           text ? "a text" : "a conversation", text ? "texts" : "conversations");
-        json_t *all = joined(shots, k, prompt);
-        if (!all) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-        ids->n = first;
-        tn_status st = tn_encode_prompt(t, all, ids, where, e);
-        json_decref(all);
-        TN_TRY(st);
-        *used = (int)k;
-        if (room <= 0 || ids->n - first <= (size_t)room) return TN_OK;
-    }
-    ids->n = first;
+    tn_ids next = {0};
+    tn_status st = encode(t, shots, 0, prompt, ids, where, e);
     *used = 0;
-    return tn_encode_prompt(t, prompt, ids, where, e);
+    for (size_t k = 1; st == TN_OK && k <= json_array_size(shots); k++) {
+        st = encode(t, shots, k, prompt, &next, where, e);
+        if (st != TN_OK || (room > 0 && next.n > (size_t)room)) break;
+        tn_ids longer = next;
+        next = *ids, *ids = longer, *used = (int)k;
+    }
+    tn_ids_free(&next);
+    return st;
 }
