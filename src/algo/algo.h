@@ -36,7 +36,7 @@ enum { /* needs, bit set */
     TN_NEED_PROMPT = 1024,      /* the prompt's own tokens are scored, too: tn_obs.prompt */
     TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14,
     /* of the second model's distribution, beside the policy's (tn_obs.kl, rkl, jsd) */
-    TN_NEED_KL = 1 << 24, TN_NEED_RKL = 1 << 25, TN_NEED_JSD = 1 << 26 /* obs.h has 16 to 23 */
+    TN_NEED_KL = 1 << 24, TN_NEED_RKL = 1 << 25, TN_NEED_JSD = 1 << 26 /* bits 16 to 23: obs.h, what rows bring along */
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
