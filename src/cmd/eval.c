@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef struct eval_options {
-    tn_opt_list models, pairs, shots;
-    const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
+    tn_opt_list models, pairs, shots, against;
+    const char *ref, *reward, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -32,8 +32,9 @@ static const tn_opt_row rows[] = {
      "Reference for the KL column."},
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
      "Proxy score of every answer; decides the win rate when there is no world."},
-    {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
-     "Whom the others are compared with; default: the model named sft, else the first."},
+    {"against", TN_OPT_LIST, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
+     "Whom the others are compared with; default: the model named sft, else the first. Further names: win rates against "
+     "them, too, in eval.json (win_NAME)."},
     {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL,
      "World: also the fixed policies (refuse, constant, copy, longest)."},
     {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL,
@@ -135,6 +136,29 @@ done:
     return st;
 }
 
+static int find_model(const session *s, const char *name) {
+    for (int k = 0; k < s->o.models.n; k++)
+        if (!strcmp(s->t.c[k].name, name)) return k;
+    return -1;
+}
+
+static tn_status find_opponents(session *s, tn_err *e) {
+    const tn_opt_list *a = &s->o.against;
+    tn_contest *t = &s->t;
+    int sft = find_model(s, "sft");
+    t->against = sft < 0 ? 0 : sft;
+    if (a->n > 1 + TN_EVAL_ALSO) return tn_fail(e, TN_ARG, "--against: at most %d names, found %d", 1 + TN_EVAL_ALSO, a->n);
+    for (int i = 0; i < a->n; i++) {
+        int k = find_model(s, a->v[i]);
+        if (k < 0)
+            return tn_fail(e, TN_ARG, "--against %s: no model has that name; name them as in --models %s=DIR", a->v[i],
+                           a->v[i]);
+        if (i == 0) t->against = k;
+        else t->also[t->n_also++] = k;
+    }
+    return TN_OK;
+}
+
 static tn_status open_all(session *s, tn_err *e) {
     const eval_options *o = &s->o;
     if (!o->models.n)
@@ -154,15 +178,8 @@ static tn_status open_all(session *s, tn_err *e) {
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
-    bool found = false;
     for (int k = 0; k < o->models.n; k++) split(o->models.v[k], &t->c[k]);
-    for (int k = 0; k < o->models.n; k++)
-        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0)
-            t->against = k, found = true;
-    if (o->against && !found)
-        return tn_fail(e, TN_ARG,
-                       "--against %s: no model has that name; name them as in --models %s=DIR",
-                       o->against, o->against);
+    TN_TRY(find_opponents(s, e));
     TN_TRY(tn_tokenizer_of(&s->tok, t->c[0].dir, s->base, NULL, e));
     TN_TRY(check_shots(s, e));
     tn_path_join(&s->prompts, o->out, "prompts.jsonl");

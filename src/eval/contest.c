@@ -232,24 +232,28 @@ static double worth(const tn_contest *t, const tn_answer *a) {
     return t->world ? a->v.reward : a->proxy;
 }
 
+/* Wins of c against o, ties half; a, b, win: room for n numbers each. */
+static tn_stat_mean wins(const tn_contest *t, const tn_contender *c, const tn_contender *o, double *a, double *b,
+                         double *win) {
+    for (int i = 0; i < t->n; i++) {
+        a[i] = worth(t, &c->answer[i]), b[i] = worth(t, &o->answer[i]);
+        win[i] = a[i] > b[i] ? 1 : a[i] == b[i] ? 0.5 : 0;
+    }
+    return tn_stat_stratified(win, t->family, t->n, TN_WF_COUNT);
+}
+
 static tn_status compare(tn_contest *t, tn_contender *c, tn_err *e) {
     const tn_contender *o = &t->c[t->against];
     if (!t->world && (!c->has_proxy || !o->has_proxy)) return TN_OK;
     size_t n = (size_t)t->n;
-    double *win = tn_calloc(n, sizeof *win), *a = tn_calloc(n, sizeof *a),
-           *b = tn_calloc(n, sizeof *b);
-    tn_status st = win && a && b ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; st == TN_OK && i < t->n; i++) {
-        a[i] = worth(t, &c->answer[i]), b[i] = worth(t, &o->answer[i]);
-        win[i] = a[i] > b[i] ? 1 : a[i] == b[i] ? 0.5 : 0;
-    }
-    if (st == TN_OK) {
-        c->win = tn_stat_stratified(win, t->family, t->n, TN_WF_COUNT);
-        c->difference = tn_stat_paired(a, b, t->family, t->n, TN_WF_COUNT);
-        c->has_win = c != o;
-    }
-    tn_free(win), tn_free(a), tn_free(b);
-    return st;
+    double *x = tn_calloc(3 * n, sizeof *x);
+    if (!x) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int k = 0; k < t->n_also; k++) c->win_also[k] = wins(t, c, &t->c[t->also[k]], x, x + n, x + 2 * n);
+    c->win = wins(t, c, o, x, x + n, x + 2 * n);
+    c->difference = tn_stat_paired(x, x + n, t->family, t->n, TN_WF_COUNT);
+    c->has_win = c != o;
+    tn_free(x);
+    return TN_OK;
 }
 
 tn_status tn_contest_summarise(tn_contest *t, tn_err *e) {

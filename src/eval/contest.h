@@ -15,7 +15,8 @@ typedef struct tn_contest {
     bool chat;
     tn_dataset *rows;           /* prompts as ids of the first model's tokenizer */
     tn_contender *c;
-    int n_c, against; /* index of the contender that others are compared with */
+    int n_c, against;           /* index of the contender that others are compared with */
+    int also[TN_EVAL_ALSO], n_also; /* and of more of them, by the win rate alone */
     int max_new, batch;
     double temperature;
 } tn_contest;

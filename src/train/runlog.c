@@ -59,6 +59,11 @@ done:
     return st;
 }
 
+void tn_runlog_work(tn_runlog *l, tn_backend *be) {
+    l->be = be;
+    l->flop_last = be->flop;
+}
+
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
     bool wanted = false;
     tn_str dir = TN_STR_INIT, path = TN_STR_INIT;

@@ -13,7 +13,7 @@
 typedef struct tn_runlog {
     char dir[1024];
     tn_out *metrics, *timing, *events; /* events: may be NULL */
-    tn_backend *be;  /* whose profile gets the time of entries; NULL after open: none */
+    tn_backend *be;  /* of tn_runlog_work; NULL before: none */
     json_t *history; /* array; the entries of metrics.jsonl */
     double t0, t_last;
     long tokens_last;
@@ -24,6 +24,8 @@ typedef struct tn_runlog {
  * is not in it will be done again. */
 tn_status tn_runlog_open(tn_runlog *l, const char *dir, long step, const json_t *history,
                          tn_err *e);
+/* The run's work begins: its FLOP count from now on, and the time of entries goes to the backend's profile. */
+void tn_runlog_work(tn_runlog *l, tn_backend *be);
 /* Entries also go to event files as --report-to and --logging-dir say. After tn_runlog_open, with its step. */
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e);
 /* Keeps of a JSONL file the rows whose "step" is at most `step`, the first `most` of them; a missing file is fine. */
