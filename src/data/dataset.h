@@ -19,6 +19,7 @@
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
+#include "data/shots.h"
 #include "data/steps.h"
 
 typedef enum tn_data_kind {
@@ -65,6 +66,8 @@ typedef struct tn_data_options {
     tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
     bool last_step_only;
     tn_seam seam;
+    const json_t *shots; /* prompts: examples to put before each (shots.h); NULL: none */
+    int room;            /* most tokens of a prompt with them; <= 0: no limit */
     int vocab;  /* ids must be below */
     long limit; /* at most so many rows; 0: all */
 } tn_data_options;
@@ -73,6 +76,7 @@ enum { TN_DROP_LONG, TN_DROP_EMPTY, TN_DROP_NO_TARGET, TN_DROP_SAME, TN_DROP_COU
 typedef struct tn_data_stats {
     long read, kept, truncated, dropped[TN_DROP_COUNT];
     long tokens, trained; /* tokens of the kept examples (shared prompts once), and trained ones */
+    long shots;          /* examples put before prompts, in all */
     long seam_moved;      /* rows whose prompt is not a prefix of prompt + completion */
 } tn_data_stats;
 const char *tn_drop_reason(int reason);

@@ -11,9 +11,12 @@ typedef struct tn_contest {
     tn_world_prompt *prompt;    /* [n], world */
     const tn_world_prompt **at; /* [n] pointers into prompt */
     int *family;                /* [n] stratum; zeros without a world */
+    const char *path;           /* file of the prompts, kept by the caller, and how it is read */
+    bool chat;
     tn_dataset *rows;           /* prompts as ids of the first model's tokenizer */
     tn_contender *c;
-    int n_c, against; /* index of the contender that others are compared with */
+    int n_c, against;           /* index of the contender that others are compared with */
+    int also[TN_EVAL_ALSO], n_also; /* and of more of them, by the win rate alone */
     int max_new, batch;
     double temperature;
 } tn_contest;
@@ -23,6 +26,10 @@ tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, co
                            tn_err *e);
 tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path,
                              bool chat_transcripts, tn_err *e);
+/* Examples that come before every prompt of this contender (data/shots.h), as many as leave room for an answer in m's
+ * context. Its KL then is that of the model with examples to the reference without. */
+tn_status tn_contest_shots(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok,
+                           const char *file, tn_err *e);
 /* Samples every prompt once with `m`; temperature 0 gives only the greedy reward figure (world). */
 tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m,
                             const tn_tokenizer *tok, tn_err *e);

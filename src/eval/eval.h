@@ -5,15 +5,17 @@
  *    "models": [{"name", "dir" (null: a fixed policy), "length", "ended",
  *        "reward": M, "reward_train": M, "reward_held": M, "families": {family: M}, "greedy_reward": M,
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
- *        "kl": M, "proxy": M, "win": M, "difference": M,
+ *        "kl": M, "proxy": M, "win": M, "difference": M, "win_NAME": M, "shots": n,
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
- *   Members that were not measured are absent. win: share of prompts won against `against`, ties half.
+ *   Members that were not measured are absent. win: share of prompts won against `against`, ties half;
+ *   win_NAME: against others that were asked for. shots: mean number of few-shot examples.
  * samples.jsonl: one row a prompt: {"id", "family", "prompt", "answers": {NAME: {"text", "reward", "proxy", "kl", "ended",
  *   "harmful", ...}}}.                                                                                */
 #ifndef TN_EVAL_H
 #define TN_EVAL_H
+#define TN_EVAL_ALSO 8 /* models that the others are compared with, beyond the first */
 #include "gen/gen.h"
 #include "train/scorer.h"
 #include "world/stat.h"
@@ -33,9 +35,11 @@ typedef struct tn_contender {
     tn_answer *answer;    /* [prompts] */
     tn_world_rates rates; /* world */
     double length, ended_share;
-    tn_stat_mean kl, proxy, win, difference, greedy;
+    tn_stat_mean kl, proxy, win, difference, greedy, win_also[TN_EVAL_ALSO];
     bool has_kl, has_proxy, has_win, has_greedy;
     json_t *pairs, *choices; /* NULL: not measured */
+    tn_dataset *asked;       /* prompts as this contender sees them, few-shot examples first; NULL: as all do */
+    double shots;            /* mean number of those examples */
 } tn_contender;
 
 json_t *tn_json_mean(const tn_stat_mean *m);

@@ -40,6 +40,13 @@ static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
         json_object_set_new(o, "win", tn_json_mean(&c->win));
         json_object_set_new(o, "difference", tn_json_mean(&c->difference));
     }
+    for (int k = 0; k < t->n_also; k++) {
+        char key[80];
+        const tn_contender *other = &t->c[t->also[k]];
+        snprintf(key, sizeof key, "win_%s", other->name);
+        if (c != other && (t->world || c->has_proxy)) json_object_set_new(o, key, tn_json_mean(&c->win_also[k]));
+    }
+    if (c->asked) json_object_set_new(o, "shots", json_real(c->shots));
     if (c->pairs) json_object_set(o, "pairs", c->pairs);
     if (c->choices) json_object_set(o, "choices", c->choices);
     return o;
