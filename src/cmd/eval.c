@@ -23,7 +23,7 @@ static const tn_opt_row rows[] = {
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
     {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
-     "HH-RLHF transcripts as plain text or as conversations."},
+     "HH-RLHF transcripts, and prompts and answers that are texts: as they are, or as conversations."},
     {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
     {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR",
      "Reference for the KL column."},

@@ -1,4 +1,4 @@
-/* Rows that compare answers and say of each whether it is safe. */
+/* Rows that say of one answer, or of each of two that they compare, whether it is safe. */
 #include "data/reader.h"
 #include <string.h>
 
@@ -43,9 +43,12 @@ tn_status tn_read_safe_rlhf(tn_reader *r, const json_t *row, const char *key, in
 
 tn_status tn_read_safety(tn_reader *r, const json_t *row, tn_err *e) {
     size_t n = r->d->n;
+    bool alone = json_object_get(row, "label") && !json_object_get(row, "chosen_safe");
     int safer = 0;
     bool safe[2];
-    if (json_object_get(row, "response_0")) {
+    if (alone) {
+        TN_TRY(tn_read_unpaired(r, row, e));
+    } else if (json_object_get(row, "response_0")) {
         TN_TRY(need_bool(r, row, "is_response_0_safe", &safe[0], e));
         TN_TRY(need_bool(r, row, "is_response_1_safe", &safe[1], e));
         TN_TRY(tn_read_safe_rlhf(r, row, "safer_response_id", &safer, e));
@@ -56,8 +59,9 @@ tn_status tn_read_safety(tn_reader *r, const json_t *row, tn_err *e) {
     }
     if (r->d->n == n) return TN_OK; /* dropped */
     tn_example *x = &r->d->ex[n];
-    if (!x->pair) return tn_fail(e, TN_FORMAT, "%s: safety labels go with pairs, this row is a ranking", r->where);
-    x->label = safe[safer] | safe[1 - safer] << 1;
+    if (!alone && !x->pair)
+        return tn_fail(e, TN_FORMAT, "%s: safety labels go with pairs, this row is a ranking", r->where);
+    if (!alone) x->label = safe[safer] | safe[1 - safer] << 1;
     r->d->hash = tn_hash64(&x->label, sizeof x->label, r->d->hash);
     return TN_OK;
 }
