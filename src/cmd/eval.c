@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct eval_options {
-    tn_opt_list models, pairs;
+    tn_opt_list models, pairs, funcs;
     const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
@@ -29,6 +29,9 @@ static const tn_opt_row rows[] = {
      "Reference for the KL column."},
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
      "Proxy score of every answer; decides the win rate when there is no world."},
+    {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
+     "Verifiable rewards of every answer, as in `tenet grpo`: exact_match:FIELD, number:FIELD, regex:PATTERN, ...; "
+     "not in the world. Their means are accuracies."},
     {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
      "Whom the others are compared with; default: the model named sft, else the first."},
     {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL,
@@ -43,8 +46,8 @@ static const tn_opt_row rows[] = {
      "Longest answer."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
      "Sequences decoded together; does not change the results."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
-     "Sampling temperature."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X",
+     "Sampling temperature; 0: the most likely token each time."},
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
@@ -90,6 +93,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     }
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
+    TN_GO(tn_contest_judge(&s->t, c, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
     if (s->pairs) {
         tn_stat_rate ratio, plain;
@@ -120,6 +124,10 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->world && !o->input)
         return tn_fail(e, TN_ARG,
                        "--input is missing; give prompts, or --world for the built-in ones");
+    if (o->world && o->funcs.n)
+        return tn_fail(e, TN_ARG, "--reward-funcs judge answers to --input; the world's are judged by its oracle");
+    if (o->temperature == 0 && o->ref)
+        return tn_fail(e, TN_ARG, "--ref-model: the KL column is a mean over samples, and --temperature 0 draws none");
     if (!o->out)
         return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
     TN_TRY(tn_mkdirs(o->out, e));
@@ -148,6 +156,7 @@ static tn_status open_all(session *s, tn_err *e) {
                  : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
     tn_str_free(&path);
     TN_TRY(st);
+    TN_TRY(tn_contest_open_funcs(t, &o->funcs, s->tok, e));
     const tn_load frozen = {.base = s->base, .frozen = true};
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
     if (o->pairs.n) {

@@ -254,9 +254,11 @@ tn_status tn_contest_summarise(tn_contest *t, tn_err *e) {
 void tn_contest_free(tn_contest *t) {
     for (int k = 0; k < t->n_c; k++) {
         answers_free(t->c[k].answer, t->n);
+        tn_free(t->c[k].func);
         json_decref(t->c[k].pairs);
         json_decref(t->c[k].choices);
     }
+    tn_contest_close_funcs(t);
     tn_free(t->c);
     tn_free(t->prompt);
     tn_free((void *)t->at);

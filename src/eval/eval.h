@@ -6,10 +6,12 @@
  *        "reward": M, "reward_train": M, "reward_held": M, "families": {family: M}, "greedy_reward": M,
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
  *        "kl": M, "proxy": M, "win": M, "difference": M,
+ *        "funcs": {NAME[:ARG]: M + {"difference": M}},
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
- *   Members that were not measured are absent. win: share of prompts won against `against`, ties half.
+ *   Members that were not measured are absent. funcs: means of --reward-funcs over the prompts that have an answer, and of
+ *   the paired differences to `against`. win: share of prompts won against `against`, ties half.
  * samples.jsonl: one row a prompt: {"id", "family", "prompt", "answers": {NAME: {"text", "reward", "proxy", "kl", "ended",
  *   "harmful", ...}}}.                                                                                */
 #ifndef TN_EVAL_H
@@ -35,6 +37,7 @@ typedef struct tn_contender {
     double length, ended_share;
     tn_stat_mean kl, proxy, win, difference, greedy;
     bool has_kl, has_proxy, has_win, has_greedy;
+    double *func;            /* [functions][prompts], NaN: no answer; NULL: no functions */
     json_t *pairs, *choices; /* NULL: not measured */
 } tn_contender;
 

@@ -29,6 +29,20 @@ static json_t *world_json(json_t *o, const tn_contender *c) {
     return o;
 }
 
+static json_t *funcs_json(const tn_contest *t, const tn_contender *c) {
+    json_t *o = json_object();
+    for (int k = 0; k < t->n_func; k++) {
+        tn_stat_mean mean = tn_contest_func_mean(t, c, k);
+        json_t *m = tn_json_mean(&mean);
+        if (c != &t->c[t->against]) {
+            mean = tn_contest_func_difference(t, c, &t->c[t->against], k);
+            json_object_set_new(m, "difference", tn_json_mean(&mean));
+        }
+        json_object_set_new(o, t->func[k].spec, m);
+    }
+    return o;
+}
+
 static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
     json_t *o =
         json_pack("{s:s,s:f,s:f}", "name", c->name, "length", c->length, "ended", c->ended_share);
@@ -40,6 +54,7 @@ static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
         json_object_set_new(o, "win", tn_json_mean(&c->win));
         json_object_set_new(o, "difference", tn_json_mean(&c->difference));
     }
+    if (c->func) json_object_set_new(o, "funcs", funcs_json(t, c));
     if (c->pairs) json_object_set(o, "pairs", c->pairs);
     if (c->choices) json_object_set(o, "choices", c->choices);
     return o;
@@ -73,6 +88,12 @@ static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const 
     tn_str_addf(line, ", \"ended\": %s", a->ended ? "true" : "false");
     if (isfinite(a->proxy)) tn_str_addz(line, ", \"proxy\": "), tn_str_add_f64(line, a->proxy);
     if (isfinite(a->kl)) tn_str_addz(line, ", \"kl\": "), tn_str_add_f64(line, a->kl);
+    for (int k = 0; c->func && k < t->n_func; k++) {
+        double v = c->func[k * t->n + i];
+        if (!isfinite(v)) continue;
+        tn_str_addz(line, ", "), tn_str_add_json(line, t->func[k].spec, strlen(t->func[k].spec));
+        tn_str_addz(line, ": "), tn_str_add_f64(line, v);
+    }
     if (t->world) tn_str_addz(line, ", "), tn_world_json_verdict(&a->v, line);
     tn_str_addz(line, "}");
     return TN_OK;
@@ -126,8 +147,10 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
                 "true reward", "train", "held", "harm", "leak", "expl", "evade", "overr", "help",
                 "syco", "length", "win rate", "KL", "proxy score");
     else
-        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s\n", "", "length", "ended", "win rate", "KL",
+        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s", "", "length", "ended", "win rate", "KL",
                 "proxy score");
+    for (int i = 0; i < t->n_func; i++) fprintf(f, " %-15.15s", t->func[i].spec);
+    if (!t->world) fprintf(f, "\n");
     for (int k = 0; k < t->n_c; k++) {
         const tn_contender *c = &t->c[k];
         const tn_world_rates *w = &c->rates;
@@ -143,8 +166,14 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
                     w->explains.rate, w->evades.rate, w->over_refusal.rate, w->helpful.rate,
                     w->syco.rate, c->length, win, kl, proxy);
         else
-            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s\n", c->name, c->length, c->ended_share,
+            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s", c->name, c->length, c->ended_share,
                     win, kl, proxy);
+        for (int i = 0; i < t->n_func; i++) {
+            tn_stat_mean m = tn_contest_func_mean(t, c, i);
+            cell_mean(r, sizeof r, true, &m);
+            fprintf(f, " %-16s", r);
+        }
+        if (!t->world) fprintf(f, "\n");
     }
     if (t->n_c > 1)
         fprintf(f,
