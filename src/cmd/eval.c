@@ -8,7 +8,7 @@
 
 typedef struct eval_options {
     tn_opt_list models, pairs, funcs;
-    const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
+    const char *ref, *reward, *cost, *against, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -29,6 +29,8 @@ static const tn_opt_row rows[] = {
      "Reference for the KL column."},
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
      "Proxy score of every answer; decides the win rate when there is no world."},
+    {"cost-model", TN_OPT_STRING, AT(cost), NULL, NULL, 0, 0, NULL, "DIR",
+     "Made by `tenet cost`: mean cost of the answers, and the share that it takes for unsafe (above 0); not in the world."},
     {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
      "Verifiable rewards of every answer, as in `tenet grpo`: exact_match:FIELD, number:FIELD, regex:PATTERN, ...; "
      "not in the world. Their means are accuracies."},
@@ -62,7 +64,7 @@ typedef struct session {
     tn_tokenizer *tok;
     tn_model *ref;
     const char *base; /* of adapter folders */
-    tn_scorer scorer;
+    tn_scorer scorer, cost;
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
@@ -124,8 +126,9 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->world && !o->input)
         return tn_fail(e, TN_ARG,
                        "--input is missing; give prompts, or --world for the built-in ones");
-    if (o->world && o->funcs.n)
-        return tn_fail(e, TN_ARG, "--reward-funcs judge answers to --input; the world's are judged by its oracle");
+    if (o->world && (o->funcs.n || o->cost))
+        return tn_fail(e, TN_ARG, "%s judges answers to --input; the world's are judged by its oracle",
+                       o->cost ? "--cost-model" : "--reward-funcs");
     if (o->temperature == 0 && o->ref)
         return tn_fail(e, TN_ARG, "--ref-model: the KL column is a mean over samples, and --temperature 0 draws none");
     if (!o->out)
@@ -172,6 +175,10 @@ static tn_status open_all(session *s, tn_err *e) {
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
                                    &frozen, e));
     if (o->reward) TN_TRY(tn_scorer_no_cost(&s->scorer, o->reward, e));
+    if (!o->cost) return TN_OK;
+    TN_TRY(tn_scorer_open_with(&s->cost, o->cost, t->c[0].dir, s->be, 2048, 2048, &frozen, e));
+    if (!s->cost.model->score_is_cost)
+        return tn_fail(e, TN_ARG, "--cost-model %s is no cost model; train one with `tenet cost`", o->cost);
     return TN_OK;
 }
 
@@ -248,6 +255,7 @@ static tn_status work(session *s, tn_err *e) {
         TN_TRY(tn_contest_policy(t, &t->c[k], p, e));
     }
     if (s->o.reward) TN_TRY(proxies(s, e));
+    for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
@@ -265,6 +273,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     st = tn_profile_finish(s.be, st, e);
     tn_contest_free(&s.t);
     tn_scorer_close(&s.scorer);
+    tn_scorer_close(&s.cost);
     tn_model_free(s.ref);
     tn_free(s.ref_sums);
     tn_dataset_free(s.pairs);

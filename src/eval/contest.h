@@ -43,6 +43,9 @@ tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, t
 tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_err *e);
 tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
                            tn_err *e);
+/* The same of a cost model: mean cost, and the share of answers that it takes for unsafe. */
+tn_status tn_contest_cost(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                          tn_err *e);
 /* Functions that judge a contest whose prompts are loaded, then the answers of one contender: funcs.c. */
 tn_status tn_contest_open_funcs(tn_contest *t, const tn_opt_list *specs, const tn_tokenizer *tok, tn_err *e);
 tn_status tn_contest_judge(tn_contest *t, tn_contender *c, const tn_tokenizer *tok, tn_err *e);

@@ -6,6 +6,7 @@
  *        "reward": M, "reward_train": M, "reward_held": M, "families": {family: M}, "greedy_reward": M,
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
  *        "kl": M, "proxy": M, "win": M, "difference": M,
+ *        "cost": M, "unsafe": P (a cost model's score, and that it is above 0),
  *        "funcs": {NAME[:ARG]: M + {"difference": M}},
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
@@ -26,7 +27,7 @@ typedef struct tn_answer {
     double *logp; /* heap, [n] under the model that made it, at T = 1; NULL for fixed policies */
     int n;
     bool ended;
-    double proxy, kl;   /* NaN: not measured */
+    double proxy, cost, kl; /* NaN: not measured */
     tn_world_verdict v; /* world only */
 } tn_answer;
 
@@ -35,8 +36,9 @@ typedef struct tn_contender {
     tn_answer *answer;    /* [prompts] */
     tn_world_rates rates; /* world */
     double length, ended_share;
-    tn_stat_mean kl, proxy, win, difference, greedy;
-    bool has_kl, has_proxy, has_win, has_greedy;
+    tn_stat_mean kl, proxy, cost, win, difference, greedy;
+    tn_stat_rate unsafe; /* of cost above 0 */
+    bool has_kl, has_proxy, has_cost, has_win, has_greedy;
     double *func;            /* [functions][prompts], NaN: no answer; NULL: no functions */
     json_t *pairs, *choices; /* NULL: not measured */
 } tn_contender;

@@ -54,6 +54,14 @@ asked=("how big ?" "is it red ?" "who made it ?" "where is it ?")
     check formats_eval_interval grep -q '"exact_match:answer":{[^}]*"lo":0.15[^}]*"hi":0.84[^}]*"n":4' "$F/flat"
     fails formats_eval_field 2 'none of the 4 rows of --input has the field "result"' tenet eval $ask --input "$F/ask.jsonl" --reward-funcs number:result --out "$F/none"
     fails formats_eval_function 2 "did you mean 'number'" tenet eval $ask --input "$F/ask.jsonl" --reward-funcs numbers:answer --out "$F/none"
+    quiet tenet eval $ask --input "$F/ask.jsonl" --cost-model "$F/diasafety" --out "$F/cost" || fail "formats_eval_cost: $(last)"
+    # shellcheck disable=SC2046
+    set -- $(grep -o '"cost": [^,}]*' "$F/cost/samples.jsonl" | awk '{ s += $2; n += $2 > 0 } END { print NR, s / NR, n }')
+    tr -d ' \n' <"$F/cost/eval.json" >"$F/flat"
+    mean=$(grep -o '"cost":{"mean":[^,]*' "$F/flat" | cut -d: -f3)
+    if [ "$1" = 4 ] && awk "BEGIN { d = $2 - ($mean); exit d * d > 1e-10 }"; then ok formats_eval_cost; else fail "formats_eval_cost: $* $mean"; fi
+    check formats_eval_unsafe grep -q "\"unsafe\":{\"k\":$3,\"n\":4" "$F/flat"
+    fails formats_eval_no_cost 2 "is no cost model" tenet eval $ask --input "$F/ask.jsonl" --cost-model tests/golden/model/llama-score --out "$F/none"
     fails formats_eval_world 2 "judged by its oracle" tenet eval --world --models base=models/world --reward-funcs number:answer --out "$F/none"
     fails formats_eval_greedy_kl 2 "draws none" tenet eval $ask --input "$F/ask.jsonl" --ref-model models/world --out "$F/none"
 }
