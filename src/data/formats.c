@@ -22,6 +22,7 @@ static const format formats[] = {
     {"prompt", .answer = "response", .label = "is_safe"},
     {"prompt", .answer = "response"},
     {"context", .answer = "response", .label = "label"},
+    {"context", .answer = "generation", .label = "reward"},
     {"context", .answer = "continuation"},
     {.prompt = "question"},
     {.prompt = "problem"},

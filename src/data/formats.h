@@ -9,7 +9,7 @@
  *   AlpacaEval {"instruction","output_1","output_2","preference"} · LLMBar {"input","output_1","output_2","label"},
  *     where 1 or 2 names the better output and anything else is a draw
  *   {"prompt","response"} · BeaverTails {"prompt","response","is_safe"} · DiaSafety {"context","response","label"}
- *   LLM Foundry {"context","continuation"} · UltraFeedback {"prompt","chosen":[messages],"rejected":[messages]}
+ *   Taskmaster {"context","generation","reward"} · LLM Foundry {"context","continuation"} · UltraFeedback {"prompt","chosen":[messages],"rejected":[messages]}
  *   ShareGPT pairs {"conversations","chosen","rejected"} · labelled conversations {"messages","label"}
  *   questions alone: {"question"}, {"problem"}, {"instruction"[,"input"]}
  * An instruction and its input are joined by a line break, as LLaMA-Factory does.

@@ -1,5 +1,6 @@
 /* Rows of public data sets under the readers' names. Each is written back as the fields that readers look at. */
 #include "data/dataset.h"
+#include "data/encode.h"
 #include "data/first_prompt.h"
 #include "data/formats.h"
 #include "test.h"
@@ -54,7 +55,28 @@ TEST(formats_pairs) {
               "{\"prompt\":[" USER("q") "],\"chosen\":" SAYS("c") ",\"rejected\":" SAYS("r") "}");
 }
 
+/* DSP's transcripts have headings; the last answer is what is compared. */
+TEST(formats_headings) {
+    static const char s[] = "## Human:\nq\n\n## Assistant:\na\n\n## Human:\nAnd\n\nthis?\n\n## Assistant:\nb";
+    json_t *m = tn_transcript_messages(s);
+    char *text = json_dumps(m, JSON_COMPACT);
+    CHECK_MSG(text && strcmp(text, "[" USER("q") "," SAYS("a") "," USER("And\\n\\nthis?") "," SAYS("b") "]") == 0, "%s", text);
+    free(text);
+    json_decref(m);
+    CHECK(tn_transcript_answer(s) && strcmp(tn_transcript_answer(s), "b") == 0);
+    CHECK(!tn_transcript_messages("## Human: q") && !tn_transcript_answer("## Human:\nq"));
+    static const char *const lines[] = {"\n\nHuman: q\n\nAssistant: a", "\n\nHuman: q\n\n\nAssistant: a"};
+    for (int i = 0; i < 2; i++) { /* a question may end in a line break */
+        const char *answer = tn_transcript_answer(lines[i]);
+        m = tn_transcript_messages(lines[i]);
+        CHECK(answer && strcmp(answer, "a") == 0 && json_array_size(m) == 2);
+        json_decref(m);
+    }
+}
+
 TEST(formats_labels) {
+    check_row("{\"context\":\"q\",\"generation\":\"a\",\"reward\":1.0}", false,
+              "{\"prompt\":\"q\",\"completion\":\"a\",\"label\":1.0}");
     check_row("{\"context\":\"q\",\"response\":\"a\",\"label\":\"Unsafe\"}", false,
               "{\"prompt\":\"q\",\"completion\":\"a\",\"label\":false}");
     check_row("{\"prompt\":\"q\",\"response\":\"a\",\"is_safe\":true}", true,
