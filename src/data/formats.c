@@ -24,6 +24,7 @@ static const format formats[] = {
     {"context", .answer = "response", .label = "label"},
     {"context", .answer = "generation", .label = "reward"},
     {"context", .answer = "continuation"},
+    {"user_query", .answer = "chatgpt_response"},
     {.prompt = "question"},
     {.prompt = "problem"},
     {"instruction", "\n", "input", .answer = NULL},
@@ -97,9 +98,9 @@ static bool says(const json_t *message, const char *who) {
 static bool split_last(json_t *row, const json_t *messages) {
     size_t n = json_array_size(messages);
     if (n < 2) return true;
-    json_t *prompt = json_array(), *last = json_array_get(messages, n - 1);
-    for (size_t i = 0; i + 1 < n; i++) json_array_append(prompt, json_array_get(messages, i));
-    return put(row, "prompt", prompt) & put(row, "completion", json_pack("[O]", last));
+    json_t *prompt = json_copy((json_t *)(uintptr_t)messages), *last = json_array_get(messages, n - 1);
+    return put(row, "prompt", prompt) && json_array_remove(prompt, n - 1) == 0 &&
+           put(row, "completion", json_pack("[O]", last));
 }
 
 /* {"prompt": a text, "chosen": [messages], ...}: as TRL does, the conversations decide what the prompt is. */
@@ -129,19 +130,25 @@ static bool as_turns(json_t *row) {
     return put(row, "prompt", m) && put_turn(row, "completion") && put_turn(row, "chosen") && put_turn(row, "rejected");
 }
 
+/* MT-Bench's {"turns"}: the first one is the prompt. */
+static bool first_turn(json_t *row) {
+    json_t *first = json_array_get(json_object_get(row, "turns"), 0);
+    return json_object_get(row, "prompt") || !json_is_string(first) || json_object_set(row, "prompt", first) == 0;
+}
+
 static tn_status conversations(json_t *row, bool chat, tn_err *e) {
+    bool ok = first_turn(row);
     json_t *prompt = json_object_get(row, "prompt"), *list = json_object_get(row, "conversations"),
            *chosen = json_object_get(row, "chosen"), *rejected = json_object_get(row, "rejected");
-    bool ok = true;
     if (!list) list = json_object_get(row, "messages");
     if (!prompt && tn_json_is_messages(list) && json_is_object(chosen) && json_is_object(rejected))
-        ok = json_object_set(row, "prompt", list) == 0;
+        ok = ok && json_object_set(row, "prompt", list) == 0;
     else if (!prompt && tn_json_is_messages(list) && json_object_get(row, "label"))
-        ok = split_last(row, list);
+        ok = ok && split_last(row, list);
     else if (json_is_string(prompt) && tn_json_is_messages(chosen) && tn_json_is_messages(rejected))
         TN_TRY(whole_conversations(row, chosen, rejected, e));
     else if (chat && json_is_string(prompt))
-        ok = as_turns(row);
+        ok = ok && as_turns(row);
     return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 

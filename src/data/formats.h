@@ -11,7 +11,8 @@
  *   {"prompt","response"} · BeaverTails {"prompt","response","is_safe"} · DiaSafety {"context","response","label"}
  *   Taskmaster {"context","generation","reward"} · LLM Foundry {"context","continuation"} · UltraFeedback {"prompt","chosen":[messages],"rejected":[messages]}
  *   ShareGPT pairs {"conversations","chosen","rejected"} · labelled conversations {"messages","label"}
- *   questions alone: {"question"}, {"problem"}, {"instruction"[,"input"]}
+ *   HaluEval {"user_query","chatgpt_response"} · questions alone: {"question"}, {"problem"}, {"instruction"[,"input"]},
+ *     MT-Bench {"turns"}, of which the first is the prompt
  * An instruction and its input are joined by a line break, as LLaMA-Factory does.
  * chat: a prompt that is a text becomes a conversation (a transcript its turns, anything else the user's turn), and
  * texts that answer it assistant turns, so that the model's template renders them. */

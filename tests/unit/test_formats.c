@@ -33,6 +33,7 @@ TEST(formats_questions_and_answers) {
     check_row("{\"context\":\"1+1=\",\"continuation\":\"2\"}", false, "{\"prompt\":\"1+1=\",\"completion\":\"2\"}");
     check_row("{\"instruction\":\"i\",\"input\":\"x\",\"output\":\"o\"}", false, "{\"prompt\":\"i\\nx\",\"completion\":\"o\"}");
     check_row("{\"instruction\":\"i\",\"input\":\"\",\"response\":\"o\"}", false, "{\"prompt\":\"i\",\"completion\":\"o\"}");
+    check_row("{\"turns\":[\"one\",\"two\"]}", true, "{\"prompt\":[" USER("one") "]}");
     check_row("{\"instruction\":\"i\",\"category\":null}", true, "{\"prompt\":[" USER("i") "]}");
 }
 
