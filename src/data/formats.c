@@ -137,18 +137,19 @@ static bool first_turn(json_t *row) {
 }
 
 static tn_status conversations(json_t *row, bool chat, tn_err *e) {
-    bool ok = first_turn(row);
+    bool ok = true;
+    if (!first_turn(row)) return tn_fail(e, TN_NOMEM, "out of memory");
     json_t *prompt = json_object_get(row, "prompt"), *list = json_object_get(row, "conversations"),
            *chosen = json_object_get(row, "chosen"), *rejected = json_object_get(row, "rejected");
     if (!list) list = json_object_get(row, "messages");
     if (!prompt && tn_json_is_messages(list) && json_is_object(chosen) && json_is_object(rejected))
-        ok = ok && json_object_set(row, "prompt", list) == 0;
+        ok = json_object_set(row, "prompt", list) == 0;
     else if (!prompt && tn_json_is_messages(list) && json_object_get(row, "label"))
-        ok = ok && split_last(row, list);
+        ok = split_last(row, list);
     else if (json_is_string(prompt) && tn_json_is_messages(chosen) && tn_json_is_messages(rejected))
         TN_TRY(whole_conversations(row, chosen, rejected, e));
     else if (chat && json_is_string(prompt))
-        ok = ok && as_turns(row);
+        ok = as_turns(row);
     return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
