@@ -127,6 +127,8 @@ static bool as_turns(json_t *row) {
     size_t n = json_array_size(m);
     if (n > 1 && says(json_array_get(m, n - 1), "assistant")) json_array_remove(m, n - 1); /* where the answer begins */
     if (!m) m = json_pack("[{s:s,s:O}]", "role", "user", "content", prompt);
+    bool steps = json_object_get(row, "prefix") || json_object_get(row, "initial_reason_steps");
+    if (steps) return put(row, "prompt", m); /* what goes on with an answer is no turn */
     return put(row, "prompt", m) && put_turn(row, "completion") && put_turn(row, "chosen") && put_turn(row, "rejected");
 }
 

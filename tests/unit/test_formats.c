@@ -94,6 +94,8 @@ TEST(formats_left_alone) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) check_row(rows[i], false, rows[i]);
     check_row(rows[0], true, "{\"prompt\":[" USER("q") "],\"completion\":[" SAYS("a") "]}");
     check_row(rows[2], true, rows[2]);
+    check_row("{\"prompt\":\"q\",\"prefix\":\"p\",\"chosen\":\"a\",\"rejected\":\"b\"}", true,
+              "{\"prompt\":[" USER("q") "],\"chosen\":\"a\",\"rejected\":\"b\"}");
     check_row("{\"prompt\":\"\\n\\nHuman: q\\n\\nAssistant:\",\"chosen\":\"a\",\"rejected\":\"b\"}", true,
               "{\"prompt\":[" USER("q") "],\"chosen\":[" SAYS("a") "],\"rejected\":[" SAYS("b") "]}");
 }
