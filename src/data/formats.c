@@ -124,12 +124,16 @@ static bool put_turn(json_t *row, const char *name) {
 /* A prompt that is a text, and texts that answer it, as turns. */
 static bool as_turns(json_t *row) {
     json_t *prompt = json_object_get(row, "prompt"), *m = tn_transcript_messages(json_string_value(prompt));
-    size_t n = json_array_size(m);
-    if (n > 1 && says(json_array_get(m, n - 1), "assistant")) json_array_remove(m, n - 1); /* where the answer begins */
+    json_t *last = json_array_get(m, json_array_size(m) - 1);
+    bool begun = says(last, "assistant") && json_string_length(json_object_get(last, "content")) == 0;
+    if (begun) json_array_remove(m, json_array_size(m) - 1); /* "Assistant:", where the answer begins */
     if (!m) m = json_pack("[{s:s,s:O}]", "role", "user", "content", prompt);
     bool steps = json_object_get(row, "prefix") || json_object_get(row, "initial_reason_steps");
     if (steps) return put(row, "prompt", m); /* what goes on with an answer is no turn */
-    return put(row, "prompt", m) && put_turn(row, "completion") && put_turn(row, "chosen") && put_turn(row, "rejected");
+    static const char *const answers[] = {"completion", "chosen", "rejected", "response_0", "response_1"};
+    bool ok = put(row, "prompt", m);
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) ok = ok && put_turn(row, answers[i]);
+    return ok;
 }
 
 /* MT-Bench's {"turns"}: the first one is the prompt. */
