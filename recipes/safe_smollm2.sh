@@ -51,7 +51,7 @@ ppo() { # NAME OPTIONS
     stage "$name: $iterations iterations of $rollouts rollouts"
     # shellcheck disable=SC2086
     $tenet ppo --model "$model" --reward-model "$out/reward" --data "$out/safety.jsonl" --output-dir "$out/$name" \
-        --max-length 128 --iterations "$iterations" --rollouts "$rollouts" --minibatch-size 32 --num-ppo-epochs 1 \
+        --max-length 128 --iterations "$iterations" --rollouts "$rollouts" --minibatch-size $((rollouts < 32 ? rollouts : 32)) --num-ppo-epochs 1 \
         --response-length "$answer" --temperature 1 --kl-coef 0.05 --learning-rate 1e-5 --critic-learning-rate 2e-5 \
         --warmup-steps 3 --missing-eos-penalty 0.5 --vf-coef 1 --save-steps 10 $common "$@"
 }

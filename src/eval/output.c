@@ -203,7 +203,9 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
         }
         if (!t->world) fprintf(f, "\n");
     }
-    if (t->n_c > 1)
+    bool wins = false;
+    for (int k = 0; k < t->n_c; k++) wins |= t->c[k].has_win;
+    if (wins)
         fprintf(f,
                 "win rate: share of the same prompts won against %s, ties half; %s decides. ±: "
                 "half of a 95 %% interval.\n",
