@@ -50,6 +50,11 @@ static json_t *label_of(json_t *v) {
 /* Takes v over; false when there is none. */
 static bool put(json_t *row, const char *name, json_t *v) { return v && json_object_set_new(row, name, v) == 0; }
 
+static bool put_both(json_t *row, const char *a, json_t *va, const char *b, json_t *vb) {
+    bool ok = put(row, a, va);
+    return put(row, b, vb) && ok;
+}
+
 static bool is_text(const json_t *row, const char *name) {
     const json_t *v = json_object_get(row, name);
     return !name || json_is_string(v) || json_is_number(v);
@@ -75,8 +80,8 @@ static bool put_prompt(json_t *to, const json_t *row, const format *f) {
 static bool put_pair(json_t *to, const json_t *row, const format *f) {
     json_t *a = text_of(row, f->better), *b = text_of(row, f->worse);
     double first = f->choice ? json_number_value(json_object_get(row, f->choice)) : 1;
-    if (first == 1) return put(to, "chosen", a) & put(to, "rejected", b);
-    if (first == 2) return put(to, "chosen", b) & put(to, "rejected", a);
+    if (first == 1) return put_both(to, "chosen", a, "rejected", b);
+    if (first == 2) return put_both(to, "chosen", b, "rejected", a);
     return put(to, "responses", json_pack("[o,o]", a, b)) && put(to, "rank", json_pack("[i,i]", 1, 1));
 }
 
@@ -111,8 +116,8 @@ static tn_status whole_conversations(json_t *row, json_t *chosen, json_t *reject
         return put(row, "prompt", turn) ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     }
     TN_TRY(tn_extract_prompt(chosen, rejected, &p, &c, &r, "a pair of conversations", e));
-    bool ok = put(row, "prompt", p) & put(row, "chosen", c) & put(row, "rejected", r);
-    return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    bool ok = put(row, "prompt", p);
+    return put_both(row, "chosen", c, "rejected", r) && ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
 static bool put_turn(json_t *row, const char *name) {
