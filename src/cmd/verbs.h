@@ -24,6 +24,7 @@
     X(reinforce)                                                                     \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
+    X(critique)                                                                      \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \
