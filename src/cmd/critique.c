@@ -1,5 +1,6 @@
 /* tenet critique: answers criticised and revised under a constitution, as supervised data (SL-CAI). */
 #include "base/log.h"
+#include "base/proc.h"
 #include "base/signals.h"
 #include "cmd/verbs.h"
 #include "ops/profile.h"
@@ -264,7 +265,8 @@ static tn_status check(const critique_options *o, tn_err *e) {
 static tn_status work(session *s, tn_err *e) {
     const critique_options *o = &s->o;
     TN_TRY(check(o, e));
-    TN_TRY(tn_constitution_load(&s->c, o->constitution, e));
+    tn_shipped_path(o->constitution, &s->path);
+    TN_TRY(tn_constitution_load(&s->c, s->path.s, e));
     TN_TRY(read_rows(&s->data, o->data, 1, o->max_rows, e));
     if (o->helpful) TN_TRY(read_rows(&s->helpful, o->helpful, o->helpful_samples, 0, e));
     TN_TRY(tn_mkdirs(o->out, e));
@@ -274,7 +276,8 @@ static tn_status work(session *s, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
     if (o->critic && strcmp(o->critic, o->model)) TN_TRY(tn_asker_open(&s->critic, s->be, o->critic, o->base, NULL, s->kept, e));
-    TN_TRY(tn_prompts_load(&s->p, o->prompts, s->c, tn_asker_tokenizer(s->critic ? s->critic : s->policy), e));
+    tn_shipped_path(o->prompts, &s->path);
+    TN_TRY(tn_prompts_load(&s->p, s->path.s, s->c, tn_asker_tokenizer(s->critic ? s->critic : s->policy), e));
     tn_signals_install();
     TN_TRY(revise_all(s, e));
     for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));

@@ -50,6 +50,9 @@ tenet $given --data "$O/a/answers-0.jsonl" --prompt-kind red_team --rounds 1 --o
 if [ "$(grep -c '"stage":"answer"' "$O/given/replies.jsonl")" = 12 ] && [ "$(lines "$O/given/answers-0.jsonl")" = "$n" ] &&
     [ "$(sed 's/.*"response"/"response"/' "$O/given/answers-0.jsonl" | cut -d'"' -f4 | cksum)" = "$(sed 's/.*"response"/"response"/' "$O/a/answers-0.jsonl" | cut -d'"' -f4 | cksum)" ]
 then ok critique_given_answers; else fail critique_given_answers; fi
+# the shipped constitutions and prompts are found from elsewhere
+bin=$(cd "$(dirname "$TENET_BIN")" && pwd)/$(basename "$TENET_BIN")
+check critique_elsewhere env -C "$O" "$bin" $common --model "$PWD/models/world" --rounds 1 --max-rows 4 --output-dir "$O/elsewhere"
 fails critique_no_model 2 "--model is missing" tenet critique
 fails critique_no_template 2 "has no direct.jinja" tenet $common --direct --prompts "$(mkdir -p "$O/p" && cp prompts/world/prompts.json prompts/world/critique.jinja prompts/world/revision.jinja "$O/p" && echo "$O/p")" --output-dir "$O/x"
 echo '{"principles": [{"id": "a", "kind": ["critique_revise"], "critique": "c", "revise": "r", "applies_to": ["other"]}]}' >"$O/c.json"
