@@ -29,6 +29,7 @@
     X(nash_md)                                                                       \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
+    X(critique)                                                                      \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \

@@ -172,8 +172,8 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
                        bool train) {
     size_t need = 0;
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, rank = s ? s->rank : 0;
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
+    const tn_ops *counted = be->op;
+    be->op = be->own; /* nothing is computed that could be counted */
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) { /* the reference's products need none */
         size_matrix(be, q + 2 * kv, d->hidden, rank, T, train);
@@ -188,7 +188,7 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
         be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});
     }
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 
@@ -198,13 +198,13 @@ void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *secon
     tn_weight w = {.out = d->vocab, .in = d->hidden}, w2 = {.out = d->vocab, .in = second->hidden};
     tn_head_pair pair = {.rows = R, .w = &w, .w2 = &w2};
     tn_head_bwd bwd = {.rows = R, .w = &w, .dx = &any, .dw = dw ? &any : NULL, .pair = &pair};
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner;
+    const tn_ops *counted = be->op;
+    be->op = be->own;
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) be->op->head_pair(be, &pair);
     be->op->head_bwd(be, &bwd);
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 

@@ -1,6 +1,7 @@
 /* Opening a backend: which table, which profile, which kernels. */
 #include "base/mem.h"
 #include "ops/cpu/gemm.h"
+#include "ops/flop.h"
 #include <string.h>
 
 static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
@@ -79,6 +80,7 @@ tn_status tn_backend_open(tn_backend **out, const char *name, tn_dtype dtype, co
     tn_backend *b = tn_calloc(1, sizeof *b);
     if (!b) return tn_fail(e, TN_NOMEM, "backend %s: out of memory", name);
     tn_status st = open_named(b, name, dtype, kernels, e);
+    if (st == TN_OK) st = tn_flop_open(b, e);
     if (st == TN_OK) st = tn_pool_new(&b->pool, threads, e);
     if (st != TN_OK) {
         tn_backend_free(b);
@@ -93,6 +95,7 @@ void tn_backend_free(tn_backend *b) {
     if (b->pool) tn_pool_free(b->pool);
     if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
     tn_free(b->profiler);
+    tn_free(b->counting);
     tn_free(b->priv);
     tn_free(b);
 }

@@ -50,7 +50,10 @@ typedef enum tn_act { TN_SILU, TN_GELU_TANH } tn_act;
 
 typedef struct tn_ops tn_ops;
 typedef struct tn_backend {
-    const tn_ops *op;
+    const tn_ops *op;     /* what is called: counts (ops/flop.h), and times when a profiler is there */
+    const tn_ops *own;    /* the backend's own */
+    tn_ops *counting;
+    uint64_t flop;        /* floating-point operations so far */
     const char *name;     /* "ref", "ref64", "cpu" */
     const char *profile;  /* "f32", "f64", "bf16-pair", "bf16-dot32": decides the bits; recorded by runs */
     const char *kernels;  /* "scalar", "avx2", "avx512", "avx512bf16", "amx" (amx-model for tests) */

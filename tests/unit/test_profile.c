@@ -28,7 +28,7 @@ static const tn_profile_row *find(const tn_backend *b, tn_phase phase, const cha
 TEST(profile_times_every_operation) {
     tn_backend *b = profiled("ref", TN_F32);
     const tn_ops *own = b->profiler->inner, *t = b->op;
-    CHECK(own == &tn_ops_ref32 && t == &b->profiler->table);
+    CHECK(b->own == &tn_ops_ref32 && own == b->counting && t == &b->profiler->table);
     CHECK(t->weight_bytes == own->weight_bytes && t->weight_t_bytes == own->weight_t_bytes);
     CHECK(t->kv_block_bytes == own->kv_block_bytes);
     int forwarded = 0;
