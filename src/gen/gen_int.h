@@ -4,7 +4,7 @@
 #include "gen/gen.h"
 
 #define TN_GEN_CHUNK 512 /* prompt tokens put through at once */
-#define TN_GEN_ROWS 32   /* rows of logits kept at a time, at most: bounded, never [T,V] */
+#define TN_GEN_ROWS 64   /* rows of logits kept at a time, at most: bounded, never [T,V] */
 
 #define TN_GEN_GREEDY UINT64_MAX /* key of greedy samples */
 typedef struct tn_gen_slot {
@@ -18,13 +18,20 @@ typedef struct tn_gen_slot {
 /* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. */
 typedef struct tn_gen_prompt { int seq, req, next; } tn_gen_prompt;
 
-/* One token to draw: from row `row` of the probabilities, as token 0, 1, ... of a sample. */
+/* One token to draw: from row `row` of the logits, as token 0, 1, ... of a sample. */
 typedef struct tn_gen_draw {
     int row, out;
     uint64_t key;
     int token;
     double share; /* of the probability that the truncation kept */
 } tn_gen_draw;
+
+/* What a thread needs to draw from a row. */
+typedef struct tn_gen_draw_room {
+    float *p;      /* [V] probabilities */
+    double *block; /* sums of their blocks */
+    int32_t *heap; /* [V] */
+} tn_gen_draw_room;
 
 struct tn_gen {
     const tn_model *m;
@@ -34,10 +41,10 @@ struct tn_gen {
     tn_gen_slot *slot;          /* [batch] */
     tn_gen_prompt *prompt;      /* [rows] */
     tn_kv_item *item;           /* [batch] */
-    int rows;                   /* that get a token at once */
+    int rows, rooms;            /* that get a token at once; threads */
     double *lse;                /* [rows] */
-    float *z, *p;               /* [rows, V] logits and probabilities */
-    int32_t *heap;              /* [threads, V] */
+    float *z;                   /* [rows, V] logits */
+    tn_gen_draw_room *room;     /* [threads] */
     tn_gen_draw *draw;          /* grown */
     size_t cap_draw;
     tn_arena *arena; /* responses of the last run */
@@ -61,7 +68,7 @@ typedef struct tn_gen_job {
 static inline uint64_t tn_gen_key(const tn_gen_job *j, const tn_gen_request *q, int sample) {
     return sample == 0 && j->s->greedy_first ? TN_GEN_GREEDY : q->key + (uint64_t)sample;
 }
-/* Head and probabilities of n <= g->rows rows of the last forward. */
+/* Logits of n <= g->rows rows of the last forward. */
 tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);
 /* Draws n tokens, shared out over the threads. */
 void tn_gen_draws(tn_gen_job *j, int n);
