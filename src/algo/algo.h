@@ -36,7 +36,7 @@ enum { /* needs, bit set */
     TN_NEED_PROMPT = 1024,      /* the prompt's own tokens are scored, too: tn_obs.prompt */
     TN_NEED_EXTRA = 1 << 12, TN_NEED_LENGTH = 1 << 13, TN_NEED_MACRO = 1 << 14,
     /* of the second model's distribution, beside the policy's (tn_obs.kl, rkl, jsd) */
-    TN_NEED_KL = 1 << 24, TN_NEED_RKL = 1 << 25, TN_NEED_JSD = 1 << 26 /* obs.h has 16 to 23 */
+    TN_NEED_KL = 1 << 24, TN_NEED_RKL = 1 << 25, TN_NEED_JSD = 1 << 26 /* bits 16 to 23: obs.h, what rows bring along */
 };
 
 /* Sizes of the whole optimisation batch, the denominators of every mean. */
@@ -144,7 +144,7 @@ extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_p
     tn_algo_dpo_aot, tn_algo_tdpo, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
     tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce, tn_algo_gkd;
 extern const tn_algo tn_algo_macro_policy, tn_algo_macro_value, tn_algo_cost, tn_algo_inform,
-    tn_algo_odin, tn_algo_many;
+    tn_algo_odin, tn_algo_many, tn_algo_a2po, tn_algo_xpo;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

@@ -5,18 +5,21 @@
 #include <stdio.h>
 
 typedef struct lab_options {
-    const char *out, *title, *claim, *published, *against;
+    const char *out, *title, *claim, *published, *against, *metric;
     tn_opt_list evals, columns;
 } lab_options;
 
 #define AT(f) offsetof(lab_options, f)
 static const tn_opt_row rows[] = {
     {"evals", TN_OPT_LIST, AT(evals), NULL, NULL, 0, 0, NULL, "DIR",
-     "Folders of `tenet eval`, one for each seed, with the same names of models."},
+     "Folders of `tenet eval`, one for each seed, with the same names of models. values.jsonl in a folder adds numbers of your own: "
+     "rows {\"name\": \"arm\", \"key\": number, ...}."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, NULL, "DIR", "Folder of table.md, lab.json and page.html."},
     {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME", "Model that the others are compared with, seed by seed."},
-    {"columns", TN_OPT_LIST, AT(columns), NULL, NULL, 0, 0, NULL, "NAME",
-     "Of the Markdown table, as eval.json calls them (default: reward reward_held proxy kl length); the page has all."},
+    {"metric", TN_OPT_STRING, AT(metric), NULL, NULL, 0, 0, NULL, "KEY",
+     "The number that says how an arm did, of which every seed is shown and differences are taken (default: reward)."},
+    {"columns", TN_OPT_LIST, AT(columns), NULL, NULL, 0, 0, NULL, "KEY[:HEADING[:DIGITS]]",
+     "Of the Markdown table, as eval.json and values.jsonl call them (default: reward reward_held proxy kl length); the page has all."},
     {"title", TN_OPT_STRING, AT(title), NULL, NULL, 0, 0, NULL, "TEXT", "Heading."},
     {"claim", TN_OPT_STRING, AT(claim), NULL, NULL, 0, 0, NULL, "TEXT", "What the experiment is to show."},
     {"published", TN_OPT_STRING, AT(published), NULL, NULL, 0, 0, NULL, "TEXT", "What others report, with its source."},
@@ -56,7 +59,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     lab_options o = {0};
     tn_opts_bind(opts, rows, &o);
     if (!o.out) return tn_fail(e, TN_ARG, "--out is missing; say where the table goes, e.g. --out lab/online-dpo");
-    tn_lab l = {.title = o.title, .claim = o.claim, .published = o.published, .against = o.against, .columns = o.columns};
+    tn_lab l = {.title = o.title, .claim = o.claim, .published = o.published, .against = o.against, .metric = o.metric, .columns = o.columns};
     tn_status st = tn_lab_load(&l, o.evals, e);
     if (st == TN_OK) st = write_all(&l, o.out, e);
     tn_lab_free(&l);

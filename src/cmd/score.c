@@ -1,12 +1,8 @@
 /* tenet score: log-probs of given tokens, scores of reward models, and on request logits, hidden
  * states and the gradient of the mean negative log-likelihood. */
-#include "algo/reward.h"
 #include "base/log.h"
 #include "base/signals.h"
-#include "conf/conf.h"
-#include "data/rows.h"
-#include "model/params.h"
-#include "model/safetensors.h"
+#include "cmd/score.h"
 #include "ops/profile.h"
 #include "train/scorer.h"
 #include "train/trainer.h"
@@ -14,15 +10,7 @@
 
 extern const tn_verb tn_verb_score;
 
-typedef struct score_opts {
-    const char *model, *input, *out, *logits, *grads;
-    const char *separator;
-    const char *base, *dtype, *backend, *kernels, *seam, *chat_template, *profile;
-    tn_opt_list hidden;
-    int64_t threads, batch_size, max_batch_tokens;
-} score_opts;
-
-#define AT(f) offsetof(score_opts, f)
+#define AT(f) offsetof(tn_score_opts, f)
 static const tn_opt_row score_rows[] = {
     {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR",
      "Hugging Face folder of a model or an adapter."},
@@ -69,39 +57,8 @@ static const tn_opt_row score_rows[] = {
 };
 static const tn_opt_row *const score_tables[] = {score_rows, NULL};
 
-/* ---------------- state of one invocation ---------------- */
-
-typedef struct score_job {
-    score_opts opt;
-    int hidden_layer;
-    const char *hidden_path;
-    tn_backend *be;
-    tn_model *model;
-    tn_tokenizer *tok;
-    tn_row *row;
-    size_t n_row, cap_row;
-    long n_scored;            /* over all rows */
-    int longest;              /* row */
-    int longest_short;        /* of those within the rotary embedding's original length */
-    int max_tok, max_rows;    /* of a batch */
-    tn_run *run;
-    int run_pos;              /* positions that the run was made for */
-    tn_forest forest;
-    /* of a batch */
-    int32_t *rows, *target;   /* [max_rows] */
-    double *logp, *lse, *d_logp;
-    double *score;            /* [batch] */
-    float **logits;           /* [n_row] */
-    void **hidden;            /* [n_row] */
-    tn_out *out;
-    tn_str separator; /* a process reward model's */
-} score_job;
-
-static bool is_reward(const score_job *j) { return j->model->head != NULL; }
-static bool is_steps(const score_job *j) { return j->model->desc.per_token; }
-
-static tn_status check_options(score_job *j, tn_err *e) {
-    const score_opts *o = &j->opt;
+static tn_status check_options(tn_score_job *j, tn_err *e) {
+    const tn_score_opts *o = &j->opt;
     if (!o->model) return tn_fail(e, TN_ARG, "score needs --model DIR");
     if (!o->input) return tn_fail(e, TN_ARG, "score needs --input ROWS.jsonl");
     if (o->hidden.n == 0) return TN_OK;
@@ -114,18 +71,18 @@ static tn_status check_options(score_job *j, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status open_model(score_job *j, tn_err *e) {
-    const score_opts *o = &j->opt;
+static tn_status open_model(tn_score_job *j, tn_err *e) {
+    const tn_score_opts *o = &j->opt;
     tn_dtype dtype = strcmp(o->dtype, "float32") == 0 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
     if (o->profile) TN_TRY(tn_profile_open(j->be, o->profile, e));
     tn_load how = {.train = o->grads != NULL, .base = o->base};
     TN_TRY(tn_model_load(&j->model, o->model, j->be, &how, e));
-    if (o->grads && is_reward(j))
+    if (o->grads && tn_score_is_reward(j))
         return tn_fail(e, TN_ARG,
                        "--grads is the gradient of the log-likelihood and %s is a reward model",
                        o->model);
-    if (o->logits && is_reward(j))
+    if (o->logits && tn_score_is_reward(j))
         return tn_fail(e, TN_ARG, "--logits needs a language model and %s is a reward model",
                        o->model);
     int L = j->model->desc.layers;
@@ -140,11 +97,11 @@ static tn_status open_model(score_job *j, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status read_rows(score_job *j, tn_err *e) {
-    if (is_steps(j)) TN_TRY(tn_prm_separator(j->opt.model, &j->separator, e));
+static tn_status read_rows(tn_score_job *j, tn_err *e) {
+    if (tn_score_is_steps(j)) TN_TRY(tn_prm_separator(j->opt.model, &j->separator, e));
     const tn_row_how how = {.tokenizer = j->tok,
                             .vocab = j->model->desc.vocab,
-                            .steps = {.separator = j->opt.separator ? j->opt.separator : is_steps(j) ? j->separator.s : "\n"},
+                            .steps = {.separator = j->opt.separator ? j->opt.separator : tn_score_is_steps(j) ? j->separator.s : "\n"},
                             .seam =
                                 strcmp(j->opt.seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL};
     tn_lines *lines = NULL;
@@ -177,14 +134,14 @@ done:
 
 /* Positions of the run that a row goes to. Rotary factors of longrope depend on whether the text is
  * longer than the original length, so such rows do not share a run with shorter ones. */
-static int row_positions(const score_job *j, const tn_row *r) {
+static int row_positions(const tn_score_job *j, const tn_row *r) {
     const tn_rope *rope = &j->model->desc.rope;
     return rope->type == TN_ROPE_LONGROPE && r->n <= rope->original_max ? j->longest_short
                                                                         : j->longest;
 }
 
 /* The rows [first, end) of the next forward. */
-static size_t batch_end(const score_job *j, size_t first, int *tokens) {
+static size_t batch_end(const tn_score_job *j, size_t first, int *tokens) {
     size_t i = first;
     int pos = row_positions(j, &j->row[first]);
     *tokens = 0;
@@ -197,7 +154,7 @@ static size_t batch_end(const score_job *j, size_t first, int *tokens) {
     return i;
 }
 
-static tn_status size_batches(score_job *j, tn_err *e) {
+static tn_status size_batches(tn_score_job *j, tn_err *e) {
     size_t most_rows = 1;
     for (size_t i = 0, end; i < j->n_row; i = end) {
         int tokens, scored = 0;
@@ -223,7 +180,7 @@ static tn_status size_batches(score_job *j, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status need_run(score_job *j, int positions, tn_err *e) {
+static tn_status need_run(tn_score_job *j, int positions, tn_err *e) {
     if (j->run && j->run_pos == positions) return TN_OK;
     tn_run_free(j->run);
     j->run = NULL;
@@ -233,7 +190,7 @@ static tn_status need_run(score_job *j, int positions, tn_err *e) {
     return tn_run_new(&j->run, j->model, j->max_tok, rows, positions, keep, e);
 }
 
-static tn_status plant(score_job *j, size_t first, size_t end, tn_err *e) {
+static tn_status plant(tn_score_job *j, size_t first, size_t end, tn_err *e) {
     tn_forest_clear(&j->forest);
     for (size_t i = first; i < end; i++) {
         const tn_row *r = &j->row[i];
@@ -248,7 +205,7 @@ static tn_status plant(score_job *j, size_t first, size_t end, tn_err *e) {
 }
 
 /* Scored tokens of the batch: the row before each predicts it. Returns their number. */
-static int scored_rows(score_job *j, size_t first, size_t end) {
+static int scored_rows(tn_score_job *j, size_t first, size_t end) {
     int n = 0, at = 0;
     for (size_t i = first; i < end; at += j->row[i++].n)
         for (int t = 1; t < j->row[i].n; t++) {
@@ -259,7 +216,7 @@ static int scored_rows(score_job *j, size_t first, size_t end) {
     return n;
 }
 
-static tn_status keep_logits(score_job *j, size_t first, size_t end, tn_err *e) {
+static tn_status keep_logits(tn_score_job *j, size_t first, size_t end, tn_err *e) {
     int at = 0, V = j->model->desc.vocab;
     for (size_t i = first; i < end; at += j->row[i++].n) {
         int n = j->row[i].n;
@@ -278,7 +235,7 @@ static tn_status keep_logits(score_job *j, size_t first, size_t end, tn_err *e) 
     return TN_OK;
 }
 
-static tn_status keep_hidden(score_job *j, size_t first, size_t end, tn_err *e) {
+static tn_status keep_hidden(tn_score_job *j, size_t first, size_t end, tn_err *e) {
     size_t D = (size_t)j->model->desc.hidden * j->be->elem, at = 0;
     char *all = tn_realloc(NULL, (size_t)j->forest.n_tok, D);
     if (!all) return tn_fail(e, TN_NOMEM, "no memory for hidden states");
@@ -293,14 +250,14 @@ static tn_status keep_hidden(score_job *j, size_t first, size_t end, tn_err *e) 
 }
 
 /* A reward model's: the last row of each text. */
-static int last_rows(score_job *j, size_t first, size_t end) {
+static int last_rows(tn_score_job *j, size_t first, size_t end) {
     int at = 0;
     for (size_t i = first; i < end; i++) j->rows[i - first] = (at += j->row[i].n) - 1;
     return (int)(end - first);
 }
 
 /* A process reward model's: the last token of each step. */
-static int step_rows(score_job *j, size_t first, size_t end) {
+static int step_rows(tn_score_job *j, size_t first, size_t end) {
     int n = 0, at = 0;
     for (size_t i = first; i < end; at += j->row[i++].n)
         for (int t = 0; t < j->row[i].n; t++)
@@ -308,151 +265,38 @@ static int step_rows(score_job *j, size_t first, size_t end) {
     return n;
 }
 
-/* ---------------- output ---------------- */
-
-static void add_ids(tn_str *b, const tn_row *r) {
-    tn_str_addz(b, "{\"ids\": [");
-    for (int i = 0; i < r->n; i++) tn_str_addf(b, i ? ", %d" : "%d", r->ids[i]);
-    tn_str_addc(b, ']');
-}
-
-/* logprobs with the digits that give the float back, and their sum; returns how many were used. */
-static int add_logprobs(tn_str *b, const tn_row *r, const double *logp) {
-    double sum = 0;
-    int n = 0;
-    tn_str_addz(b, ", \"logprobs\": [");
-    for (int i = 0; i < r->n; i++) {
-        if (i) tn_str_addz(b, ", ");
-        if (r->scored[i]) {
-            tn_str_add_f32(b, (float)logp[n]);
-            sum += logp[n++];
-        } else {
-            tn_str_addz(b, "null");
-        }
-    }
-    tn_str_addz(b, "], \"sum\": ");
-    tn_str_add_f64(b, sum);
-    return n;
-}
-
-static void add_score(tn_str *b, const tn_model *m, double score) {
-    tn_str_addz(b, ", \"score\": ");
-    tn_str_add_f32(b, (float)score);
-    if (m->score_mean == 0 && m->score_sd == 1) return;
-    tn_str_addz(b, ", \"score_normalized\": ");
-    tn_str_add_f64(b, (score - m->score_mean) / m->score_sd);
-}
-
-/* Probability that each step is right, and of all; returns how many steps there are. */
-static int add_steps(tn_str *b, const tn_row *r, const double *logit) {
-    tn_str_addz(b, ", \"steps\": [");
-    for (int i = 0; i < r->n_scored; i++) {
-        if (i) tn_str_addz(b, ", ");
-        tn_str_add_f64(b, tn_sigmoid(logit[i]));
-    }
-    tn_str_addz(b, "], \"product\": ");
-    tn_str_add_f64(b, tn_prm_score(logit, r->n_scored, true));
-    tn_str_addz(b, ", \"min\": ");
-    tn_str_add_f64(b, tn_prm_score(logit, r->n_scored, false));
-    return r->n_scored;
-}
-
-static tn_status write_rows(score_job *j, size_t first, size_t end, tn_err *e) {
-    tn_str b = TN_STR_INIT;
-    const double *logp = j->logp;
-    double begin = tn_work_begin(j->be);
-    for (size_t i = first; i < end; i++) {
-        add_ids(&b, &j->row[i]);
-        if (is_steps(j)) logp += add_steps(&b, &j->row[i], logp);
-        else if (is_reward(j)) add_score(&b, j->model, j->score[i - first]);
-        else logp += add_logprobs(&b, &j->row[i], logp);
-        tn_str_addz(&b, "}\n");
-    }
-    tn_status st = TN_OK;
-    if (b.oom) st = tn_fail(e, TN_NOMEM, "no memory for the result rows");
-    else if (j->out) st = tn_out_write(j->out, b.s, b.len, e);
-    else if (fwrite(b.s, 1, b.len, stdout) != b.len)
-        st = tn_fail(e, TN_IO, "standard output cannot be written");
-    tn_work_end(j->be, begin, "write", 0);
-    tn_str_free(&b);
-    return st;
-}
-
-static void read_floats(const void *ctx, size_t begin, size_t n, float *out) {
-    memcpy(out, (const float *)ctx + begin, n * sizeof *out);
-}
-
-static tn_status write_tensors(const score_job *j, const char *path, void *const *data,
-                               int64_t cols, tn_err *e) {
-    tn_st_out *t = tn_calloc(j->n_row, sizeof *t);
-    char (*name)[32] = tn_calloc(j->n_row, sizeof *name);
-    tn_status st = TN_OK;
-    if (!t || !name) st = tn_fail(e, TN_NOMEM, "out of memory");
-    for (size_t i = 0; st == TN_OK && i < j->n_row; i++) {
-        snprintf(name[i], sizeof name[i], "row.%zu", i);
-        t[i] = (tn_st_out){.name = name[i],
-                           .n_dim = 2,
-                           .shape = {j->row[i].n, cols},
-                           .read = read_floats,
-                           .ctx = data[i]};
-    }
-    if (st == TN_OK) st = tn_st_write_file(path, t, j->n_row, TN_ST_SAVE_F32, e);
-    tn_free(t);
-    tn_free(name);
-    return st;
-}
-
-static tn_status write_grads(const score_job *j, tn_err *e) {
-    const tn_model *m = j->model;
-    const tn_tensor *x;
-    int n = 0;
-    while (tn_model_param(m, n)) n++;
-    tn_st_out *t = tn_calloc((size_t)n, sizeof *t);
-    if (!t) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; (x = tn_model_param(m, i)); i++) {
-        t[i] = (tn_st_out){.name = x->name,
-                           .n_dim = tn_tensor_is_vector(x) ? 1 : 2,
-                           .shape = {x->rows, x->cols},
-                           .read = read_floats,
-                           .ctx = tn_tensor_grad(x, j->be)};
-    }
-    tn_status st = tn_st_write_file(j->opt.grads, t, (size_t)n, TN_ST_SAVE_F32, e);
-    tn_free(t);
-    return st;
-}
-
 /* ---------------- the verb ---------------- */
 
-static tn_status score_batch(score_job *j, size_t first, size_t end, tn_err *e) {
+static tn_status score_batch(tn_score_job *j, size_t first, size_t end, tn_err *e) {
     tn_phase_enter(j->be, TN_PHASE_SCORING);
     TN_TRY(need_run(j, row_positions(j, &j->row[first]), e));
     TN_TRY(plant(j, first, end, e));
-    int n = is_steps(j)    ? step_rows(j, first, end)
-            : is_reward(j) ? last_rows(j, first, end)
+    int n = tn_score_is_steps(j)    ? step_rows(j, first, end)
+            : tn_score_is_reward(j) ? last_rows(j, first, end)
                            : scored_rows(j, first, end);
     bool all = j->hidden_path || j->opt.logits;
     TN_TRY(tn_forward_rows(j->run, j->model, &j->forest, j->rows, all ? -1 : n, e));
     if (j->hidden_path) TN_TRY(keep_hidden(j, first, end, e));
-    if (is_steps(j)) {
+    if (tn_score_is_steps(j)) {
         TN_TRY(tn_logit_head(j->run, j->model, j->rows, n, j->logp, e));
-        return write_rows(j, first, end, e);
+        return tn_score_write_rows(j, first, end, e);
     }
-    if (is_reward(j)) {
+    if (tn_score_is_reward(j)) {
         TN_TRY(tn_score_head(j->run, j->model, j->rows, n, j->score, e));
-        return write_rows(j, first, end, e);
+        return tn_score_write_rows(j, first, end, e);
     }
     if (j->opt.logits) TN_TRY(keep_logits(j, first, end, e));
     tn_lm q = {.n = n, .rows = j->rows, .target = j->target, .inv_temp = 1,
                .logp = j->logp, .lse = j->lse};
     TN_TRY(tn_lm_head(j->run, j->model, &q, e));
-    TN_TRY(write_rows(j, first, end, e));
+    TN_TRY(tn_score_write_rows(j, first, end, e));
     if (!j->opt.grads) return TN_OK;
     tn_phase_enter(j->be, TN_PHASE_BACKWARD);
     TN_TRY(tn_lm_head_backward(j->run, j->model, &q, j->d_logp, NULL, NULL, e));
     return tn_backward(j->run, j->model, &j->forest, e);
 }
 
-static tn_status score_batches(score_job *j, tn_err *e) {
+static tn_status score_batches(tn_score_job *j, tn_err *e) {
     tn_status st = TN_OK;
     double start = tn_now(), done = 0;
     tn_progress p;
@@ -470,7 +314,7 @@ static tn_status score_batches(score_job *j, tn_err *e) {
     return st;
 }
 
-static tn_status score_all(score_job *j, tn_err *e) {
+static tn_status score_all(tn_score_job *j, tn_err *e) {
     TN_TRY(check_options(j, e));
     TN_TRY(open_model(j, e));
     TN_TRY(read_rows(j, e));
@@ -481,13 +325,13 @@ static tn_status score_all(score_job *j, tn_err *e) {
     if (strcmp(j->opt.out, "-") != 0) TN_TRY(tn_out_open(&j->out, j->opt.out, false, e));
     TN_TRY(score_batches(j, e));
     if (j->opt.logits)
-        TN_TRY(write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
+        TN_TRY(tn_score_write_tensors(j, j->opt.logits, (void *const *)j->logits, j->model->desc.vocab, e));
     if (j->hidden_path)
-        TN_TRY(write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
-    return j->opt.grads ? write_grads(j, e) : TN_OK;
+        TN_TRY(tn_score_write_tensors(j, j->hidden_path, j->hidden, j->model->desc.hidden, e));
+    return j->opt.grads ? tn_score_write_grads(j, e) : TN_OK;
 }
 
-static void free_job(score_job *j) {
+static void free_job(tn_score_job *j) {
     for (size_t i = 0; i < j->n_row; i++) {
         tn_row_free(&j->row[i]);
         if (j->logits) tn_free(j->logits[i]);
@@ -511,7 +355,7 @@ static void free_job(score_job *j) {
 }
 
 static tn_status score_run(const tn_opts *o, tn_err *e) {
-    score_job j = {0};
+    tn_score_job j = {0};
     tn_opts_bind(o, score_rows, &j.opt);
     tn_status st = score_all(&j, e);
     st = tn_out_close(j.out, st, false, e);

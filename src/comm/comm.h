@@ -51,6 +51,8 @@ struct tn_comm {
 /* ---- operations ---- */
 /* Gives this rank's outcome `st` (with *e) and gets everyone's: TN_OK when all are well. */
 tn_status tn_comm_settle(tn_comm *c, tn_status st, tn_err *e);
+/* First of n items in rank r's share; r = size: n. */
+static inline int tn_comm_first(const tn_comm *c, int n, int r) { return (int)((long)n * r / c->size); }
 /* The outcome of this rank's share of some work: where one rank was interrupted (TN_INTERRUPTED), all are. Other
  * failures stay with their rank, which settles. */
 tn_status tn_comm_share_interrupt(tn_comm *c, tn_status st, tn_err *e);

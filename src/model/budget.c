@@ -152,10 +152,11 @@ static void size_matrix(tn_backend *be, int out, int in, int rank, int T, bool t
     size_products(be, out, rank, T, train, train);
 }
 
-static void size_head(tn_backend *be, const tn_desc *d, int R, bool train, bool dw) {
+static void size_head(tn_backend *be, const tn_desc *d, int R, bool sum_sq, bool train, bool dw) {
     static double any; /* stands for an array that is there */
     tn_weight w = {.out = d->vocab, .in = d->hidden};
-    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any});
+    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any,
+                               .log_sum_sq = sum_sq ? &any : NULL});
     if (!train) return;
     be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
@@ -171,8 +172,8 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
                        bool train) {
     size_t need = 0;
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, rank = s ? s->rank : 0;
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
+    const tn_ops *counted = be->op;
+    be->op = be->own; /* nothing is computed that could be counted */
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) { /* the reference's products need none */
         size_matrix(be, q + 2 * kv, d->hidden, rank, T, train);
@@ -181,13 +182,13 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
         size_matrix(be, d->hidden, d->ffn, rank, T, train);
         tn_attn a = {.n_tok = T, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
         if (train) be->op->attn_bwd(be, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, &a);
-        if (R > 0) size_head(be, d, R, train, !rank);
+        if (R > 0) size_head(be, d, R, p->sum_sq, train, !rank);
     } else if (R > 0 && train) {
         tn_weight w = {.out = d->vocab, .in = d->hidden};
         be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});
     }
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 
@@ -197,13 +198,13 @@ void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *secon
     tn_weight w = {.out = d->vocab, .in = d->hidden}, w2 = {.out = d->vocab, .in = second->hidden};
     tn_head_pair pair = {.rows = R, .w = &w, .w2 = &w2};
     tn_head_bwd bwd = {.rows = R, .w = &w, .dx = &any, .dw = dw ? &any : NULL, .pair = &pair};
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner;
+    const tn_ops *counted = be->op;
+    be->op = be->own;
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) be->op->head_pair(be, &pair);
     be->op->head_bwd(be, &bwd);
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 

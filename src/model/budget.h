@@ -15,6 +15,7 @@ typedef struct tn_budget {
     /* What the rows to be trained on name of an embedding that nothing else reaches (live.h); NULL: samples will say. Then
      * all of it is counted, in a part of its own ("at most"). */
     const uint8_t *live;
+    bool sum_sq;            /* heads give log_sum_sq, too; set before scratch is added */
 } tn_budget;
 
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes);

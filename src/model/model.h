@@ -231,7 +231,7 @@ typedef struct tn_lm {
     int n;
     const int32_t *rows, *target;
     double inv_temp;
-    double *logp, *lse, *entropy, *mean_logit, *top1; /* [n], each may be NULL */
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq; /* [n], each may be NULL */
     float *z;                                         /* [n, V] or NULL */
 } tn_lm;
 tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e);

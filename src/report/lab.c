@@ -34,14 +34,42 @@ static const json_t *model(const json_t *eval, const char *name) {
     return NULL;
 }
 
+/* Rows of values.jsonl join the models of their name. */
+static tn_status add_values(json_t *eval, const char *path, tn_err *e) {
+    tn_lines *in = NULL;
+    json_t *row = NULL, *all = json_object_get(eval, "models");
+    tn_status st = tn_lines_open(&in, path, 1 << 20, e);
+    while (st == TN_OK) {
+        st = tn_jsonl_next(in, path, &row, e);
+        if (st != TN_OK || !row) break;
+        const char *name = json_string_value(json_object_get(row, "name"));
+        json_t *to = name ? (json_t *)model(eval, name) : NULL;
+        if (!name) st = tn_fail(e, TN_FORMAT, "%s, line %ld: no \"name\"; expected {\"name\": \"arm\", \"key\": number, ...}", path,
+                                tn_lines_number(in));
+        else if (!(to ? json_object_update(to, row) : json_array_append(all, row))) json_object_set_new(to ? to : row, "dir", json_string(""));
+        else st = tn_fail(e, TN_NOMEM, "out of memory");
+        json_decref(row);
+    }
+    tn_lines_close(in);
+    return st;
+}
+
 static tn_status load(tn_lab *l, const char *dir, tn_err *e) {
-    tn_str p = TN_STR_INIT;
+    tn_str p = TN_STR_INIT, values = TN_STR_INIT;
     tn_path_join(&p, dir, "eval.json");
-    tn_status st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_load(p.s, &l->eval[l->n_seed], e);
-    if (st == TN_OK) l->n_seed++;
-    if (st == TN_OK && !json_is_array(json_object_get(l->eval[l->n_seed - 1], "models")))
+    tn_path_join(&values, dir, "values.jsonl");
+    tn_status st = p.oom || values.oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+    bool own = st == TN_OK && tn_exists(values.s);
+    json_t *j = NULL;
+    if (st == TN_OK && own && !tn_exists(p.s)) j = json_pack("{s:[]}", "models");
+    else if (st == TN_OK) st = tn_json_load(p.s, &j, e);
+    if (st == TN_OK && !json_is_array(json_object_get(j, "models")))
         st = tn_fail(e, TN_FORMAT, "%s: no \"models\"; expected what `tenet eval` writes", p.s);
+    if (st == TN_OK && own) st = add_values(j, values.s, e);
+    if (st == TN_OK) l->eval[l->n_seed++] = j;
+    else json_decref(j);
     tn_str_free(&p);
+    tn_str_free(&values);
     return st;
 }
 
@@ -65,18 +93,6 @@ static tn_status find_arms(tn_lab *l, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_lab_load(tn_lab *l, tn_opt_list dirs, tn_err *e) {
-    if (dirs.n < 1 || dirs.n > TN_LAB_SEEDS)
-        return tn_fail(e, TN_ARG, "--evals takes 1 to %d folders of `tenet eval`, one for each seed", TN_LAB_SEEDS);
-    for (int i = 0; i < dirs.n; i++) TN_TRY(load(l, dirs.v[i], e));
-    return find_arms(l, e);
-}
-
-void tn_lab_free(tn_lab *l) {
-    for (int s = 0; s < l->n_seed; s++) json_decref(l->eval[s]);
-    tn_free(l->arm);
-}
-
 double tn_lab_get(const tn_lab *l, int seed, int arm, const char *key) {
     const json_t *m = model(l->eval[seed], l->arm[arm]);
     tn_report_value v;
@@ -96,6 +112,89 @@ tn_lab_value tn_lab_difference(const tn_lab *l, int arm, int from, const char *k
     return tn_lab_interval(x, l->n_seed);
 }
 
+/* ---- columns ---- */
+
+static const tn_lab_column known[] = {
+    {"reward", "true reward", 3, 0},   {"reward_held", "unseen", 2, 0}, {"win", "win rate", 2, 0},
+    {"proxy", "proxy score", 2, 0},    {"kl", "KL", 2, 0},              {"harmful", "harmful", 2, 0},
+    {"leak", "leaks", 2, 0},           {"evades", "evades", 2, 0},      {"over_refusal", "over-refusal", 2, 0},
+    {"helpful", "helpful", 2, 0},      {"syco", "sycophancy", 2, 0},    {"length", "length", 1, 0}};
+static const char *const usual[] = {"reward", "reward_held", "proxy", "kl", "length"};
+#define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
+
+static const tn_lab_column *find_known(const char *key, size_t len) {
+    for (int i = 0; i < COUNT(known); i++)
+        if (strlen(known[i].key) == len && !strncmp(known[i].key, key, len)) return &known[i];
+    return NULL;
+}
+
+/* Adds a column unless nobody has a value of it or it is there. */
+static bool add_column(tn_lab *l, tn_lab_column c, bool chosen) {
+    bool any = false;
+    for (int a = 0; a < l->n_arm; a++) any = any || tn_lab_mean(l, a, c.key).n > 0;
+    for (int i = 0; i < l->n_column; i++)
+        if (!strcmp(l->column[i].key, c.key)) return any;
+    c.chosen = chosen;
+    if (any && l->n_column < TN_LAB_COLUMNS) l->column[l->n_column++] = c;
+    return any;
+}
+
+/* KEY[:HEADING[:DIGITS]]; `s` is this lab's own and is cut at the colons. */
+static tn_status choose_column(tn_lab *l, char *s, tn_err *e) {
+    size_t len = strcspn(s, ":");
+    const tn_lab_column *k = find_known(s, len);
+    tn_lab_column c = {s, k ? k->head : s, k ? k->digits : 3, true};
+    char *head = s[len] ? s + len + 1 : NULL, *digits = head ? strchr(head, ':') : NULL;
+    s[len] = 0;
+    if (digits) {
+        *digits++ = 0;
+        if (digits[0] < '0' || digits[0] > '9' || digits[1])
+            return tn_fail(e, TN_ARG, "--columns %s:%s:%s: expected KEY[:HEADING[:DIGITS]] with 0 to 9 digits", s, head, digits);
+        c.digits = *digits - '0';
+    }
+    if (head && *head) c.head = head;
+    if (!add_column(l, c, true) && !k)
+        return tn_fail(e, TN_ARG, "--columns %s: no arm has a number of that name in eval.json or values.jsonl", s);
+    return TN_OK;
+}
+
+static tn_status find_columns(tn_lab *l, tn_err *e) {
+    size_t room = 0;
+    for (int i = 0; i < l->columns.n; i++) room += strlen(l->columns.v[i]) + 1;
+    l->heads = tn_calloc(room + 1, 1);
+    if (!l->heads) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0, at = 0; i < l->columns.n; i++) {
+        char *s = l->heads + at;
+        memcpy(s, l->columns.v[i], strlen(l->columns.v[i]) + 1);
+        at += (int)strlen(s) + 1;
+        TN_TRY(choose_column(l, s, e));
+    }
+    for (int i = 0; i < COUNT(usual); i++) add_column(l, *find_known(usual[i], strlen(usual[i])), l->columns.n == 0);
+    for (int i = 0; i < COUNT(known); i++) add_column(l, known[i], false);
+    const char *metric = l->metric ? l->metric : "reward";
+    const tn_lab_column *k = find_known(metric, strlen(metric));
+    bool any = add_column(l, k ? *k : (tn_lab_column){metric, metric, 3, true}, true);
+    for (int i = 0; i < l->n_column; i++)
+        if (!strcmp(l->column[i].key, metric)) l->main = &l->column[i];
+    if (!any && l->metric)
+        return tn_fail(e, TN_ARG, "--metric %s: no arm has a number of that name in eval.json or values.jsonl", l->metric);
+    return TN_OK;
+}
+
+tn_status tn_lab_load(tn_lab *l, tn_opt_list dirs, tn_err *e) {
+    if (dirs.n < 1 || dirs.n > TN_LAB_SEEDS)
+        return tn_fail(e, TN_ARG, "--evals takes 1 to %d folders of `tenet eval`, one for each seed", TN_LAB_SEEDS);
+    for (int i = 0; i < dirs.n; i++) TN_TRY(load(l, dirs.v[i], e));
+    TN_TRY(find_arms(l, e));
+    return find_columns(l, e);
+}
+
+void tn_lab_free(tn_lab *l) {
+    for (int s = 0; s < l->n_seed; s++) json_decref(l->eval[s]);
+    tn_free(l->arm);
+    tn_free(l->heads);
+}
+
 static json_t *value_json(tn_lab_value v) {
     json_t *j = json_pack("{s:i}", "seeds", v.n);
     if (!isnan(v.mean)) json_object_set_new(j, "mean", json_real(v.mean));
@@ -103,17 +202,23 @@ static json_t *value_json(tn_lab_value v) {
     return j;
 }
 
-json_t *tn_lab_json(const tn_lab *l) {
-    json_t *arms = json_array();
-    for (int a = 0; a < l->n_arm; a++) {
-        json_t *seeds = json_array();
+static json_t *arm_json(const tn_lab *l, int a) {
+    json_t *j = json_pack("{s:s}", "name", l->arm[a]);
+    for (int c = 0; c < l->n_column; c++) {
+        const char *key = l->column[c].key;
+        json_t *v = value_json(tn_lab_mean(l, a, key)), *seeds = json_array();
         for (int s = 0; s < l->n_seed; s++) {
-            double x = tn_lab_get(l, s, a, "reward");
+            double x = tn_lab_get(l, s, a, key);
             json_array_append_new(seeds, isnan(x) ? json_null() : json_real(x));
         }
-        json_array_append_new(arms, json_pack("{s:s,s:o,s:o,s:o,s:o}", "name", l->arm[a], "reward", value_json(tn_lab_mean(l, a, "reward")),
-                                              "reward_of_seeds", seeds, "kl", value_json(tn_lab_mean(l, a, "kl")), "length",
-                                              value_json(tn_lab_mean(l, a, "length"))));
+        json_object_set_new(v, "of_seeds", seeds);
+        json_object_set_new(j, key, v);
     }
+    return j;
+}
+
+json_t *tn_lab_json(const tn_lab *l) {
+    json_t *arms = json_array();
+    for (int a = 0; a < l->n_arm; a++) json_array_append_new(arms, arm_json(l, a));
     return json_pack("{s:s,s:i,s:o}", "title", l->title ? l->title : "", "seeds", l->n_seed, "arms", arms);
 }

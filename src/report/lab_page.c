@@ -3,32 +3,9 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct column { const char *key, *head; int digits; bool of_seeds; } column;
-static const column columns[] = {
-    {"reward", "true reward", 3, true},   {"reward_held", "unseen", 2, false}, {"win", "win rate", 2, false},
-    {"proxy", "proxy score", 2, false},   {"kl", "KL", 2, false},              {"harmful", "harmful", 2, false},
-    {"leak", "leaks", 2, false},          {"evades", "evades", 2, false},      {"over_refusal", "over-refusal", 2, false},
-    {"helpful", "helpful", 2, false},     {"syco", "sycophancy", 2, false},    {"length", "length", 1, false}};
-#define N_COLUMNS ((int)(sizeof columns / sizeof *columns))
-
-static bool measured(const tn_lab *l, const char *key) {
-    for (int a = 0; a < l->n_arm; a++)
-        if (tn_lab_mean(l, a, key).n) return true;
-    return false;
-}
-
-/* Does the Markdown table have it? */
-static bool shown(const tn_lab *l, const column *c) {
-    static const char *const usual[] = {"reward", "reward_held", "proxy", "kl", "length"};
-    for (int i = 0; l->columns.n == 0 && i < 5; i++)
-        if (!strcmp(usual[i], c->key)) return measured(l, c->key);
-    for (int i = 0; i < l->columns.n; i++)
-        if (!strcmp(l->columns.v[i], c->key)) return measured(l, c->key);
-    return false;
-}
-
+/* The arm that others are compared with; -1: none. */
 static int against(const tn_lab *l) {
-    for (int a = 0; l->against && a < l->n_arm; a++)
+    for (int a = 0; l->main && l->against && a < l->n_arm; a++)
         if (!strcmp(l->arm[a], l->against)) return a;
     return -1;
 }
@@ -54,11 +31,11 @@ static void with_interval(tn_str *o, tn_lab_value v, int digits) {
     tn_str_addz(o, "]");
 }
 
-static void cell(const tn_lab *l, tn_str *o, int arm, const column *c) {
+static void cell(const tn_lab *l, tn_str *o, int arm, const tn_lab_column *c) {
     tn_lab_value v = tn_lab_mean(l, arm, c->key);
     if (!v.n) tn_str_addz(o, "–");
     else with_interval(o, v, c->digits);
-    if (!c->of_seeds || l->n_seed < 2) return;
+    if (c != l->main || l->n_seed < 2) return;
     tn_str_addz(o, "; ");
     for (int s = 0; s < l->n_seed; s++) {
         if (s) tn_str_addz(o, " ");
@@ -68,33 +45,28 @@ static void cell(const tn_lab *l, tn_str *o, int arm, const column *c) {
 
 tn_status tn_lab_markdown(const tn_lab *l, tn_str *o, tn_err *e) {
     int base = against(l);
-    for (int i = 0; i < l->columns.n; i++) {
-        int c = 0;
-        while (c < N_COLUMNS && strcmp(columns[c].key, l->columns.v[i])) c++;
-        if (c == N_COLUMNS) return tn_fail(e, TN_ARG, "--columns %s: there is no such column", l->columns.v[i]);
-    }
     if (l->title) tn_str_addf(o, "### %s\n\n", l->title);
     if (l->claim) tn_str_addf(o, "%s\n\n", l->claim);
     if (l->published) tn_str_addf(o, "Published: %s\n\n", l->published);
     tn_str_addz(o, "| arm |");
-    for (int c = 0; c < N_COLUMNS; c++)
-        if (shown(l, &columns[c])) tn_str_addf(o, " %s |", columns[c].head);
-    if (base >= 0) tn_str_addf(o, " true reward less that of %s |", l->against);
+    for (int c = 0; c < l->n_column; c++)
+        if (l->column[c].chosen) tn_str_addf(o, " %s |", l->column[c].head);
+    if (base >= 0) tn_str_addf(o, " %s less that of %s |", l->main->head, l->against);
     tn_str_addz(o, "\n|---|");
-    for (int c = 0; c < N_COLUMNS; c++)
-        if (shown(l, &columns[c])) tn_str_addz(o, "---|");
+    for (int c = 0; c < l->n_column; c++)
+        if (l->column[c].chosen) tn_str_addz(o, "---|");
     tn_str_addz(o, base >= 0 ? "---|\n" : "\n");
     for (int a = 0; a < l->n_arm; a++) {
         tn_str_addf(o, "| %s |", l->arm[a]);
-        for (int c = 0; c < N_COLUMNS; c++) {
-            if (!shown(l, &columns[c])) continue;
+        for (int c = 0; c < l->n_column; c++) {
+            if (!l->column[c].chosen) continue;
             tn_str_addz(o, " ");
-            cell(l, o, a, &columns[c]);
+            cell(l, o, a, &l->column[c]);
             tn_str_addz(o, " |");
         }
         if (base >= 0) {
             tn_str_addz(o, " ");
-            if (a != base) with_interval(o, tn_lab_difference(l, a, base, "reward"), 3);
+            if (a != base) with_interval(o, tn_lab_difference(l, a, base, l->main->key), l->main->digits);
             tn_str_addz(o, " |");
         }
         tn_str_addz(o, "\n");
@@ -107,7 +79,7 @@ tn_status tn_lab_markdown(const tn_lab *l, tn_str *o, tn_err *e) {
 
 /* ---- page ---- */
 
-static void figure(const tn_lab *l, tn_str *o, const column *c, tn_svg_row *row) {
+static void figure(const tn_lab *l, tn_str *o, const tn_lab_column *c, tn_svg_row *row) {
     tn_svg_rows p = {.label = c->head, .row = row, .n = l->n_arm, .width = 420, .digits = 2};
     for (int a = 0; a < l->n_arm; a++) {
         tn_lab_value v = tn_lab_mean(l, a, c->key);
@@ -124,14 +96,16 @@ static void figure(const tn_lab *l, tn_str *o, const column *c, tn_svg_row *row)
 
 /* A line a seed, over the arms: what a seed does to all of them is seen at once. */
 static void seeds(const tn_lab *l, tn_str *o, double *x, tn_svg_line *line) {
-    tn_svg_plot p = {.label = "True reward of every seed", .x_label = "arm", .line = line, .n = l->n_seed, .width = 420, .height = 220};
+    tn_svg_plot p = {.label = l->main->head, .x_label = "arm", .line = line, .n = l->n_seed, .width = 420, .height = 220};
     for (int a = 0; a < l->n_arm; a++) x[a] = a + 1;
     for (int s = 0; s < l->n_seed; s++) {
         double *y = x + (size_t)(s + 1) * (size_t)l->n_arm;
-        for (int a = 0; a < l->n_arm; a++) y[a] = tn_lab_get(l, s, a, "reward");
+        for (int a = 0; a < l->n_arm; a++) y[a] = tn_lab_get(l, s, a, l->main->key);
         line[s] = (tn_svg_line){.x = x, .y = y, .n = l->n_arm, .colour = s & 7};
     }
-    tn_str_addz(o, "<figure><figcaption>True reward of every seed; arms in the order of the table</figcaption>");
+    tn_str_addz(o, "<figure><figcaption>");
+    tn_html_textz(o, l->main->head);
+    tn_str_addz(o, " of every seed; arms in the order of the table</figcaption>");
     tn_svg_lines(o, &p);
     tn_str_addz(o, "</figure>");
 }
@@ -146,22 +120,24 @@ static void paragraph(tn_str *o, const char *head, const char *text) {
 static void table(const tn_lab *l, tn_str *o) {
     int base = against(l);
     tn_str_addz(o, "<section><h2>All figures</h2><div class=\"scroll\"><table><thead><tr><th></th>");
-    for (int c = 0; c < N_COLUMNS; c++)
-        if (measured(l, columns[c].key)) tn_str_addf(o, "<th>%s</th>", columns[c].head);
+    for (int c = 0; c < l->n_column; c++) {
+        tn_str_addz(o, "<th>");
+        tn_html_textz(o, l->column[c].head);
+        tn_str_addz(o, "</th>");
+    }
     if (base >= 0) tn_str_addz(o, "<th>difference</th>");
     tn_str_addz(o, "</tr></thead><tbody>");
     for (int a = 0; a < l->n_arm; a++) {
         tn_str_addf(o, "<tr><th><b class=\"c%d\">", a & 7);
         tn_html_textz(o, l->arm[a]);
         tn_str_addz(o, "</b></th>");
-        for (int c = 0; c <= N_COLUMNS; c++) {
-            bool last = c == N_COLUMNS;
-            if (last ? base < 0 : !measured(l, columns[c].key)) continue;
-            tn_lab_value v = last ? tn_lab_difference(l, a, base, "reward") : tn_lab_mean(l, a, columns[c].key);
+        for (int c = 0; c < l->n_column + (base >= 0); c++) {
+            bool last = c == l->n_column;
+            tn_lab_value v = last ? tn_lab_difference(l, a, base, l->main->key) : tn_lab_mean(l, a, l->column[c].key);
             tn_str_addz(o, "<td>");
             if (last && a == base) v = (tn_lab_value){NAN, NAN, NAN, 0};
-            if (last) tn_html_signed(o, v.mean, 3);
-            else tn_html_num(o, v.mean, columns[c].digits);
+            if (last) tn_html_signed(o, v.mean, l->main->digits);
+            else tn_html_num(o, v.mean, l->column[c].digits);
             if (!isnan(v.lo)) {
                 tn_str_addz(o, "<small>");
                 tn_html_num(o, v.lo, 2);
@@ -187,9 +163,8 @@ tn_status tn_lab_page(const tn_lab *l, tn_str *o, tn_err *e) {
         paragraph(o, "", l->claim);
         paragraph(o, "Published: ", l->published);
         tn_str_addz(o, "</header>\n<main><section><h2>What came out</h2><div class=\"many\">");
-        for (int c = 0; c < N_COLUMNS; c++)
-            if (measured(l, columns[c].key)) figure(l, o, &columns[c], row);
-        if (l->n_seed > 1 && measured(l, "reward")) seeds(l, o, x, line);
+        for (int c = 0; c < l->n_column; c++) figure(l, o, &l->column[c], row);
+        if (l->n_seed > 1 && l->main) seeds(l, o, x, line);
         tn_str_addz(o, "</div></section>");
         table(l, o);
         tn_report_foot(o);

@@ -27,25 +27,24 @@ void tn_foresight_free(tn_foresight *f) {
     memset(f, 0, sizeof *f);
 }
 
-/* First example of rank r's share. */
-static int share(int n, int r, const tn_comm *c) { return (int)((long)n * r / c->size); }
-
-/* The micro-batches of examples [i, end), observed; `seen` takes the numbers of those from i on. */
-typedef tn_status (*seen_fn)(void *ctx, const tn_batch *b, int first, int n, tn_err *e);
-static tn_status look(tn_trainee *t, tn_example *const *ex, int i, int end, bool train,
-                      seen_fn seen, void *ctx, tn_err *e) {
-    tn_phase before = tn_phase_enter(t->model->be, TN_PHASE_FORWARD);
+static tn_status look(tn_trainee *t, tn_example *const *ex, int i, int end, bool train, tn_seen seen, void *ctx,
+                      tn_err *e) {
     while (i < end) {
         int first = i;
-        if (tn_stop_requested() && !train)
-            return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
+        if (tn_stop_requested() && !train) return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
         TN_TRY(tn_trainee_fill(t, ex, end, &i, e));
         TN_TRY(tn_trainee_observe(t, false, e));
-        tn_batch_keep_reference(&t->mb, ex + first, i - first);
-        TN_TRY(seen(ctx, &t->mb, first, i - first, e));
+        TN_TRY(seen(ctx, t, first, i - first, e));
     }
-    tn_phase_leave(t->model->be, before);
     return TN_OK;
+}
+
+tn_status tn_trainee_look(tn_trainee *t, tn_example *const *ex, int n, bool train, tn_seen seen, void *ctx, tn_err *e) {
+    tn_comm *c = tn_lanes_comm(t->lanes);
+    tn_phase before = tn_phase_enter(t->model->be, TN_PHASE_FORWARD);
+    tn_status st = look(t, ex, tn_comm_first(c, n, c->rank), tn_comm_first(c, n, c->rank + 1), train, seen, ctx, e);
+    tn_phase_leave(t->model->be, before);
+    return tn_comm_share_interrupt(c, st, e);
 }
 
 /* ---- reference points ---- */
@@ -56,8 +55,10 @@ static double sum_of(const tn_batch *b, const double *v, int s) {
     return sum;
 }
 
-static tn_status see_sums(void *ctx, const tn_batch *b, int first, int n, tn_err *e) {
+static tn_status see_sums(void *ctx, tn_trainee *t, int first, int n, tn_err *e) {
     tn_foresight *f = ctx;
+    const tn_batch *b = &t->mb;
+    tn_batch_keep_reference(b, f->list + first, n);
     if (b->n_seq != n)
         return tn_fail(e, TN_BUG, "%d sequences of %d examples: they have one response each",
                        b->n_seq, n);
@@ -71,10 +72,8 @@ static tn_status see_sums(void *ctx, const tn_batch *b, int first, int n, tn_err
 static tn_status sums(tn_trainee *t, int n, bool train, tn_err *e) {
     tn_foresight *f = &t->ahead;
     tn_comm *c = tn_lanes_comm(t->lanes);
-    tn_status st =
-        look(t, f->list, share(n, c->rank, c), share(n, c->rank + 1, c), train, see_sums, f, e);
-    TN_TRY(tn_comm_share_interrupt(c, st, e));
-    for (int r = 0; r <= c->size; r++) f->at[r] = (size_t)share(n, r, c) * sizeof(double);
+    TN_TRY(tn_trainee_look(t, f->list, n, train, see_sums, f, e));
+    for (int r = 0; r <= c->size; r++) f->at[r] = (size_t)tn_comm_first(c, n, r) * sizeof(double);
     TN_TRY(tn_comm_all_gather(c, f->logp, f->at, e));
     return tn_comm_all_gather(c, f->ref, f->at, e);
 }
@@ -108,11 +107,14 @@ static void numbers(const tn_batch *b, double *v[N_NUMBERS]) {
 
 typedef struct place {
     tn_batch *whole;
+    tn_example *const *ex;
     int tok; /* the next micro-batch's first token */
 } place;
-static tn_status see_numbers(void *ctx, const tn_batch *b, int first, int n, tn_err *e) {
+static tn_status see_numbers(void *ctx, tn_trainee *t, int first, int n, tn_err *e) {
     place *p = ctx;
+    const tn_batch *b = &t->mb;
     double *from[N_NUMBERS], *to[N_NUMBERS];
+    tn_batch_keep_reference(b, p->ex + first, n);
     numbers(b, from);
     numbers(p->whole, to);
     for (int k = 0; k < N_NUMBERS; k++)
@@ -130,13 +132,11 @@ static tn_status see_whole(tn_trainee *t, tn_example *const *ex, int n, bool tra
     tn_batch_clear(b);
     f->at[0] = 0;
     for (int r = 0, i = 0; r < c->size; r++) {
-        for (; i < share(n, r + 1, c); i++) TN_TRY(tn_batch_add(b, ex[i], &t->batch, e));
+        for (; i < tn_comm_first(c, n, r + 1); i++) TN_TRY(tn_batch_add(b, ex[i], &t->batch, e));
         f->at[r + 1] = (size_t)b->n_tok * sizeof(double);
     }
-    place p = {b, (int)(f->at[c->rank] / sizeof(double))};
-    tn_status st =
-        look(t, ex, share(n, c->rank, c), share(n, c->rank + 1, c), train, see_numbers, &p, e);
-    TN_TRY(tn_comm_share_interrupt(c, st, e));
+    place p = {b, ex, (int)(f->at[c->rank] / sizeof(double))};
+    TN_TRY(tn_trainee_look(t, ex, n, train, see_numbers, &p, e));
     numbers(b, v);
     for (int k = 0; k < N_NUMBERS; k++) TN_TRY(tn_comm_all_gather(c, v[k], f->at, e));
     return TN_OK;

@@ -12,6 +12,13 @@
 #define TN_TRAIN_AHEAD_H
 #include "train/lanes.h"
 
+typedef struct tn_trainee tn_trainee;
+
+/* This rank's share of n examples in micro-batches, observed without gradient; `seen` takes the numbers in t->mb, which are
+ * those of `n` examples from number `first` on. Where one rank is interrupted, all are. */
+typedef tn_status (*tn_seen)(void *ctx, tn_trainee *t, int first, int n, tn_err *e);
+tn_status tn_trainee_look(tn_trainee *t, tn_example *const *ex, int n, bool train, tn_seen seen, void *ctx, tn_err *e);
+
 /* How reference points are found; a task has one, or none. */
 typedef struct tn_ahead {
     bool mismatched; /* from examples' mismatched pairs; else from the examples themselves */

@@ -3,8 +3,6 @@
  *
  * Ranks compute a share of the examples each and get the others' numbers, which are the same bits whoever computes
  * them: so are the results, for any number of ranks and lanes. */
-#include "base/signals.h"
-#include "ops/profile.h"
 #include "train/step.h"
 #include <string.h>
 
@@ -29,21 +27,13 @@ void tn_pooled_free_step(tn_pooled_run *p) {
     tn_free(p->at);
 }
 
-/* First example of rank r's share. */
-static int share(int n, int r, const tn_comm *c) { return (int)((long)n * r / c->size); }
-
-static tn_status look(tn_trainee *t, tn_example *const *ex, int i, int end, bool train, tn_err *e) {
-    tn_pooled_run *p = t->pooled;
+static tn_status see_scores(void *ctx, tn_trainee *t, int first, int n, tn_err *e) {
+    tn_pooled_run *p = ctx;
     size_t E = (size_t)p->n_extra;
-    while (i < end) {
-        if (tn_stop_requested() && !train) return tn_fail(e, TN_INTERRUPTED, "stopped while evaluating");
-        TN_TRY(tn_trainee_fill(t, ex, end, &i, e));
-        TN_TRY(tn_trainee_observe(t, false, e));
-        for (int s = 0; s < t->mb.n_seq; s++) {
-            size_t k = (size_t)t->mb.number[s];
-            p->whole.score[k] = t->mb.score[s];
-            memcpy(p->step_extra + k * E, p->extra + (size_t)s * E, E * sizeof *p->extra);
-        }
+    for (int s = 0; s < t->mb.n_seq; s++) {
+        size_t k = (size_t)t->mb.number[s];
+        p->whole.score[k] = t->mb.score[s];
+        memcpy(p->step_extra + k * E, p->extra + (size_t)s * E, E * sizeof *p->extra);
     }
     return TN_OK;
 }
@@ -55,19 +45,15 @@ static tn_status see(tn_trainee *t, tn_example *const *ex, int n, bool train, tn
     size_t E = (size_t)p->n_extra;
     tn_batch_clear(&p->whole);
     for (int r = 0, i = 0; r < c->size; r++) {
-        for (; i < share(n, r + 1, c); i++) TN_TRY(tn_batch_add_outline(&p->whole, ex[i], &t->batch, e));
+        for (; i < tn_comm_first(c, n, r + 1); i++) TN_TRY(tn_batch_add_outline(&p->whole, ex[i], &t->batch, e));
         p->at[r + 1] = (size_t)p->whole.n_seq * sizeof(double);
     }
     if ((size_t)p->whole.n_seq > p->step_cap)
         return tn_fail(e, TN_BUG, "a step of %d responses, room for %zu", p->whole.n_seq, p->step_cap);
-    tn_phase before = tn_phase_enter(t->model->be, TN_PHASE_FORWARD);
-    tn_status st = look(t, ex, share(n, c->rank, c), share(n, c->rank + 1, c), train, e);
-    tn_phase_leave(t->model->be, before);
-    TN_TRY(tn_comm_share_interrupt(c, st, e));
+    TN_TRY(tn_trainee_look(t, ex, n, train, see_scores, p, e));
     TN_TRY(tn_comm_all_gather(c, p->whole.score, p->at, e));
     for (int r = 0; r <= c->size; r++) p->at[r] *= E;
-    st = tn_comm_all_gather(c, p->step_extra, p->at, e);
-    return st;
+    return tn_comm_all_gather(c, p->step_extra, p->at, e);
 }
 
 tn_status tn_pooled_decide(tn_trainee *t, tn_example *const *ex, int n, const tn_total *total, bool train,

@@ -18,6 +18,7 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
         q.lse = b->lse, q.entropy = b->entropy,
         q.mean_logit = b->mean_logit; /* the head has them anyway */
         if (wants(all, TN_NEED_STATS)) q.top1 = b->top1;
+        if (wants(all, TN_NEED_SUM_SQ)) q.log_sum_sq = b->log_sum_sq;
     }
     return tn_lm_head(run, m, &q, e);
 }
@@ -112,6 +113,7 @@ void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x) {
     if (!wants(t, TN_NEED_LOGP)) x->logp = NULL;
     if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x->entropy = NULL;
     if (!wants(t, TN_NEED_STATS)) x->mean_logit = x->top1 = NULL;
+    if (!wants(t, TN_NEED_SUM_SQ)) x->log_sum_sq_p = NULL;
     if (!wants(t, TN_NEED_VALUE)) x->value = NULL;
     if (!wants(t, TN_NEED_SCORE)) x->score = NULL;
     if (!wants(t, TN_NEED_REF_LOGP)) x->ref_logp = NULL;
@@ -315,38 +317,24 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     return TN_OK;
 }
 
-/* Examples [i, end) of a dataset. */
-static tn_status reference_range(tn_trainee *t, tn_dataset *d, size_t i, size_t end, tn_err *e) {
+static tn_status reference_of(tn_trainee *t, tn_example *const *ex, int i, int end, tn_err *e) {
     while (i < end) {
-        size_t first = i;
-        int cost = 0;
-        if (tn_stop_requested())
-            return tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs of the reference");
-        tn_batch_clear(&t->mb);
-        do {
-            TN_TRY(tn_batch_add(&t->mb, &d->ex[i], &t->batch, e));
-            cost += tn_batch_cost(&d->ex[i++], &t->batch);
-        } while (i < end && cost + tn_batch_cost(&d->ex[i], &t->batch) <= t->max_tokens);
-        TN_TRY(tn_batch_finish(&t->mb, e));
+        int first = i;
+        if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while computing log-probs of the reference");
+        TN_TRY(tn_trainee_fill(t, ex, end, &i, e));
         TN_TRY(tn_trainee_reference(t, e));
-        for (int seq = 0; first < i; first++) {
-            tn_example *x = &d->ex[first];
-            int from = t->mb.off[seq], to = t->mb.off[seq + x->n_response];
-            memcpy(x->ref, t->mb.ref_logp + from, (size_t)(to - from) * sizeof(double));
-            x->ref_known = true;
-            seq += x->n_response;
-        }
+        tn_batch_keep_reference(&t->mb, ex + first, i - first);
     }
     return TN_OK;
 }
 
 /* Each rank computed its share of the dataset: all get all. */
 static tn_status share_reference(tn_comm *c, tn_dataset *d, tn_err *e) {
-    size_t *at = tn_calloc((size_t)c->size + 1, sizeof *at), ranks = (size_t)c->size;
+    size_t *at = tn_calloc((size_t)c->size + 1, sizeof *at);
     tn_status st = at ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    for (size_t r = 0, i = 0; at && r < ranks; r++) {
+    for (int r = 0, i = 0; at && r < c->size; r++) {
         at[r + 1] = at[r];
-        for (; i < d->n * (r + 1) / ranks; i++)
+        for (; i < tn_comm_first(c, (int)d->n, r + 1); i++)
             at[r + 1] += (size_t)tn_example_trained(&d->ex[i]) * sizeof(double);
     }
     if (st == TN_OK) st = tn_comm_all_gather(c, d->ex[0].ref, at, e);
@@ -359,8 +347,12 @@ tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, i
                                           tn_err *e) {
     tn_comm *c = tn_lanes_comm(t->lanes);
     for (int k = 0; k < n_dataset; k++) {
-        size_t n = d[k]->n, rank = (size_t)c->rank, ranks = (size_t)c->size;
-        tn_status st = reference_range(t, d[k], n * rank / ranks, n * (rank + 1) / ranks, e);
+        int n = (int)d[k]->n;
+        tn_example **ex = tn_calloc(d[k]->n + 1, sizeof *ex);
+        if (!ex) return tn_fail(e, TN_NOMEM, "out of memory for %d examples", n);
+        for (int i = 0; i < n; i++) ex[i] = &d[k]->ex[i];
+        tn_status st = reference_of(t, ex, tn_comm_first(c, n, c->rank), tn_comm_first(c, n, c->rank + 1), e);
+        tn_free(ex);
         TN_TRY(tn_comm_share_interrupt(c, st, e));
         TN_TRY(share_reference(c, d[k], e));
     }

@@ -1,4 +1,5 @@
-/* The loop behind pretrain, sft, reward, distill and the preference verbs: data, plan, steps, logs, evaluation, checkpoints, resume. */
+/* The loop behind pretrain, sft, reward, distill and the preference verbs: data, plan, steps, logs, evaluation,
+ * checkpoints, resume. */
 #ifndef TN_TRAIN_TRAINER_H
 #define TN_TRAIN_TRAINER_H
 #include "train/adapters.h"

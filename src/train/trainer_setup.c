@@ -238,6 +238,7 @@ static tn_status plan_memory(tn_loop *l, const uint8_t *live, tn_err *e) {
     tn_budget_present(&p);
     p.moments = tn_moments_from_option(l->o.optim);
     p.live = live;
+    p.sum_sq = (l->t.needs & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
     tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks,

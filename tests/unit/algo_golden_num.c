@@ -160,7 +160,7 @@ static void lora(kase *k) {
     double y[8], u[8], v[8], dx[8], dA[16] = {0}, dB[16] = {0};
     b->op->gemm(b, TN_SET, y, out, x.v, in, &base, NULL, 1);
     want_metrics(k, "y_adapters_off", y, out);
-    b->op->lora(b, y, out, u, x.v, in, &l, 1);
+    b->op->lora(b, TN_ADD_NONZERO, y, out, u, x.v, in, &l, 1);
     want_metrics(k, "y", y, out);
     tn_lora_grad g = {.a = dA, .b = {dB}};
     b->op->gemm_dx(b, TN_SET, dx, in, dy.v, out, &base, 1);

@@ -55,13 +55,52 @@ TEST(lab_tables) {
     json_t *j = tn_lab_json(&l);
     CHECK(json_array_size(json_object_get(j, "arms")) == 2);
     json_decref(j);
-    const char *columns[] = {"length", "nothing"};
-    l.columns = (tn_opt_list){.v = columns, .n = 2};
-    tn_str_clear(&md);
-    CHECK_FAIL(tn_lab_markdown(&l, &md, e), TN_ARG, "nothing: there is no such column");
     tn_str_free(&md);
     tn_str_free(&page);
     tn_lab_free(&l);
+}
+
+/* DIR/values.jsonl beside, or without, eval.json. */
+static const char *values(const char *dir, const char *rows) {
+    tn_str p = TN_STR_INIT;
+    CHECK_OK(tn_mkdirs(dir, e));
+    tn_path_join(&p, dir, "values.jsonl");
+    CHECK_OK(tn_write_file(p.s, rows, strlen(rows), e));
+    tn_str_free(&p);
+    return dir;
+}
+
+TEST(lab_values) {
+    static char alone[512];
+    snprintf(alone, sizeof alone, "%s/v2", tn_test_dir());
+    const char *v[] = {values(evaluation("v1", "{\"models\": [" MODEL("a", "0.25") "]}"),
+                              "{\"name\": \"a\", \"acc\": 0.5}\n{\"name\": \"b\", \"acc\": 0.25, \"ece\": 0.0625}\n"),
+                       values(alone, "{\"name\": \"b\", \"acc\": 0.5}\n{\"name\": \"a\", \"acc\": 1}\n")};
+    const char *columns[] = {"acc:accuracy <%>:2", "ece::4", "length", "kl"};
+    tn_lab l = {.against = "b", .metric = "acc", .columns = {.v = columns, .n = 4}};
+    CHECK_OK(tn_lab_load(&l, (tn_opt_list){.v = v, .n = 2}, e));
+    CHECK(l.n_arm == 2 && tn_lab_get(&l, 1, 0, "acc") == 1 && tn_lab_get(&l, 0, 0, "reward") == 0.25);
+    tn_str md = TN_STR_INIT, page = TN_STR_INIT;
+    CHECK_OK(tn_lab_markdown(&l, &md, e));
+    CHECK(strstr(md.s, "| arm | accuracy <%> | ece | length | accuracy <%> less that of b |"));
+    CHECK(strstr(md.s, "| b | 0.38 [-1.21, 1.96]; 0.25 0.50 | 0.0625 | – |  |"));
+    CHECK(strstr(md.s, "| a | 0.75 [-2.43, 3.93]; 0.50 1.00 | – | 3.0 | 0.38 [-1.21, 1.96] |"));
+    CHECK_OK(tn_lab_page(&l, &page, e));
+    CHECK(strstr(page.s, "accuracy &lt;%&gt;") && strstr(page.s, "true reward"));
+    tn_str_free(&md);
+    tn_str_free(&page);
+    tn_lab_free(&l);
+    const struct { const char *metric, *column, *why; } bad[] = {{"no", "acc", "--metric no"}, {"acc", "no", "--columns no: no arm"},
+                                                                 {"acc", "acc:x:12", "0 to 9 digits"}, {"acc", "acc:x:y", "0 to 9 digits"}};
+    for (int i = 0; i < 4; i++) {
+        tn_lab m = {.metric = bad[i].metric, .columns = {.v = &bad[i].column, .n = 1}};
+        CHECK_FAIL(tn_lab_load(&m, (tn_opt_list){.v = v, .n = 2}, e), TN_ARG, bad[i].why);
+        tn_lab_free(&m);
+    }
+    values(alone, "{\"acc\": 1}\n");
+    tn_lab m = {0};
+    CHECK_FAIL(tn_lab_load(&m, (tn_opt_list){.v = v, .n = 2}, e), TN_FORMAT, "values.jsonl, line 1: no \"name\"");
+    tn_lab_free(&m);
 }
 
 static void refused(const char *name, const char *text, tn_status want, const char *why) {

@@ -440,3 +440,32 @@ TEST(rollout_trainee_weight) {
     CHECK_BYTES(grad[2], grad[0], n * sizeof *grad[0]);
     for (int k = 0; k < 3; k++) tn_free(grad[k]);
 }
+
+/* A prompt of P tokens and responses of n_i: P + sum n_i tokens are computed, not sum (P + n_i). */
+TEST(batch_computes_a_prompt_once) {
+    enum { P = 29, MOST = 13 };
+    int32_t ids[P + MOST];
+    uint8_t trained[MOST];
+    tn_response response[8];
+    tn_batch b = {0};
+    tiny_ids(ids, P + MOST, 40, 77);
+    memset(trained, 1, sizeof trained);
+    for (int g = 1; g <= 8; g++) {
+        int sum = 0;
+        for (int i = 0; i < g; i++) {
+            response[i] = (tn_response){.ids = ids + P, .trained = trained, .n = 1 + (5 * i + g) % MOST, .rank = i + 1};
+            sum += response[i].n;
+        }
+        tn_example x = {.prompt = ids, .n_prompt = P, .n_response = g, .response = response, .pair = g == 2};
+        for (int shared = 0; shared < 2; shared++) {
+            tn_batch_options o = {.share_prompts = shared, .rankings = TN_RANKINGS_AS_GROUPS};
+            tn_batch_clear(&b);
+            CHECK_OK(tn_batch_add(&b, &x, &o, e));
+            CHECK_OK(tn_batch_add(&b, &x, &o, e));
+            CHECK_OK(tn_batch_finish(&b, e));
+            CHECK(b.forest.n_tok == 2 * ((shared ? P : g * P) + sum) && b.n_tok == 2 * sum);
+            CHECK(b.forest.n_tok == 2 * tn_batch_cost(&x, &o));
+        }
+    }
+    tn_batch_free(&b);
+}
