@@ -58,7 +58,7 @@ void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n);
 void tn_cpu_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D);
 void tn_cpu_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out, const void *x, const void *w,
                        int R, int D);
-void tn_cpu_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
+void tn_cpu_exp_row(const tn_backend *b, float *p, double *sum, const float *z, double lse, int V);
 /* attn.c */
 size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim);
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a);

@@ -214,19 +214,10 @@ void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n) {
     tn_cpu_run(b, n, 1024, (double)n, scale, &j);
 }
 
-/* Ranges of elements over all rows, so that the threads share a single row, too. */
-static void exp_rows(void *c, size_t begin, size_t end, int thread) {
-    const job *j = c;
-    for (size_t V = j->ldy, stop; begin < end; begin = stop) {
-        size_t r = begin / V;
-        stop = (r + 1) * V < end ? (r + 1) * V : end;
-        j->k->exp_span(j->y + begin, j->x + begin, (float)j->d_out[r], stop - begin);
-    }
-}
-
-void tn_cpu_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
-    job j = {.k = tn_cpu_kernels(b), .y = p, .x = z, .d_out = lse, .ldy = zu(V)};
-    tn_cpu_run(b, zu(R) * zu(V), 1024, 4.0 * R * V, exp_rows, &j);
+void tn_cpu_exp_row(const tn_backend *b, float *p, double *sum, const float *z, double lse, int V) {
+    const tn_cpu_rows *k = tn_cpu_kernels(b);
+    for (int v = 0; v < V; v += TN_EXP_BLOCK)
+        *sum++ = k->exp_sum(p + v, z + v, (float)lse, zu(V - v < TN_EXP_BLOCK ? V - v : TN_EXP_BLOCK));
 }
 
 static void rowdot(void *c, size_t begin, size_t end, int thread) {

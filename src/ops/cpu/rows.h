@@ -23,7 +23,7 @@ typedef struct tn_cpu_rows {
     void (*add_half)(float *y, const uint16_t *x, size_t n);
     void (*round)(uint16_t *y, const float *x, size_t n);
     void (*scale)(float *y, float s, size_t n);
-    void (*exp_span)(float *y, const float *x, float c, size_t n); /* y = exp(x - c) */
+    double (*exp_sum)(float *y, const float *x, float c, size_t n); /* y = exp(x - c), and its sum (N4, in double) */
     void (*rowdot)(double *out, const float *x, const float *w, int R, int D);
     void (*rowdot_dx)(float *dx, const double *d_out, const float *w, int R, int D);
     void (*rowdot_dw)(float *dw, const double *d_out, const float *x, int R, int D, int cols);
