@@ -5,7 +5,8 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[], tn_gkd_rows[], tn_a2po_rows[], tn_xpo_rows[];
+    tn_rloo_rows[], tn_gkd_rows[], tn_a2po_rows[], tn_xpo_rows[],
+    tn_tpo_rows[] /* of tn_cpo_opt, without alpha */;
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -50,7 +51,7 @@ double tn_kto_balance(double n_desirable, double n_undesirable, double undesirab
 
 typedef struct tn_cpo_opt {
     double beta;
-    const char *loss_type;  /* sigmoid | hinge | ipo | simpo */
+    const char *loss_type;  /* sigmoid | hinge | ipo | simpo; of tpo: tpo-l for simpo */
     double label_smoothing, nll, gamma, alpha;
 } tn_cpo_opt;
 
