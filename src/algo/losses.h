@@ -84,6 +84,9 @@ typedef struct tn_grpo_opt {
     double entropy_floor;   /* no option: tokens of less entropy stay out of p_t; 0: none do */
 } tn_grpo_opt;
 
+/* Do the options go together? Every step asks, too. */
+tn_status tn_grpo_check(const tn_grpo_opt *o, tn_err *e);
+
 /* The entropy that a share `top` of the n tokens reaches: the (1 - top) quantile, interpolated
  * (2506.01939). Reorders its input. */
 double tn_entropy_floor(double *entropy, int n, double top);
