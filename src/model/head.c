@@ -16,8 +16,8 @@ static const int32_t *places(tn_run *r, const int32_t *rows, int n) {
 void tn_head_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
-    op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D);   /* [n,D] */
-    op->rms_norm(r->be, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
+    op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D, r->be->elem); /* [n,D] */
+    op->rms_norm(r->be, TN_SET, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
                  m->desc.norm_eps);
 }
 

@@ -345,7 +345,7 @@ tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
     *state = NULL;
     if (on->from.len) st = resume(on, state, &history, e);
     if (st == TN_OK) st = tn_runlog_open(&on->log, on->o.output_dir, on->step, history, e);
-    on->log.be = on->be;
+    tn_runlog_work(&on->log, on->be);
     if (st == TN_OK) st = tn_runlog_report(&on->log, &on->o, on->step, e);
     json_decref(history);
     tn_path_join(&path, on->o.output_dir, "samples.jsonl");

@@ -94,9 +94,7 @@ static tn_status unknown(const char *spec, size_t n, const tn_reward_fn *more, t
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The function that is named, and its argument (NULL: none). */
-static tn_status resolve(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f,
-                         const char **argument, tn_err *e) {
+tn_status tn_reward_fn_named(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f, const char **argument, tn_err *e) {
     size_t n = strcspn(spec, ":");
     const tn_reward_fn *q = find(tn_reward_fns, spec, n);
     *argument = spec[n] ? spec + n + 1 : NULL;
@@ -114,7 +112,7 @@ static tn_status try_function(const char *spec, const tn_reward_fn *more, tn_err
     const tn_reward_fn *f;
     const char *argument;
     void *state = NULL;
-    TN_TRY(resolve(spec, more, &f, &argument, e));
+    TN_TRY(tn_reward_fn_named(spec, more, &f, &argument, e));
     tn_status st = f->open ? f->open(&state, argument, e) : TN_OK;
     if (f->close) f->close(state);
     return st;
@@ -123,7 +121,7 @@ static tn_status try_function(const char *spec, const tn_reward_fn *more, tn_err
 static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *spec,
                                const tn_reward_fn *more, tn_err *e) {
     const char *argument;
-    TN_TRY(resolve(spec, more, &s->fn, &argument, e));
+    TN_TRY(tn_reward_fn_named(spec, more, &s->fn, &argument, e));
     set_name(r, s, s->fn->name);
     return s->fn->open ? s->fn->open(&s->state, argument, e) : TN_OK;
 }
@@ -170,7 +168,7 @@ tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, c
     for (int i = 0; i < o->funcs.n; i++) {
         const tn_reward_fn *f;
         const char *argument;
-        TN_TRY(resolve(o->funcs.v[i], more, &f, &argument, e));
+        TN_TRY(tn_reward_fn_named(o->funcs.v[i], more, &f, &argument, e));
         if (f->text && !on->tok)
             return tn_fail(e, TN_ARG, "--reward-funcs %s reads text, and %s has no tokenizer.json",
                            f->name, on->o.model);

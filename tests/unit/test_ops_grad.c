@@ -77,7 +77,7 @@ TEST(ops_grad_embed) {
 }
 
 static double norm_loss(void *v) {
-    J.be->op->rms_norm(J.be, J.y, J.G * J.D, J.rstd, J.x, J.G * J.D, J.w, J.T, J.G, J.D, 1e-5);
+    J.be->op->rms_norm(J.be, TN_SET, J.y, J.G * J.D, J.rstd, J.x, J.G * J.D, J.w, J.T, J.G, J.D, 1e-5);
     return cot(J.y, J.dy, zu(J.T, J.G * J.D));
 }
 
@@ -98,7 +98,7 @@ TEST(ops_grad_norm) {
 
 static double rope_loss(void *v) { /* in place: on a copy */
     memcpy(J.y, J.x, zu(J.T, J.G * J.D) * 8);
-    J.be->op->rope(J.be, J.y, J.G * J.D, J.ids, J.w, J.bias, J.T, J.G, J.D, 6, 1);
+    J.be->op->rope(J.be, TN_SET, J.y, J.G * J.D, J.y, J.G * J.D, J.ids, J.w, J.bias, J.T, J.G, 0, J.D, 6, 1);
     return cot(J.y, J.dy, zu(J.T, J.G * J.D));
 }
 
@@ -116,7 +116,7 @@ TEST(ops_grad_rope) {
     }
     double dx[48];
     memcpy(dx, J.dy, sizeof dx);
-    J.be->op->rope(J.be, dx, 16, J.ids, J.w, J.bias, 3, 2, 8, 6, -1);
+    J.be->op->rope(J.be, TN_SET, dx, 16, dx, 16, J.ids, J.w, J.bias, 3, 2, 0, 8, 6, -1);
     oc_grad("rope dx", J.x, 48, dx, rope_loss, NULL, REL);
     oc_done(&J.c);
 }

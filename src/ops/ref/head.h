@@ -86,7 +86,8 @@ static void head_tile_bwd(tn_backend *b, const tn_head_bwd *h, int r0, int R, in
             *at = v0 ? *at + acc : acc;
         }
     if (h->dw)
-        ref_gemm_dw(b, (real *)h->dw + (size_t)v0 * in, dz, n, (const real *)h->x + (size_t)r0 * in, in, R, n, in);
+        gemm_dw_of(b, (real *)h->dw + (size_t)v0 * in, elements(dz, n), elements((const real *)h->x + (size_t)r0 * in, in),
+                   R, n, in);
 }
 
 static void ref_head_bwd(tn_backend *b, const tn_head_bwd *h) {
