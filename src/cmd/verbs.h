@@ -17,6 +17,7 @@
     X(orpo)                                                                          \
     X(cpo)                                                                           \
     X(simpo)                                                                         \
+    X(tpo)                                                                           \
     X(tdpo)                                                                          \
     X(distill)                                                                       \
     X(ppo)                                                                           \

@@ -9,6 +9,8 @@
  *              (step_pair.h); optional "margin"
  *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
+ *   triples    pairs with a gold answer: {"prompt","chosen","rejected","reference"} · {"prompt_ids","chosen_ids",
+ *              "rejected_ids","reference_ids"}
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
@@ -43,6 +45,7 @@ typedef struct tn_example {
     tn_response *response;
     double margin;
     bool pair;       /* the row was a pair */
+    bool gold;       /* its last response is a gold answer, which is compared with none */
     int first;       /* number of its first response in the step under way: the trainer's */
     int label;       /* of up to two responses, bit i: response i is desirable (unpaired), or safe */
     double baseline; /* what the trainer found it is to be compared with (tn_obs.baseline) */
@@ -68,6 +71,7 @@ typedef struct tn_data_options {
                             * model's template */
     tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
     bool last_step_only;
+    bool gold; /* TN_DATA_PREFERENCE: rows are triples */
     tn_seam seam;
     const json_t *shots; /* prompts: examples to put before each (shots.h); NULL: none */
     int room;            /* most tokens of a prompt with them; <= 0: no limit */

@@ -205,6 +205,7 @@ static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
         sum.pair += pairs;
         sum.group += !pairs && ex[i]->n_response > 1;
         sum.chosen_tok += tn_batch_chosen_tokens(ex[i], &t->batch);
+        sum.gold_tok += (double)tn_batch_gold_tokens(ex[i]);
         for (int k = ex[i]->macro ? tn_example_trained(ex[i]) : 0; k-- > 0;) sum.macro += ex[i]->macro[k];
     }
     return sum;

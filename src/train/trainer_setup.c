@@ -45,6 +45,7 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
                          .steps = l->task->steps,
                          .last_step_only = l->task->last_step_only,
+                         .gold = l->task->gold,
                          .vocab = d->vocab,
                          .limit = (long)o->max_rows};
     if (o->data.n == 0)
