@@ -18,6 +18,7 @@
     X(simpo)                                                                         \
     X(tdpo)                                                                          \
     X(distill)                                                                       \
+    X(sdft)                                                                          \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \
