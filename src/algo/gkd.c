@@ -43,7 +43,8 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     double *grad = mixes(o) ? g->jsd : o->beta == 0 ? g->rkl : g->kl, sum = 0;
     if (by_sequence(o)) TN_TRY(tn_total_check(x->total.seq, x->n_seq, "sequences", "gkd", e));
     for (int s = 0; s < x->n_seq; s++) {
-        double scale = by_sequence(o) ? 1 / (x->total.seq * tn_obs_len(x, s)) : 1 / x->total.tok, own = 0;
+        int len = tn_obs_len(x, s);
+        double scale = by_sequence(o) ? 1 / (x->total.seq * (len ? len : 1)) : 1 / x->total.tok, own = 0;
         for (int t = x->off[s]; t < x->off[s + 1]; t++) {
             *(by_sequence(o) ? &own : &sum) += d[t];
             if (grad) grad[t] += scale;

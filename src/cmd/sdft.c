@@ -68,6 +68,10 @@ const tn_verb tn_verb_sdft = {
                "teacher's distributions at the tokens of its answer, by the exact divergence over the whole vocabulary (TRL's\n"
                "full_logits).\n\n"
                "  tenet sdft --model sft/ --data demos.jsonl --output-dir sdft/\n"
-               "  tenet sdft ... --distillation-alpha 1 --teacher-model-kind ema",
+               "  tenet sdft ... --distillation-alpha 1 --teacher-model-kind ema\n\n"
+               "With --lmbda 0 the rows' own completions are learned from: answers that the model gave, with feedback on them as\n"
+               "privileged_context, or pairs, whose right answer the teacher is shown at the tokens of the wrong one (SDPO, in rounds):\n\n"
+               "  tenet step-pairs --pairs answer --model sft/ --input questions.jsonl --localise world --out pairs.jsonl\n"
+               "  tenet sdft --lmbda 0 --distillation-alpha 1 --model sft/ --data pairs.jsonl --output-dir sdpo/",
     .tables = tables,
     .run = run};

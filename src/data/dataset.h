@@ -14,6 +14,7 @@
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
  *   with a teacher's context  {"prompt","completion"[,"privileged_context"]} · {"prompt","privileged_context"}
+ *              · {"prompt","chosen","rejected"}: the rejected answer, the chosen one as the context
  *              · {"prompt_ids","ids","teacher_prompt_ids"} (teacher_prompt.h)
  *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
  *              last ones, and ret their labels

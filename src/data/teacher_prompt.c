@@ -101,6 +101,8 @@ static tn_status both_sides(tn_reader *r, tn_err *e) {
 
 static tn_status taught_text(tn_reader *r, const json_t *row, const json_t *prompt, tn_err *e) {
     const json_t *context = json_object_get(row, "privileged_context"), *answer = json_object_get(row, "completion");
+    if (!context) context = json_object_get(row, "chosen");
+    if (!answer) answer = json_object_get(row, "rejected");
     json_t *said = NULL, *taught = NULL;
     size_t split = 0;
     tn_str text = TN_STR_INIT;
@@ -110,7 +112,9 @@ static tn_status taught_text(tn_reader *r, const json_t *row, const json_t *prom
                        r->where);
     TN_TRY(tn_reader_need_tokenizer(r, e));
     TN_GO(tn_teacher_prompt(r->o->teacher_template, prompt, context ? context : answer, &taught, r->where, e), done);
-    if (answer) said = json_incref((json_t *)answer);
+    if (answer && json_is_string(answer) && !json_is_string(prompt))
+        said = json_pack("[{s:s,s:O}]", "role", "assistant", "content", answer);
+    else if (answer) said = json_incref((json_t *)answer);
     else { /* it stands for an answer where rows' own are asked for */
         TN_GO(text_of(context, &text, "the privileged context", r->where, e), done);
         said = json_is_string(prompt) ? json_stringn(text.s, text.len)
@@ -132,15 +136,15 @@ done:
 
 tn_status tn_read_taught(tn_reader *r, const json_t *row, tn_err *e) {
     const json_t *prompt = json_object_get(row, "prompt");
-    if (json_object_get(row, "prompt_ids")) {
+    if (!prompt || json_object_get(row, "teacher_prompt_ids")) {
+        if (!json_object_get(row, "prompt_ids"))
+            return tn_fail(e, TN_FORMAT, "%s: a row of a teacher that knows more needs \"prompt\" and \"privileged_context\" (or \"completion\")",
+                           r->where);
         TN_TRY(tn_reader_get_ids(r, row, "prompt_ids", &r->a, e));
         TN_TRY(tn_reader_get_ids(r, row, "ids", &r->b, e));
         TN_TRY(tn_reader_get_ids(r, row, "teacher_prompt_ids", &r->c, e));
         return both_sides(r, e);
     }
-    if (!prompt)
-        return tn_fail(e, TN_FORMAT, "%s: a row of a teacher that knows more needs \"prompt\" and \"privileged_context\" (or \"completion\")",
-                       r->where);
     return taught_text(r, row, prompt, e);
 }
 

@@ -65,6 +65,15 @@ else
     fail "sdft_micro_batches: $(value loss "$F/micro/metrics.jsonl" 3) and $(value loss "$F/threads-1/metrics.jsonl" 3)"
 fi
 
+# pairs: the teacher is shown the right answer at the tokens of the wrong one; the same rows written out
+echo '{"prompt": [{"role": "user", "content": "what is 3 + 4 + 5 ?"}], "chosen": "the sum is 12 .", "rejected": "the sum is 13 ."}' >"$F/pair.jsonl"
+echo '{"prompt": [{"role": "user", "content": "what is 3 + 4 + 5 ?"}], "privileged_context": "the sum is 12 .", "completion": [{"role": "assistant", "content": "the sum is 13 ."}]}' >"$F/pair-out.jsonl"
+for rows in pair pair-out; do
+    # shellcheck disable=SC2086
+    must tenet $base "${context[@]}" --data "$F/$rows.jsonl" --lmbda 0 --distillation-alpha 1 --max-steps 2 --learning-rate 1e-4 --output-dir "$F/$rows"
+done
+check sdft_pairs cmp "$F/pair/model.safetensors" "$F/pair-out/model.safetensors"
+
 # killed between steps: the moving teacher is a part of the checkpoint
 # shellcheck disable=SC2086
 {
