@@ -13,12 +13,14 @@ typedef struct sdft_options {
 
 #define AT(f) offsetof(sdft_options, f)
 static const tn_opt_row rows[] = {
-    {"teacher-prompt-template", TN_OPT_STRING, AT(template), "{prompt}\n\n{privileged_context}", NULL, 0, 0, NULL, "TEXT",
-     "What the teacher reads in place of the prompt (of a conversation: of its last message)."},
+    {"teacher-prompt-template", TN_OPT_STRING, AT(template), "{prompt}\n\n{privileged_context}", NULL, 0, 0, NULL,
+     "TEXT", "What the teacher reads in place of the prompt (of a conversation: of its last message)."},
     {"teacher-model-kind", TN_OPT_CHOICE, AT(kind), "base", "base|live|ema", 0, 0, NULL, NULL,
      "The teacher's weights: base, the model as it was at the start; live, as it is; ema, a moving average of it."},
-    {"teacher-update-rate", TN_OPT_REAL, AT(rate), "0.05", NULL, 0, 1, NULL, "X", "Share of the model in the moved average (ema)."},
-    {"teacher-sync-steps", TN_OPT_INT, AT(sync_steps), "1", NULL, 1, 0, NULL, "N", "Move it after every so many steps (ema)."},
+    {"teacher-update-rate", TN_OPT_REAL, AT(rate), "0.05", NULL, 0, 1, NULL, "X",
+     "Share of the model in the moved average (ema)."},
+    {"teacher-sync-steps", TN_OPT_INT, AT(sync_steps), "1", NULL, 1, 0, NULL, "N",
+     "Move it after every so many steps (ema)."},
     TN_OPT_LAST};
 
 #undef AT
@@ -26,9 +28,12 @@ static const tn_opt_row rows[] = {
 static const tn_opt_row answer_rows[] = {
     {"lmbda", TN_OPT_REAL, AT(lmbda), "1", NULL, 0, 1, "lambda", "X",
      "Share of the steps whose prompts are answered by the model itself; the others take the rows' completions."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X", "Sampling temperature of answers, not of the divergence."},
-    {"max-completion-length", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max-new-tokens", "N", "Longest sampled answer."},
-    {"gen-batch-size", TN_OPT_INT, AT(gen_batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change results."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
+     "Sampling temperature of answers, not of the divergence."},
+    {"max-completion-length", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max-new-tokens", "N",
+     "Longest sampled answer."},
+    {"gen-batch-size", TN_OPT_INT, AT(gen_batch), "64", NULL, 1, 4096, NULL, "N",
+     "Sequences decoded together; does not change results."},
     TN_OPT_LAST};
 
 static tn_status run(const tn_opts *o, tn_err *e) {
@@ -57,21 +62,28 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     return tn_task_run(&task, o, e);
 }
 
-static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, rows, tn_sdft_rows, answer_rows, NULL};
+static const tn_opt_row *const tables[] = {
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, rows, tn_sdft_rows, answer_rows, NULL};
 
 const tn_verb tn_verb_sdft = {
     .name = "sdft",
     .stage = "Train",
     .summary = "self-distillation from the model with a demonstration in its context (SDFT)",
-    .details = "Rows: {\"prompt\",\"privileged_context\"} or {\"prompt\",\"completion\"}, whose completion is then the demonstration. The teacher\n"
-               "is the model itself, shown the prompt and that context; the student sees the prompt alone, answers it, and learns the\n"
-               "teacher's distributions at the tokens of its answer, by the exact divergence over the whole vocabulary (TRL's\n"
-               "full_logits).\n\n"
-               "  tenet sdft --model sft/ --data demos.jsonl --output-dir sdft/\n"
-               "  tenet sdft ... --distillation-alpha 1 --teacher-model-kind ema\n\n"
-               "With --lmbda 0 the rows' own completions are learned from: answers that the model gave, with feedback on them as\n"
-               "privileged_context, or pairs, whose right answer the teacher is shown at the tokens of the wrong one (SDPO, in rounds):\n\n"
-               "  tenet step-pairs --pairs answer --model sft/ --input questions.jsonl --localise world --out pairs.jsonl\n"
-               "  tenet sdft --lmbda 0 --distillation-alpha 1 --model sft/ --data pairs.jsonl --output-dir sdpo/",
+    .details =
+        "Rows: {\"prompt\",\"privileged_context\"} or {\"prompt\",\"completion\"}, whose completion is then the "
+        "demonstration. The teacher\n"
+        "is the model itself, shown the prompt and that context; the student sees the prompt alone, answers it, and "
+        "learns the\n"
+        "teacher's distributions at the tokens of its answer, by the exact divergence over the whole vocabulary "
+        "(TRL's\n"
+        "full_logits).\n\n"
+        "  tenet sdft --model sft/ --data demos.jsonl --output-dir sdft/\n"
+        "  tenet sdft ... --distillation-alpha 1 --teacher-model-kind ema\n\n"
+        "With --lmbda 0 the rows' own completions are learned from: answers that the model gave, with feedback on them "
+        "as\n"
+        "privileged_context, or pairs, whose right answer the teacher is shown at the tokens of the wrong one (SDPO, "
+        "in rounds):\n\n"
+        "  tenet step-pairs --pairs answer --model sft/ --input questions.jsonl --localise world --out pairs.jsonl\n"
+        "  tenet sdft --lmbda 0 --distillation-alpha 1 --model sft/ --data pairs.jsonl --output-dir sdpo/",
     .tables = tables,
     .run = run};

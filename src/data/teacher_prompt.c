@@ -7,7 +7,8 @@ static const char prompt_mark[] = "{prompt}", context_mark[] = "{privileged_cont
 
 tn_status tn_teacher_template_check(const char *template, tn_err *e) {
     if (strstr(template, prompt_mark) && strstr(template, context_mark)) return TN_OK;
-    return tn_fail(e, TN_ARG, "--teacher-prompt-template '%s' must have both %s and %s", template, prompt_mark, context_mark);
+    return tn_fail(e, TN_ARG, "--teacher-prompt-template '%s' must have both %s and %s", template, prompt_mark,
+                   context_mark);
 }
 
 /* ---- prompts ---- */
@@ -19,8 +20,10 @@ static const char *content_of(const json_t *message) {
 
 static tn_status text_of(const json_t *v, tn_str *out, const char *what, const char *where, tn_err *e) {
     tn_str_clear(out);
-    if (json_is_string(v)) tn_str_add(out, json_string_value(v), json_string_length(v));
-    else if (!tn_json_is_messages(v)) return tn_fail(e, TN_FORMAT, "%s: %s must be a string or a list of messages", where, what);
+    if (json_is_string(v))
+        tn_str_add(out, json_string_value(v), json_string_length(v));
+    else if (!tn_json_is_messages(v))
+        return tn_fail(e, TN_FORMAT, "%s: %s must be a string or a list of messages", where, what);
     for (size_t i = 0; i < json_array_size(v); i++) {
         const char *s = content_of(json_array_get(v, i));
         if (!s) return tn_fail(e, TN_FORMAT, "%s: %s has a message without text", where, what);
@@ -33,26 +36,31 @@ static tn_status text_of(const json_t *v, tn_str *out, const char *what, const c
 static void fill(const char *template, const char *prompt, const char *context, tn_str *out) {
     tn_str_clear(out);
     for (const char *s = template; *s;) {
-        bool p = strncmp(s, prompt_mark, sizeof prompt_mark - 1) == 0, c = strncmp(s, context_mark, sizeof context_mark - 1) == 0;
-        if (p || c) tn_str_addz(out, p ? prompt : context);
-        else tn_str_addc(out, *s);
+        bool p = strncmp(s, prompt_mark, sizeof prompt_mark - 1) == 0,
+             c = strncmp(s, context_mark, sizeof context_mark - 1) == 0;
+        if (p || c)
+            tn_str_addz(out, p ? prompt : context);
+        else
+            tn_str_addc(out, *s);
         s += p ? sizeof prompt_mark - 1 : c ? sizeof context_mark - 1 : 1;
     }
 }
 
 /* The conversation with another text in its last turn, which is a user's. */
-static tn_status replace_last(const json_t *prompt, const char *template, const char *context, json_t **out, const char *where,
-                              tn_err *e) {
+static tn_status replace_last(const json_t *prompt, const char *template, const char *context, json_t **out,
+                              const char *where, tn_err *e) {
     size_t n = json_array_size(prompt);
     const json_t *last = json_array_get(prompt, n - 1);
     const char *role = json_string_value(json_object_get(last, "role")), *text = content_of(last);
     if (!role) role = json_string_value(json_object_get(last, "from"));
     if (!role || !text || (strcmp(role, "user") != 0 && strcmp(role, "human") != 0))
-        return tn_fail(e, TN_FORMAT, "%s: a prompt that gets a privileged context must end with a user's message, not %s's", where,
+        return tn_fail(e, TN_FORMAT,
+                       "%s: a prompt that gets a privileged context must end with a user's message, not %s's", where,
                        role ? role : "nobody");
     tn_str all = TN_STR_INIT;
     fill(template, text, context, &all);
-    json_t *list = json_copy((json_t *)prompt), *turn = all.oom ? NULL : json_pack("{s:s,s:s%}", "role", "user", "content", all.s, all.len);
+    json_t *list = json_copy((json_t *)prompt),
+           *turn = all.oom ? NULL : json_pack("{s:s,s:s%}", "role", "user", "content", all.s, all.len);
     tn_str_free(&all);
     if (list && turn && json_array_set_new(list, n - 1, turn) == 0) {
         *out = list;
@@ -62,13 +70,15 @@ static tn_status replace_last(const json_t *prompt, const char *template, const 
     return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
 }
 
-tn_status tn_teacher_prompt(const char *template, const json_t *prompt, const json_t *context, json_t **out, const char *where,
-                            tn_err *e) {
+tn_status tn_teacher_prompt(const char *template, const json_t *prompt, const json_t *context, json_t **out,
+                            const char *where, tn_err *e) {
     tn_str text = TN_STR_INIT, all = TN_STR_INIT;
     *out = NULL;
     tn_status st = text_of(context, &text, "the privileged context", where, e);
-    if (st == TN_OK && tn_json_is_messages(prompt)) st = replace_last(prompt, template, text.s, out, where, e);
-    else if (st == TN_OK && !json_is_string(prompt)) st = tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages", where);
+    if (st == TN_OK && tn_json_is_messages(prompt))
+        st = replace_last(prompt, template, text.s, out, where, e);
+    else if (st == TN_OK && !json_is_string(prompt))
+        st = tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages", where);
     else if (st == TN_OK) {
         fill(template, json_string_value(prompt), text.s, &all);
         *out = all.oom ? NULL : json_stringn(all.s, all.len);
@@ -108,13 +118,16 @@ static tn_status taught_text(tn_reader *r, const json_t *row, const json_t *prom
     tn_str text = TN_STR_INIT;
     tn_status st;
     if (!context && !answer)
-        return tn_fail(e, TN_FORMAT, "%s: a row of a teacher that knows more needs \"privileged_context\", or \"completion\" as a demonstration",
-                       r->where);
+        return tn_fail(
+            e, TN_FORMAT,
+            "%s: a row of a teacher that knows more needs \"privileged_context\", or \"completion\" as a demonstration",
+            r->where);
     TN_TRY(tn_reader_need_tokenizer(r, e));
     TN_GO(tn_teacher_prompt(r->o->teacher_template, prompt, context ? context : answer, &taught, r->where, e), done);
     if (answer && json_is_string(answer) && !json_is_string(prompt))
         said = json_pack("[{s:s,s:O}]", "role", "assistant", "content", answer);
-    else if (answer) said = json_incref((json_t *)answer);
+    else if (answer)
+        said = json_incref((json_t *)answer);
     else { /* it stands for an answer where rows' own are asked for */
         TN_GO(text_of(context, &text, "the privileged context", r->where, e), done);
         said = json_is_string(prompt) ? json_stringn(text.s, text.len)
@@ -138,7 +151,9 @@ tn_status tn_read_taught(tn_reader *r, const json_t *row, tn_err *e) {
     const json_t *prompt = json_object_get(row, "prompt");
     if (!prompt || json_object_get(row, "teacher_prompt_ids")) {
         if (!json_object_get(row, "prompt_ids"))
-            return tn_fail(e, TN_FORMAT, "%s: a row of a teacher that knows more needs \"prompt\" and \"privileged_context\" (or \"completion\")",
+            return tn_fail(e, TN_FORMAT,
+                           "%s: a row of a teacher that knows more needs \"prompt\" and \"privileged_context\" (or "
+                           "\"completion\")",
                            r->where);
         TN_TRY(tn_reader_get_ids(r, row, "prompt_ids", &r->a, e));
         TN_TRY(tn_reader_get_ids(r, row, "ids", &r->b, e));
