@@ -8,7 +8,8 @@ against=answers policies=
 arms="sft answers fewer steps"
 columns=("held:right, held-out sums:3" "train:right, trained sums:3" "refused:refused:3" "samples:samples:0" "pairs:pairs:0")
 metric=held
-# 560 prompts; two epochs of pairs, 16 a step. Tuned: beta, at one learning rate.
+# 560 prompts; two epochs of pairs, 16 a step. Tuned: beta, at one learning rate (seed 11, held-out sums: answers .959 .960 .976
+# .973, steps .926 .943 .968 .970; the start .824).
 candidates="0.05 0.2 0.8 3" candidates_sft=0 candidates_fewer=0.8
 tune_sft=0 tune_answers=0.8 tune_fewer=0.8 tune_steps=3
 # pairs KIND OPTIONS...: of a seed's sums, once for all its arms
