@@ -5,7 +5,7 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[], tn_gkd_rows[], tn_a2po_rows[], tn_xpo_rows[],
+    tn_rloo_rows[], tn_gkd_rows[], tn_sdft_rows[] /* of tn_gkd_opt, under the names of TRL's SDFT */, tn_a2po_rows[], tn_xpo_rows[],
     tn_tpo_rows[] /* of tn_cpo_opt, without alpha */;
 
 typedef struct tn_sft_opt {
@@ -61,7 +61,10 @@ typedef struct tn_orpo_opt {
 } tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
 
-typedef struct tn_gkd_opt { double beta; } tn_gkd_opt;
+typedef struct tn_gkd_opt {
+    double beta;
+    const char *reduction; /* token_mean (NULL) | sequence_mean */
+} tn_gkd_opt;
 typedef struct tn_tdpo_opt {
     double beta;
     const char *loss_type;  /* tdpo1 | tdpo2 */

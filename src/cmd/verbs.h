@@ -20,6 +20,7 @@
     X(tpo)                                                                           \
     X(tdpo)                                                                          \
     X(distill)                                                                       \
+    X(sdft)                                                                          \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \

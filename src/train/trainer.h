@@ -25,6 +25,8 @@ typedef struct tn_task {
     double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
+    bool live_reference;   /* the reference is the model itself, as it is at every step */
+    const char *teacher_template; /* tn_data_options */
     double pair_beta;      /* of Jensen-Shannon divergences from it (train/pair.h) */
     struct tn_answers *answers; /* in place of the rows' (train/answers.h), closed by the run; NULL: none */
     bool answers_only;     /* conversations train on assistant turns, whatever the options say */

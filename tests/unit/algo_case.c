@@ -328,7 +328,7 @@ tn_grpo_opt grpo_defaults(void) {
                          .vespo_lambda_pos = 3, .vespo_k_neg = 3, .vespo_lambda_neg = 2,
                          .top_entropy = 1};
 }
-tn_gkd_opt gkd_defaults(void) { return (tn_gkd_opt){0.5}; }
+tn_gkd_opt gkd_defaults(void) { return (tn_gkd_opt){0.5, "token_mean"}; }
 tn_tdpo_opt tdpo_defaults(void) { return (tn_tdpo_opt){0.1, "tdpo2", 0.5}; }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 
