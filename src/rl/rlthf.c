@@ -95,7 +95,8 @@ static tn_status split(state *s, int *which, int *n, tn_err *e) {
     int budget = budget_of(s, usable);
     *n = 0, s->curved = false;
     s->plan = (tn_rlthf_round){.keep = s->n, .held = s->n, .flip = s->n};
-    s->copies = (int)(tn_rlthf_schedule(s->l->opt->amplification, 1, s->round - 1, rounds) + 0.5);
+    double copies = tn_rlthf_schedule(s->l->opt->amplification, s->l->opt->amplification_end, s->round - 1, rounds);
+    s->copies = (int)(copies + 0.5);
     if (!s->l->targeted) {
         *n = choose_random(s, budget);
         memcpy(which, s->order, (size_t)*n * sizeof *which);
