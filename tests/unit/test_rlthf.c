@@ -217,7 +217,7 @@ static int count(const char *dir, const char *name, const char *what) {
     tn_str_free(&s);
     return n;
 }
-static const char *const files[] = {"rounds.jsonl",         "labels.jsonl",           "round-0/train.jsonl",    "round-1/train.jsonl",
+static const char *const files[] = {"metrics.jsonl",         "labels.jsonl",           "round-0/train.jsonl",    "round-1/train.jsonl",
                                     "round-2/train.jsonl",  "round-3/train.jsonl",    "round-1/to_label.jsonl", "round-2/to_label.jsonl",
                                     "round-3/to_label.jsonl", "round-3/labelled.jsonl", "round-3/gaps.jsonl"};
 enum { N_FILE = sizeof files / sizeof *files };
