@@ -36,6 +36,7 @@ void tn_rng_shuffle(tn_rng *r, uint32_t *a,
 
 /* Purposes of the training side (1-99 and 104, 208 belong to the world, see world.h). */
 enum {
+    TN_RNG_PRINCIPLE = 13, /* the world's number, too: a constitution's principles; index = 16 item + round */
     TN_RNG_INIT = 300,   /* parameter initialisation: index = tensor number */
     TN_RNG_ORDER = 301,  /* order of training rows: index = epoch */
     TN_RNG_SAMPLE = 302, /* sampling: key chain of (seed, sequence id, position) */

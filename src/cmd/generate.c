@@ -11,8 +11,8 @@
 #include <string.h>
 
 typedef struct generate_options {
-    const char *input, *out, *reward;
-    int64_t n, max_new, batch, top_k, best_of;
+    const char *input, *out, *reward, *shots;
+    int64_t n_shots, n, max_new, batch, top_k, best_of;
     double temperature, top_p, min_p;
     bool greedy, logprobs, ignore_eos;
 } generate_options;
@@ -27,6 +27,10 @@ static const tn_opt_row rows[] = {
      "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE",
      "Output rows; - for standard output."},
+    {"few-shot", TN_OPT_STRING, AT(shots), NULL, NULL, 0, 0, NULL, "FILE",
+     "Examples to put before every prompt, as many as leave room for the response in the model's context: rows "
+     "{\"messages\"} or {\"prompt\", \"completion\"}."},
+    {"num-fewshot", TN_OPT_INT, AT(n_shots), "0", NULL, 0, 0, NULL, "N", "At most so many of them; 0: all."},
     {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N",
      "Responses per prompt."},
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N",
@@ -59,6 +63,7 @@ typedef struct session {
     tn_backend *be;
     tn_tokenizer *tok;
     tn_model *model;
+    json_t *shots;
     tn_dataset *data;
     tn_gen *gen;
     tn_gen_request *req;
@@ -208,9 +213,15 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_STATE,
                        "%s is a reward model; it scores (`tenet score`), it does not generate",
                        dir);
-    tn_data_options q = {
-        .kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
+    if (s->o.shots) TN_TRY(tn_shots_load(&s->shots, s->o.shots, (int)s->o.n_shots, e));
+    tn_data_options q = {.kind = TN_DATA_PROMPT,
+                         .vocab = s->model->desc.vocab,
+                         .seam = TN_SEAM_FORCE,
+                         .shots = s->shots,
+                         .room = s->model->desc.max_pos - (int)s->o.max_new};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
+    if (s->shots)
+        tn_info("%.1f examples before a prompt", (double)s->data->stats.shots / (double)s->data->stats.kept);
     int longest = 1;
     for (size_t i = 0; i < s->data->n; i++)
         if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
@@ -245,6 +256,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_free(s.score), tn_free(s.ex), tn_free(s.response), tn_free(s.ones), tn_free(s.best);
     tn_gen_free(s.gen);
     tn_dataset_free(s.data);
+    json_decref(s.shots);
     tn_model_free(s.model);
     tn_tokenizer_free(s.tok);
     tn_backend_free(s.be);

@@ -11,6 +11,7 @@
     X(rlthf)                                                                         \
     X(cost)                                                                          \
     X(prm)                                                                           \
+    X(step_pairs)                                                                    \
     X(dpo)                                                                           \
     X(kto)                                                                           \
     X(orpo)                                                                          \
@@ -23,8 +24,12 @@
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
     X(reinforce)                                                                     \
+    X(a2po)                                                                          \
+    X(xpo)                                                                           \
+    X(nash_md)                                                                       \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
+    X(critique)                                                                      \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \

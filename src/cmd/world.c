@@ -9,7 +9,7 @@
 typedef struct {
     int64_t seed, count, first, draws;
     const char *out, *input, *mix, *annotator, *pairs_out;
-    bool oracle;
+    bool oracle, outcome;
     tn_world_shape shape;
 } options;
 
@@ -37,6 +37,8 @@ static const tn_opt_row rows[] = {
      "separated by commas, from which each ranking draws one."},
     {"annotator-seed", TN_OPT_INT, FIELD(draws), NULL, NULL, 0, 9007199254740992.0, NULL, "N",
      "Seed of what annotators draw; default: --seed, which the items' ids belong to."},
+    {"outcome", TN_OPT_BOOL, FIELD(outcome), "false", NULL, 0, 0, NULL, NULL,
+     "Label every step with whether the answer is right."},
     {"pairs-out", TN_OPT_STRING, FIELD(pairs_out), NULL, NULL, 0, 0, NULL, "FILE",
      "Also write all pairs of unequal responses as prompt, chosen, rejected."},
     {"hidden-size", TN_OPT_INT, FIELD(shape.hidden), "128", NULL, 1, 65536, NULL, "N",
@@ -114,6 +116,11 @@ static tn_status run_judge(const tn_world *w, const options *o, tn_err *e) {
     return tn_world_judge_file(w, o->input, (uint64_t)o->seed, o->out, e);
 }
 
+static tn_status run_steps(const tn_world *w, const options *o, tn_err *e) {
+    TN_TRY(need(o->input, "steps", "input", "ROWS.jsonl", e));
+    return tn_world_steps_file(w, o->input, (uint64_t)o->seed, o->outcome, o->out, e);
+}
+
 static tn_status run_tokenizer(const tn_world *w, const options *o, tn_err *e) {
     TN_TRY(need(o->out, "tokenizer", "out", "DIR", e));
     return tn_world_write_tokenizer(w, o->out, e);
@@ -129,7 +136,7 @@ static const struct {
     const char *name;
     tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
 } actions[] = {
-    {"judge", run_judge}, {"rank", run_rank}, {"pairs", run_pairs}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"tokenizer", run_tokenizer}, {"config", run_config}};
 enum { NACTIONS = sizeof actions / sizeof *actions };
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -143,7 +150,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(
             e, TN_ARG,
             "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
-            "eval, judge, rank, pairs, tokenizer, config; found %d words",
+            "eval, judge, steps, rank, pairs, tokenizer, config; found %d words",
             tn_opts_npos(opts));
 
     tn_world *w = tn_malloc(sizeof *w);
@@ -182,6 +189,8 @@ const tn_verb tn_verb_world = {
         "  tenet world judge --input answers.jsonl --out judged.jsonl\n"
         "        rows {\"id\": \"eval-3\", \"response\": \"...\", \"ended\": true}; adds true "
         "reward and predicates\n"
+        "  tenet world steps --input answers.jsonl --out steps.jsonl\n"
+        "        the same rows of sums as labelled steps, for `tenet prm --step-separator \" .\"`\n"
         "  tenet world rank --input samples.jsonl --annotator careful --seed 1 --out "
         "rankings.jsonl --pairs-out pairs.jsonl\n"
         "        rows {\"id\": \"pref-0\", \"prompt\": [...], \"responses\": [...], \"ended\": "
@@ -194,6 +203,6 @@ const tn_verb tn_verb_world = {
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|rank|pairs|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|tokenizer|"
              "config",
 };

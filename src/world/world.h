@@ -241,6 +241,9 @@ tn_status tn_world_write_set(const tn_world *w, tn_world_set set, uint64_t seed,
  * "prompt" it must be the item's (so that another seed is noticed). */
 tn_status tn_world_judge_file(const tn_world *w, const char *input, uint64_t seed, const char *out,
                               tn_err *e);
+/* The same rows, those of sums, as labelled steps {"id", "prompt", "completions", "labels", "correct"}: sentences without
+ * their full stops, right as long as none before was wrong. outcome: every label is the answer's (outcome reward models). */
+tn_status tn_world_steps_file(const tn_world *w, const char *input, uint64_t seed, bool outcome, const char *out, tn_err *e);
 /* Ranks rows {"id", "prompt", "responses": [...], "ended": [...]} of items of `seed`, row k by draws (draws, 12, k);
  * consecutive rows of one response each with the same id are one ranking too. Out rows: prompt,
  * responses, ended, rank, annotator, family, id. `pairs` (NULL: none) receives all pairs of unequal
