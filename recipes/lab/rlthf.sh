@@ -9,8 +9,8 @@ arms="ai random7 targeted7 random20 targeted20 full"
 policies=
 metric=accuracy
 columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned_right:turned rightly:2" "ece:calibration error:3")
-# Tuned: copies of each answer in the last round, 1 or 6 as in the first. One pass over the rows, so that a model does not
-# learn wrong labels by heart (its resistance is what the method reads).
+# Tuned: copies of each answer in the last round, 1 or 6 as in the first, on the arms of 7 % (random .638 and .675, targeted .719
+# and .713). One pass over the rows, so that a model does not learn wrong labels by heart (its resistance is what is read).
 candidates="1 6"
 candidates_ai=1
 candidates_full=1
