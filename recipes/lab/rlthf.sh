@@ -8,7 +8,7 @@ against=full
 arms="ai random7 targeted7 random20 targeted20 full"
 policies=
 metric=accuracy
-columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned_right:turned rightly:2" "ece:calibration error:3")
+columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned:labels turned:0" "ece:calibration error:3")
 # Tuned: copies of each answer in the last round, 1 or 6 as in the first, on the arms of 7 % (random .638 and .675, targeted .719
 # and .713). One pass over the rows, so that a model does not learn wrong labels by heart (its resistance is what is read).
 candidates="1 6"
@@ -41,5 +41,5 @@ arm_full() { feedback "$1" 1 random 1 1; }
 # Of the last round; `ai` has only the first. labels: accuracy of all pairs' final labels, accuracy: of the reward model on
 # held-out pairs, both by the oracle.
 measure() {
-    tail -n 1 "$2/metrics.jsonl" | tr -d '{}' | tr ',' '\n' | sed -n 's/^ *"\(accuracy\|labels\|share\|changed\|turned_right\|ece\)": /\1 /p'
+    tail -n 1 "$2/metrics.jsonl" | tr -d '{}' | tr ',' '\n' | sed -n 's/^ *"\(accuracy\|labels\|share\|changed\|turned\|ece\)": /\1 /p'
 }
