@@ -11,13 +11,13 @@ arms="base fewshot sft ppo small small_sft small_ppo"
 candidates_small_ppo="0.05 0.2"
 tune_ppo=0.05 tune_small_ppo=
 [ -z "$tune_first" ] || arms=small_ppo eval_options=
-# One small base for all seeds, as there is one large one: 3M tokens of the same text, about a minute.
+# One small base for all seeds, as there is one large one: 12M tokens of the same text.
 small_base() {
     local dir=$out/small-base
     [ -e "$dir/model/model.safetensors" ] && return
     $tenet world config --hidden-size 24 --layers 2 --heads 2 --intermediate-size 56 --out "$dir/config"
-    $tenet world text --seed 1 --count 120000 --out "$dir/text.jsonl"
-    $tenet pretrain --model "$dir/config" --data "$dir/text.jsonl" --output-dir "$dir/model" --max-steps 1500 --max-length 160 \
+    $tenet world text --seed 1 --count 320000 --out "$dir/text.jsonl"
+    $tenet pretrain --model "$dir/config" --data "$dir/text.jsonl" --output-dir "$dir/model" --max-steps 6000 --max-length 160 \
         --batch-tokens 2048 --micro-batch-tokens 2048 --learning-rate 1e-2 --warmup-steps 100 --lr-scheduler-type cosine \
         --min-lr-ratio 0.05 --adam-beta2 0.98 --weight-decay 0.05 --dtype float32 --seed 1 --save-steps 0 --overwrite
 }
