@@ -11,6 +11,11 @@ common="--dtype float32 --micro-batch-tokens 2048 --adam-beta2 0.95 --save-steps
 # policies that sample: all see the same prompts in the same order
 sampled="$common --model $work/sft --data $work/prompts-rl.jsonl --temperature 1 --warmup-steps 5 --train-sampling-strategy sequential"
 rewarded="$sampled --reward-model $work/reward"
+# "accuracy X" and "ece X" of the reward model in an eval.json with --pairs; means of numbers with the same key.
+reward_model() {
+    awk '/"reward_model"/ { on = 1 } on && /"rate"/ { r = $2 + 0 } on && /"ece"/ { e = $2 + 0 } END { print "accuracy", r; print "ece", e }' "$1"
+}
+means() { awk '{ n[$1]++; s[$1] += $2 } END { for (k in n) print k, s[k] / n[k] }'; }
 
 # curve DIR FIRST: DIR/curve.jsonl, true reward at the start (FIRST) and at each of a run's checkpoints, which go. 320 prompts.
 curve() {

@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef struct eval_options {
-    tn_opt_list models, pairs, shots, against;
-    const char *ref, *reward, *input, *choices, *out, *transcripts, *curve;
+    tn_opt_list models, pairs, funcs, shots, against;
+    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -26,12 +26,17 @@ static const tn_opt_row rows[] = {
      "Examples that the model of this name sees before every prompt, as many as leave room for the answer in its context: "
      "rows {\"messages\"} or {\"prompt\", \"completion\"}. One folder may stand in --models under two names."},
     {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
-     "HH-RLHF transcripts as plain text or as conversations."},
+     "HH-RLHF transcripts, and prompts and answers that are texts: as they are, or as conversations."},
     {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
     {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR",
      "Reference for the KL column."},
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
      "Proxy score of every answer; decides the win rate when there is no world."},
+    {"cost-model", TN_OPT_STRING, AT(cost), NULL, NULL, 0, 0, NULL, "DIR",
+     "Made by `tenet cost`: mean cost of the answers, and the share that it takes for unsafe (above 0); not in the world."},
+    {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
+     "Verifiable rewards of every answer, as in `tenet grpo`: exact_match:FIELD, number:FIELD, regex:PATTERN, ...; "
+     "not in the world. Their means are accuracies."},
     {"against", TN_OPT_LIST, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
      "Whom the others are compared with; default: the model named sft, else the first. Further names: win rates against "
      "them, too, in eval.json (win_NAME)."},
@@ -47,8 +52,8 @@ static const tn_opt_row rows[] = {
      "Longest answer."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
      "Sequences decoded together; does not change the results."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
-     "Sampling temperature."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X",
+     "Sampling temperature; 0: the most likely token each time."},
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
@@ -63,7 +68,7 @@ typedef struct session {
     tn_tokenizer *tok;
     tn_model *ref;
     const char *base; /* of adapter folders */
-    tn_scorer scorer;
+    tn_scorer scorer, cost;
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
@@ -115,6 +120,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     if (shots) TN_GO(tn_contest_shots(&s->t, c, m, s->tok, shots, e), done);
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
+    TN_GO(tn_contest_judge(&s->t, c, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
     if (s->pairs) {
         tn_stat_rate ratio, plain;
@@ -168,6 +174,11 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->world && !o->input)
         return tn_fail(e, TN_ARG,
                        "--input is missing; give prompts, or --world for the built-in ones");
+    if (o->world && (o->funcs.n || o->cost))
+        return tn_fail(e, TN_ARG, "%s judges answers to --input; the world's are judged by its oracle",
+                       o->cost ? "--cost-model" : "--reward-funcs");
+    if (o->temperature == 0 && o->ref)
+        return tn_fail(e, TN_ARG, "--ref-model: the KL column is a mean over samples, and --temperature 0 draws none");
     if (!o->out)
         return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
     TN_TRY(tn_mkdirs(o->out, e));
@@ -186,6 +197,7 @@ static tn_status open_all(session *s, tn_err *e) {
     t->n = (int)o->count;
     TN_TRY(o->world ? tn_contest_world(t, s->tok, (int)o->count, s->prompts.s, e)
                     : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e));
+    TN_TRY(tn_contest_open_funcs(t, &o->funcs, s->tok, e));
     const tn_load frozen = {.base = s->base, .frozen = true};
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
     if (o->pairs.n) {
@@ -201,6 +213,10 @@ static tn_status open_all(session *s, tn_err *e) {
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
                                    &frozen, e));
     if (o->reward) TN_TRY(tn_scorer_no_cost(&s->scorer, o->reward, e));
+    if (!o->cost) return TN_OK;
+    TN_TRY(tn_scorer_open_with(&s->cost, o->cost, t->c[0].dir, s->be, 2048, 2048, &frozen, e));
+    if (!s->cost.model->score_is_cost)
+        return tn_fail(e, TN_ARG, "--cost-model %s is no cost model; train one with `tenet cost`", o->cost);
     return TN_OK;
 }
 
@@ -277,6 +293,7 @@ static tn_status work(session *s, tn_err *e) {
         TN_TRY(tn_contest_policy(t, &t->c[k], p, e));
     }
     if (s->o.reward) TN_TRY(proxies(s, e));
+    for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
@@ -294,6 +311,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     st = tn_profile_finish(s.be, st, e);
     tn_contest_free(&s.t);
     tn_scorer_close(&s.scorer);
+    tn_scorer_close(&s.cost);
     tn_model_free(s.ref);
     tn_free(s.ref_sums);
     tn_str_free(&s.prompts);

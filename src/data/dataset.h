@@ -5,16 +5,19 @@
  *              · {"prompt_ids","ids"} · the chosen or best-scored answers of the preference formats below
  *   pairs      {"prompt","chosen","rejected"} · {"chosen","rejected"} (common prefix = prompt; HH-RLHF
  *              transcripts) · {"prompt_ids","chosen_ids","rejected_ids"} · {"chosen_ids","rejected_ids"};
- *              optional "margin"
+ *              · {"prompt","prefix","chosen","rejected"}: two next steps of an answer that begins with the prefix
+ *              (step_pair.h); optional "margin"
  *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
+ *              · single ones, {"prompt","completion","label"}: label says whether the completion is safe
  *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
  *              last ones, and ret their labels
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
+ * Rows of well-known public sets (GSM8K, Alpaca, UltraFeedback, ...) are read under these names: formats.h.
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
@@ -61,7 +64,8 @@ typedef struct tn_data_options {
     bool keep_end;                        /* truncation_mode keep_end */
     bool drop_long;                       /* drop instead of truncating (reward models) */
     bool completion_only, assistant_only; /* SFT masks; completion_only: rows with a prompt */
-    bool chat_transcripts; /* HH-RLHF transcripts as conversations in the model's template */
+    bool chat_transcripts; /* HH-RLHF transcripts, and prompts and answers that are texts, as conversations in the
+                            * model's template */
     tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
     bool last_step_only;
     tn_seam seam;

@@ -1,6 +1,7 @@
 /* Rows that compare answers: pairs and rankings. */
 #include "data/encode.h"
 #include "data/reader.h"
+#include "data/step_pair.h"
 #include <string.h>
 
 static tn_status pair_from(tn_reader *r, const json_t *row, const tn_ids *p, const tn_ids *c,
@@ -27,6 +28,14 @@ static tn_status pair_ids(tn_reader *r, const json_t *row, tn_err *e) {
     while (k + 1 < r->b.n && k + 1 < r->c.n && r->b.v[k] == r->c.v[k]) k++;
     tn_ids p = {r->b.v, k, 0}, c = {r->b.v + k, r->b.n - k, 0}, j = {r->c.v + k, r->c.n - k, 0};
     return pair_from(r, row, &p, &c, &j, e);
+}
+
+/* Two next steps of an answer that has begun. */
+static tn_status step_pair(tn_reader *r, const json_t *row, const json_t *prefix, tn_err *e) {
+    r->a.n = r->b.n = r->c.n = 0;
+    TN_TRY(tn_encode_step_pair(r->tok, json_object_get(row, "prompt"), prefix, json_object_get(row, "chosen"),
+                               json_object_get(row, "rejected"), &r->a, &r->b, &r->c, r->where, e));
+    return pair_from(r, row, &r->a, &r->b, &r->c, e);
 }
 
 static tn_status pair_text(tn_reader *r, const json_t *row, const json_t *prompt,
@@ -132,19 +141,12 @@ static tn_status scored_transcripts(tn_reader *r, const json_t *row, tn_err *e) 
     tn_status st = TN_OK;
     for (size_t i = 0; i < json_array_size(text); i++) {
         const json_t *t = json_array_get(text, i);
-        const char *s = json_string_value(t), *cut_at = NULL;
-        if (!s) {
-            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] is not a string", r->where, i);
+        const char *s = json_string_value(t), *body = s ? tn_transcript_answer(s) : NULL;
+        if (!body) {
+            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] %s", r->where, i,
+                         s ? "has no \"\\n\\nAssistant:\" turn" : "is not a string");
             goto done;
         }
-        for (const char *q = s; (q = strstr(q, "\n\nAssistant:")); q++) cut_at = q;
-        if (!cut_at) {
-            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] has no \"\\n\\nAssistant:\" turn",
-                         r->where, i);
-            goto done;
-        }
-        const char *body = cut_at + strlen("\n\nAssistant:");
-        if (*body == ' ') body++;
         if (i == 0) {
             json_t *m = r->o->chat_transcripts ? tn_transcript_messages(s) : NULL;
             if (m) {
@@ -184,6 +186,8 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
             "%s: a preference row needs \"chosen\" and \"rejected\" (or \"responses\" and "
             "\"rank\", or \"chosen_ids\" and \"rejected_ids\")",
             r->where);
+    const json_t *prefix = tn_row_step_prefix(row);
+    if (prefix) return step_pair(r, row, prefix, e);
     json_t *p, *w, *l;
     TN_TRY(tn_reader_pair_parts(r, row, &p, &w, &l, e));
     tn_status st = pair_text(r, row, p, w, l, e);

@@ -92,7 +92,7 @@ static tn_status sample(tn_contest *t, const tn_contender *c, const tn_model *m,
     for (int i = 0; i < t->n; i++) {
         tn_answer *a = &out[i];
         memset(a, 0, sizeof *a);
-        a->n = y[i].n, a->ended = y[i].stopped, a->proxy = a->kl = NAN;
+        a->n = y[i].n, a->ended = y[i].stopped, a->proxy = a->cost = a->kl = NAN;
         a->ids = tn_calloc((size_t)a->n, sizeof *a->ids);
         a->logp = tn_calloc((size_t)a->n, sizeof *a->logp);
         if (!a->ids || !a->logp) {
@@ -152,7 +152,7 @@ tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, t
         if (!a->ids) return tn_fail(e, TN_NOMEM, "out of memory");
         memcpy(a->ids, y.id, (size_t)y.n * sizeof *a->ids);
         a->ids[y.n] = TN_WORLD_END;
-        a->n = y.n + 1, a->ended = true, a->proxy = a->kl = NAN;
+        a->n = y.n + 1, a->ended = true, a->proxy = a->cost = a->kl = NAN;
         tn_world_judge(&t->w, &t->prompt[i], a->ids, y.n, true, &a->v);
     }
     return TN_OK;
@@ -209,21 +209,43 @@ tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_
     return st;
 }
 
-tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
-                           tn_err *e) {
+/* score [prompts] of a contender's answers. */
+static tn_status scores(const tn_contest *t, const tn_contender *c, tn_scorer *s, const tn_tokenizer *tok, double *score,
+                        tn_err *e) {
     tn_example *ex = NULL;
     tn_response *r = NULL;
     uint8_t *ones = NULL;
-    double *score = tn_calloc((size_t)t->n, sizeof *score);
-    tn_status st =
-        score ? examples(t, c, &ex, &r, &ones, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = examples(t, c, &ex, &r, &ones, e);
     if (st == TN_OK) st = tn_scorer_scores(s, ex, t->n, tok, score, e);
+    tn_free(ex), tn_free(r), tn_free(ones);
+    return st;
+}
+
+tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                           tn_err *e) {
+    double *score = tn_calloc((size_t)t->n, sizeof *score);
+    tn_status st = score ? scores(t, c, s, tok, score, e) : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) {
         for (int i = 0; i < t->n; i++) c->answer[i].proxy = score[i];
         c->proxy = tn_stat_stratified(score, t->family, t->n, TN_WF_COUNT);
         c->has_proxy = true;
     }
-    tn_free(ex), tn_free(r), tn_free(ones), tn_free(score);
+    tn_free(score);
+    return st;
+}
+
+tn_status tn_contest_cost(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                          tn_err *e) {
+    double *score = tn_calloc((size_t)t->n, sizeof *score);
+    tn_status st = score ? scores(t, c, s, tok, score, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    if (st == TN_OK) {
+        int unsafe = 0;
+        for (int i = 0; i < t->n; i++) c->answer[i].cost = score[i], unsafe += score[i] > 0;
+        c->cost = tn_stat_stratified(score, t->family, t->n, TN_WF_COUNT);
+        c->unsafe = tn_stat_wilson(unsafe, t->n, tn_stat_z95);
+        c->has_cost = true;
+    }
+    tn_free(score);
     return st;
 }
 
@@ -277,10 +299,12 @@ tn_status tn_contest_summarise(tn_contest *t, tn_err *e) {
 void tn_contest_free(tn_contest *t) {
     for (int k = 0; k < t->n_c; k++) {
         answers_free(t->c[k].answer, t->n);
+        tn_free(t->c[k].func);
         json_decref(t->c[k].pairs);
         json_decref(t->c[k].choices);
         tn_dataset_free(t->c[k].asked);
     }
+    tn_contest_close_funcs(t);
     tn_free(t->c);
     tn_free(t->prompt);
     tn_free((void *)t->at);

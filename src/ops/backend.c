@@ -13,7 +13,7 @@ static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, 
     b->op = &tn_ops_ref64;
     b->profile = "f64";
     b->kernels = "scalar";
-    b->elem = sizeof(double);
+    b->elem = b->operand = sizeof(double);
     return TN_OK;
 }
 
@@ -58,6 +58,7 @@ static tn_status open_cpu(tn_backend *b, tn_dtype dtype, const char *kernels, tn
 static tn_status open_named(tn_backend *b, const char *name, tn_dtype dtype, const char *kernels, tn_err *e) {
     b->dtype = dtype;
     b->elem = sizeof(float);
+    b->operand = dtype == TN_BF16 ? sizeof(uint16_t) : sizeof(float);
     if (strcmp(name, "ref64") == 0) {
         b->name = "ref64";
         return open_ref64(b, dtype, kernels, e);

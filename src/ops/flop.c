@@ -25,9 +25,9 @@ static uint64_t lora_b(const tn_lora *w, int T) {
     for (int p = 0; p < w->parts; p++) n += product(T, w->b[p].out, w->rank);
     return n;
 }
-static void c_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T) {
+static void c_lora(tn_backend *b, tn_mode mode, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T) {
     b->flop += lora_a(w, T) + (y ? lora_b(w, T) : 0);
-    b->own->lora(b, y, ldy, u, x, ldx, w, T);
+    b->own->lora(b, mode, y, ldy, u, x, ldx, w, T);
 }
 static void c_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy, const void *u,
                        void *v, const void *x, int ldx, const tn_lora *w, int T) {

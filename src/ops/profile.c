@@ -98,6 +98,9 @@ static void add_call(tn_backend *b, const char *op, double seconds, uint64_t bef
 static double elems(const tn_backend *b, double rows, double width) {
     return rows * width * (double)b->elem;
 }
+static double operands(const tn_backend *b, double rows, double width) {
+    return rows * width * (double)b->operand;
+}
 static double weights(const tn_backend *b, const tn_weight *w) {
     return (double)OP->weight_bytes(b, w->out, w->in);
 }
@@ -112,31 +115,32 @@ static void p_weight_pack(tn_backend *b, const tn_weight *w) {
 static void p_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                    const tn_weight *w, const void *bias, int T) {
     TIMED(OP->gemm(b, mode, y, ldy, x, ldx, w, bias, T), T, w->out, w->in,
-          weights(b, w) + elems(b, T, w->in + w->out * (mode == TN_ADD ? 2 : 1)));
+          weights(b, w) + operands(b, T, w->in) +
+              (mode == TN_ROUND ? operands(b, T, w->out) : elems(b, T, w->out * (mode == TN_ADD ? 2 : 1))));
 }
 static void p_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
                       const tn_weight *w, int T) {
     TIMED(OP->gemm_dx(b, mode, dx, lddx, dy, lddy, w, T), T, w->out, w->in,
-          weights_t(b, w) + elems(b, T, w->out + w->in * (mode == TN_ADD ? 2 : 1)));
+          weights_t(b, w) + operands(b, T, w->out) + elems(b, T, w->in * (mode == TN_ADD ? 2 : 1)));
 }
 static void p_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                       int T, int out, int in) {
     TIMED(OP->gemm_dw(b, dw, dy, lddy, x, ldx, T, out, in), T, out, in,
-          elems(b, T, out + in) + 2 * elems(b, out, in));
+          operands(b, T, out + in) + 2 * elems(b, out, in));
 }
 static void p_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
-    TIMED(OP->bias_bwd(b, db, dy, ld, T, n), T, 0, n, elems(b, T, n));
+    TIMED(OP->bias_bwd(b, db, dy, ld, T, n), T, 0, n, operands(b, T, n));
 }
-static void p_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx,
+static void p_lora(tn_backend *b, tn_mode mode, void *y, int ldy, void *u, const void *x, int ldx,
                    const tn_lora *w, int T) {
-    TIMED(OP->lora(b, y, ldy, u, x, ldx, w, T), T, w->parts * w->rank, w->a.in,
-          elems(b, T, w->a.in + w->parts * w->rank));
+    TIMED(OP->lora(b, mode, y, ldy, u, x, ldx, w, T), T, w->parts * w->rank, w->a.in,
+          operands(b, T, w->a.in) + elems(b, T, w->parts * w->rank));
 }
 static void p_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy,
                        int lddy, const void *u, void *v, const void *x, int ldx, const tn_lora *w,
                        int T) {
     TIMED(OP->lora_bwd(b, dx, lddx, g, dy, lddy, u, v, x, ldx, w, T), T, w->parts * w->rank,
-          w->a.in, elems(b, T, 2.0 * w->a.in));
+          w->a.in, operands(b, T, 2.0 * w->a.in));
 }
 static void p_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
     TIMED(OP->embed(b, y, table, ids, T, D), T, 0, D, 2 * elems(b, T, D));
@@ -145,10 +149,10 @@ static void p_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32
                         int D) {
     TIMED(OP->embed_bwd(b, dtable, dy, ids, T, D), T, 0, D, 3 * elems(b, T, D));
 }
-static void p_rms_norm(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx,
+static void p_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx,
                        const void *w, int T, int groups, int n, double eps) {
-    TIMED(OP->rms_norm(b, y, ldy, rstd, x, ldx, w, T, groups, n, eps), T, 0, groups * n,
-          2 * elems(b, T, groups * n));
+    TIMED(OP->rms_norm(b, mode, y, ldy, rstd, x, ldx, w, T, groups, n, eps), T, 0, groups * n,
+          elems(b, T, groups * n) + (mode == TN_ROUND ? operands(b, T, groups * n) : elems(b, T, groups * n)));
 }
 static void p_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw,
                            const void *dy, int lddy, const void *x, int ldx, const void *rstd,
@@ -156,21 +160,24 @@ static void p_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void
     TIMED(OP->rms_norm_bwd(b, mode, dx, lddx, dw, dy, lddy, x, ldx, rstd, w, T, groups, n), T, 0,
           groups * n, (mode == TN_ADD ? 4 : 3) * elems(b, T, groups * n));
 }
-static void p_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos,
-                   const void *sin, int T, int heads, int d, int d_rot, int sign) {
-    TIMED(OP->rope(b, x, ld, pos, cos, sin, T, heads, d, d_rot, sign), T, 0, heads * d_rot,
-          2 * elems(b, T, heads * d_rot));
+static void p_rope(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const int32_t *pos,
+                   const void *cos, const void *sin, int T, int heads, int rest, int d, int d_rot, int sign) {
+    int n = mode == TN_ROUND ? (heads + rest) * d : heads * d_rot;
+    TIMED(OP->rope(b, mode, y, ldy, x, ldx, pos, cos, sin, T, heads, rest, d, d_rot, sign), T, 0, n,
+          elems(b, T, n) + (mode == TN_ROUND ? operands(b, T, n) : elems(b, T, n)));
+}
+static void p_round(tn_backend *b, void *y, const void *x, size_t n) {
+    TIMED(OP->round(b, y, x, n), 0, 0, 0, elems(b, 1, (double)n) + operands(b, 1, (double)n));
 }
 static void p_act_gate(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F) {
-    TIMED(OP->act_gate(b, act, h, gu, T, F), T, 0, F, 3 * elems(b, T, F));
+    TIMED(OP->act_gate(b, act, h, gu, T, F), T, 0, F, 3 * operands(b, T, F));
 }
 static void p_act_gate_bwd(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu,
                            int T, int F) {
-    TIMED(OP->act_gate_bwd(b, act, dgu, dh, gu, T, F), T, 0, F, 5 * elems(b, T, F));
+    TIMED(OP->act_gate_bwd(b, act, dgu, dh, gu, T, F), T, 0, F, elems(b, T, F) + 4 * operands(b, T, F));
 }
-static void p_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R,
-                     int D) {
-    TIMED(OP->gather(b, y, x, ld, rows, R, D), R, 0, D, 2 * elems(b, R, D));
+static void p_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes) {
+    TIMED(OP->gather(b, y, x, ld, rows, R, D, bytes), R, 0, D, 2.0 * R * D * (double)bytes);
 }
 static void p_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R,
                           int D) {
@@ -198,20 +205,20 @@ static double chain_bytes(const tn_backend *b, const tn_attn *a) {
 }
 static void p_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
     TIMED(OP->kv_write(b, pool, qkv, ld, a), a->n_tok, 0, 2 * a->kv_heads * a->head_dim,
-          elems(b, a->n_tok, 2 * a->kv_heads * a->head_dim) + cached(b, a, a->n_tok));
+          operands(b, a->n_tok, 2 * a->kv_heads * a->head_dim) + cached(b, a, a->n_tok));
 }
 static void p_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld,
                    const void *pool, const tn_attn *a) {
     int Q = a->heads * a->head_dim;
     TIMED(OP->attn(b, out, ldo, lse, qkv, ld, pool, a), a->n_tok, 0, Q,
-          chain_bytes(b, a) + 2 * elems(b, a->n_tok, Q));
+          chain_bytes(b, a) + 2 * operands(b, a->n_tok, Q));
 }
 static void p_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo,
                        const void *out, int ldo, const void *lse, const void *qkv, int ld,
                        const void *pool, const tn_attn *a) {
     int Q = a->heads * a->head_dim;
     TIMED(OP->attn_bwd(b, dqkv, lddq, dout, lddo, out, ldo, lse, qkv, ld, pool, a), a->n_tok, 0, Q,
-          2 * chain_bytes(b, a) + 4 * elems(b, a->n_tok, Q));
+          2 * chain_bytes(b, a) + 2 * elems(b, a->n_tok, Q) + 2 * operands(b, a->n_tok, Q));
 }
 static void p_head(tn_backend *b, const tn_head *h) {
     const tn_weight *w = h->w;
@@ -239,12 +246,19 @@ static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out,
 static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
     TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 8.0 * R * V);
 }
+/* Of n elements: those that are looked at. */
+static double looked_at(const uint8_t *live, size_t n) {
+    size_t blocks = (n + TN_MOMENT_BLOCK - 1) / TN_MOMENT_BLOCK, seen = 0;
+    for (size_t i = 0; live && i < blocks; i++) seen += live[i];
+    return live ? (double)n * (double)seen / (double)blocks : (double)n;
+}
 static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s) {
     TIMED(OP->adamw(b, p, g, m, v, n, s), 0, 0, 0,
-          3 * elems(b, 1, (double)n) + 4.0 * (double)tn_moment_bytes(s->moments, n, b->elem));
+          3 * elems(b, 1, looked_at(s->live, n)) +
+              4.0 * (double)tn_moment_bytes(s->moments, (size_t)looked_at(s->live, n), b->elem));
 }
-static void p_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
-    TIMED(OP->sumsq(b, x, n, block), 0, 0, 0, elems(b, 1, (double)n));
+static void p_sumsq(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block) {
+    TIMED(OP->sumsq(b, x, n, live, block), 0, 0, 0, elems(b, 1, looked_at(live, n)));
 }
 static bool p_finite(tn_backend *b, const void *x, size_t n) {
     bool all;
@@ -258,7 +272,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->weight_pack = p_weight_pack;
     t->gemm = p_gemm, t->gemm_dx = p_gemm_dx, t->gemm_dw = p_gemm_dw, t->bias_bwd = p_bias_bwd;
     t->embed = p_embed, t->embed_bwd = p_embed_bwd;
-    t->rms_norm = p_rms_norm, t->rms_norm_bwd = p_rms_norm_bwd, t->rope = p_rope;
+    t->rms_norm = p_rms_norm, t->rms_norm_bwd = p_rms_norm_bwd, t->rope = p_rope, t->round = p_round;
     t->act_gate = p_act_gate, t->act_gate_bwd = p_act_gate_bwd;
     t->gather = p_gather, t->scatter_add = p_scatter_add, t->spread = p_spread, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;

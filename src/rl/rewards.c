@@ -94,9 +94,7 @@ static tn_status unknown(const char *spec, size_t n, const tn_reward_fn *more, t
                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-/* The function that is named, and its argument (NULL: none). */
-static tn_status resolve(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f,
-                         const char **argument, tn_err *e) {
+tn_status tn_reward_fn_named(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f, const char **argument, tn_err *e) {
     size_t n = strcspn(spec, ":");
     const tn_reward_fn *q = find(tn_reward_fns, spec, n);
     *argument = spec[n] ? spec + n + 1 : NULL;
@@ -114,7 +112,7 @@ static tn_status try_function(const char *spec, const tn_reward_fn *more, tn_err
     const tn_reward_fn *f;
     const char *argument;
     void *state = NULL;
-    TN_TRY(resolve(spec, more, &f, &argument, e));
+    TN_TRY(tn_reward_fn_named(spec, more, &f, &argument, e));
     tn_status st = f->open ? f->open(&state, argument, e) : TN_OK;
     if (f->close) f->close(state);
     return st;
@@ -123,7 +121,7 @@ static tn_status try_function(const char *spec, const tn_reward_fn *more, tn_err
 static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *spec,
                                const tn_reward_fn *more, tn_err *e) {
     const char *argument;
-    TN_TRY(resolve(spec, more, &s->fn, &argument, e));
+    TN_TRY(tn_reward_fn_named(spec, more, &s->fn, &argument, e));
     set_name(r, s, s->fn->name);
     return s->fn->open ? s->fn->open(&s->state, argument, e) : TN_OK;
 }
@@ -170,7 +168,7 @@ tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, c
     for (int i = 0; i < o->funcs.n; i++) {
         const tn_reward_fn *f;
         const char *argument;
-        TN_TRY(resolve(o->funcs.v[i], more, &f, &argument, e));
+        TN_TRY(tn_reward_fn_named(o->funcs.v[i], more, &f, &argument, e));
         if (f->text && !on->tok)
             return tn_fail(e, TN_ARG, "--reward-funcs %s reads text, and %s has no tokenizer.json",
                            f->name, on->o.model);
@@ -267,8 +265,7 @@ void tn_rewards_close(tn_rewards *r) {
 
 /* ---- scoring ---- */
 
-static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
-    tn_rollouts *roll = &on->roll;
+static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_rollouts *roll, tn_err *e) {
     TN_TRY(tn_rollouts_score(roll, r->source[k].scorer, on->tok, r->column, e));
     for (int i = 0; i < roll->n; i++) {
         if (!isfinite(r->column[i]))
@@ -296,8 +293,7 @@ static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) 
     return TN_OK;
 }
 
-static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) {
-    const tn_rollouts *roll = &on->roll;
+static tn_status score_functions(tn_rewards *r, const tn_online *on, const tn_rollouts *roll, tn_err *e) {
     bool text = false, any = false;
     for (int k = 0; k < r->n; k++) {
         any |= r->source[k].fn != NULL;
@@ -324,25 +320,25 @@ static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) 
 }
 
 /* A response that no source can judge teaches nothing; said once. */
-static void warn_unscored(tn_rewards *r, const tn_online *on) {
-    for (int i = 0; i < on->roll.n && !r->warned; i++) {
+static void warn_unscored(tn_rewards *r, const tn_online *on, const tn_rollouts *roll) {
+    for (int i = 0; i < roll->n && !r->warned; i++) {
         bool any = false;
         for (int k = 0; k < r->n; k++) any |= !isnan(r->value[i * r->n + k]);
         if (any) continue;
-        const tn_example *x = on->roll.prompt[on->roll.group[i]];
+        const tn_example *x = roll->prompt[roll->group[i]];
         tn_warn("%s:%d: no reward has an answer for this row; its responses are left out",
                 on->prompts->path[x->file], x->line);
         r->warned = true;
     }
 }
 
-tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e) {
+tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll, tn_metrics *m, tn_err *e) {
     for (int k = 0; k < r->n; k++)
-        if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
-    TN_TRY(score_ensemble(r, on->roll.n, m, e));
-    TN_TRY(score_functions(r, on, e));
-    warn_unscored(r, on);
-    tn_rewards_metrics(r, on->roll.n, m);
+        if (r->source[k].scorer) TN_TRY(score_model(r, k, on, roll, e));
+    TN_TRY(score_ensemble(r, roll->n, m, e));
+    TN_TRY(score_functions(r, on, roll, e));
+    warn_unscored(r, on, roll);
+    tn_rewards_metrics(r, roll->n, m);
     return TN_OK;
 }
 

@@ -25,6 +25,11 @@ typedef struct tn_scorer {
     tn_str separator, text;
     tn_steps steps;
     const char *step_score; /* min | product | last; NULL: min */
+    double *step;           /* on request (keep_steps) the probability of every step, one response after the other */
+    int *step_end;          /* where each response's end in `step` */
+    int n_step, n_step_end;
+    size_t cap_step, cap_step_end;
+    bool keep_steps;
     /* an ensemble of heads (`tenet reward --head ensemble`): the score is their mean, and on request each one's is kept */
     int n_member;
     double *member;     /* [n_member][cap_member], filled from member_at on, or NULL */

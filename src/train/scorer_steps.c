@@ -93,6 +93,16 @@ tn_status tn_scorer_as_steps(tn_scorer *s, const tn_example *x, const json_t *pr
     return TN_OK;
 }
 
+/* What is said of n steps of one response. */
+static tn_status keep_steps(tn_scorer *s, const double *z, int n, tn_err *e) {
+    if (!TN_GROW(s->step, s->cap_step, (size_t)(s->n_step + n + 1)) ||
+        !TN_GROW(s->step_end, s->cap_step_end, (size_t)s->n_step_end + 1))
+        return tn_fail(e, TN_NOMEM, "out of memory for what is said of steps");
+    for (int i = 0; i < n; i++) s->step[s->n_step++] = tn_sigmoid(z[i]);
+    s->step_end[s->n_step_end++] = s->n_step;
+    return TN_OK;
+}
+
 tn_status tn_scorer_read_steps(tn_scorer *s, double *score, tn_err *e) {
     tn_batch *b = &s->mb;
     const char *how = s->step_score ? s->step_score : "min";
@@ -101,6 +111,7 @@ tn_status tn_scorer_read_steps(tn_scorer *s, double *score, tn_err *e) {
     for (int i = 0; i < b->n_seq; i++) {
         const double *z = b->value + b->off[i];
         int n = b->off[i + 1] - b->off[i];
+        if (s->keep_steps) TN_TRY(keep_steps(s, z, n, e));
         score[i] = strcmp(how, "last") == 0 ? tn_sigmoid(z[n - 1]) : tn_prm_score(z, n, strcmp(how, "product") == 0);
     }
     return TN_OK;

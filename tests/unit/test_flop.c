@@ -73,9 +73,9 @@ TEST(flop_of_adapters) {
     tn_lora_grad g = {da, {db[0], db[1]}};
     const uint64_t A = 2 * ROWS * PARTS * RANK * IN, B = 2 * ROWS * PARTS * RANK * OUT;
     uint64_t at[5] = {be->flop};
-    be->op->lora(be, y, PARTS * OUT, u, x, IN, &w, ROWS);
+    be->op->lora(be, TN_ADD_NONZERO, y, PARTS * OUT, u, x, IN, &w, ROWS);
     at[1] = be->flop;
-    be->op->lora(be, NULL, 0, u, x, IN, &w, ROWS);
+    be->op->lora(be, TN_ADD_NONZERO, NULL, 0, u, x, IN, &w, ROWS);
     at[2] = be->flop;
     be->op->lora_bwd(be, dx, IN, &g, y, PARTS * OUT, u, v, x, IN, &w, ROWS);
     at[3] = be->flop;
