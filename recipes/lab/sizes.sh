@@ -9,7 +9,7 @@ columns=(reward "win:wins against base:2" "win_fewshot:against few-shot base:2" 
 arms="base fewshot sft ppo small small_sft small_ppo"
 # Tuned: the small PPO's KL coefficient; the large one's elsewhere (critic-free.sh).
 candidates_small_ppo="0.05 0.2"
-tune_ppo=0.05 tune_small_ppo=
+tune_ppo=0.05 tune_small_ppo=0.2
 [ -z "$tune_first" ] || arms=small_ppo eval_options=
 # One small base for all seeds, as there is one large one: 12M tokens of the same text.
 small_base() {
