@@ -1,5 +1,7 @@
 # The order base < SFT < PPO, and a small aligned model against a large one that is not: 20,688 parameters (7,896 of them the
 # embedding) against the 635,904 of models/world, 1 : 30.7; without embeddings 1 : 46.
+# Few-shot says little here: no text that the base was trained on holds two dialogues, and after one example it already
+# answers another question. Wins count ties half.
 title="A small aligned model against a large one"
 claim="PPO is preferred to SFT and SFT to the base model; a small aligned model is preferred to a large base model, also with few-shot examples."
 published="InstructGPT 1.3B preferred to GPT-3 175B; InstructGPT 175B to GPT-3 175B in 85 +- 3 %, to few-shot GPT-3 in 71 +- 4 % (Ouyang et al. 2022, 2203.02155; the percentages belong to equal sizes)"
