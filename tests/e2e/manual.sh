@@ -8,7 +8,7 @@ PATH=$M/bin:$PATH
 
 # ---- manual pages ----
 tenet help --man >"$M/tenet.1"
-for verb in $(tenet --help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p'); do tenet help --man "$verb" >"$M/tenet-$verb.1"; done
+for verb in $(tenet --help | sed -n 's/^  \([a-z][a-z0-9-]*\) .*/\1/p'); do tenet help --man "$verb" >"$M/tenet-$verb.1"; done
 check manual_of_every_verb test "$(grep -l '^\.SH OPTIONS' "$M"/tenet-*.1 | wc -l)" = "$(tenet completion words '' | grep -vc -e '^[-:]' -e '^help')"
 if LC_ALL=C grep -q '[^ -~]' "$M"/*.1; then fail manual_is_ascii; else ok manual_is_ascii; fi
 fails manual_of_no_verb 2 "unknown verb" tenet help --man none
