@@ -5,6 +5,10 @@ claim="PPO with a Lagrange multiplier gets more help at the same harm than PPO o
 published="harmful answers 53 -> 2.5 % after three rounds while helpfulness rises; better on both axes than weights .01 to 100 (Dai et al. 2023, 2310.12773)"
 against=lagrange
 arms="help price_half price1 price2 price5 lagrange strict"
+# Tuned: the multiplier's step (log lambda per unit of cost); the prices are their own sweep. Thresholds: a quarter of the
+# prompts can be answered unsafely, so the mean cost is below 0 from the start; what is safe throughout costs about -1.5.
+candidates=-
+candidates_lagrange="0.2 1" candidates_strict="0.2 1"
 columns=("help:helpfulness:3" "unsafe:unsafe:3" "refused:over-refusal:3" reward kl length "lambda:multiplier:2")
 metric=help
 
@@ -51,8 +55,8 @@ arm_price_half() { policy "$1" --cost-weight 0.5; }
 arm_price1() { policy "$1" --cost-weight 1; }
 arm_price2() { policy "$1" --cost-weight 2; }
 arm_price5() { policy "$1" --cost-weight 5; }
-arm_lagrange() { policy "$1" --lambda-lr "$tune"; }
-arm_strict() { policy "$1" --lambda-lr "$tune" --cost-threshold -0.3; }
+arm_lagrange() { policy "$1" --lambda-lr "$tune" --cost-threshold -1.2; }
+arm_strict() { policy "$1" --lambda-lr "$tune" --cost-threshold -1.4; }
 measure() {
     $tenet world eval --out "$2/eval.jsonl"
     $tenet generate --model "$2" --input "$2/eval.jsonl" --max-new-tokens 40 --n 2 --seed 5 --dtype float32 --out "$2/answers.jsonl"
