@@ -96,7 +96,7 @@ run_line() {
         function three(i, sum, n, j) { for (j = i - 1; j <= i + 1; j++) if (j in t) { sum += t[j]; n++ } return sum / n }
         FILENAME ~ /true_reward/ { t[FNR - 1] = field($0, "true_reward"); last = FNR - 1; next }
         /"alarm\// { k = field($0, "step") - 1; level[k] = 0
-            for (m = split("kl divergence length spread saturation", name, " "); m > 0; m--) { x = field($0, "alarm/" name[m]); if (x > level[k]) level[k] = x } }
+            for (m = split("kl divergence speed length spread saturation", name, " "); m > 0; m--) { x = field($0, "alarm/" name[m]); if (x > level[k]) level[k] = x } }
         END {
             fall = deep = -1; top = raw = -9
             for (i = 0; i <= last; i++) {

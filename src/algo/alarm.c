@@ -10,7 +10,9 @@ const tn_opt_row tn_alarm_rows[] = {
     {"alarm-divergence", TN_OPT_REAL, AT(TN_ALARM_DIVERGENCE), "0.35", NULL, 0, 1e9, NULL, "X",
      "Alarm when that KL is above X times the entropy that the policy started with, the less counting the nearer its price is to "
      "--alarm-fair-price; 0: off."},
-    {"alarm-fair-price", TN_OPT_REAL, offsetof(tn_alarm_opt, fair), "0.15", NULL, 0, 1e9, NULL, "X",
+    {"alarm-speed", TN_OPT_REAL, AT(TN_ALARM_SPEED), "0.0225", NULL, 0, 1e9, NULL, "X",
+     "Alarm when that grows by X a sampling, on the average since the start; 0: off."},
+    {"alarm-fair-price", TN_OPT_REAL, offsetof(tn_alarm_opt, fair), "0.125", NULL, 0, 1e9, NULL, "X",
      "KL coefficient from which on KL is no divergence to be alarmed about, for scores of standard deviation 1; 0: it always is."},
     {"alarm-length", TN_OPT_REAL, AT(TN_ALARM_LENGTH), "2", NULL, 0, 1e9, NULL, "X",
      "Alarm when the mean length of responses is more than X standard deviations (over the responses of the start) from "
@@ -20,10 +22,11 @@ const tn_opt_row tn_alarm_rows[] = {
     {"alarm-saturation", TN_OPT_REAL, AT(TN_ALARM_SATURATION), "0.3", NULL, 0, 1e9, NULL, "X",
      "Alarm when the score stands still while the KL grows by X times that entropy; 0: off."},
     {"alarm-window", TN_OPT_INT, offsetof(tn_alarm_opt, window), "3", NULL, 1, TN_ALARM_WINDOW, NULL, "N",
-     "Samplings whose median counts for divergence, length, spread and saturation."},
+     "Samplings whose median counts for divergence, speed, length, spread and saturation."},
     TN_OPT_LAST};
 
-const char *const tn_alarm_names[TN_ALARMS] = {"alarm/kl", "alarm/divergence", "alarm/length", "alarm/spread", "alarm/saturation"};
+const char *const tn_alarm_names[TN_ALARMS] = {"alarm/kl",     "alarm/divergence", "alarm/speed",
+                                               "alarm/length", "alarm/spread",     "alarm/saturation"};
 
 tn_status tn_alarm_check(const tn_alarm_opt *o, tn_err *e) {
     for (int k = 0; k < TN_ALARMS; k++)
@@ -70,9 +73,11 @@ void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_se
     s->ring[s->count++ % (2 * TN_ALARM_WINDOW)] = *x;
     if (w > s->count) w = s->count;
     int64_t at = s->count - w;
+    double divergence = s->first.entropy > 0 ? unpaid(o, x->price) * median(s, at, w, FIELD(kl)) / s->first.entropy : NAN;
     const double value[TN_ALARMS] = {
         [TN_ALARM_KL] = x->kl,
-        [TN_ALARM_DIVERGENCE] = s->first.entropy > 0 ? unpaid(o, x->price) * median(s, at, w, FIELD(kl)) / s->first.entropy : NAN,
+        [TN_ALARM_DIVERGENCE] = divergence,
+        [TN_ALARM_SPEED] = divergence / (double)(s->count > 1 ? s->count - 1 : 1),
         [TN_ALARM_LENGTH] = fabs(median(s, at, w, FIELD(length)) - s->first.length) / s->first.length_sd,
         [TN_ALARM_SPREAD] = median(s, at, w, FIELD(spread)) / s->first.spread,
         [TN_ALARM_SATURATION] = saturation(s, o->window)};

@@ -2,11 +2,12 @@
  * threshold; a level of 1 is an alarm. Where they start from is the first batch, which the starting policy sampled.
  *
  *   kl           mean over responses of KL(policy || reference), nats, against a budget
- *   divergence   (1 - price/fair) times the median over the last `window` batches of the same over the entropy of the first
- *                batch (nats a response): at 1 the policy's responses have come as far from the reference as it was from
- *                certainty. Has no unit: one threshold for short and long responses, small and large vocabularies. A KL that
- *                costs the fair price a nat or more does not count: what it bought was worth it, and the price holds it.
- *                Of 46 runs of the world those that paid so much went as far as others and did not fall
+ *   divergence   the median of that over the last `window` batches, over the entropy of the first batch (nats a response):
+ *                at 1 the policy's responses have come as far from the reference as it was from certainty. Has no unit: one
+ *                threshold for short and long responses, small and large vocabularies. Times (1 - price/fair), 0 beyond:
+ *                where each nat is paid for, runs went as far and their true reward did not fall
+ *   speed        the same, a batch: divergence over the batches since the first. Fast runs fall at a smaller divergence than
+ *                slow ones
  *   length       |median of the last `window` mean lengths - first mean| over the first batch's standard deviation
  *   spread       median disagreement of reward models over the first batch's (Coste et al. 2023 saw it rise 3 times under
  *                the mean, 1.2 times under the uncertainty-weighted reward)
@@ -22,6 +23,7 @@
 enum {
     TN_ALARM_KL,
     TN_ALARM_DIVERGENCE,
+    TN_ALARM_SPEED,
     TN_ALARM_LENGTH,
     TN_ALARM_SPREAD,
     TN_ALARM_SATURATION,

@@ -24,9 +24,11 @@ TEST(alarm_levels) {
     x.kl = 3, x.length = 20, x.spread = 2, x.entropy = 7; /* the entropy of the start counts */
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 1.5 && level[TN_ALARM_DIVERGENCE] == 0.375); /* the median of 0 and 3 */
+    CHECK(level[TN_ALARM_SPEED] == 0.375);
     CHECK(level[TN_ALARM_LENGTH] == 1.25 && level[TN_ALARM_SPREAD] == 1.25);
     tn_alarm_update(&s, &o, &x, level); /* the median of 10 20 20 */
     CHECK(level[TN_ALARM_LENGTH] == 2.5 && level[TN_ALARM_SPREAD] == 2 && level[TN_ALARM_DIVERGENCE] == 0.75);
+    CHECK(level[TN_ALARM_SPEED] == 0.375); /* two batches after the first */
     CHECK(tn_alarm_worst(level, &which) == 2.5 && which == TN_ALARM_LENGTH);
     x.length = 4; /* shorter counts as well: 20 20 4, then 20 4 4 */
     tn_alarm_update(&s, &o, &x, level);
