@@ -8,11 +8,11 @@ arms="plain kl mean worst uwo inform odin par"
 # Tuned: each arm's own number, two candidates; plain, mean and worst have none.
 candidates=none
 candidates_kl="0.01 0.1"        # coefficient
-tune_kl=0.01 tune_uwo=0.1 tune_inform=0.001 tune_odin=1 tune_par=1
 candidates_uwo="0.1 0.5"        # price of variance
 candidates_inform="0.001 0.01"  # weight of the bottleneck
 candidates_odin="1 3"           # weight of both correlations with length
 candidates_par="1 3"            # slope of the sigmoid
+tune_kl=0.01 tune_uwo=0.1 tune_inform=0.001 tune_odin=3 tune_par=1
 columns=(reward "peak:best checkpoint:3" "share:end / best:2" kl length "closers:closers:2" "proxy_own:own proxy:2")
 
 ranked() {

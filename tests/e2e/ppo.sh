@@ -148,7 +148,8 @@ run whole $rising --save-steps 1
 budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
 back() {
     # shellcheck disable=SC2086
-    tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --on-alarm roll-back --save-dtype float32 "${@:2}" >"$O/log" 2>&1
+    tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --alarm-divergence 0 --alarm-speed 0 --on-alarm roll-back --save-dtype float32 \
+        "${@:2}" >"$O/log" 2>&1
 }
 back "$O/back" || fail "ppo_roll_back: $(last)"
 to=$(sed -n 's/.*rolling back from step [0-9]* to checkpoint-\([0-9]*\).*/\1/p' "$O/log")
