@@ -145,7 +145,7 @@ grep -q "stopped by an alarm after step $((at - 1))" "$O/log" && cmp -s "$O/halt
 rising="--kl-coef 0 --rollouts 64 --minibatch-size 16 --iterations 9 --learning-rate 6e-3"
 # shellcheck disable=SC2086
 run whole $rising --save-steps 1
-budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
+budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.95 * $1 }')
 back() {
     # shellcheck disable=SC2086
     tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --alarm-divergence 0 --alarm-speed 0 --on-alarm roll-back --save-dtype float32 \
