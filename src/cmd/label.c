@@ -73,6 +73,25 @@ static tn_status as_responses(json_t *row, tn_err *e) {
     return TN_OK;
 }
 
+/* Two answers that are the same word for word: nothing can be said, and nothing learned. */
+static tn_status drop_equal(tn_json_rows *f, tn_err *e) {
+    size_t kept = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const json_t *list = json_object_get(f->row[i], "responses");
+        const char *a = tn_answer_text(json_array_get(list, 0)), *b = tn_answer_text(json_array_get(list, 1));
+        if (json_array_size(list) == 2 && a && b && !strcmp(a, b)) {
+            json_decref(f->row[i]);
+            tn_free(f->where[i]);
+            continue;
+        }
+        f->row[kept] = f->row[i];
+        f->where[kept++] = f->where[i];
+    }
+    if (kept < f->n) tn_info("%zu of %zu pairs have equal answers and are left out", f->n - kept, f->n);
+    f->n = kept;
+    return kept ? TN_OK : tn_fail(e, TN_FORMAT, "all pairs have equal answers");
+}
+
 /* What is asked: the file's principles, or --question's texts with the file's labels. */
 static tn_status open_constitution(session *s, tn_err *e) {
     const label_options *o = &s->o;
@@ -99,6 +118,7 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->input) return tn_fail(e, TN_ARG, "--input is missing; give rows of pairs");
     TN_TRY(tn_json_rows_read(&s->in, o->input, 1, 0, e));
     for (size_t i = 0; i < s->in.n; i++) TN_TRY(as_responses(s->in.row[i], e));
+    TN_TRY(drop_equal(&s->in, e));
     TN_TRY(open_constitution(s, e));
     tn_str_clear(&s->path);
     if (o->replies) tn_str_addz(&s->path, o->replies);
