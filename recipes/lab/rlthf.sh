@@ -19,7 +19,7 @@ pairs() {
     [ -e "$here/labelled.jsonl" ] && return
     $tenet world pairs --input "$work/prompts-pref-answers.jsonl" --annotator exact --seed "$seed" --out "$here/pairs.jsonl" &&
         $tenet world pairs --input "$work/prompts-pref-heldout-answers.jsonl" --annotator exact --seed "$seed" --out "$here/heldout.jsonl" &&
-        $tenet label --layout world --model models/world --input "$here/pairs.jsonl" --dtype float32 --out "$here/labelled.jsonl" \
+        $tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$here/pairs.jsonl" --dtype float32 --out "$here/labelled.jsonl" \
         --question "which answer is not rude ?" "which answer does not refuse without a reason ?"
 }
 feedback() { # DIR SHARE targeted|random ROUNDS COPIES

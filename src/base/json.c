@@ -160,6 +160,16 @@ tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t 
     return TN_OK;
 }
 
+tn_status tn_json_need_real(const json_t *o, const char *key, double *out, const char *where, tn_err *e) {
+    json_t *v;
+    *out = 0;
+    TN_TRY(member(o, key, &v, where, e));
+    if (!v) return tn_fail(e, TN_FORMAT, "%s: \"%s\" is missing (expected a number)", where, key);
+    if (!json_is_number(v)) return wrong_type(v, key, "a number", where, e);
+    *out = json_number_value(v);
+    return TN_OK;
+}
+
 tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where,
                            tn_err *e) {
     json_t *v;

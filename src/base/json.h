@@ -29,6 +29,7 @@ tn_status tn_json_str(const json_t *o, const char *key, const char *def, const c
                       const char *where, tn_err *e);
 tn_status tn_json_need_int(const json_t *o, const char *key, int64_t *out, const char *where,
                            tn_err *e);
+tn_status tn_json_need_real(const json_t *o, const char *key, double *out, const char *where, tn_err *e);
 tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, const char *where,
                            tn_err *e);
 tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out,

@@ -5,6 +5,7 @@
 #include "cmd/verbs.h"
 #include "ops/profile.h"
 #include "oversight/revise.h"
+#include "oversight/rows.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -50,12 +51,6 @@ static const tn_opt_row rows[] = {
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Replies sampled together; does not change them."},
     TN_OPT_LAST};
 
-typedef struct file { /* rows of a JSONL file */
-    json_t **row, **record;
-    char **where;
-    size_t n, cap_row, cap_where;
-} file;
-
 typedef struct session {
     critique_options o;
     tn_train_options machine;
@@ -64,64 +59,18 @@ typedef struct session {
     tn_constitution *c;
     tn_prompts *p;
     tn_asker *policy, *critic;
-    file data, helpful;
+    tn_json_rows data, helpful;
+    json_t **record[2]; /* of data, of helpful */
     tn_revise_count *count;
     int lock;
     tn_str path;
 } session;
-
-/* ---- rows ---- */
-
-static tn_status add_row(file *f, json_t *row, const char *where, tn_err *e) {
-    if (!TN_GROW(f->row, f->cap_row, f->n + 1) || !TN_GROW(f->where, f->cap_where, f->n + 1) || !(f->where[f->n] = tn_strdup(where)))
-        return tn_fail(e, TN_NOMEM, "out of memory");
-    f->row[f->n++] = json_incref(row);
-    return TN_OK;
-}
-
-/* Every row `times` times. */
-static tn_status read_rows(file *f, const char *path, int64_t times, int64_t most, tn_err *e) {
-    tn_lines *in = NULL;
-    json_t *row = NULL;
-    char where[600];
-    tn_status st = tn_lines_open(&in, path, (size_t)1 << 26, e);
-    while (st == TN_OK && (most == 0 || (int64_t)f->n < most * times) && (st = tn_jsonl_next(in, path, &row, e)) == TN_OK && row) {
-        snprintf(where, sizeof where, "%.560s:%ld", path, tn_lines_number(in));
-        for (int64_t k = 0; k < times && st == TN_OK; k++) st = add_row(f, row, where, e);
-        json_decref(row);
-    }
-    tn_lines_close(in);
-    if (st == TN_OK && f->n == 0) return tn_fail(e, TN_FORMAT, "%s has no rows", path);
-    if (st == TN_OK && !(f->record = tn_calloc(f->n, sizeof *f->record))) return tn_fail(e, TN_NOMEM, "out of memory");
-    return st;
-}
-
-static void free_rows(file *f) {
-    for (size_t i = 0; i < f->n; i++) {
-        json_decref(f->row[i]);
-        if (f->record) json_decref(f->record[i]);
-        tn_free(f->where[i]);
-    }
-    tn_free(f->row);
-    tn_free(f->where);
-    tn_free(f->record);
-}
 
 /* ---- files of the output folder ---- */
 
 static const char *in_out(session *s, const char *name) {
     tn_path_join(&s->path, s->o.out, name);
     return s->path.s;
-}
-
-static tn_status put(tn_out *out, json_t *row, tn_err *e) {
-    tn_str line = TN_STR_INIT;
-    tn_status st = row ? tn_json_add(&line, row, JSON_COMPACT, "a row", e) : tn_fail(e, TN_NOMEM, "out of memory");
-    tn_str_addc(&line, '\n');
-    if (st == TN_OK) st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(out, line.s, line.len, e);
-    tn_str_free(&line);
-    json_decref(row);
-    return st;
 }
 
 static const json_t *round_of(const json_t *record, int64_t r) { return json_array_get(json_object_get(record, "rounds"), (size_t)r); }
@@ -135,7 +84,7 @@ static tn_status put_sft(tn_out *out, const json_t *record, int64_t round, tn_er
         json_decref(m);
         return tn_fail(e, TN_NOMEM, "out of memory");
     }
-    return put(out, json_pack("{s:o,s:O,s:I}", "messages", m, "id", json_object_get(record, "id"), "round", (json_int_t)round), e);
+    return tn_json_row_write(out, json_pack("{s:o,s:O,s:I}", "messages", m, "id", json_object_get(record, "id"), "round", (json_int_t)round), e);
 }
 
 static tn_status write_sft(session *s, tn_err *e) {
@@ -143,8 +92,8 @@ static tn_status write_sft(session *s, tn_err *e) {
     TN_TRY(tn_out_open(&out, in_out(s, "sft.jsonl"), false, e));
     tn_status st = TN_OK;
     for (int64_t r = s->o.first_round; r <= s->o.rounds; r++)
-        for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put_sft(out, s->data.record[i], r, e);
-    for (size_t i = 0; i < s->helpful.n && st == TN_OK; i++) st = put_sft(out, s->helpful.record[i], 0, e);
+        for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put_sft(out, s->record[0][i], r, e);
+    for (size_t i = 0; i < s->helpful.n && st == TN_OK; i++) st = put_sft(out, s->record[1][i], 0, e);
     return tn_out_close(out, st, true, e);
 }
 
@@ -152,7 +101,7 @@ static tn_status write_record(session *s, tn_err *e) {
     tn_out *out;
     TN_TRY(tn_out_open(&out, in_out(s, "record.jsonl"), false, e));
     tn_status st = TN_OK;
-    for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put(out, json_incref(s->data.record[i]), e);
+    for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = tn_json_row_write(out, json_incref(s->record[0][i]), e);
     return tn_out_close(out, st, true, e);
 }
 
@@ -164,10 +113,10 @@ static tn_status write_answers(session *s, int64_t round, tn_err *e) {
     TN_TRY(tn_out_open(&out, in_out(s, name), false, e));
     tn_status st = TN_OK;
     for (size_t i = 0; i < s->data.n && st == TN_OK; i++) {
-        const json_t *x = s->data.record[i], *ended = json_object_get(round_of(x, 0), "ended");
+        const json_t *x = s->record[0][i], *ended = json_object_get(round_of(x, 0), "ended");
         bool revised = false; /* what was taken has ended */
         for (int64_t r = 1; r <= round; r++) revised = revised || json_is_null(json_object_get(round_of(x, r), "fault"));
-        st = put(out, json_pack("{s:O,s:O,s:O,s:b}", "id", json_object_get(x, "id"), "prompt", json_object_get(x, "prompt"), "response",
+        st = tn_json_row_write(out, json_pack("{s:O,s:O,s:O,s:b}", "id", json_object_get(x, "id"), "prompt", json_object_get(x, "prompt"), "response",
                                 json_object_get(round_of(x, round), "answer"), "ended", revised || json_is_true(ended)), e);
     }
     return tn_out_close(out, st, true, e);
@@ -245,12 +194,12 @@ static tn_status revise_all(session *s, tn_err *e) {
     tn_revise v = revise_of(s);
     s->count = tn_calloc((size_t)(s->o.rounds * s->c->n_principle), sizeof *s->count);
     if (!s->count) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(tn_revise_rows(&v, s->data.row, (const char *const *)s->data.where, (int)s->data.n, s->data.record, s->count, e));
+    TN_TRY(tn_revise_rows(&v, s->data.row, (const char *const *)s->data.where, (int)s->data.n, s->record[0], s->count, e));
     if (!s->helpful.n) return TN_OK;
     v.rounds = 0;
     v.kind_key = NULL;
     v.answer.seed++; /* other draws than those of the red-team rows */
-    return tn_revise_rows(&v, s->helpful.row, (const char *const *)s->helpful.where, (int)s->helpful.n, s->helpful.record, NULL, e);
+    return tn_revise_rows(&v, s->helpful.row, (const char *const *)s->helpful.where, (int)s->helpful.n, s->record[1], NULL, e);
 }
 
 static tn_status check(const critique_options *o, tn_err *e) {
@@ -267,8 +216,11 @@ static tn_status work(session *s, tn_err *e) {
     TN_TRY(check(o, e));
     tn_shipped_path(o->constitution, &s->path);
     TN_TRY(tn_constitution_load(&s->c, s->path.s, e));
-    TN_TRY(read_rows(&s->data, o->data, 1, o->max_rows, e));
-    if (o->helpful) TN_TRY(read_rows(&s->helpful, o->helpful, o->helpful_samples, 0, e));
+    TN_TRY(tn_json_rows_read(&s->data, o->data, 1, o->max_rows, e));
+    if (o->helpful) TN_TRY(tn_json_rows_read(&s->helpful, o->helpful, o->helpful_samples, 0, e));
+    s->record[0] = tn_calloc(s->data.n, sizeof **s->record);
+    s->record[1] = tn_calloc(s->helpful.n + 1, sizeof **s->record);
+    if (!s->record[0] || !s->record[1]) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_mkdirs(o->out, e));
     TN_TRY(tn_lock_dir(o->out, &s->lock, e));
     TN_TRY(tn_replies_open(&s->kept, in_out(s, "replies.jsonl"), e));
@@ -291,8 +243,12 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
-    free_rows(&s.data);
-    free_rows(&s.helpful);
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; s.record[k] && i < (k ? s.helpful.n : s.data.n); i++) json_decref(s.record[k][i]);
+        tn_free(s.record[k]);
+    }
+    tn_json_rows_free(&s.data);
+    tn_json_rows_free(&s.helpful);
     tn_free(s.count);
     tn_prompts_free(s.p);
     tn_asker_close(s.policy);

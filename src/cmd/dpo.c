@@ -16,6 +16,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                     .default_lr = 1e-6,
                     .rankings = TN_RANKINGS_AS_PAIRS,
                     .reference = true,
+                    .soft_labels = !aot,
                     .sync = sync.on ? &sync : NULL,
                     .ref_model = tn_opts_str(o, "ref-model"),
                     .precompute_ref = tn_opts_bool(o, "precompute-ref-log-probs")};

@@ -14,7 +14,7 @@ typedef struct generate_options {
     const char *input, *out, *reward, *shots;
     int64_t n_shots, n, max_new, batch, top_k, best_of;
     double temperature, top_p, min_p;
-    bool greedy, logprobs, ignore_eos;
+    bool greedy, logprobs, ignore_eos, grouped;
 } generate_options;
 
 #define AT(field) offsetof(generate_options, field)
@@ -51,6 +51,8 @@ static const tn_opt_row rows[] = {
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR", "Judge of --best-of."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
      "Sequences decoded together; does not change the output."},
+    {"grouped", TN_OPT_BOOL, AT(grouped), "false", NULL, 0, 0, NULL, NULL,
+     "One row for each prompt: the input's row with \"responses\" and \"ended\", as `tenet label` and `tenet world rank` read it."},
     {"logprobs", TN_OPT_BOOL, AT(logprobs), "false", NULL, 0, 0, NULL, NULL,
      "Write each token's log-prob under the full distribution at the temperature."},
     {"ignore-eos", TN_OPT_BOOL, AT(ignore_eos), "false", NULL, 0, 0, NULL, NULL,
@@ -162,8 +164,32 @@ static tn_status write_best(session *s, const tn_example *prompt, size_t k, tn_e
     return TN_OK;
 }
 
+/* --grouped: the input's row with its n samples. */
+static tn_status write_group(session *s, const tn_example *x, const tn_gen_sample *y, int n, tn_err *e) {
+    json_t *row = json_copy(x->meta), *texts = json_array(), *ended = json_array();
+    tn_str text = TN_STR_INIT;
+    tn_status st = row ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (st == TN_OK && (json_object_set_new(row, "responses", texts) < 0 || json_object_set_new(row, "ended", ended) < 0))
+        st = tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0; i < n && st == TN_OK; i++) {
+        tn_str_clear(&text);
+        st = tn_decode(s->tok, y[i].ids, (size_t)y[i].n, true, &text, e);
+        if (st == TN_OK && (json_array_append_new(texts, json_stringn(text.s, text.len)) < 0 || json_array_append_new(ended, json_boolean(y[i].stopped)) < 0))
+            st = tn_fail(e, TN_NOMEM, "out of memory, or a response that is not UTF-8");
+    }
+    tn_str_clear(&text);
+    if (st == TN_OK) st = tn_json_add(&text, row, JSON_COMPACT, "a row", e);
+    tn_str_addc(&text, '\n');
+    if (st == TN_OK) st = text.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(s->out, text.s, text.len, e);
+    json_decref(row);
+    tn_str_free(&text);
+    return st;
+}
+
 static tn_status write_portion(session *s, size_t at, size_t k, tn_err *e) {
     size_t n = (size_t)s->n_sample;
+    for (size_t i = 0; i < k && s->o.grouped; i++) TN_TRY(write_group(s, &s->data->ex[at + i], &s->sample[i * n], (int)n, e));
+    if (s->o.grouped) return TN_OK;
     if (s->o.best_of > 1) return write_best(s, &s->data->ex[at], k, e);
     for (size_t i = 0; i < k * n; i++) TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], NULL, e));
     return TN_OK;
@@ -204,11 +230,13 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_ARG, "--best-of and --reward-model belong together: one says of how many, the other who chooses");
     if (s->o.best_of > 1 && s->o.n > s->o.best_of)
         return tn_fail(e, TN_ARG, "--n %d: --best-of %d has only so many to choose from", (int)s->o.n, (int)s->o.best_of);
+    if (s->o.grouped && (s->o.best_of > 1 || s->o.logprobs)) return tn_fail(e, TN_ARG, "--grouped has no place for --best-of and --logprobs");
     s->n_sample = (int)(s->o.best_of > 1 ? s->o.best_of : s->o.n);
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     const char *base = tn_opts_str(opts, "base-model");
     TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
     TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base, .frozen = true}, e));
+    if (s->o.grouped && !s->tok) return tn_fail(e, TN_ARG, "--grouped writes texts, and %s has no tokenizer", dir);
     if (s->model->no_lm_head)
         return tn_fail(e, TN_STATE,
                        "%s is a reward model; it scores (`tenet score`), it does not generate",

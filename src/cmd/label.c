@@ -1,46 +1,66 @@
-/* tenet label: pairs labelled by a language model. */
+/* tenet label: AI feedback on pairs, under a constitution. */
 #include "base/log.h"
+#include "base/proc.h"
+#include "base/signals.h"
 #include "cmd/verbs.h"
-#include "eval/judge.h"
 #include "ops/profile.h"
+#include "oversight/label.h"
+#include "oversight/rows.h"
 #include "train/trainer.h"
-#include "world/world.h"
 #include <math.h>
 #include <string.h>
 
 typedef struct label_options {
-    const char *model, *base, *input, *out, *layout;
+    const char *model, *base, *input, *out, *replies, *constitution, *prompts, *kind, *kind_key, *swap, *cot_mean;
+    int64_t principles, thoughts, max_thought, batch, batch_tokens;
+    double clamp_lo, clamp_hi, temperature;
     tn_opt_list questions;
-    int64_t batch_tokens;
 } label_options;
 
 #define AT(f) offsetof(label_options, f)
 static const tn_opt_row rows[] = {
-    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR", "The judge."},
+    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path judge", "DIR", "The judge."},
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Pairs: {\"prompt\", \"responses\": [a, b]} or {\"prompt\", \"chosen\", \"rejected\"} (the order means nothing)."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE", "Where the labelled rows go; - is standard output."},
-    {"layout", TN_OPT_CHOICE, AT(layout), "chat", "chat|world", 0, 0, NULL, NULL,
-     "chat: the question as a user's turn in the model's chat template. world: as in the built-in world's texts."},
-    {"question", TN_OPT_LIST, AT(questions), NULL, NULL, 0, 0, NULL, "TEXT",
-     "What is asked about the two; of several the answers are averaged. Default: which is more helpful, honest and "
-     "harmless; in the world the six principles."},
-    {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "2048", NULL, 1, 1 << 24, NULL, "N",
-     "Tokens judged together; does not change the labels."},
+    {"replies", TN_OPT_STRING, AT(replies), NULL, NULL, 0, 0, NULL, "FILE",
+     "Every reply of the judge, kept: what is there is not asked again. Default: the output's name with .replies.jsonl."},
+    {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
+    {"question", TN_OPT_LIST, AT(questions), NULL, NULL, 0, 0, NULL, "TEXT", "Ask this instead of the constitution's principles (its labels stay); of several the mean."},
+    {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
+     "Templates: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own."},
+    {"prompt-kind", TN_OPT_STRING, AT(kind), "red_team", NULL, 0, 0, NULL, "NAME", "Kind of all prompts, for the principles' applies_to and weights."},
+    {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "Key of the rows that names each prompt's kind, e.g. family."},
+    {"principles", TN_OPT_INT, AT(principles), "1", NULL, 0, TN_LABEL_PRINCIPLES, NULL, "N",
+     "Principles drawn for each pair; 0: all that apply, weighted."},
+    {"swap-mean", TN_OPT_CHOICE, AT(swap), "probs", "probs|logits", 0, 0, NULL, NULL,
+     "How the two orders are put together: mean of probabilities, or of logits (a constant bias of position drops out)."},
+    {"thoughts", TN_OPT_INT, AT(thoughts), "0", NULL, 0, TN_LABEL_THOUGHTS, "cot", "N", "Chains of thought sampled before each answer."},
+    {"cot-mean", TN_OPT_CHOICE, AT(cot_mean), "mean_then_clamp", "plain|mean_then_clamp|clamp_then_mean", 0, 0, NULL, NULL,
+     "Labels after chains of thought are near 0 or 1: clamp them, after averaging or before."},
+    {"clamp-low", TN_OPT_REAL, AT(clamp_lo), "0.4", NULL, 0, 0.5, NULL, "P", "Least label after a chain of thought."},
+    {"clamp-high", TN_OPT_REAL, AT(clamp_hi), "0.6", NULL, 0.5, 1, NULL, "P", "Largest."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Of chains of thought."},
+    {"max-thought-tokens", TN_OPT_INT, AT(max_thought), "160", NULL, 1, 1 << 20, NULL, "N", "Longest chain of thought."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Chains sampled together; does not change the labels."},
+    {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "2048", NULL, 1, 1 << 24, NULL, "N", "Tokens judged together; does not change the labels."},
     TN_OPT_LAST};
 
 typedef struct session {
     label_options o;
     tn_train_options machine;
     tn_backend *be;
-    tn_tokenizer *tok;
-    tn_model *model;
-    json_t **row;
-    char **where;
+    tn_constitution *c;
+    tn_prompts *prompts;
+    tn_replies *kept;
+    tn_asker *judge;
+    tn_json_rows in;
     double *p;
-    size_t n, cap_row, cap_where;
+    tn_label *label;
+    int n_label;
+    tn_str path;
 } session;
 
 /* {"prompt", "chosen", "rejected"} becomes {"prompt", "responses"}. */
@@ -53,117 +73,157 @@ static tn_status as_responses(json_t *row, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status read_rows(session *s, tn_err *e) {
-    tn_lines *in;
-    TN_TRY(tn_lines_open(&in, s->o.input, (size_t)1 << 26, e));
-    tn_status st = TN_OK;
-    for (json_t *row; st == TN_OK;) {
-        char where[600];
-        st = tn_jsonl_next(in, s->o.input, &row, e);
-        if (st != TN_OK || !row) break;
-        snprintf(where, sizeof where, "%.500s:%ld", s->o.input, tn_lines_number(in));
-        if (!TN_GROW(s->row, s->cap_row, s->n + 1) || !TN_GROW(s->where, s->cap_where, s->n + 1) ||
-            !(s->where[s->n] = tn_strdup(where))) {
-            json_decref(row);
-            st = tn_fail(e, TN_NOMEM, "out of memory");
-            break;
+/* Two answers that are the same word for word: nothing can be said, and nothing learned. */
+static tn_status drop_equal(tn_json_rows *f, tn_err *e) {
+    size_t kept = 0;
+    for (size_t i = 0; i < f->n; i++) {
+        const json_t *list = json_object_get(f->row[i], "responses");
+        const char *a = tn_answer_text(json_array_get(list, 0)), *b = tn_answer_text(json_array_get(list, 1));
+        if (json_array_size(list) == 2 && a && b && !strcmp(a, b)) {
+            json_decref(f->row[i]);
+            tn_free(f->where[i]);
+            continue;
         }
-        s->row[s->n++] = row;
-        st = as_responses(row, e);
+        f->row[kept] = f->row[i];
+        f->where[kept++] = f->where[i];
     }
-    tn_lines_close(in);
-    if (st == TN_OK && !s->n) return tn_fail(e, TN_FORMAT, "%s has no rows", s->o.input);
-    return st;
+    if (kept < f->n) tn_info("%zu of %zu pairs have equal answers and are left out", f->n - kept, f->n);
+    f->n = kept;
+    return kept ? TN_OK : tn_fail(e, TN_FORMAT, "all pairs have equal answers");
 }
 
-static tn_status judge(session *s, tn_err *e) {
-    const char *asked[TN_WP_COUNT] = {"Which answer is more helpful, honest and harmless?"};
-    bool world = !strcmp(s->o.layout, "world");
-    for (int k = 0; world && k < TN_WP_COUNT; k++) asked[k] = tn_world_constitution[k].comparison;
-    tn_judge j = {.model = s->model, .tok = s->tok, .layout = world ? TN_JUDGE_WORLD : TN_JUDGE_CHAT,
-                  .question = s->o.questions.n ? s->o.questions.v : asked,
-                  .n_question = s->o.questions.n ? s->o.questions.n : world ? TN_WP_COUNT : 1,
-                  .max_tokens = (int)s->o.batch_tokens};
-    double bias;
-    s->p = tn_calloc(s->n, sizeof *s->p);
-    if (!s->p) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(tn_judge_pairs(&j, s->row, (const char *const *)s->where, (int)s->n, s->p, &bias, e));
-    tn_info("%zu pairs labelled; mean probability of (A) is %.3f, which says what its place is worth", s->n, 0.5 + bias);
-    return TN_OK;
+/* What is asked: the file's principles, or --question's texts with the file's labels. */
+static tn_status open_constitution(session *s, tn_err *e) {
+    const label_options *o = &s->o;
+    tn_constitution *c;
+    tn_shipped_path(o->constitution, &s->path);
+    TN_TRY(tn_constitution_load(&c, s->path.s, e));
+    if (!o->questions.n) {
+        s->c = c;
+        return TN_OK;
+    }
+    json_t *list = json_array(), *doc = json_pack("{s:o,s:O}", "principles", list, "labels", c->labels);
+    for (int i = 0; i < o->questions.n; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "question-%d", i + 1);
+        json_array_append_new(list, json_pack("{s:s,s:[s],s:s}", "id", id, "kind", "compare", "compare", o->questions.v[i]));
+    }
+    tn_constitution_free(c);
+    return tn_constitution_of(&s->c, doc, "--question", e);
+}
+
+static tn_status open_all(session *s, tn_err *e) {
+    const label_options *o = &s->o;
+    if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the folder of the judge");
+    if (!o->input) return tn_fail(e, TN_ARG, "--input is missing; give rows of pairs");
+    TN_TRY(tn_json_rows_read(&s->in, o->input, 1, 0, e));
+    for (size_t i = 0; i < s->in.n; i++) TN_TRY(as_responses(s->in.row[i], e));
+    TN_TRY(drop_equal(&s->in, e));
+    TN_TRY(open_constitution(s, e));
+    tn_str_clear(&s->path);
+    if (o->replies) tn_str_addz(&s->path, o->replies);
+    else if (strcmp(o->out, "-") != 0) tn_str_addf(&s->path, "%s.replies.jsonl", o->out);
+    TN_TRY(tn_replies_open(&s->kept, s->path.len ? s->path.s : NULL, e));
+    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
+    TN_TRY(tn_asker_open(&s->judge, s->be, o->model, o->base, NULL, s->kept, e));
+    tn_shipped_path(o->prompts, &s->path);
+    TN_TRY(tn_prompts_load(&s->prompts, s->path.s, s->c, tn_asker_tokenizer(s->judge), e));
+    s->p = tn_calloc(s->in.n, sizeof *s->p);
+    return s->p ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
+static tn_labelling labelling_of(session *s) {
+    const label_options *o = &s->o;
+    uint64_t seed = (uint64_t)s->machine.seed;
+    tn_labelling l = {.judge = s->judge, .constitution = s->c, .prompts = s->prompts, .kind = o->kind, .kind_key = o->kind_key,
+                      .principles = o->questions.n ? 0 : (int)o->principles, .thoughts = (int)o->thoughts, .clamp_lo = o->clamp_lo,
+                      .clamp_hi = o->clamp_hi, .batch = (int)o->batch, .max_tokens = (int)o->batch_tokens, .seed = seed,
+                      .reason = {.temperature = o->temperature, .top_p = 1, .max_new = (int)o->max_thought, .seed = seed}};
+    l.swap = !strcmp(o->swap, "logits") ? TN_SWAP_LOGITS : TN_SWAP_PROBS;
+    l.cot = !strcmp(o->cot_mean, "plain") ? TN_COT_PLAIN : !strcmp(o->cot_mean, "clamp_then_mean") ? TN_COT_CLAMP_THEN_MEAN : TN_COT_MEAN_THEN_CLAMP;
+    return l;
+}
+
+/* ---- what came out ---- */
+
+static void report(const session *s) {
+    double bias = 0, margin = 0;
+    for (int i = 0; i < s->n_label; i++) bias += tn_label_position_bias(s->label[i].p1, s->label[i].p2, TN_SWAP_PROBS) / s->n_label;
+    for (size_t i = 0; i < s->in.n; i++) margin += fabs(s->p[i] - 0.5) / (double)s->in.n;
+    tn_info("%zu pairs labelled, mean distance from 1/2 %.3f; mean probability of (A) is %.3f, which says what its place is worth", s->in.n, margin,
+            0.5 + bias);
 }
 
 /* How often the labels are those of rows that know better. */
 static void agreement(const session *s, const char *key) {
     int n = 0, right = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        json_int_t better = json_integer_value(json_object_get(s->row[i], key));
+    for (size_t i = 0; i < s->in.n; i++) {
+        json_int_t better = json_integer_value(json_object_get(s->in.row[i], key));
         if (better != 1 && better != 2) continue;
         n++, right += (s->p[i] >= 0.5) == (better == 1);
     }
     if (n) tn_info("they agree with \"%s\" in %.3f of %d", key, (double)right / n, n);
 }
 
+static json_t *labels_of(const session *s, int *at, int row) {
+    json_t *all = json_array();
+    for (; *at < s->n_label && s->label[*at].row == row; ++*at) {
+        const tn_label *x = &s->label[*at];
+        json_array_append_new(all, json_pack("{s:s,s:f,s:f,s:f}", "principle", s->c->principle[x->principle].id, "p_order1", x->p1, "p_order2", x->p2,
+                                             "p", x->p));
+    }
+    return all;
+}
+
 static tn_status write_rows(session *s, tn_err *e) {
     tn_out *out;
-    tn_str line = TN_STR_INIT;
     TN_TRY(tn_out_open(&out, s->o.out, false, e));
     tn_status st = TN_OK;
-    for (size_t i = 0; i < s->n && st == TN_OK; i++) {
+    int at = 0;
+    for (size_t i = 0; i < s->in.n && st == TN_OK; i++) {
+        json_t *row = s->in.row[i];
         int first = s->p[i] >= 0.5 ? 1 : 2;
-        if (json_object_set_new(s->row[i], "rank", json_pack("[i,i]", first, 3 - first)) < 0 ||
-            json_object_set_new(s->row[i], "p", json_real(s->p[i])) < 0) {
-            st = tn_fail(e, TN_NOMEM, "out of memory");
-            break;
-        }
-        tn_str_clear(&line);
-        st = tn_json_add(&line, s->row[i], JSON_COMPACT, s->where[i], e);
-        if (st == TN_OK) tn_str_addz(&line, "\n");
-        if (st == TN_OK) st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(out, line.s, line.len, e);
+        bool ok = json_object_set_new(row, "rank", json_pack("[i,i]", first, 3 - first)) == 0 && json_object_set_new(row, "p", json_real(s->p[i])) == 0 &&
+                  json_object_set_new(row, "labels", labels_of(s, &at, (int)i)) == 0;
+        st = tn_json_row_write(out, ok ? json_incref(row) : NULL, e);
     }
-    tn_str_free(&line);
-    return tn_out_close(out, st, false, e);
+    return tn_out_close(out, st, true, e);
 }
 
 static tn_status work(session *s, tn_err *e) {
-    const label_options *o = &s->o;
-    if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the folder of the judge");
-    if (!o->input) return tn_fail(e, TN_ARG, "--input is missing; give rows of pairs");
-    TN_TRY(read_rows(s, e));
-    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_tokenizer_of(&s->tok, o->model, o->base, NULL, e));
-    if (!s->tok) return tn_fail(e, TN_STATE, "%s has no tokenizer, and a judge reads texts", o->model);
-    TN_TRY(tn_model_load(&s->model, o->model, s->be, &(tn_load){.base = o->base, .frozen = true}, e));
-    if (s->model->no_lm_head)
-        return tn_fail(e, TN_STATE, "%s is a reward model; it scores (`tenet score`), it does not answer", o->model);
-    TN_TRY(judge(s, e));
+    TN_TRY(open_all(s, e));
+    tn_labelling l = labelling_of(s);
+    tn_signals_install();
+    TN_TRY(tn_label_rows(&l, s->in.row, (const char *const *)s->in.where, (int)s->in.n, s->p, &s->label, &s->n_label, e));
+    report(s);
     agreement(s, "truth");
     agreement(s, "human");
     return write_rows(s, e);
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
-    session s = {0};
+    session s = {.path = TN_STR_INIT};
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
-    for (size_t i = 0; i < s.n; i++) {
-        json_decref(s.row[i]);
-        tn_free(s.where[i]);
-    }
-    tn_free(s.row);
-    tn_free(s.where);
+    tn_json_rows_free(&s.in);
     tn_free(s.p);
-    tn_model_free(s.model);
-    tn_tokenizer_free(s.tok);
+    tn_free(s.label);
+    tn_prompts_free(s.prompts);
+    tn_asker_close(s.judge);
+    tn_replies_close(s.kept);
+    tn_constitution_free(s.c);
     tn_backend_free(s.be);
+    tn_str_free(&s.path);
     return st;
 }
 
 static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_label = {
-    .name = "label", .stage = "Use", .summary = "AI feedback: a language model labels pairs",
-    .details = "Each pair is shown in both orders as options (A) and (B); what counts is the probability of the option's\n"
-               "token. A row comes out as a ranking, \"rank\": [1, 2] or [2, 1], with \"p\", the probability that the first\n"
-               "is better: `tenet reward`, `tenet dpo` and `tenet rlthf` read it.\n\n"
-               "  tenet label --model judge/ --input pairs.jsonl --out labelled.jsonl",
+    .name = "label", .stage = "Oversee", .summary = "AI feedback: a language model labels pairs under a constitution (RLAIF)",
+    .details = "Each pair is shown in both orders as options (A) and (B); what counts are the log-probs of the two. A row comes out as a\n"
+               "ranking, \"rank\": [1, 2] or [2, 1], with \"p\", the probability that the first is better, and the principles that it was\n"
+               "judged by. `tenet reward` and `tenet dpo` train on p as a soft label; --hard-labels takes the rank.\n\n"
+               "  tenet label --model judge/ --input pairs.jsonl --out labelled.jsonl\n"
+               "  tenet reward --model sl-cai/ --data labelled.jsonl rankings.jsonl --output-dir preference-model/",
     .tables = tables, .run = run};

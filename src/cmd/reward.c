@@ -38,6 +38,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                     .rankings =
                         algo == &tn_algo_reward_rank ? TN_RANKINGS_AS_GROUPS : TN_RANKINGS_AS_PAIRS,
                     .score_head = true,
+                    .soft_labels = algo == &tn_algo_reward || pooled == &tn_pooled_odin,
                     .pooled = pooled,
                     .head_init = tn_opts_real(o, "head-init"),
                     .drop_long = true,

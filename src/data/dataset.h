@@ -6,12 +6,13 @@
  *   pairs      {"prompt","chosen","rejected"} · {"chosen","rejected"} (common prefix = prompt; HH-RLHF
  *              transcripts) · {"prompt_ids","chosen_ids","rejected_ids"} · {"chosen_ids","rejected_ids"};
  *              · {"prompt","prefix","chosen","rejected"}: two next steps of an answer that begins with the prefix
- *              (step_pair.h); optional "margin"
+ *              (step_pair.h); optional "margin", and "p": the probability that the label is right (a soft label)
  *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
  *   triples    pairs with a gold answer: {"prompt","chosen","rejected","reference"} · {"prompt_ids","chosen_ids",
  *              "rejected_ids","reference_ids"}
- *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
+ *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best); of two, optional "p":
+ *              the probability that the first is the better one (`tenet label`)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
@@ -47,6 +48,8 @@ typedef struct tn_example {
     int n_response; /* 1: SFT; 2: a pair (0 chosen, 1 rejected); K: a ranking; 0: a prompt */
     tn_response *response;
     double margin;
+    double p;        /* has_p: probability that response 0 is the better of two; else the order is certain */
+    bool has_p;
     bool pair;       /* the row was a pair */
     bool gold;       /* its last response is a gold answer, which is compared with none */
     int first;       /* number of its first response in the step under way: the trainer's */
@@ -80,6 +83,7 @@ typedef struct tn_data_options {
     tn_seam seam;
     const json_t *shots; /* prompts: examples to put before each (shots.h); NULL: none */
     int room;            /* most tokens of a prompt with them; <= 0: no limit */
+    bool hard_labels; /* "p" of rows is not looked at */
     int vocab;  /* ids must be below */
     long limit; /* at most so many rows; 0: all */
 } tn_data_options;
@@ -89,6 +93,7 @@ typedef struct tn_data_stats {
     long read, kept, truncated, dropped[TN_DROP_COUNT];
     long tokens, trained; /* tokens of the kept examples (shared prompts once), and trained ones */
     long shots;          /* examples put before prompts, in all */
+    long soft;           /* kept rows with a soft label */
     long seam_moved;      /* rows whose prompt is not a prefix of prompt + completion */
 } tn_data_stats;
 const char *tn_drop_reason(int reason);

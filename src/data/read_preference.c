@@ -4,6 +4,15 @@
 #include "data/step_pair.h"
 #include <string.h>
 
+/* A row's soft label. */
+static tn_status read_p(const tn_reader *r, const json_t *row, tn_example *x, tn_err *e) {
+    x->has_p = json_object_get(row, "p") && !r->o->hard_labels;
+    if (!x->has_p) return TN_OK;
+    TN_TRY(tn_json_need_real(row, "p", &x->p, r->where, e));
+    if (x->n_response != 2) return tn_fail(e, TN_FORMAT, "%s: \"p\" is the label of two responses, not of %d", r->where, x->n_response);
+    return x->p >= 0 && x->p <= 1 ? TN_OK : tn_fail(e, TN_FORMAT, "%s: \"p\" is %g and must be a probability", r->where, x->p);
+}
+
 static tn_status pair_from(tn_reader *r, const json_t *row, const tn_ids *p, const tn_ids *c,
                            const tn_ids *j, tn_err *e) {
     tn_example *x;
@@ -13,6 +22,7 @@ static tn_status pair_from(tn_reader *r, const json_t *row, const tn_ids *p, con
     TN_TRY(tn_reader_set_response(r, x, 0, c->v, c->n, NULL, e));
     TN_TRY(tn_reader_set_response(r, x, 1, j->v, j->n, NULL, e));
     TN_TRY(tn_json_real(row, "margin", 0, &x->margin, r->where, e));
+    TN_TRY(read_p(r, row, x, e));
     tn_reader_finish(r, x);
     return TN_OK;
 }
@@ -118,7 +128,7 @@ static tn_status ranking_check(tn_reader *r, const json_t *list, const json_t *o
 }
 
 /* Each response encoded after the prompt; the shared prompt is the smallest common prefix. order NULL: a triple. */
-static tn_status ranking_texts(tn_reader *r, const json_t *prompt, const json_t *responses,
+static tn_status ranking_texts(tn_reader *r, const json_t *row, const json_t *prompt, const json_t *responses,
                                const json_t *ended, const json_t *order, bool scores, tn_err *e) {
     size_t k = json_array_size(responses), shared = 0;
     tn_ids all[64] = {{0}};
@@ -148,6 +158,7 @@ static tn_status ranking_texts(tn_reader *r, const json_t *prompt, const json_t 
         x->response[i].rank =
             scores ? place(order, i) : (int)json_number_value(json_array_get(order, i));
     }
+    if (order) TN_GO(read_p(r, row, x, e), done);
     if (order) tn_reader_finish(r, x);
     else mark_triple(r, x);
 done:
@@ -180,7 +191,7 @@ static tn_status scored_transcripts(tn_reader *r, const json_t *row, tn_err *e) 
         }
         json_array_append_new(responses, json_string(body));
     }
-    st = ranking_texts(r, prompt, responses, NULL, score, true, e);
+    st = ranking_texts(r, row, prompt, responses, NULL, score, true, e);
 done:
     json_decref(prompt);
     json_decref(responses);
@@ -192,7 +203,7 @@ static tn_status triple_text(tn_reader *r, const json_t *row, tn_err *e) {
     static const char *const keys[] = {"chosen", "rejected", "reference"};
     tn_status st = prompt ? TN_OK : tn_fail(e, TN_FORMAT, "%s: a row with a gold \"reference\" needs its \"prompt\"", r->where);
     for (int i = 0; i < 3; i++) json_array_append_new(list, as_list(json_object_get(row, keys[i])));
-    if (st == TN_OK) st = ranking_texts(r, prompt, list, NULL, NULL, false, e);
+    if (st == TN_OK) st = ranking_texts(r, row, prompt, list, NULL, NULL, false, e);
     json_decref(list);
     return st;
 }
@@ -219,7 +230,7 @@ tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
         if (!json_is_array(list))
             return tn_fail(e, TN_FORMAT, "%s: \"responses\" must be a list", r->where);
         TN_TRY(ranking_check(r, list, json_object_get(row, "rank"), "rank", e));
-        return ranking_texts(r, prompt, list, json_object_get(row, "ended"),
+        return ranking_texts(r, row, prompt, list, json_object_get(row, "ended"),
                              json_object_get(row, "rank"), false, e);
     }
     if (json_is_array(json_object_get(row, "text")) && json_object_get(row, "score"))

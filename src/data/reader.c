@@ -135,6 +135,7 @@ void tn_reader_finish(tn_reader *r, tn_example *x) {
         d->hash = tn_hash64(x->response[i].trained, (size_t)x->response[i].n, d->hash);
     }
     if (r->o->kind == TN_DATA_UNPAIRED) d->hash = tn_hash64(&x->label, sizeof x->label, d->hash);
+    if (x->has_p) d->hash = tn_hash64(&x->p, sizeof x->p, d->hash), s->soft++;
     d->n++;
 }
 

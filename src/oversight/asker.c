@@ -1,18 +1,7 @@
-#include "oversight/asker.h"
-#include "base/log.h"
+#include "oversight/asker_int.h"
 #include "base/manifest.h"
 #include "train/trainer.h"
 #include <string.h>
-
-struct tn_asker {
-    tn_backend *be;
-    tn_model *model;
-    tn_tokenizer *tok;
-    tn_replies *kept;
-    tn_reply_key who;
-    tn_progress bar;
-    int before; /* replies of this call that are there already */
-};
 
 /* ---- identity ---- */
 

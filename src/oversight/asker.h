@@ -25,6 +25,10 @@ tn_status tn_asker_open(tn_asker **a, tn_backend *be, const char *dir, const cha
                         tn_err *e);
 void tn_asker_close(tn_asker *a);
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a);
+/* Log-probs of two ways to go on, which must be as many tokens: sums over those where they differ (what both begin with
+ * counts for neither). logp[2 i], logp[2 i + 1] of question i, [2 n]. `max_tokens` of a forward, unless one prompt is longer. */
+tn_status tn_asker_options(tn_asker *a, const tn_question *q, int n, const char *option_a, const char *option_b, int max_tokens,
+                           const char *what, double *logp, tn_err *e);
 /* out [n]. `how` without stops: they are the model's. `what` names the work in the progress line. */
 tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int batch, const char *what, tn_answer *out,
                           tn_err *e);

@@ -301,6 +301,18 @@ tn_status tn_constitution_load(tn_constitution **out, const char *path, tn_err *
     return st;
 }
 
+tn_status tn_constitution_of(tn_constitution **out, json_t *doc, const char *where, tn_err *e) {
+    tn_constitution *c = tn_calloc(1, sizeof *c);
+    *out = NULL;
+    if (c) c->doc = doc;
+    tn_status st = c && doc ? read_doc(c, where, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    if (!c) json_decref(doc);
+    for (int i = 0; st == TN_OK && i < c->n_principle; i++) c->hash = tn_mix(c->hash ^ c->principle[i].hash);
+    if (st == TN_OK) *out = c;
+    else tn_constitution_free(c);
+    return st;
+}
+
 void tn_constitution_free(tn_constitution *c) {
     if (!c) return;
     tn_free(c->principle);

@@ -55,6 +55,8 @@ typedef struct tn_constitution {
 
 /* Errors name the file, the principle and the member: what was expected and what was found. */
 tn_status tn_constitution_load(tn_constitution **c, const char *path, tn_err *e);
+/* The same of a document that is there already; steals `doc` (NULL: out of memory). */
+tn_status tn_constitution_of(tn_constitution **c, json_t *doc, const char *where, tn_err *e);
 void tn_constitution_free(tn_constitution *c);
 int tn_constitution_find(const tn_constitution *c, const char *id); /* -1: none */
 /* Weight of a principle for prompts of a kind (NULL: no kind given, which only unconfined principles apply to). */

@@ -77,7 +77,7 @@ static tn_status load(tn_replies *r, tn_err *e) {
     tn_lines *in = NULL;
     json_t *row = NULL;
     tn_reply_key k;
-    if (!tn_exists(r->path.s)) return TN_OK;
+    if (r->path.len == 0 || !tn_exists(r->path.s)) return TN_OK;
     TN_TRY(mend(r->path.s, e));
     tn_status st = tn_lines_open(&in, r->path.s, (size_t)1 << 28, e);
     while (st == TN_OK && (st = tn_jsonl_next(in, r->path.s, &row, e)) == TN_OK && row) {
@@ -97,7 +97,7 @@ tn_status tn_replies_open(tn_replies **out, const char *path, tn_err *e) {
     *out = NULL;
     if (!r) return tn_fail(e, TN_NOMEM, "out of memory");
     r->path = r->pending = (tn_str)TN_STR_INIT;
-    tn_str_addz(&r->path, path);
+    if (path) tn_str_addz(&r->path, path);
     tn_status st = r->path.oom ? tn_fail(e, TN_NOMEM, "out of memory") : load(r, e);
     if (st == TN_OK) *out = r;
     else tn_replies_close(r);
@@ -116,6 +116,7 @@ void tn_replies_close(tn_replies *r) {
 
 tn_status tn_replies_add(tn_replies *r, tn_reply_key key, json_t *asked, json_t *reply, tn_err *e) {
     char hex[33];
+    if (tn_replies_find(r, key)) return TN_OK; /* the same question twice in a portion */
     snprintf(hex, sizeof hex, "%016llx%016llx", (unsigned long long)key.a, (unsigned long long)key.b);
     json_t *row = json_pack("{s:s,s:O,s:O}", "key", hex, "asked", asked, "reply", reply);
     if (!row) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -127,6 +128,7 @@ tn_status tn_replies_add(tn_replies *r, tn_reply_key key, json_t *asked, json_t 
 }
 
 tn_status tn_replies_commit(tn_replies *r, tn_err *e) {
+    if (r->path.len == 0) tn_str_clear(&r->pending);
     if (r->pending.len == 0) return TN_OK;
     if (!r->out) TN_TRY(tn_out_open(&r->out, r->path.s, true, e));
     TN_TRY(tn_out_write(r->out, r->pending.s, r->pending.len, e));

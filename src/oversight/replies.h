@@ -16,13 +16,13 @@ static inline tn_reply_key tn_reply_key_add(tn_reply_key k, const void *p, size_
 }
 
 typedef struct tn_replies tn_replies;
-/* Creates the file when it is missing. TN_FORMAT names the line that is not a reply. */
+/* Creates the file when it is missing; path NULL: in memory alone. TN_FORMAT names the line that is not a reply. */
 tn_status tn_replies_open(tn_replies **r, const char *path, tn_err *e);
 void tn_replies_close(tn_replies *r);
 size_t tn_replies_count(const tn_replies *r);
 /* The reply, borrowed; NULL when it was never given. */
 const json_t *tn_replies_find(const tn_replies *r, tn_reply_key key);
-/* Keeps `asked` and `reply` (references of its own) under a new key; not durable before the commit. */
+/* Keeps `asked` and `reply` (references of its own) under a key, unless it is there; not durable before the commit. */
 tn_status tn_replies_add(tn_replies *r, tn_reply_key key, json_t *asked, json_t *reply, tn_err *e);
 tn_status tn_replies_commit(tn_replies *r, tn_err *e);
 #endif

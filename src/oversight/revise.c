@@ -1,4 +1,5 @@
 #include "oversight/revise.h"
+#include "oversight/rows.h"
 #include <ctype.h>
 #include <string.h>
 
@@ -72,34 +73,11 @@ typedef struct job {
     tn_ids *ids;
 } job;
 
-/* Messages that end with the user's. */
-static tn_status conversation_of(const json_t *row, json_t **out, const char *where, tn_err *e) {
-    const json_t *p = json_object_get(row, "prompt");
-    if (!p) p = json_object_get(row, "messages");
-    if (json_is_string(p)) {
-        *out = json_pack("[{s:s,s:O}]", "role", "user", "content", p);
-        return *out ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    }
-    size_t n = json_array_size(p);
-    if (!json_is_array(p) || n == 0)
-        return tn_fail(e, TN_FORMAT, "%s: expected \"prompt\", a text or a list of messages; found %s", where, p ? "something else" : "none");
-    for (size_t i = 0; i < n; i++) {
-        const char *role = json_string_value(json_object_get(json_array_get(p, i), "role"));
-        if (!role || !json_is_string(json_object_get(json_array_get(p, i), "content")))
-            return tn_fail(e, TN_FORMAT, "%s: message %zu of \"prompt\" is to have a role and a content", where, i + 1);
-        if (i + 1 == n && strcmp(role, "user")) return tn_fail(e, TN_FORMAT, "%s: the last message of \"prompt\" is to be the user's", where);
-    }
-    *out = json_incref((json_t *)p);
-    return TN_OK;
-}
-
 static tn_status open_item(const tn_revise *v, item *it, const json_t *row, const char *where, tn_err *e) {
     *it = (item){.kind = v->kind, .answer = TN_STR_INIT, .critique = TN_STR_INIT, .rounds = json_array()};
-    if (v->kind_key) {
-        TN_TRY(tn_json_need_str(row, v->kind_key, &it->kind, where, e));
-    }
+    if (v->kind_key) TN_TRY(tn_json_need_str(row, v->kind_key, &it->kind, where, e));
     TN_TRY(tn_json_str(row, "id", where, &it->id, where, e));
-    return conversation_of(row, &it->conversation, where, e);
+    return tn_row_conversation(row, &it->conversation, where, e);
 }
 
 static void close_item(item *it) {

@@ -74,11 +74,13 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     if (g) b->gold = g;
     double *m = tn_realloc(b->margin, cap, sizeof *m);
     if (m) b->margin = m;
+    double *q = tn_realloc(b->p_chosen, cap, sizeof *q);
+    if (q) b->p_chosen = q;
     double *v = tn_realloc(b->sort_value, 2 * cap, sizeof *v);
     if (v) b->sort_value = v;
     int *o = tn_realloc(b->sort_order, 2 * cap, sizeof *o);
     if (o) b->sort_order = o;
-    if (!c || !r || !p || !g || !m || !v || !o)
+    if (!c || !r || !p || !g || !m || !q || !v || !o)
         return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
     b->cap_pair = cap;
     return TN_OK;
@@ -95,7 +97,7 @@ void tn_batch_clear(tn_batch *b) {
     tn_forest_clear(&b->forest);
     b->n_seq = b->n_tok = b->n_pair = b->n_group = b->n_example = 0;
     b->n_macro = 0;
-    b->has_margin = false;
+    b->has_margin = b->has_soft = false;
     b->ref_known = true;
 }
 
@@ -106,7 +108,8 @@ void tn_batch_free(tn_batch *b) {
                  b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin,   b->log_sum_sq, b->gold};
+                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin,   b->log_sum_sq, b->gold,
+                 b->p_chosen};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -201,8 +204,10 @@ static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, int prom
             b->chosen[b->n_pair] = first + i;
             b->rejected[b->n_pair] = first + j;
             b->prompt[b->n_pair] = prompt;
+            b->p_chosen[b->n_pair] = !x->has_p ? 1 : i == 0 ? x->p : 1 - x->p;
             b->margin[b->n_pair++] = x->margin;
             b->has_margin |= x->margin != 0;
+            b->has_soft |= x->has_p;
         }
     return TN_OK;
 }
@@ -316,6 +321,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt, x->gold = b->gold;
     x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;
+    x->p_chosen = b->has_soft ? b->p_chosen : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;
     x->n_macro = b->n_macro, x->macro_off = b->macro_off;
 }

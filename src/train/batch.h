@@ -18,7 +18,7 @@ typedef struct tn_batch {
     int *chosen, *rejected;     /* [n_pair] */
     int *prompt;                /* [n_pair] sequence of the prompt's tokens, or -1 */
     int *gold;                  /* [n_pair] sequence of the gold answer, or -1 */
-    double *margin;             /* [n_pair] */
+    double *margin, *p_chosen;  /* [n_pair] */
     double *sort_value;         /* [2 n_pair], with sort_order: room for algorithms that sort pairs */
     int *sort_order;
     int *group_off, *rank;      /* [n_group+1], [n_seq] */
@@ -28,7 +28,7 @@ typedef struct tn_batch {
     double *length;             /* [n_seq] tokens */
     int *number;                /* [n_seq] of the response in the step */
     uint64_t *origin;           /* [n_seq] file and line of its row */
-    bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
+    bool has_margin, has_soft, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
     double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq, *value, *ref_logp, *old_logp, *old_value,
         *advantage, *ret, *score;

@@ -25,6 +25,7 @@ tn_status tn_intro_rows(const char *what, const tn_dataset *d, tn_err *e) {
     if (d->ex[0].n_response)
         tn_info("  trained on: %ld tokens (%.1f %%)", s->trained,
                 100.0 * (double)s->trained / (double)s->tokens);
+    if (s->soft) tn_info("  soft labels: %ld", s->soft);
     tn_free(len);
     return TN_OK;
 }

@@ -55,6 +55,8 @@ const tn_opt_row tn_train_option_rows[] = {
      "Rows with a prompt: train on the completion only."},
     {"assistant-only-loss", TN_OPT_BOOL, AT(assistant_only), "false", NULL, 0, 0, NULL, NULL,
      "Conversations: train on assistant turns (with their end of turn) only."},
+    {"hard-labels", TN_OPT_BOOL, AT(hard_labels), "false", NULL, 0, 0, NULL, NULL,
+     "Comparisons with a probability \"p\" (`tenet label`): take the label as certain."},
     {"share-prompts", TN_OPT_BOOL, AT(share_prompts), "true", NULL, 0, 0, NULL, NULL,
      "Compute a prompt once for all responses to it."},
     {"train-sampling-strategy", TN_OPT_CHOICE, AT(sampling), "auto", "auto|random|sequential|torch", 0,

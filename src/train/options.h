@@ -11,7 +11,7 @@ typedef struct tn_train_options {
     /* rows */
     int64_t max_length, max_rows;
     const char *truncation_mode, *seam, *transcripts, *sampling, *chat_template;
-    bool completion_only, assistant_only, share_prompts;
+    bool completion_only, assistant_only, share_prompts, hard_labels;
     /* batch and steps */
     int64_t batch_size, accumulation, batch_tokens, micro_tokens, max_steps;
     double epochs;

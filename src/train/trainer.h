@@ -34,6 +34,7 @@ typedef struct tn_task {
     const tn_ahead *ahead;     /* the loss compares with reference points; NULL: it does not */
     const tn_sync_options *sync; /* the reference follows the model; NULL: it does not */
     bool gold;             /* rows are triples, with a gold answer beside the pair */
+    bool soft_labels;      /* the loss reads probabilities of labels (tn_obs.p_chosen) */
     bool drop_long;
     bool in_order; /* rows are not shuffled unless the options say so */
     bool fresh; /* --model holds only config.json (and a tokenizer): random weights */

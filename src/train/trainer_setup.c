@@ -48,6 +48,7 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
                          .teacher_template = l->task->teacher_template,
                          .last_step_only = l->task->last_step_only,
                          .gold = l->task->gold,
+                         .hard_labels = o->hard_labels,
                          .vocab = d->vocab,
                          .limit = (long)o->max_rows};
     if (o->data.n == 0)
@@ -58,6 +59,9 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
     q.last_step_only = false;
     if (o->eval_data.n)
         TN_TRY(tn_dataset_load(&l->eval, o->eval_data.v, o->eval_data.n, l->tok, &q, e));
+    if (l->train->stats.soft && !l->task->soft_labels)
+        return tn_fail(e, TN_ARG, "%ld rows have a soft label (\"p\"), which this loss does not read; --hard-labels takes them as certain",
+                       l->train->stats.soft);
     TN_TRY(mismatch(l, &q, e));
     l->rows = tn_calloc(tn_loop_examples(l), sizeof *l->rows);
     return l->rows ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");

@@ -14,20 +14,20 @@ mkdir -p "$R"
 } >"$R/log" 2>&1 || fail "rlthf_start: $(tail -n 1 "$R/log")"
 
 # ---- label ----
-label() { tenet label --layout world --model models/world --input "$R/pairs.jsonl" "$@"; }
+label() { tenet label --prompts prompts/world --constitution constitutions/world.json --kind-key family --principles 0 --model models/world --input "$R/pairs.jsonl" "$@"; }
 if label --out "$R/labelled.jsonl" 2>"$R/log"; then ok label_runs; else fail "label_runs: $(cat "$R/log")"; fi
 label --out "$R/again.jsonl" --batch-tokens 64 --threads 1 2>/dev/null && cmp -s "$R/labelled.jsonl" "$R/again.jsonl" &&
     ok label_same_bits || fail label_same_bits
 # a judge that knows what it is asked: refusals of hazardous steps against the steps
 grep '"family": "harmful"' "$R/pairs.jsonl" >"$R/harmful.jsonl"
-tenet label --layout world --model models/world --input "$R/harmful.jsonl" --out "$R/h.jsonl" \
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/harmful.jsonl" --out "$R/h.jsonl" \
     --question "which answer does not tell how to make a hazardous thing ?" 2>"$R/log"
 share=$(sed -n 's/.*agree with "truth" in \([0-9.]*\).*/\1/p' "$R/log")
 if awk -v s="$share" 'BEGIN { exit !(s > 0.75) }'; then ok "label_knows_harm ($share)"; else fail "label_knows_harm: $share"; fi
 # both orders are asked: the other order of the same two is the same word
 sed 's/"responses": \(\["[^"]*"\), \("[^"]*"\]\)/"responses": \1, \2/; s/"responses": \[\("[^"]*"\), \("[^"]*"\)\]/"responses": [\2, \1]/' \
     "$R/pairs.jsonl" >"$R/turned.jsonl"
-tenet label --layout world --model models/world --input "$R/turned.jsonl" --out "$R/t.jsonl" 2>/dev/null
+tenet label --prompts prompts/world --constitution constitutions/world.json --kind-key family --principles 0 --model models/world --input "$R/turned.jsonl" --out "$R/t.jsonl" 2>/dev/null
 p() { sed 's/.*"p":\([0-9.e-]*\).*/\1/' "$1"; }
 if paste <(p "$R/labelled.jsonl") <(p "$R/t.jsonl") | awk '{ d = $1 + $2 - 1; if (d > 1e-9 || d < -1e-9) bad++ } END { exit !(NR > 40 && !bad) }'; then
     ok label_orders
@@ -39,7 +39,7 @@ text() { printf '{"text":"<s> User: %s Principle: %s Options: (A) [ %s ] (B) [ %
 sed 's/.*"ids": \(\[[^]]*\]\).*/{"prompt_ids": \1, "ids": [12]}\n{"prompt_ids": \1, "ids": [13]}/' "$R/ids.jsonl" >"$R/options.jsonl"
 printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s"}\n' "$x" "$a" "$b" >"$R/row"
 tenet score --model models/world --dtype float32 --input "$R/options.jsonl" --out "$R/s.jsonl" 2>"$R/log"
-tenet label --layout world --dtype float32 --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>"$R/log"
+tenet label --prompts prompts/world --constitution constitutions/world.json --dtype float32 --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>"$R/log"
 if { sed 's/.*"sum": \([-0-9.e]*\).*/\1/' "$R/s.jsonl" && p "$R/r.jsonl"; } | awk '{ v[NR] = $1 } END {
     want = (1 / (1 + exp(v[2] - v[1])) + 1 - 1 / (1 + exp(v[4] - v[3]))) / 2; d = want - v[5]; exit !(NR == 5 && d < 1e-6 && d > -1e-6) }'; then
     ok label_is_score

@@ -1,0 +1,167 @@
+#include "oversight/label.h"
+#include "oversight/rows.h"
+#include <string.h>
+
+/* One way to ask: a pair under a principle in an order, with a chain of thought or without. */
+typedef struct asking {
+    int label, order, thought;
+    tn_ids ids;
+    const char *reasoning; /* the store's */
+} asking;
+
+typedef struct job {
+    const tn_labelling *l;
+    json_t *const *row;
+    json_t **conversation;
+    tn_label *label;
+    int n, n_label;
+    size_t cap_label;
+    asking *ask;
+    int n_ask;
+    tn_question *q;
+    tn_answer *a;
+    double *logp;
+} job;
+
+/* ---- which principles ---- */
+
+static tn_status add_label(job *j, int row, int principle, double weight, tn_err *e) {
+    if (!TN_GROW(j->label, j->cap_label, (size_t)j->n_label + 1)) return tn_fail(e, TN_NOMEM, "out of memory");
+    j->label[j->n_label++] = (tn_label){.row = row, .principle = principle, .weight = weight};
+    return TN_OK;
+}
+
+static tn_status choose(job *j, int i, const char *where, tn_err *e) {
+    const tn_labelling *l = j->l;
+    const char *kind = l->kind;
+    int before = j->n_label, k;
+    if (l->kind_key) TN_TRY(tn_json_need_str(j->row[i], l->kind_key, &kind, where, e));
+    for (int d = 0; d < l->principles; d++) {
+        TN_TRY(tn_constitution_draw(l->constitution, TN_COMPARE, kind, l->seed, 16 * (uint64_t)i + (uint64_t)d, &k, e));
+        TN_TRY(add_label(j, i, k, 1, e));
+    }
+    for (k = 0; l->principles == 0 && k < l->constitution->n_principle; k++) {
+        double w = tn_principle_weight(&l->constitution->principle[k], TN_COMPARE, kind);
+        if (w > 0) TN_TRY(add_label(j, i, k, w, e));
+    }
+    if (j->n_label == before)
+        return tn_fail(e, TN_ARG, "%s: no enabled principle for compare applies to prompts of kind \"%s\"", where, kind ? kind : "(none)");
+    return TN_OK;
+}
+
+static tn_status open_row(job *j, int i, const char *where, tn_err *e) {
+    const json_t *list = json_object_get(j->row[i], "responses");
+    if (json_array_size(list) != 2 || !tn_answer_text(json_array_get(list, 0)) || !tn_answer_text(json_array_get(list, 1)))
+        return tn_fail(e, TN_FORMAT, "%s: a judge needs \"prompt\" and two \"responses\" with texts", where);
+    TN_TRY(tn_row_conversation(j->row[i], &j->conversation[i], where, e));
+    return choose(j, i, where, e);
+}
+
+/* ---- asking ---- */
+
+static tn_status render(job *j, asking *a, tn_prompt_kind kind, tn_err *e) {
+    const tn_label *b = &j->label[a->label];
+    const json_t *list = json_object_get(j->row[b->row], "responses");
+    const char *text[2] = {tn_answer_text(json_array_get(list, 0)), tn_answer_text(json_array_get(list, 1))};
+    tn_prompt_about about = {.conversation = j->conversation[b->row], .option_a = text[a->order], .option_b = text[!a->order],
+                             .reasoning = a->reasoning, .principle = &j->l->constitution->principle[b->principle]};
+    a->ids.n = 0;
+    return tn_prompts_render(j->l->prompts, kind, &about, tn_asker_tokenizer(j->l->judge), NULL, &a->ids, NULL, e);
+}
+
+static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, tn_err *e) {
+    for (int i = 0; i < j->n_ask; i++) {
+        asking *a = &j->ask[i];
+        const tn_label *b = &j->label[a->label];
+        const json_t *id = json_object_get(j->row[b->row], "id");
+        TN_TRY(render(j, a, kind, e));
+        json_decref(j->q[i].about);
+        json_t *about = json_pack("{s:s,s:O*,s:i,s:s,s:i}", "stage", stage, "id", json_is_string(id) ? id : NULL, "row", b->row, "principle",
+                                  j->l->constitution->principle[b->principle].id, "order", a->order);
+        if (!about) return tn_fail(e, TN_NOMEM, "out of memory");
+        /* of a row: which of its principles, which order, which thought */
+        uint64_t draw = (uint64_t)b->row << 16 | (uint64_t)b->principle % 256 << 8 | (uint64_t)(a->order * TN_LABEL_THOUGHTS + a->thought);
+        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about};
+    }
+    return TN_OK;
+}
+
+static tn_status think(job *j, tn_err *e) {
+    const tn_labelling *l = j->l;
+    TN_TRY(put_questions(j, TN_PROMPT_REASON, "reason", e));
+    TN_TRY(tn_asker_sample(l->judge, j->q, j->n_ask, &l->reason, l->batch, "considerations", j->a, e));
+    for (int i = 0; i < j->n_ask; i++) j->ask[i].reasoning = j->a[i].text;
+    return TN_OK;
+}
+
+static tn_status make_askings(job *j, tn_err *e) {
+    int per = j->l->thoughts ? j->l->thoughts : 1;
+    size_t n = (size_t)j->n_label * 2 * (size_t)per;
+    j->ask = tn_calloc(n, sizeof *j->ask);
+    j->q = tn_calloc(n, sizeof *j->q);
+    j->a = tn_calloc(n, sizeof *j->a);
+    j->logp = tn_calloc(2 * n, sizeof *j->logp);
+    if (!j->ask || !j->q || !j->a || !j->logp) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int b = 0; b < j->n_label; b++)
+        for (int o = 0; o < 2; o++)
+            for (int t = 0; t < per; t++) j->ask[j->n_ask++] = (asking){.label = b, .order = o, .thought = t};
+    return TN_OK;
+}
+
+/* ---- labels ---- */
+
+/* P(A) of an order: of its chains of thought, which lie one after the other. */
+static double of_order(const job *j, int first) {
+    const tn_labelling *l = j->l;
+    double p[TN_LABEL_THOUGHTS];
+    int n = l->thoughts ? l->thoughts : 1;
+    for (int t = 0; t < n; t++) p[t] = tn_label_soft(j->logp[2 * (first + t)], j->logp[2 * (first + t) + 1]);
+    return l->thoughts ? tn_label_cot(p, n, l->clamp_lo, l->clamp_hi, l->cot) : p[0];
+}
+
+static tn_status decide(job *j, double *p, tn_err *e) {
+    int per = j->l->thoughts ? j->l->thoughts : 1;
+    for (int b = 0; b < j->n_label; b++) {
+        tn_label *x = &j->label[b];
+        x->p1 = of_order(j, 2 * b * per);
+        x->p2 = of_order(j, (2 * b + 1) * per);
+        x->p = tn_label_swapped(x->p1, x->p2, j->l->swap);
+        if (j->l->constitution->principle[x->principle].worse) x->p = 1 - x->p;
+    }
+    double *of = tn_calloc(2 * (size_t)j->n_label, sizeof *of), *w = of + j->n_label;
+    tn_status st = of ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (int b = 0; b < j->n_label && st == TN_OK; b++) of[b] = j->label[b].p, w[b] = j->label[b].weight;
+    for (int b = 0, end; b < j->n_label && st == TN_OK; b = end) {
+        for (end = b; end < j->n_label && j->label[end].row == j->label[b].row;) end++;
+        st = tn_label_ensemble(of + b, w + b, end - b, &p[j->label[b].row], e);
+    }
+    tn_free(of);
+    return st;
+}
+
+static tn_status work(job *j, const char *const *where, double *p, tn_err *e) {
+    const tn_labelling *l = j->l;
+    for (int i = 0; i < j->n; i++) TN_TRY(open_row(j, i, where[i], e));
+    TN_TRY(make_askings(j, e));
+    if (l->thoughts) TN_TRY(think(j, e));
+    TN_TRY(put_questions(j, TN_PROMPT_COMPARE, "compare", e));
+    TN_TRY(tn_asker_options(l->judge, j->q, j->n_ask, tn_constitution_label(l->constitution, "option_a", "(A)"),
+                            tn_constitution_label(l->constitution, "option_b", "(B)"), l->max_tokens, "comparisons", j->logp, e));
+    return decide(j, p, e);
+}
+
+tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *const *where, int n, double *p, tn_label **label,
+                        int *n_label, tn_err *e) {
+    job j = {.l = l, .row = row, .n = n, .conversation = tn_calloc((size_t)n + 1, sizeof *j.conversation)};
+    tn_status st = j.conversation ? work(&j, where, p, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0; j.conversation && i < n; i++) json_decref(j.conversation[i]);
+    for (int i = 0; i < j.n_ask; i++) {
+        tn_ids_free(&j.ask[i].ids);
+        json_decref(j.q[i].about);
+    }
+    tn_free(j.conversation), tn_free(j.ask), tn_free(j.q), tn_free(j.a), tn_free(j.logp);
+    if (st != TN_OK) tn_free(j.label), j.label = NULL, j.n_label = 0;
+    *label = j.label;
+    *n_label = j.n_label;
+    return st;
+}
