@@ -146,6 +146,8 @@ install: all
 	if [ -n '$(PLUGIN)' ]; then install -d $(TO)/lib/tenet && \
 	    install -m 755 $(PLUGIN) $(TO)/lib/tenet/tenet-mpi.so; fi
 	install -m 644 $(wildcard include/*.h) $(TO)/include
+	for d in constitutions $(wildcard prompts/*); do \
+	    install -d $(TO)/share/tenet/$$d && install -m 644 $$d/* $(TO)/share/tenet/$$d || exit 1; done
 	printf '%s\n' "$$PC" | install -m 644 /dev/stdin $(TO)/lib/pkgconfig/tenet.pc
 	$(BUILD)/tenet help --man | install -m 644 /dev/stdin $(MAN1)/tenet.1
 	for v in $(VERBS); do \
@@ -159,6 +161,7 @@ uninstall:
 	    $(patsubst include/%,$(TO)/include/%,$(wildcard include/*.h)) \
 	    $(MAN1)/tenet.1 $(VERBS:%=$(MAN1)/tenet-%.1) \
 	    $(BASHD)/tenet $(ZSHD)/_tenet $(FISHD)/tenet.fish
+	rm -rf $(TO)/share/tenet
 
 clean:
 	rm -rf $(BUILD)

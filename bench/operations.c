@@ -11,6 +11,7 @@ typedef struct args {
     tn_backend *be;
     int T, D, F, heads, head_dim, ld;
     float *a, *b, *c, *w, *r, *m; /* a, b, c, m [cap]; w, r [4096] */
+    void *rows;                   /* a as operand rows of `be` */
     size_t cap, n;
     int32_t *ids;
     tn_attn at;
@@ -21,13 +22,14 @@ typedef struct args {
 } args;
 
 static void norm(args *g) {
-    g->be->op->rms_norm(g->be, g->b, g->D, g->r, g->a, g->D, g->w, g->T, 1, g->D, 1e-5);
+    g->be->op->rms_norm(g->be, TN_SET, g->b, g->D, g->r, g->a, g->D, g->w, g->T, 1, g->D, 1e-5);
 }
 static void norm_bwd(args *g) {
     g->be->op->rms_norm_bwd(g->be, TN_SET, g->c, g->D, g->m, g->b, g->D, g->a, g->D, g->r, g->w, g->T, 1, g->D);
 }
 static void rope(args *g) {
-    g->be->op->rope(g->be, g->a, g->heads * 64, g->ids, g->m, g->m, g->T, g->heads, 64, 64, 1);
+    int ld = g->heads * 64;
+    g->be->op->rope(g->be, TN_SET, g->a, ld, g->a, ld, g->ids, g->m, g->m, g->T, g->heads, 0, 64, 64, 1);
 }
 static void silu(args *g) { g->be->op->act_gate(g->be, TN_SILU, g->b, g->a, g->T, g->F); }
 static void gelu(args *g) { g->be->op->act_gate(g->be, TN_GELU_TANH, g->b, g->a, g->T, g->F); }
@@ -42,15 +44,15 @@ static void adamw(args *g) {
 }
 static void sumsq(args *g) {
     static double block[6000000 / TN_NORM_BLOCK + 1];
-    g->be->op->sumsq(g->be, g->a, g->n, block);
+    g->be->op->sumsq(g->be, g->a, g->n, NULL, block);
 }
-static void kv_write(args *g) { g->be->op->kv_write(g->be, g->pool, g->a, g->ld, &g->at); }
+static void kv_write(args *g) { g->be->op->kv_write(g->be, g->pool, g->rows, g->ld, &g->at); }
 static void attn(args *g) {
-    g->be->op->attn(g->be, g->out, g->heads * g->head_dim, g->lse, g->a, g->ld, g->pool, &g->at);
+    g->be->op->attn(g->be, g->out, g->heads * g->head_dim, g->lse, g->rows, g->ld, g->pool, &g->at);
 }
 static void attn_bwd(args *g) {
     int D = g->heads * g->head_dim;
-    g->be->op->attn_bwd(g->be, g->dq, g->ld, g->c, D, g->out, D, g->lse, g->a, g->ld, g->pool, &g->at);
+    g->be->op->attn_bwd(g->be, g->dq, g->ld, g->c, D, g->out, D, g->lse, g->rows, g->ld, g->pool, &g->at);
 }
 
 static void call(void *ctx) { ((args *)ctx)->fn(ctx); }
@@ -150,9 +152,10 @@ tn_status bench_operations(bench *b, tn_err *e) {
     args g = {.be = b->f32, .D = 576, .F = 1536, .heads = 9, .cap = 2048u * 2 * 1536};
     tn_arena *m = tn_arena_new(1 << 20);
     g.a = filled(m, g.cap), g.b = filled(m, g.cap), g.c = filled(m, g.cap), g.m = filled(m, g.cap);
+    g.rows = filled(m, g.cap);
     g.w = filled(m, 4096), g.r = filled(m, 4096);
     g.ids = tn_arena_zalloc(m, 4096, sizeof *g.ids);
-    tn_status st = g.a && g.b && g.c && g.m && g.w && g.r && g.ids ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = g.a && g.b && g.c && g.m && g.rows && g.w && g.r && g.ids ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; st == TN_OK && i < 4096; i++) g.ids[i] = (int32_t)((unsigned)i * 7919u % 2048u);
     if (st == TN_OK) {
         rows(b, &g, 512);
@@ -166,6 +169,7 @@ tn_status bench_operations(bench *b, tn_err *e) {
     for (size_t i = 0; i < 2 * sizeof shape / sizeof *shape && st == TN_OK; i++) {
         const int *p = shape[i / 2];
         g.be = i % 2 ? b->bf16 : b->f32;
+        g.be->op->round(g.be, g.rows, g.a, g.cap);
         st = attention(b, &g, p[0], p[1], p[2], p[3], p[4], p[5], e);
     }
     tn_arena_free(m);

@@ -15,7 +15,8 @@ typedef struct product {
     kind kind;
     int m, in, out;
     tn_weight w;
-    float *x, *y, *dw; /* [m, in], [m, out], [out, in] */
+    float *x, *y, *dw;     /* [m, in], [m, out], [out, in] */
+    void *x_rows, *y_rows; /* x and y as operand rows */
     size_t bytes, bytes_t;
 } product;
 
@@ -28,9 +29,9 @@ static float *filled(size_t n) {
 static void call(void *ctx) {
     product *p = ctx;
     const tn_ops *op = p->be->op;
-    if (p->kind == FORWARD) op->gemm(p->be, TN_SET, p->y, p->out, p->x, p->in, &p->w, NULL, p->m);
-    else if (p->kind == DX) op->gemm_dx(p->be, TN_SET, p->x, p->in, p->y, p->out, &p->w, p->m);
-    else op->gemm_dw(p->be, p->dw, p->y, p->out, p->x, p->in, p->m, p->out, p->in);
+    if (p->kind == FORWARD) op->gemm(p->be, TN_SET, p->y, p->out, p->x_rows, p->in, &p->w, NULL, p->m);
+    else if (p->kind == DX) op->gemm_dx(p->be, TN_SET, p->x, p->in, p->y_rows, p->out, &p->w, p->m);
+    else op->gemm_dw(p->be, p->dw, p->y_rows, p->out, p->x_rows, p->in, p->m, p->out, p->in);
 }
 
 static double flop(const product *p) { return 2.0 * p->m * p->in * p->out; }
@@ -61,7 +62,10 @@ static bool product_new(product *p) {
     p->w = (tn_weight){.out = p->out, .in = p->in, .master = filled(out * in), .packed = tn_big_alloc(p->bytes),
                        .packed_t = p->kind == DX ? tn_big_alloc(p->bytes_t) : NULL};
     p->x = filled(m * in), p->y = filled(m * out), p->dw = p->kind == DW ? filled(out * in) : NULL;
-    if (!p->w.master || !p->w.packed || !p->x || !p->y) return false;
+    p->x_rows = tn_big_alloc(m * in * p->be->operand), p->y_rows = tn_big_alloc(m * out * p->be->operand);
+    if (!p->w.master || !p->w.packed || !p->x || !p->y || !p->x_rows || !p->y_rows) return false;
+    p->be->op->round(p->be, p->x_rows, p->x, m * in);
+    p->be->op->round(p->be, p->y_rows, p->y, m * out);
     p->be->op->weight_pack(p->be, &p->w);
     return true;
 }
@@ -73,6 +77,8 @@ static void product_free(product *p) {
     if (p->w.packed_t) tn_big_free(p->w.packed_t, p->bytes_t);
     tn_big_free(p->x, m * in * 4);
     tn_big_free(p->y, m * out * 4);
+    tn_big_free(p->x_rows, m * in * p->be->operand);
+    tn_big_free(p->y_rows, m * out * p->be->operand);
     if (p->dw) tn_big_free(p->dw, out * in * 4);
 }
 

@@ -80,7 +80,7 @@ typedef struct work {
     tn_sft_opt opt;
     tn_weight *tile; /* the head's matrix in tiles of TN_HEAD_TILE columns */
     int n_tile;
-    float *z;        /* [rows, TN_HEAD_TILE] */
+    void *z, *x;     /* operand rows [rows, TN_HEAD_TILE], [rows, in] */
     int z_rows;
     void *packs;
     size_t pack_bytes;
@@ -109,13 +109,14 @@ static double own(void *ctx) {
 
 static void replay_head(work *w, const call *c) {
     const tn_ops *op = w->be->op;
+    op->round(w->be, w->x, c->a, (size_t)c->rows * (size_t)c->in);
     for (int i = 0; i < w->n_tile; i++) {
         const tn_weight *t = &w->tile[i];
-        op->gemm(w->be, TN_SET, w->z, t->out, c->a, c->lda, t, NULL, c->rows);
+        op->gemm(w->be, TN_ROUND, w->z, t->out, w->x, c->in, t, NULL, c->rows);
         if (c->kind == HEAD) continue;
         op->gemm_dx(w->be, i ? TN_ADD : TN_SET, c->y, c->ldy, w->z, t->out, t, c->rows);
         float *dw = (float *)(uintptr_t)c->b + (size_t)i * TN_HEAD_TILE * (size_t)t->in;
-        op->gemm_dw(w->be, dw, w->z, t->out, c->a, c->lda, c->rows, t->out, t->in);
+        op->gemm_dw(w->be, dw, w->z, t->out, w->x, c->in, c->rows, t->out, t->in);
     }
 }
 
@@ -167,6 +168,9 @@ static double transformers(void *ctx) {
 
 /* ---- set-up ---- */
 
+static size_t z_bytes(const work *w) { return (size_t)w->z_rows * TN_HEAD_TILE * w->be->operand; }
+static size_t x_bytes(const work *w) { return (size_t)w->z_rows * (size_t)w->t.model->desc.hidden * w->be->operand; }
+
 static tn_status open_work(work *w, tn_err *e) {
     const char *path = w->rows_file;
     tn_trainee *t = &w->t;
@@ -186,8 +190,9 @@ static tn_status open_work(work *w, tn_err *e) {
     TN_TRY(tn_run_new(&t->run, t->model, need.tokens, need.tokens, 2048, true, e));
     TN_TRY(tn_run_reserve(t->run, t->model, need.blocks, e));
     w->z_rows = need.tokens;
-    w->z = tn_big_alloc((size_t)w->z_rows * TN_HEAD_TILE * sizeof *w->z);
-    return w->z ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    w->z = tn_big_alloc(z_bytes(w));
+    w->x = tn_big_alloc(x_bytes(w));
+    return w->z && w->x ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
@@ -214,13 +219,14 @@ static tn_status open_tiles(work *w, tn_err *e) {
 }
 
 static void close_work(work *w) {
+    tn_big_free(w->x, x_bytes(w));
+    tn_big_free(w->z, z_bytes(w));
     tn_batch_free(&w->t.mb);
     tn_run_free(w->t.run);
     tn_model_free(w->t.model);
     tn_dataset_free(w->data);
     tn_tokenizer_free(w->tok);
     tn_big_free(w->packs, w->pack_bytes);
-    tn_big_free(w->z, (size_t)w->z_rows * TN_HEAD_TILE * sizeof *w->z);
     tn_free(w->tile);
 }
 

@@ -39,8 +39,8 @@ judge() {
     [ -e "$1/done" ] && return
     mkdir -p "$1"
     if [ -n "$policies" ]; then
-        $tenet eval --world --models "${@:2}" --ref-model "$work/sft" --reward-model "$work/reward" --against "$against" \
-            --dtype float32 --out "$1" --seed 5 >"$1.txt" 2>"$1.log" || failed "$1.log"
+        $tenet eval --world --models "${@:2}" --ref-model "$work/sft" --reward-model "$work/reward" --against $against \
+            $eval_options --dtype float32 --out "$1" --seed 5 >"$1.txt" 2>"$1.log" || failed "$1.log"
     fi
     if declare -F measure >/dev/null; then
         for arm in "${@:2}"; do measure "${arm%%=*}" "${arm#*=}" | as_values "${arm%%=*}"; done >"$1/values.tmp" 2>"$1.log" || failed "$1.log"
@@ -55,7 +55,7 @@ for name; do
     [ -z "$tune_first" ] || seeds=11
     for seed in $seeds; do
         start
-        columns=() metric= policies=1
+        columns=() metric= policies=1 eval_options=
         unset -f measure
         . recipes/lab/lib.sh
         . "recipes/lab/$name.sh"
@@ -85,6 +85,6 @@ for name; do
         fi
     done
     [ -n "$tune_first" ] && continue
-    $tenet lab --evals $evals --against "$against" --title "$title" --claim "$claim" --published "$published" \
+    $tenet lab --evals $evals --against "${against%% *}" --title "$title" --claim "$claim" --published "$published" \
         ${metric:+--metric $metric} ${columns[0]:+--columns "${columns[@]}"} --out "$out/lab/$name"
 done

@@ -26,7 +26,7 @@ for set in prompts-pref prompts-pref-heldout; do
     $tenet generate --model "$out/sft" --input "$out/$set.jsonl" --n 4 --max-new-tokens 40 --seed "$seed" $dtype --out "$out/$set-answers.jsonl"
 done
 $tenet world rank --input "$out/prompts-pref-answers.jsonl" --annotator careful --seed "$seed" --out "$out/rankings.jsonl"
-$tenet world rank --input "$out/prompts-pref-heldout-answers.jsonl" --annotator careful --seed $((seed + 1000)) \
+$tenet world rank --input "$out/prompts-pref-heldout-answers.jsonl" --annotator careful --seed "$seed" --annotator-seed $((seed + 1000)) \
     --out "$out/rankings-heldout.jsonl"
 
 stage "reward model from the rankings"

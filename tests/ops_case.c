@@ -1,6 +1,7 @@
 /* Running the cases of the operations' tests: inputs, outputs, comparisons. */
 #include "ops_case.h"
 #include "base/rng.h"
+#include "ops/bf16.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -24,6 +25,11 @@ void oc_set(const tn_backend *b, void *p, size_t i, double v) {
     else ((float *)p)[i] = (float)v;
 }
 
+void oc_set_operand(const tn_backend *b, void *p, size_t i, double v) {
+    if (b->operand == b->elem) oc_set(b, p, i, v);
+    else ((uint16_t *)p)[i] = tn_bf16_bits((float)v);
+}
+
 /* Sum of four uniforms, cheap and near enough to a normal. */
 static double draw(tn_rng *r) {
     uint64_t x = tn_rng_next(r);
@@ -36,6 +42,13 @@ void *oc_in(oc *c, size_t n, double scale) {
     void *p = oc_zero(c, n * c->be->elem);
     tn_rng r = tn_rng_stream(c->seed, 9000, ++c->draws);
     for (size_t i = 0; i < n; i++) oc_set(c->be, p, i, (float)(scale * draw(&r)));
+    return p;
+}
+
+void *oc_operands(oc *c, size_t n, double scale) {
+    void *p = oc_zero(c, n * c->be->operand);
+    tn_rng r = tn_rng_stream(c->seed, 9000, ++c->draws);
+    for (size_t i = 0; i < n; i++) oc_set_operand(c->be, p, i, (float)(scale * draw(&r)));
     return p;
 }
 
@@ -62,6 +75,10 @@ static void *named(oc *c, const char *name, void *p, size_t n, size_t elem) {
 }
 
 void *oc_out(oc *c, const char *name, size_t n) { return named(c, name, oc_in(c, n, 1), n, c->be->elem); }
+
+void *oc_out_operands(oc *c, const char *name, size_t n) {
+    return named(c, name, oc_operands(c, n, 1), n, c->be->operand);
+}
 
 void *oc_out_set(oc *c, const char *name, size_t n, double value) {
     void *p = oc_zero(c, n * c->be->elem);
@@ -105,7 +122,9 @@ static const char *shape_text(const int *p) {
 }
 
 static double out_get(const oc *c, int o, size_t i) {
-    return c->out[o].elem == 8 ? ((double *)c->out[o].p)[i] : (double)((float *)c->out[o].p)[i];
+    const void *p = c->out[o].p;
+    if (c->out[o].elem == 2) return (double)tn_bf16_float(((const uint16_t *)p)[i]);
+    return c->out[o].elem == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
 static void same_bits(const char *what, const int *p, const oc *x, const oc *y) {

@@ -29,16 +29,19 @@ typedef void oc_fn(oc *c, const int *p);
 
 /* Elements of the backend's type, mean 0, deviation `scale`, exact floats. */
 void *oc_in(oc *c, size_t n, double scale);
+void *oc_operands(oc *c, size_t n, double scale);      /* the same numbers as operand rows */
 double *oc_in_double(oc *c, size_t n, double scale);
 int32_t *oc_ids(oc *c, size_t n, int below);
 void *oc_zero(oc *c, size_t bytes);                    /* zeroed memory that lives as long as the case */
 void *oc_out(oc *c, const char *name, size_t n);       /* elements, prefilled at random */
+void *oc_out_operands(oc *c, const char *name, size_t n);
 void *oc_out_set(oc *c, const char *name, size_t n, double value);
 double *oc_out_double(oc *c, const char *name, size_t n);
 float *oc_out_float(oc *c, const char *name, size_t n);
 tn_weight oc_weight(oc *c, int out, int in, double scale); /* random, packed both ways */
 double oc_get(const tn_backend *b, const void *p, size_t i);
 void oc_set(const tn_backend *b, void *p, size_t i, double v);
+void oc_set_operand(const tn_backend *b, void *p, size_t i, double v);
 
 void oc_run(oc *c, tn_backend *be, oc_fn *fn, const int *p); /* then look at c->out; oc_done frees */
 void oc_done(oc *c);

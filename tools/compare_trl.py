@@ -30,6 +30,7 @@ METHODS = {
                 ["dpo", "--loss-type", "sigmoid", "bco_pair", "sft", "--loss-weights", "0.8", "0.2", "1"]),
     "dpo-aot": ("trl", "DPO", {"loss_type": ["aot"]}, ["dpo", "--loss-type", "aot"]),
     "dpo-aot-unpaired": ("trl", "DPO", {"loss_type": ["aot_unpaired"]}, ["dpo", "--loss-type", "aot_unpaired"]),
+    "dpo-wpo": ("trl", "DPO", {"use_weighting": True}, ["dpo", "--use-weighting"]),
     "tr-dpo": ("trl", "DPO", {"sync_ref_model": True, "ref_model_sync_steps": 4},
                ["dpo", "--sync-ref-model", "--ref-model-sync-steps", "4"]),
     "kto": ("trl", "KTO", {"desirable_weight": 1.3}, ["kto", "--desirable-weight", "1.3"]),

@@ -14,7 +14,9 @@ from types import SimpleNamespace
 import torch
 import trl
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer, RLOOTrainer, SFTTrainer
+from trl.experimental.a2po import A2POTrainer
 from trl.experimental.cpo import CPOTrainer
+from trl.experimental.gmpo import GMPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
 rng = random.Random(5)
@@ -213,12 +215,12 @@ kto("kto", beta=0.3, desirable_weight=1.3, undesirable_weight=0.9)
 kto("apo_zero_unpaired", beta=0.3, desirable_weight=1.0, undesirable_weight=1.0)
 
 
-def grpo(loss_type, level="token", beta=0.0, eps_high=0.2, delta=None, entropy_coef=0.0, bias_correction=False,
+def grpo(loss_type, level="token", beta=0.0, eps=0.2, eps_high=0.2, delta=None, entropy_coef=0.0, bias_correction=False,
          off_policy=None, top=1.0):
     logp, out, _ = batch(torch.float64)
     mask = out.label_mask.long()
     t = trainer(
-        Model(out), loss_type=loss_type, beta=beta, epsilon_low=0.2, epsilon_high=eps_high, use_vllm=False,
+        Model(out), loss_type=loss_type, beta=beta, epsilon_low=eps, epsilon_high=eps_high, use_vllm=False,
         importance_sampling_level=level, top_entropy_quantile=top, off_policy_mask_threshold=off_policy,
         max_completion_length=9, _entropy_bonus_enabled=entropy_coef != 0, use_adaptive_entropy=False,
         entropy_coef=entropy_coef, args_delta=delta, args_use_bias_correction_kl=bias_correction,
@@ -239,13 +241,15 @@ def grpo(loss_type, level="token", beta=0.0, eps_high=0.2, delta=None, entropy_c
         "ref_per_token_logps": padded(DATA["ref_logp"], torch.float64),
         "num_items_in_batch": mask.sum(),
     }
-    loss = GRPOTrainer._compute_loss(t, t.model, inputs)
+    loss = (GMPOTrainer if loss_type == "gmpo" else GRPOTrainer)._compute_loss(t, t.model, inputs)
     options = {"loss_type": loss_type, "importance_sampling_level": level, "beta": beta, "epsilon_high": eps_high,
                "max_completion_length": 9, "entropy_coef": entropy_coef}
     options["use_bias_correction_kl"] = bias_correction
     options.update({k: v for k, v in [("delta", delta), ("off_policy_mask_threshold", off_policy)] if v})
     if top < 1:
         options["top_entropy_quantile"] = top
+    if eps != (0.4 if loss_type == "gmpo" else 0.2):  # the default
+        options["epsilon"] = eps
     # the temperatures of sapo are float32 there
     add("grpo", options, loss, metrics_of(t), logp=logp, rel=1e-6 if loss_type == "sapo" else 1e-12)
 
@@ -265,6 +269,9 @@ grpo("vespo", level="sequence", beta=0.1, bias_correction=True)
 grpo("dapo", off_policy=0.05, beta=0.1)
 grpo("dapo", top=0.3, entropy_coef=0.1, beta=0.1, bias_correction=True)
 grpo("grpo", level="sequence", top=0.5, off_policy=0.02)
+grpo("gmpo", eps=0.4, eps_high=0.4)
+grpo("gmpo", eps=0.1, eps_high=0.15, beta=0.1, bias_correction=True)
+grpo("gmpo", eps=0.1, eps_high=0.1, top=0.5)
 
 
 def rloo():
@@ -282,6 +289,24 @@ def rloo():
 
 
 rloo()
+
+
+def a2po(beta2):
+    logp, out, _ = batch(torch.float64)
+    t = trainer(Model(out), args_beta2=beta2)
+    t.model.training = True
+    t._get_sequence_logps = lambda *a: (logp * out.label_mask).sum(1)
+    inputs = {
+        "input_ids": None, "attention_mask": None, "logits_to_keep": None,
+        "ref_logps": padded(DATA["ref_logp"], torch.float64).sum(1),
+        "rewards": torch.tensor(DATA["advantage"], dtype=torch.float64),
+        "v_star": torch.tensor(DATA["score"], dtype=torch.float64),
+    }
+    add("a2po", {"beta2": beta2}, A2POTrainer.compute_loss(t, t.model, inputs), metrics_of(t), logp=logp)
+
+
+a2po(0.3)
+a2po(1e-3)
 
 
 def free(name, loss_type=None, **opt):

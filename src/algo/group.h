@@ -28,6 +28,7 @@ typedef struct tn_group_rewards {
     double *total;     /* [n] out: sum of weight x reward; NaN where no source has an answer */
     double *advantage; /* [n] out */
     double *scratch;   /* [n] */
+    const int *ended;  /* [n] 1: the response ended by itself; NULL where nobody asks */
 } tn_group_rewards;
 
 typedef struct tn_grpo_advantage_opt {
@@ -55,6 +56,10 @@ tn_status tn_rloo_advantages(const tn_rloo_advantage_opt *o, const tn_group_rewa
 
 /* Totals alone, which are the advantages; emits reward and reward_std. */
 tn_status tn_group_totals(const tn_group_rewards *r, tn_metrics *m, tn_err *e);
+
+/* A*-PO's V* from n rewards of samples of the reference: beta (log sum e^(r/beta) - log n); NaN stays out, and is what is
+ * found when there is nothing else. */
+double tn_optimal_value(const double *reward, int n, double beta);
 
 /* Sequence reward with the KL inside: R - beta sum_t (l_t - ref_t). */
 double tn_kl_shaped_reward(double reward, double beta, double sum_k1);

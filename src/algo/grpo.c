@@ -8,13 +8,15 @@
  *         sapo      -(4/tau) s(tau (rho - 1)) A, tau by the sign of A          (2511.20347)
  *         vespo     -sg[e^(lambda (1 - W)) W^k] A l_t, W = prod_t rho_t, k and lambda by the sign of A
  *                                                                              (2602.10693)
- *   w_i   grpo, sapo 1/(B n_i)   bnpo 1/N   dapo, cispo, vespo 1/N_gen (2503.14476)
+ *         gmpo      -rho A, rho = exp(mean_t d_t) of the response, d_t = min(l - old, eps_high) for A > 0, else
+ *                   max(l - old, -eps): bounds of logs                             (2507.20673)
+ *   w_i   grpo, sapo, gmpo 1/(B n_i)   bnpo 1/N   dapo, cispo, vespo 1/N_gen (2503.14476)
  *         dr_grpo 1/(B max_completion) (2503.20783)   luspo 1/B (2602.05261)
- *   k_t   k3(l_t, ref_t), times rho_t with the bias correction of DeepSeek-V3.2 (2512.02556)
+ *   k_t   k3(l_t, ref_t), times rho_t with the bias correction of DeepSeek-V3.2 (2512.02556; never in gmpo)
  *   m_t   0 for tokens below the entropy floor (2506.01939, then also in the mean of H) and for
  *         responses with A < 0 and mean (old - l) above the off-policy bound (2512.02556); else 1
  *   dp/dl = -A rho where active (as in PPO), -sg[.] A, -4 s(1-s) A rho; at sequence level the
- *   sum over the response's tokens is spread evenly over them.
+ *   sum over the response's tokens is spread evenly over them, in gmpo over those whose d_t is not at its bound.
  * N_gen: tokens of the generation batch over the steps it is cut into.                        */
 #include "algo/losses.h"
 #include "algo/obs.h"
@@ -25,13 +27,13 @@
 #define AT(f) offsetof(tn_grpo_opt, f)
 const tn_opt_row tn_grpo_rows[] = {
     {"loss-type", TN_OPT_CHOICE, AT(loss_type), "dapo",
-     "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo|vespo", 0, 0, NULL, NULL,
+     "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo|vespo|gmpo", 0, 0, NULL, NULL,
      "Token term and what it is averaged over: all tokens (dapo, bnpo), responses (grpo), a "
-     "constant length (dr_grpo)."},
+     "constant length (dr_grpo). gmpo: the geometric mean of a response's clipped ratios."},
     {"importance-sampling-level", TN_OPT_CHOICE, AT(level), "token", "token|sequence", 0, 0, NULL,
      NULL, "Probability ratio of each token, or of the whole response per token (GSPO)."},
-    {"epsilon", TN_OPT_REAL, AT(epsilon), "0.2", NULL, 0, 1, "cliprange", "X",
-     "The ratio's gain is cut outside [1 - X, 1 + X]."},
+    {"epsilon", TN_OPT_REAL, AT(epsilon), NULL, NULL, 0, 1, "cliprange", "X",
+     "The ratio's gain is cut outside [1 - X, 1 + X]; default 0.2. For gmpo outside [e^-X, e^X]; default 0.4."},
     {"epsilon-high", TN_OPT_REAL, AT(epsilon_high), NULL, NULL, 0, 1e9, "cliprange-high", "X",
      "Upper side when it differs (DAPO 0.28); for cispo the cap itself."},
     {"delta", TN_OPT_REAL, AT(delta), NULL, NULL, 0, 1e9, NULL, "X",
@@ -72,13 +74,12 @@ typedef struct term {
 } term; /* dp: with respect to log rho, or l for cispo */
 
 static bool is(const tn_grpo_opt *o, const char *type) { return strcmp(o->loss_type, type) == 0; }
-static double high_of(const tn_grpo_opt *o) {
-    return isnan(o->epsilon_high) ? o->epsilon : o->epsilon_high;
-}
+static double low_of(const tn_grpo_opt *o) { return !isnan(o->epsilon) ? o->epsilon : is(o, "gmpo") ? 0.4 : 0.2; }
+static double high_of(const tn_grpo_opt *o) { return isnan(o->epsilon_high) ? low_of(o) : o->epsilon_high; }
 
 /* The two branches of the minimum; inside the window and below delta they are the same. */
 static term clipped(const tn_grpo_opt *o, double rho, bool flat, double adv) {
-    double lo = 1 - o->epsilon, hi = 1 + high_of(o);
+    double lo = 1 - low_of(o), hi = 1 + high_of(o);
     bool over = !isnan(o->delta) && rho > o->delta;
     double capped = over ? o->delta : rho, cut = rho < lo ? lo : rho > hi ? hi : rho;
     bool first = capped * adv <= cut * adv, still = first ? over : cut != rho;
@@ -102,23 +103,24 @@ static term token_term(const tn_grpo_opt *o, double rho, bool flat, double adv, 
 static double or_tok(double n, const tn_obs *x) { return n > 0 ? n : x->total.tok; }
 
 static double weight_of(const tn_grpo_opt *o, const tn_obs *x, int s) {
-    if (is(o, "grpo") || is(o, "sapo")) return 1 / (x->total.seq * tn_obs_len(x, s));
+    if (is(o, "grpo") || is(o, "sapo") || is(o, "gmpo")) return 1 / (x->total.seq * tn_obs_len(x, s));
     if (is(o, "dr_grpo")) return 1 / (x->total.seq * (double)o->max_completion);
     if (is(o, "luspo")) return 1 / x->total.seq;
     return 1 / (is(o, "bnpo") ? x->total.tok : or_tok(x->total.gen_tok, x));
 }
 
 static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
-    TN_TRY(tn_opt_between(o->epsilon, 0, 1, "grpo", "epsilon", e));
+    TN_TRY(tn_opt_between(low_of(o), 0, 1, "grpo", "epsilon", e));
     if (!isnan(o->epsilon_high))
         TN_TRY(tn_opt_between(o->epsilon_high, 0, HUGE_VAL, "grpo", "epsilon-high", e));
     TN_TRY(tn_opt_between(o->beta, 0, HUGE_VAL, "grpo", "beta", e));
     TN_TRY(
         tn_opt_between((double)o->max_completion, 1, HUGE_VAL, "grpo", "max-completion-length", e));
     TN_TRY(tn_opt_between(o->log_ratio_clamp, 1e-3, 700, "grpo", "log-ratio-clamp", e));
-    if (is(o, "cispo") && strcmp(o->level, "sequence") == 0)
-        return tn_fail(e, TN_ARG,
-                       "grpo: cispo is a token loss; importance-sampling-level must be token");
+    if ((is(o, "cispo") || is(o, "gmpo")) && strcmp(o->level, "sequence") == 0)
+        return tn_fail(e, TN_ARG, "grpo: %s clips the ratio of every token; importance-sampling-level must be token",
+                       o->loss_type);
+    if (is(o, "gmpo") && !isnan(o->delta)) return tn_fail(e, TN_ARG, "grpo: delta has no meaning in gmpo; leave it out");
     unsigned reads = TN_READ_TOKENS | TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE;
     if (o->beta != 0) reads |= TN_NEED_REF_LOGP;
     if (o->entropy_coef != 0 || o->entropy_floor > 0) reads |= TN_NEED_ENTROPY;
@@ -176,10 +178,33 @@ static double rho_at(const tn_grpo_opt *o, const tn_obs *x, ratio_of r, int t, b
                     flat);
 }
 
+/* gmpo's n equal terms of a response: each is the loss of the response. */
+static double geometric(const tn_grpo_opt *o, const tn_obs *x, int s, double w, double *grad, tn_metrics *m) {
+    int t0 = x->off[s], n = tn_obs_len(x, s), in = 0;
+    double adv = x->advantage[t0], bound = adv > 0 ? high_of(o) : -low_of(o), sum = 0, low = 0, high = 0;
+    bool flat;
+    for (int t = t0; t < t0 + n; t++) {
+        double d = x->logp[t] - x->old_logp[t];
+        bool over = adv > 0 ? d > bound : d < bound;
+        low += over && adv < 0, high += over && adv > 0;
+        if (!kept(o, x, t)) continue;
+        sum += over ? bound : d, in++;
+    }
+    tn_clip_metrics(low, high, n, m);
+    if (off_policy(o, x, s)) return 0;
+    double rho = tn_ratio(in ? sum / in : 0, 0, o->log_ratio_clamp, &flat), each = flat ? 0 : -w * n * adv * rho / in;
+    for (int t = t0; grad && t < t0 + n; t++) {
+        double d = x->logp[t] - x->old_logp[t];
+        if (kept(o, x, t) && (adv > 0 ? d <= bound : d >= bound)) grad[t] += each;
+    }
+    return -w * n * adv * rho;
+}
+
 /* Policy term of one response; at sequence level all its tokens share one ratio and the advantage
  * of its first token. */
 static double response(const tn_grpo_opt *o, const tn_obs *x, int s, double w, double *grad,
                        tn_metrics *m) {
+    if (is(o, "gmpo")) return geometric(o, x, s, w, grad, m);
     ratio_of r = response_ratio(o, x, s);
     bool vespo = is(o, "vespo"), drop = off_policy(o, x, s), flat = false;
     bool spread = r.whole && !vespo;
@@ -210,10 +235,10 @@ static double response(const tn_grpo_opt *o, const tn_obs *x, int s, double w, d
 static double kl_term(const tn_grpo_opt *o, const tn_obs *x, int s, double scale, double *grad) {
     ratio_of r = response_ratio(o, x, s);
     double sum = 0, plain = 0, rho = 1;
-    bool flat = true;
+    bool flat = true, corrects = o->bias_correction && !is(o, "gmpo");
     for (int t = x->off[s]; t < x->off[s + 1]; t++) {
         double kl = tn_kl_value(TN_KL_K3, x->logp[t], x->ref_logp[t]);
-        if (o->bias_correction) rho = rho_at(o, x, r, t, &flat);
+        if (corrects) rho = rho_at(o, x, r, t, &flat);
         plain += kl;
         sum += rho * kl;
         if (!grad) continue;
@@ -249,39 +274,6 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     return TN_OK;
 }
 
-/* Puts the k-th smallest at x[k], none larger before it, none smaller behind (Hoare's select). */
-static double nth(double *x, int n, int k) {
-    for (int lo = 0, hi = n - 1; lo < hi;) {
-        double pivot = x[lo + (hi - lo) / 2];
-        int i = lo, j = hi;
-        while (i <= j) {
-            while (x[i] < pivot) i++;
-            while (x[j] > pivot) j--;
-            if (i > j) break;
-            double swap = x[i];
-            x[i++] = x[j];
-            x[j--] = swap;
-        }
-        if (k <= j)
-            hi = j;
-        else if (k >= i)
-            lo = i;
-        else
-            break;
-    }
-    return x[k];
-}
-
-double tn_entropy_floor(double *entropy, int n, double top) {
-    if (n < 1) return 0;
-    double at = (1 - top) * (n - 1), low, high;
-    int k = (int)at;
-    low = high = nth(entropy, n, k);
-    for (int i = k + 1; i < n; i++)
-        if (i == k + 1 || entropy[i] < high) high = entropy[i];
-    return low + (at - k) * (high - low);
-}
-
 static unsigned more_needs(const void *opt) {
     const tn_grpo_opt *o = opt;
     return (o->beta != 0 ? TN_NEED_REF_LOGP : 0) | (o->entropy_coef != 0 ? TN_NEED_ENTROPY : 0);
@@ -289,7 +281,7 @@ static unsigned more_needs(const void *opt) {
 
 const tn_algo tn_algo_grpo = {
     .name = "grpo",
-    .summary = "critic-free policy losses (GRPO, DAPO, Dr. GRPO, GSPO, CISPO, SAPO, VESPO)",
+    .summary = "critic-free policy losses (GRPO, DAPO, Dr. GRPO, GSPO, CISPO, SAPO, VESPO, GMPO)",
     .coupling = TN_COUPLE_SEQUENCE,
     .needs = TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE | TN_NEED_STATS,
     .options = tn_grpo_rows,

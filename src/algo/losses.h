@@ -5,7 +5,7 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[], tn_gkd_rows[], tn_sdft_rows[] /* of tn_gkd_opt, under the names of TRL's SDFT */;
+    tn_rloo_rows[], tn_gkd_rows[], tn_sdft_rows[] /* of tn_gkd_opt, under the names of TRL's SDFT */, tn_a2po_rows[], tn_xpo_rows[];
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -71,9 +71,9 @@ typedef struct tn_tdpo_opt {
 } tn_tdpo_opt;
 
 typedef struct tn_grpo_opt {
-    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo */
+    const char *loss_type;  /* dapo | bnpo | grpo | dr_grpo | luspo | cispo | sapo | vespo | gmpo */
     const char *level;      /* token | sequence */
-    double epsilon, epsilon_high, delta; /* NaN: epsilon; NaN: off */
+    double epsilon, epsilon_high, delta; /* NaN: the type's own, epsilon, off */
     double beta;            /* of k3 to the reference, in the loss */
     double entropy_coef;
     int64_t max_completion; /* dr_grpo's constant length */
@@ -89,6 +89,14 @@ typedef struct tn_grpo_opt {
 /* The entropy that a share `top` of the n tokens reaches: the (1 - top) quantile, interpolated
  * (2506.01939). Reorders its input. */
 double tn_entropy_floor(double *entropy, int n, double top);
+
+typedef struct tn_xpo_opt {
+    double beta;
+    const char *loss_type;  /* sigmoid | ipo */
+    double alpha;           /* of the reference's log-prob */
+} tn_xpo_opt;
+
+typedef struct tn_a2po_opt { double beta2; } tn_a2po_opt;
 
 typedef struct tn_rloo_opt { double epsilon, epsilon_high; } tn_rloo_opt;
 

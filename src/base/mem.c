@@ -189,6 +189,10 @@ void tn_big_free(void *p, size_t bytes) {
     atomic_fetch_sub(&big_live, size);
 }
 
+void tn_big_by_pages(void *p, size_t bytes) {
+    if (bytes) madvise(p, big_round(bytes), MADV_NOHUGEPAGE);
+}
+
 void tn_big_drop(void *p, size_t bytes) {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)p + page - 1) & ~(page - 1);
     uintptr_t to = ((uintptr_t)p + bytes) & ~(page - 1);

@@ -39,6 +39,8 @@ void tn_arena_free(tn_arena *a);
  * Counted: tn_mem_live() is the sum of live large buffers, tn_mem_peak() its maximum. */
 void *tn_big_alloc(size_t bytes);
 void tn_big_free(void *p, size_t bytes);
+/* The beginning of a tn_big_alloc takes no huge pages: what is never written costs nothing. */
+void tn_big_by_pages(void *p, size_t bytes);
 /* Gives whole pages within p[0, bytes) of a tn_big_alloc back; they are zero when looked at again. */
 void tn_big_drop(void *p, size_t bytes);
 size_t tn_mem_live(void);

@@ -69,6 +69,24 @@ void tn_program_dir(tn_str *out) {
     if (n > 1) tn_str_add(out, path, (size_t)n - 1);
 }
 
+void tn_shipped_path(const char *name, tn_str *out) {
+    static const char *const places[] = {"..", "../share/tenet"};
+    tn_str dir = TN_STR_INIT, at = TN_STR_INIT;
+    tn_program_dir(&dir);
+    for (int i = 0; i < 2 && *name != '/' && !tn_exists(name); i++) {
+        tn_path_join(&at, dir.s ? dir.s : ".", places[i]);
+        tn_path_join(out, at.s, name);
+        if (tn_exists(out->s)) break;
+        tn_str_clear(out);
+    }
+    if (out->len == 0 || *name == '/' || tn_exists(name)) {
+        tn_str_clear(out);
+        tn_str_addz(out, name);
+    }
+    tn_str_free(&dir);
+    tn_str_free(&at);
+}
+
 int tn_cpu_mask(uint64_t mask[TN_CPU_WORDS]) {
     cpu_set_t set;
     int n = 0;

@@ -24,6 +24,9 @@ bool tn_child_ended(long pid, int *status, int *sig);
 void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
 
 void tn_program_dir(tn_str *out); /* folder of the running program; "" when unknown */
+/* A file or folder that comes with the program: NAME as it stands, else beside the sources or where `make install` puts it;
+ * NAME itself when it is nowhere. Cleared first. */
+void tn_shipped_path(const char *name, tn_str *out);
 
 /* Bit i of mask: may this process run on CPU i? Returns how many (1 at least). */
 enum { TN_CPU_WORDS = 16 };

@@ -36,6 +36,7 @@ void tn_rng_shuffle(tn_rng *r, uint32_t *a,
 
 /* Purposes of the training side (1-99 and 104, 208 belong to the world, see world.h). */
 enum {
+    TN_RNG_PRINCIPLE = 13, /* the world's number, too: a constitution's principles; index = 16 item + round */
     TN_RNG_INIT = 300,   /* parameter initialisation: index = tensor number */
     TN_RNG_ORDER = 301,  /* order of training rows: index = epoch */
     TN_RNG_SAMPLE = 302, /* sampling: key chain of (seed, sequence id, position) */
@@ -47,6 +48,8 @@ enum {
     TN_RNG_MACRO = 320,   /* lengths of random macro actions: index = response */
     TN_RNG_LATENT = 321,  /* noise of the information bottleneck: index = response */
     TN_RNG_NEFTUNE = 322, /* noise on embeddings: index = sequence */
-    TN_RNG_RESAMPLE = 323 /* bootstrap resamples of reward heads: index = row and head */
+    TN_RNG_RESAMPLE = 323, /* bootstrap resamples of reward heads: index = row and head */
+    TN_RNG_RLTHF = 330, /* targeted human feedback: index 0 the shard, k whom a random round k asks, 1001 + pair its sides */
+    TN_RNG_BOOTSTRAP = 331 /* resamples of prompts: index = resample */
 };
 #endif

@@ -28,12 +28,13 @@ static const tn_opt_row *const tables[] = {tn_train_option_rows, tn_machine_opti
 const tn_verb tn_verb_cost = {
     .name = "cost",
     .stage = "Train",
-    .summary = "a cost model from comparisons with safety labels (Safe RLHF)",
+    .summary = "a cost model from safety labels, of comparisons or single answers (Safe RLHF)",
     .details =
-        "Rows: {\"prompt\", \"chosen\", \"rejected\", \"chosen_safe\", \"rejected_safe\"}, chosen being the safer one, or\n"
+        "Rows: {\"prompt\", \"chosen\", \"rejected\", \"chosen_safe\", \"rejected_safe\"}, chosen being the safer one;\n"
         "PKU-SafeRLHF's {\"prompt\", \"response_0\", \"response_1\", \"safer_response_id\", \"is_response_0_safe\",\n"
-        "\"is_response_1_safe\"} (--transcripts chat renders these with the model's template). The more harmful\n"
-        "response costs more, and 0 is the border: above it a response is unsafe. The result is a\n"
+        "\"is_response_1_safe\"}; or single responses: {\"prompt\", \"completion\", \"label\": is it safe?}, BeaverTails',\n"
+        "DiaSafety's (--transcripts chat renders texts with the model's template). The more harmful response of a\n"
+        "pair costs more, and 0 is the border: above it a response is unsafe. The result is a\n"
         "*ForSequenceClassification folder; its tenet.json says that the score is a cost, scaled but not\n"
         "shifted, and what takes rewards refuses it unless its weight is negative.\n\n"
         "  tenet cost --model sft/ --data safety.jsonl --eval-data held-out.jsonl --output-dir cost/",

@@ -7,8 +7,8 @@
 #include <string.h>
 
 typedef struct eval_options {
-    tn_opt_list models, pairs;
-    const char *ref, *reward, *against, *input, *choices, *out, *transcripts, *curve;
+    tn_opt_list models, pairs, funcs, shots, against;
+    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -22,15 +22,24 @@ static const tn_opt_row rows[] = {
      "Use the built-in world's evaluation prompts and its oracle."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Prompts otherwise: rows {\"prompt\"}, {\"messages\"} or {\"ids\"}."},
+    {"few-shot", TN_OPT_LIST, AT(shots), NULL, NULL, 0, 0, NULL, "NAME=FILE",
+     "Examples that the model of this name sees before every prompt, as many as leave room for the answer in its context: "
+     "rows {\"messages\"} or {\"prompt\", \"completion\"}. One folder may stand in --models under two names."},
     {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
-     "HH-RLHF transcripts as plain text or as conversations."},
+     "HH-RLHF transcripts, and prompts and answers that are texts: as they are, or as conversations."},
     {"count", TN_OPT_INT, AT(count), "640", NULL, 1, 0, NULL, "N", "At most so many prompts."},
     {"ref-model", TN_OPT_STRING, AT(ref), NULL, NULL, 0, 0, "reference", "DIR",
      "Reference for the KL column."},
     {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR",
      "Proxy score of every answer; decides the win rate when there is no world."},
-    {"against", TN_OPT_STRING, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
-     "Whom the others are compared with; default: the model named sft, else the first."},
+    {"cost-model", TN_OPT_STRING, AT(cost), NULL, NULL, 0, 0, NULL, "DIR",
+     "Made by `tenet cost`: mean cost of the answers, and the share that it takes for unsafe (above 0); not in the world."},
+    {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
+     "Verifiable rewards of every answer, as in `tenet grpo`: exact_match:FIELD, number:FIELD, regex:PATTERN, ...; "
+     "not in the world. Their means are accuracies."},
+    {"against", TN_OPT_LIST, AT(against), NULL, NULL, 0, 0, NULL, "NAME",
+     "Whom the others are compared with; default: the model named sft, else the first. Further names: win rates against "
+     "them, too, in eval.json (win_NAME)."},
     {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL,
      "World: also the fixed policies (refuse, constant, copy, longest)."},
     {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL,
@@ -43,8 +52,8 @@ static const tn_opt_row rows[] = {
      "Longest answer."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
      "Sequences decoded together; does not change the results."},
-    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X",
-     "Sampling temperature."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X",
+     "Sampling temperature; 0: the most likely token each time."},
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
@@ -59,11 +68,12 @@ typedef struct session {
     tn_tokenizer *tok;
     tn_model *ref;
     const char *base; /* of adapter folders */
-    tn_scorer scorer;
+    tn_scorer scorer, cost;
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
     json_t *reward_json;
+    tn_str prompts; /* file of the world's prompts */
 } session;
 
 /* "name=dir" or "dir". */
@@ -79,6 +89,24 @@ static void split(const char *s, tn_contender *c) {
         snprintf(c->name, sizeof c->name, "%.60s", slash ? slash + 1 : c->dir);
 }
 
+/* The file of --few-shot for a contender; NULL: none. */
+static const char *shots_of(const session *s, const tn_contender *c) {
+    size_t n = strlen(c->name);
+    for (int k = 0; k < s->o.shots.n; k++)
+        if (!strncmp(s->o.shots.v[k], c->name, n) && s->o.shots.v[k][n] == '=') return s->o.shots.v[k] + n + 1;
+    return NULL;
+}
+
+/* Every --few-shot names a model. */
+static tn_status check_shots(const session *s, tn_err *e) {
+    int found = 0;
+    for (int k = 0; k < s->o.models.n; k++) found += shots_of(s, &s->t.c[k]) != NULL;
+    return found == s->o.shots.n
+               ? TN_OK
+               : tn_fail(e, TN_ARG, "--few-shot: give NAME=FILE, once for a name of --models, e.g. --models few=base "
+                                    "--few-shot few=examples.jsonl");
+}
+
 static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     tn_model *m = NULL;
     tn_status st;
@@ -88,8 +116,11 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
         st = tn_fail(e, TN_ARG, "%s is a reward model; give it as --reward-model", c->dir);
         goto done;
     }
+    const char *shots = shots_of(s, c);
+    if (shots) TN_GO(tn_contest_shots(&s->t, c, m, s->tok, shots, e), done);
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
+    TN_GO(tn_contest_judge(&s->t, c, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
     if (s->pairs) {
         tn_stat_rate ratio, plain;
@@ -111,6 +142,29 @@ done:
     return st;
 }
 
+static int find_model(const session *s, const char *name) {
+    for (int k = 0; k < s->o.models.n; k++)
+        if (!strcmp(s->t.c[k].name, name)) return k;
+    return -1;
+}
+
+static tn_status find_opponents(session *s, tn_err *e) {
+    const tn_opt_list *a = &s->o.against;
+    tn_contest *t = &s->t;
+    int sft = find_model(s, "sft");
+    t->against = sft < 0 ? 0 : sft;
+    if (a->n > 1 + TN_EVAL_ALSO) return tn_fail(e, TN_ARG, "--against: at most %d names, found %d", 1 + TN_EVAL_ALSO, a->n);
+    for (int i = 0; i < a->n; i++) {
+        int k = find_model(s, a->v[i]);
+        if (k < 0)
+            return tn_fail(e, TN_ARG, "--against %s: no model has that name; name them as in --models %s=DIR", a->v[i],
+                           a->v[i]);
+        if (i == 0) t->against = k;
+        else t->also[t->n_also++] = k;
+    }
+    return TN_OK;
+}
+
 static tn_status open_all(session *s, tn_err *e) {
     const eval_options *o = &s->o;
     if (!o->models.n)
@@ -120,6 +174,11 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->world && !o->input)
         return tn_fail(e, TN_ARG,
                        "--input is missing; give prompts, or --world for the built-in ones");
+    if (o->world && (o->funcs.n || o->cost))
+        return tn_fail(e, TN_ARG, "%s judges answers to --input; the world's are judged by its oracle",
+                       o->cost ? "--cost-model" : "--reward-funcs");
+    if (o->temperature == 0 && o->ref)
+        return tn_fail(e, TN_ARG, "--ref-model: the KL column is a mean over samples, and --temperature 0 draws none");
     if (!o->out)
         return tn_fail(e, TN_ARG, "--out is missing; say where eval.json and samples.jsonl go");
     TN_TRY(tn_mkdirs(o->out, e));
@@ -130,24 +189,15 @@ static tn_status open_all(session *s, tn_err *e) {
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
-    bool found = false;
     for (int k = 0; k < o->models.n; k++) split(o->models.v[k], &t->c[k]);
-    for (int k = 0; k < o->models.n; k++)
-        if (strcmp(t->c[k].name, o->against ? o->against : "sft") == 0)
-            t->against = k, found = true;
-    if (o->against && !found)
-        return tn_fail(e, TN_ARG,
-                       "--against %s: no model has that name; name them as in --models %s=DIR",
-                       o->against, o->against);
+    TN_TRY(find_opponents(s, e));
     TN_TRY(tn_tokenizer_of(&s->tok, t->c[0].dir, s->base, NULL, e));
-    tn_str path = TN_STR_INIT;
-    tn_path_join(&path, o->out, "prompts.jsonl");
+    TN_TRY(check_shots(s, e));
+    tn_path_join(&s->prompts, o->out, "prompts.jsonl");
     t->n = (int)o->count;
-    tn_status st =
-        o->world ? tn_contest_world(t, s->tok, (int)o->count, path.s, e)
-                 : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e);
-    tn_str_free(&path);
-    TN_TRY(st);
+    TN_TRY(o->world ? tn_contest_world(t, s->tok, (int)o->count, s->prompts.s, e)
+                    : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e));
+    TN_TRY(tn_contest_open_funcs(t, &o->funcs, s->tok, e));
     const tn_load frozen = {.base = s->base, .frozen = true};
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
     if (o->pairs.n) {
@@ -163,6 +213,10 @@ static tn_status open_all(session *s, tn_err *e) {
         TN_TRY(tn_scorer_open_with(&s->scorer, o->reward, t->c[0].dir, s->be, 2048, 2048,
                                    &frozen, e));
     if (o->reward) TN_TRY(tn_scorer_no_cost(&s->scorer, o->reward, e));
+    if (!o->cost) return TN_OK;
+    TN_TRY(tn_scorer_open_with(&s->cost, o->cost, t->c[0].dir, s->be, 2048, 2048, &frozen, e));
+    if (!s->cost.model->score_is_cost)
+        return tn_fail(e, TN_ARG, "--cost-model %s is no cost model; train one with `tenet cost`", o->cost);
     return TN_OK;
 }
 
@@ -239,6 +293,7 @@ static tn_status work(session *s, tn_err *e) {
         TN_TRY(tn_contest_policy(t, &t->c[k], p, e));
     }
     if (s->o.reward) TN_TRY(proxies(s, e));
+    for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
@@ -256,8 +311,10 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     st = tn_profile_finish(s.be, st, e);
     tn_contest_free(&s.t);
     tn_scorer_close(&s.scorer);
+    tn_scorer_close(&s.cost);
     tn_model_free(s.ref);
     tn_free(s.ref_sums);
+    tn_str_free(&s.prompts);
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);

@@ -1,16 +1,18 @@
 /* tenet generate: prompts in, responses out. */
+#include "algo/group.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "data/dataset.h"
 #include "gen/gen.h"
 #include "ops/profile.h"
+#include "train/scorer.h"
 #include "train/trainer.h"
 #include <math.h>
 #include <string.h>
 
 typedef struct generate_options {
-    const char *input, *out;
-    int64_t n, max_new, batch, top_k;
+    const char *input, *out, *reward, *shots;
+    int64_t n_shots, n, max_new, batch, top_k, best_of;
     double temperature, top_p, min_p;
     bool greedy, logprobs, ignore_eos;
 } generate_options;
@@ -25,6 +27,10 @@ static const tn_opt_row rows[] = {
      "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE",
      "Output rows; - for standard output."},
+    {"few-shot", TN_OPT_STRING, AT(shots), NULL, NULL, 0, 0, NULL, "FILE",
+     "Examples to put before every prompt, as many as leave room for the response in the model's context: rows "
+     "{\"messages\"} or {\"prompt\", \"completion\"}."},
+    {"num-fewshot", TN_OPT_INT, AT(n_shots), "0", NULL, 0, 0, NULL, "N", "At most so many of them; 0: all."},
     {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N",
      "Responses per prompt."},
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N",
@@ -39,6 +45,10 @@ static const tn_opt_row rows[] = {
      "Keep the smallest set of tokens with this mass."},
     {"min-p", TN_OPT_REAL, AT(min_p), "0", NULL, 0, 1, NULL, "X",
      "Keep tokens with at least this share of the largest probability."},
+    {"best-of", TN_OPT_INT, AT(best_of), "1", NULL, 1, 4096, NULL, "N",
+     "Sample N responses to each prompt and write only the best of them by --reward-model, with its \"reward\"; `tenet "
+     "best-of-n` measures what that buys."},
+    {"reward-model", TN_OPT_STRING, AT(reward), NULL, NULL, 0, 0, NULL, "DIR", "Judge of --best-of."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N",
      "Sequences decoded together; does not change the output."},
     {"logprobs", TN_OPT_BOOL, AT(logprobs), "false", NULL, 0, 0, NULL, NULL,
@@ -53,12 +63,21 @@ typedef struct session {
     tn_backend *be;
     tn_tokenizer *tok;
     tn_model *model;
+    json_t *shots;
     tn_dataset *data;
     tn_gen *gen;
     tn_gen_request *req;
     tn_gen_sample *sample;
     tn_out *out;
     tn_progress bar;
+    int n_sample; /* to each prompt */
+    /* --best-of */
+    tn_scorer scorer;
+    double *score; /* of a portion's samples */
+    tn_example *ex;
+    tn_response *response;
+    uint8_t *ones;
+    int *best;
 } session;
 
 static void tick(void *ctx, long samples, long tokens) {
@@ -68,7 +87,7 @@ static void tick(void *ctx, long samples, long tokens) {
 }
 
 /* One output row: the input's id when it has one, then what was generated. */
-static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample *y, tn_err *e) {
+static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample *y, const double *reward, tn_err *e) {
     tn_str b = TN_STR_INIT, text = TN_STR_INIT;
     tn_status st = TN_OK;
     const json_t *id = json_object_get(x->meta, "id");
@@ -89,6 +108,7 @@ static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample 
         tn_str_add_json(&b, text.s ? text.s : "", text.len);
     }
     tn_str_addf(&b, ", \"finish_reason\": \"%s\"", y->stopped ? "stop" : "length");
+    if (reward) tn_str_addz(&b, ", \"reward\": "), tn_str_add_f64(&b, *reward);
     if (s->o.logprobs) {
         tn_str_addz(&b, ", \"logprobs\": [");
         for (int i = 0; i < y->n; i++) {
@@ -105,9 +125,53 @@ static tn_status write_row(session *s, const tn_example *x, const tn_gen_sample 
     return st;
 }
 
+/* --best-of: room for portions, and the judge. */
+static tn_status open_judge(session *s, const char *dir, const char *base, size_t portion, tn_err *e) {
+    size_t n = (size_t)s->n_sample;
+    if (s->o.best_of == 1) return TN_OK;
+    s->score = tn_calloc(portion * n, sizeof *s->score);
+    s->ex = tn_calloc(portion, sizeof *s->ex);
+    s->response = tn_calloc(portion * n, sizeof *s->response);
+    s->ones = tn_malloc((size_t)s->o.max_new);
+    s->best = tn_calloc(n, sizeof *s->best);
+    if (!s->score || !s->ex || !s->response || !s->ones || !s->best) return tn_fail(e, TN_NOMEM, "out of memory");
+    memset(s->ones, 1, (size_t)s->o.max_new);
+    TN_TRY(tn_scorer_open_with(&s->scorer, s->o.reward, dir, s->be, 2048, 2048, &(tn_load){.base = base, .frozen = true}, e));
+    return tn_scorer_no_cost(&s->scorer, s->o.reward, e);
+}
+
+/* Writes the --n best of each of k prompts' samples. */
+static tn_status write_best(session *s, const tn_example *prompt, size_t k, tn_err *e) {
+    int n = s->n_sample;
+    for (size_t i = 0; i < k; i++) {
+        tn_response *r = s->response + i * (size_t)n;
+        for (int j = 0; j < n; j++) {
+            const tn_gen_sample *y = &s->sample[i * (size_t)n + (size_t)j];
+            r[j] = (tn_response){.ids = y->ids, .n = y->n, .trained = s->ones, .rank = 1};
+        }
+        s->ex[i] = (tn_example){.prompt = prompt[i].prompt, .n_prompt = prompt[i].n_prompt, .n_response = n, .response = r,
+                                .meta = prompt[i].meta};
+    }
+    TN_TRY(tn_scorer_scores(&s->scorer, s->ex, (int)k, s->tok, s->score, e));
+    for (size_t i = 0; i < k; i++) {
+        const double *score = s->score + i * (size_t)n;
+        TN_TRY(tn_top(score, n, (int)s->o.n, s->best, e));
+        for (int j = 0; j < s->o.n; j++)
+            TN_TRY(write_row(s, &prompt[i], &s->sample[i * (size_t)n + (size_t)s->best[j]], &score[s->best[j]], e));
+    }
+    return TN_OK;
+}
+
+static tn_status write_portion(session *s, size_t at, size_t k, tn_err *e) {
+    size_t n = (size_t)s->n_sample;
+    if (s->o.best_of > 1) return write_best(s, &s->data->ex[at], k, e);
+    for (size_t i = 0; i < k * n; i++) TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], NULL, e));
+    return TN_OK;
+}
+
 /* Prompts go through in portions, so that finished rows reach the file while work goes on. */
-static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
-    size_t n = (size_t)s->o.n, portion = (size_t)s->o.batch * 16 / n + 1;
+static tn_status generate(session *s, const tn_sampling *how, size_t portion, tn_err *e) {
+    size_t n = (size_t)s->n_sample;
     s->req = tn_calloc(portion, sizeof *s->req);
     s->sample = tn_calloc(portion * n, sizeof *s->sample);
     if (!s->req || !s->sample) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -121,11 +185,10 @@ static tn_status generate(session *s, const tn_sampling *how, tn_err *e) {
         tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
         TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));
         double begin = tn_work_begin(s->be);
-        for (size_t i = 0; i < k * n; i++)
-            TN_TRY(write_row(s, &s->data->ex[at + i / n], &s->sample[i], e));
+        TN_TRY(write_portion(s, at, k, e));
         tn_work_end(s->be, begin, "write", 0);
         TN_TRY(tn_out_flush(s->out, false, e));
-        done += (long)(k * n);
+        done += (long)(k * (size_t)s->o.n);
     }
     tn_info("%ld responses", done);
     return TN_OK;
@@ -137,6 +200,11 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     if (!s->o.input)
         return tn_fail(e, TN_ARG,
                        "--input is missing; give rows with \"prompt\", \"messages\" or \"ids\"");
+    if ((s->o.best_of > 1) != (s->o.reward != NULL))
+        return tn_fail(e, TN_ARG, "--best-of and --reward-model belong together: one says of how many, the other who chooses");
+    if (s->o.best_of > 1 && s->o.n > s->o.best_of)
+        return tn_fail(e, TN_ARG, "--n %d: --best-of %d has only so many to choose from", (int)s->o.n, (int)s->o.best_of);
+    s->n_sample = (int)(s->o.best_of > 1 ? s->o.best_of : s->o.n);
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     const char *base = tn_opts_str(opts, "base-model");
     TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
@@ -145,9 +213,15 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
         return tn_fail(e, TN_STATE,
                        "%s is a reward model; it scores (`tenet score`), it does not generate",
                        dir);
-    tn_data_options q = {
-        .kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
+    if (s->o.shots) TN_TRY(tn_shots_load(&s->shots, s->o.shots, (int)s->o.n_shots, e));
+    tn_data_options q = {.kind = TN_DATA_PROMPT,
+                         .vocab = s->model->desc.vocab,
+                         .seam = TN_SEAM_FORCE,
+                         .shots = s->shots,
+                         .room = s->model->desc.max_pos - (int)s->o.max_new};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
+    if (s->shots)
+        tn_info("%.1f examples before a prompt", (double)s->data->stats.shots / (double)s->data->stats.kept);
     int longest = 1;
     for (size_t i = 0; i < s->data->n; i++)
         if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
@@ -159,12 +233,13 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
                        .seed = (uint64_t)s->machine.seed};
     tn_gen_stops(&how, s->model, s->tok);
     if (s->o.ignore_eos) how.n_stop = 0;
-    size_t all = s->data->n * (size_t)s->o.n;
+    size_t all = s->data->n * (size_t)s->n_sample, portion = (size_t)s->o.batch * 16 / (size_t)s->n_sample + 1;
     int batch = (size_t)s->o.batch < all ? (int)s->o.batch : (int)all;
     TN_TRY(tn_gen_new(&s->gen, s->model, batch, longest + (int)s->o.max_new, e));
+    TN_TRY(open_judge(s, dir, base, portion, e));
     TN_TRY(tn_out_open(&s->out, s->o.out, false, e));
     tn_signals_install();
-    return generate(s, &how, e);
+    return generate(s, &how, portion, e);
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -177,8 +252,11 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     st = tn_profile_finish(s.be, st, e);
     tn_free(s.req);
     tn_free(s.sample);
+    tn_scorer_close(&s.scorer);
+    tn_free(s.score), tn_free(s.ex), tn_free(s.response), tn_free(s.ones), tn_free(s.best);
     tn_gen_free(s.gen);
     tn_dataset_free(s.data);
+    json_decref(s.shots);
     tn_model_free(s.model);
     tn_tokenizer_free(s.tok);
     tn_backend_free(s.be);

@@ -18,6 +18,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .advantages = advantages,
                              .advantage_opt = &adv,
                              .entropy_floor = &loss.entropy_floor};
+    tn_opts_bind(o, tn_group_rows, &t.q);
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
     tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_grpo_rows, &loss);
@@ -27,7 +28,8 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_critic_free_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_group_rows,
+    tn_critic_free_rows,
     tn_grpo_rows,         tn_grpo_advantage_rows, tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 

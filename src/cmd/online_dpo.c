@@ -30,6 +30,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .advantages = totals,
                              .beta = 1, /* the loss compares with a reference */
                              .pairs = &pairs};
+    tn_opts_bind(o, tn_group_rows, &t.q);
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
     tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_dpo_rows, &loss);
@@ -42,7 +43,8 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_critic_free_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_group_rows,
+    tn_critic_free_rows,
     tn_dpo_rows,          tn_pair_rows,           tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
 

@@ -1,6 +1,7 @@
 /* tenet reward: a scalar head on a language model, trained on preferences. */
 #include "algo/losses.h"
 #include "algo/pooled.h"
+#include "cmd/verbs.h"
 #include "train/score_norm.h"
 
 /* What a head's loss does not read must not be given. */
@@ -44,7 +45,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     return tn_task_run(&task, o, e);
 }
 
-static const tn_opt_row rows[] = {
+const tn_opt_row tn_reward_head_rows[] = {
     {"head", TN_OPT_CHOICE, TN_OPT_NOFIELD, "linear", "linear|inform|odin|ensemble", 0, 0, NULL, NULL,
      "What the score is read from: score.weight; an information bottleneck (InfoRM); or two heads, "
      "for quality and for length, of which only quality is the score (ODIN); or the mean of several "
@@ -58,7 +59,7 @@ static const tn_opt_row rows[] = {
      "transformers does. 0: zeros."},
     TN_OPT_LAST};
 static const tn_opt_row *const tables[] = {tn_train_option_rows,   tn_machine_option_rows,
-                                           tn_adapter_option_rows, rows,
+                                           tn_adapter_option_rows, tn_reward_head_rows,
                                            tn_reward_rows,         tn_inform_rows,
                                            tn_odin_rows,           tn_many_rows,
                                            NULL};

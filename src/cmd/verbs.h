@@ -8,6 +8,7 @@
     X(pretrain)                                                                      \
     X(sft)                                                                           \
     X(reward)                                                                        \
+    X(rlthf)                                                                         \
     X(cost)                                                                          \
     X(prm)                                                                           \
     X(step_pairs)                                                                    \
@@ -24,17 +25,23 @@
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
     X(reinforce)                                                                     \
+    X(a2po)                                                                          \
+    X(xpo)                                                                           \
+    X(nash_md)                                                                       \
     X(rft)                                                                           \
     X(train_tokenizer)                                                               \
+    X(critique)                                                                      \
     X(generate)                                                                      \
     X(chat)                                                                          \
     X(tokenize)                                                                      \
     X(score)                                                                         \
+    X(label)                                                                         \
     X(split)                                                                         \
     X(convert)                                                                       \
     X(merge)                                                                         \
     X(inspect)                                                                       \
     X(eval)                                                                          \
+    X(best_of_n)                                                                     \
     X(report)                                                                        \
     X(lab)                                                                           \
     X(world)                                                                         \
@@ -45,6 +52,7 @@
 TN_VERBS(X)
 #undef X
 
+extern const tn_opt_row tn_reward_head_rows[]; /* reward.c: its own; rlthf trains with all of its options */
 extern const tn_verb *const tn_verbs[]; /* NULL-terminated */
 const tn_verb *tn_verb_find(const char *name); /* NULL when there is none */
 /* May DIR be written anew? Only when it is absent, empty, or holds a model and `overwrite`. */

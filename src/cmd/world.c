@@ -3,10 +3,11 @@
 #include "cmd/verbs.h"
 #include "world/world.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
-    int64_t seed, count, first;
+    int64_t seed, count, first, draws;
     const char *out, *input, *mix, *annotator, *pairs_out;
     bool oracle, outcome;
     tn_world_shape shape;
@@ -32,8 +33,10 @@ static const tn_opt_row rows[] = {
      "Add the facts that the oracle judges by to rows of prompts. They can also be rebuilt from "
      "the id."},
     {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
-     "careful, biased or exact, or several separated by commas, from which each ranking draws "
-     "one."},
+     "careful, biased, exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
+     "separated by commas, from which each ranking draws one."},
+    {"annotator-seed", TN_OPT_INT, FIELD(draws), NULL, NULL, 0, 9007199254740992.0, NULL, "N",
+     "Seed of what annotators draw; default: --seed, which the items' ids belong to."},
     {"outcome", TN_OPT_BOOL, FIELD(outcome), "false", NULL, 0, 0, NULL, NULL,
      "Label every step with whether the answer is right."},
     {"pairs-out", TN_OPT_STRING, FIELD(pairs_out), NULL, NULL, 0, 0, NULL, "FILE",
@@ -65,35 +68,48 @@ static tn_status run_set(const tn_world *w, int set, const options *o, tn_err *e
                               (tn_world_mix)mix, o->oracle, o->out, e);
 }
 
+/* A preset's name, or person-K. */
+static bool find_annotator(const char *name, tn_world_annotator *a) {
+    const tn_world_annotator *preset = tn_world_find_annotator(name);
+    char *end;
+    if (preset) *a = *preset;
+    else if (strncmp(name, "person-", 7) || name[7] < '0' || name[7] > '9') return false;
+    else tn_world_person(strtoull(name + 7, &end, 10), a);
+    return preset || !*end;
+}
+
 /* Names separated by commas. */
-static tn_status find_annotators(const char *names, const tn_world_annotator **pool, int max,
-                                 int *n, tn_err *e) {
+static tn_status find_annotators(const char *names, tn_world_annotator *pool, int max, int *n, tn_err *e) {
     *n = 0;
     for (const char *s = names;; s++) {
         char name[32];
         size_t len = strcspn(s, ",");
         snprintf(name, sizeof name, "%.*s", (int)(len < 31 ? len : 31), s);
-        const tn_world_annotator *a = tn_world_find_annotator(name);
-        if (!a)
-            return tn_fail(
-                e, TN_ARG,
-                "--annotator %s: no annotator is called '%s'; there are careful, biased and exact",
-                names, name);
         if (*n == max)
             return tn_fail(e, TN_ARG, "--annotator %s: more than %d annotators", names, max);
-        pool[(*n)++] = a;
+        if (!find_annotator(name, &pool[(*n)++]))
+            return tn_fail(e, TN_ARG,
+                           "--annotator %s: no annotator is called '%s'; there are careful, biased and exact, and persons: "
+                           "person-0, person-1, ...",
+                           names, name);
         s += len;
         if (!*s) return TN_OK;
     }
 }
 
-static tn_status run_rank(const tn_world *w, const options *o, tn_err *e) {
+static tn_status run_ranking(const tn_world *w, const options *o, bool pairs, tn_err *e) {
+    tn_world_annotator who[64];
     const tn_world_annotator *pool[64];
     int n;
-    TN_TRY(need(o->input, "rank", "input", "SAMPLES.jsonl", e));
-    TN_TRY(find_annotators(o->annotator, pool, 64, &n, e));
-    return tn_world_rank_file(w, o->input, pool, n, (uint64_t)o->seed, o->out, o->pairs_out, e);
+    uint64_t seed = (uint64_t)o->seed, draws = (uint64_t)(o->draws == INT64_MIN ? o->seed : o->draws);
+    TN_TRY(need(o->input, pairs ? "pairs" : "rank", "input", "SAMPLES.jsonl", e));
+    TN_TRY(find_annotators(o->annotator, who, 64, &n, e));
+    for (int i = 0; i < n; i++) pool[i] = &who[i];
+    return pairs ? tn_world_pairs_file(w, o->input, pool, n, seed, draws, o->out, e)
+                 : tn_world_rank_file(w, o->input, pool, n, seed, draws, o->out, o->pairs_out, e);
 }
+static tn_status run_rank(const tn_world *w, const options *o, tn_err *e) { return run_ranking(w, o, false, e); }
+static tn_status run_pairs(const tn_world *w, const options *o, tn_err *e) { return run_ranking(w, o, true, e); }
 
 static tn_status run_judge(const tn_world *w, const options *o, tn_err *e) {
     TN_TRY(need(o->input, "judge", "input", "ROWS.jsonl", e));
@@ -120,7 +136,7 @@ static const struct {
     const char *name;
     tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
 } actions[] = {
-    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"tokenizer", run_tokenizer}, {"config", run_config}};
 enum { NACTIONS = sizeof actions / sizeof *actions };
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -134,7 +150,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(
             e, TN_ARG,
             "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
-            "eval, judge, steps, rank, tokenizer, config; found %d words",
+            "eval, judge, steps, rank, pairs, tokenizer, config; found %d words",
             tn_opts_npos(opts));
 
     tn_world *w = tn_malloc(sizeof *w);
@@ -179,12 +195,14 @@ const tn_verb tn_verb_world = {
         "rankings.jsonl --pairs-out pairs.jsonl\n"
         "        rows {\"id\": \"pref-0\", \"prompt\": [...], \"responses\": [...], \"ended\": "
         "[...]}\n"
+        "  tenet world pairs --input samples.jsonl --annotator exact --out pairs.jsonl\n"
+        "        one pair of each ranking with what the annotator prefers (human) and what is better (truth), for rlthf\n"
         "  tenet world tokenizer --out DIR                        tokenizer and chat template\n"
         "  tenet world config --out DIR                           config.json of a fresh model, "
         "and its tokenizer\n",
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|tokenizer|"
              "config",
 };

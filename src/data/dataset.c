@@ -1,4 +1,5 @@
 #include "base/signals.h"
+#include "data/formats.h"
 #include "data/reader.h"
 #include <string.h>
 
@@ -22,6 +23,20 @@ int tn_example_trained(const tn_example *x) {
     return n;
 }
 
+static tn_status read_row(tn_reader *r, const json_t *found, tn_err *e) {
+    json_t *row;
+    TN_TRY(tn_row_canonical(found, r->o->chat_transcripts, &row, e));
+    tn_status st = r->o->teacher_template             ? tn_read_taught(r, row, e)
+                   : r->o->kind == TN_DATA_SFT        ? tn_read_sft(r, row, e)
+                   : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
+                   : r->o->kind == TN_DATA_UNPAIRED   ? tn_read_unpaired(r, row, e)
+                   : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
+                   : r->o->kind == TN_DATA_STEPS      ? tn_read_steps(r, row, e)
+                                                      : tn_read_prompt(r, row, e);
+    json_decref(row);
+    return st;
+}
+
 static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
     tn_lines *lines;
     TN_TRY(tn_lines_open(&lines, path, (size_t)64 << 20, e));
@@ -37,13 +52,7 @@ static tn_status read_file(tn_reader *r, const char *path, tn_err *e) {
         r->line = (int)tn_lines_number(lines);
         snprintf(r->where, sizeof r->where, "%.560s:%d", path, r->line);
         r->d->stats.read++;
-        st = r->o->teacher_template             ? tn_read_taught(r, row, e)
-             : r->o->kind == TN_DATA_SFT        ? tn_read_sft(r, row, e)
-             : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
-             : r->o->kind == TN_DATA_UNPAIRED   ? tn_read_unpaired(r, row, e)
-             : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
-             : r->o->kind == TN_DATA_STEPS      ? tn_read_steps(r, row, e)
-                                                : tn_read_prompt(r, row, e);
+        st = read_row(r, row, e);
         json_decref(row);
         if (st != TN_OK) goto done;
         if (r->o->limit > 0 && r->d->stats.read >= r->o->limit) break;

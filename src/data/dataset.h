@@ -13,15 +13,18 @@
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
+ *              · single ones, {"prompt","completion","label"}: label says whether the completion is safe
  *   with a teacher's context  {"prompt","completion"[,"privileged_context"]} · {"prompt","privileged_context"}
  *              · {"prompt","chosen","rejected"}: the rejected answer, the chosen one as the context
  *              · {"prompt_ids","ids","teacher_prompt_ids"} (teacher_prompt.h)
  *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
  *              last ones, and ret their labels
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
+ * Rows of well-known public sets (GSM8K, Alpaca, UltraFeedback, ...) are read under these names: formats.h.
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H
 #define TN_DATA_DATASET_H
+#include "data/shots.h"
 #include "data/steps.h"
 
 typedef enum tn_data_kind {
@@ -65,11 +68,14 @@ typedef struct tn_data_options {
     bool keep_end;                        /* truncation_mode keep_end */
     bool drop_long;                       /* drop instead of truncating (reward models) */
     bool completion_only, assistant_only; /* SFT masks; completion_only: rows with a prompt */
-    bool chat_transcripts; /* HH-RLHF transcripts as conversations in the model's template */
+    bool chat_transcripts; /* HH-RLHF transcripts, and prompts and answers that are texts, as conversations in the
+                            * model's template */
     tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
     bool last_step_only;
     const char *teacher_template; /* SFT: every row also gets a teacher's prompt, made by it; NULL: none */
     tn_seam seam;
+    const json_t *shots; /* prompts: examples to put before each (shots.h); NULL: none */
+    int room;            /* most tokens of a prompt with them; <= 0: no limit */
     int vocab;  /* ids must be below */
     long limit; /* at most so many rows; 0: all */
 } tn_data_options;
@@ -78,6 +84,7 @@ enum { TN_DROP_LONG, TN_DROP_EMPTY, TN_DROP_NO_TARGET, TN_DROP_SAME, TN_DROP_COU
 typedef struct tn_data_stats {
     long read, kept, truncated, dropped[TN_DROP_COUNT];
     long tokens, trained; /* tokens of the kept examples (shared prompts once), and trained ones */
+    long shots;          /* examples put before prompts, in all */
     long seam_moved;      /* rows whose prompt is not a prefix of prompt + completion */
 } tn_data_stats;
 const char *tn_drop_reason(int reason);

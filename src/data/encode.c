@@ -237,10 +237,16 @@ tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t
     return TN_OK;
 }
 
-/* The next "\n\nHuman:" or "\n\nAssistant:" at or after s; *who 0/1, *body past the mark and one blank. */
-static const char *next_turn(const char *s, int *who, const char **body) {
-    static const char *const mark[2] = {"\n\nHuman:", "\n\nAssistant:"};
-    for (; (s = strstr(s, "\n\n")); s += 2)
+/* Where turns begin: in HH-RLHF's transcripts, and in those with headings (DSP's), which need no empty line at the
+ * start. */
+static const char *const turn_mark[2][2] = {{"\n\nHuman:", "\n\nAssistant:"},
+                                            {"\n\n## Human:\n", "\n\n## Assistant:\n"}};
+
+static bool headings(const char *s) { return strncmp(s, turn_mark[1][0] + 2, strlen(turn_mark[1][0]) - 2) == 0; }
+
+/* The next turn at or after s; *who 0/1, *body past the mark and one blank. */
+static const char *next_turn(const char *s, const char *const mark[2], int *who, const char **body) {
+    for (; (s = strstr(s, "\n\n")); s++)
         for (int k = 0; k < 2; k++)
             if (strncmp(s, mark[k], strlen(mark[k])) == 0) {
                 *who = k;
@@ -253,12 +259,14 @@ static const char *next_turn(const char *s, int *who, const char **body) {
 
 json_t *tn_transcript_messages(const char *s) {
     static const char *const role[2] = {"user", "assistant"};
-    int who, next_who;
-    const char *body, *next_body, *at = next_turn(s, &who, &body);
+    const bool headed = headings(s);
+    const char *const *mark = turn_mark[headed];
+    int who = 0, next_who;
+    const char *body = s + strlen(mark[0]) - 2, *next_body, *at = headed ? s : next_turn(s, mark, &who, &body);
     if (!at || at != s || who != 0) return NULL;
     json_t *list = json_array();
     while (at && list) {
-        const char *next = next_turn(body, &next_who, &next_body);
+        const char *next = next_turn(body, mark, &next_who, &next_body);
         size_t n = next ? (size_t)(next - body) : strlen(body);
         json_t *text = json_stringn(body, n);
         if (!text || json_array_append_new(
@@ -271,4 +279,11 @@ json_t *tn_transcript_messages(const char *s) {
         body = next_body;
     }
     return list;
+}
+
+const char *tn_transcript_answer(const char *s) {
+    const char *const *mark = turn_mark[headings(s)], *body, *last = NULL;
+    for (int who; (s = next_turn(s, mark, &who, &body)); s = body)
+        if (who == 1) last = body;
+    return last;
 }

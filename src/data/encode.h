@@ -36,6 +36,8 @@ bool tn_json_is_messages(const json_t *v); /* array of objects with "role" (or "
 /* TRL's extract_prompt: the common prefix of two strings or two message lists; new references. */
 tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t **prompt,
                             json_t **c, json_t **r, const char *where, tn_err *e);
-/* "\n\nHuman: ...\n\nAssistant: ..." to a list of messages; NULL when the string is no such transcript. */
+/* Transcripts "\n\nHuman: ...\n\nAssistant: ...", or with headings, "## Human:\n...\n\n## Assistant:\n...": as a list of
+ * messages, NULL when the string is none; and where the text of the last answer begins, NULL when there is none. */
 json_t *tn_transcript_messages(const char *s);
+const char *tn_transcript_answer(const char *s);
 #endif

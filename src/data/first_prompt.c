@@ -1,5 +1,6 @@
 #include "data/first_prompt.h"
 #include "data/encode.h"
+#include "data/formats.h"
 #include <string.h>
 
 static bool add_string(const json_t *v, tn_str *out) {
@@ -54,7 +55,7 @@ static bool from_pair(const json_t *chosen, const json_t *rejected, tn_str *out)
     return ok;
 }
 
-bool tn_row_first_prompt(const json_t *row, tn_str *out) {
+static bool first_prompt(const json_t *row, tn_str *out) {
     const json_t *v;
     if ((v = json_object_get(row, "prompt")))
         return json_is_string(v) ? from_string(v, out) : from_messages(v, out);
@@ -65,4 +66,12 @@ bool tn_row_first_prompt(const json_t *row, tn_str *out) {
     if ((v = json_object_get(row, "text")))
         return from_string(json_is_array(v) ? json_array_get(v, 0) : v, out);
     return from_ids(row, out);
+}
+
+bool tn_row_first_prompt(const json_t *row, tn_str *out) {
+    json_t *r;
+    if (tn_row_canonical(row, false, &r, NULL) != TN_OK) return false;
+    bool found = first_prompt(r, out);
+    json_decref(r);
+    return found;
 }

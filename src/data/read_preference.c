@@ -141,19 +141,12 @@ static tn_status scored_transcripts(tn_reader *r, const json_t *row, tn_err *e) 
     tn_status st = TN_OK;
     for (size_t i = 0; i < json_array_size(text); i++) {
         const json_t *t = json_array_get(text, i);
-        const char *s = json_string_value(t), *cut_at = NULL;
-        if (!s) {
-            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] is not a string", r->where, i);
+        const char *s = json_string_value(t), *body = s ? tn_transcript_answer(s) : NULL;
+        if (!body) {
+            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] %s", r->where, i,
+                         s ? "has no \"\\n\\nAssistant:\" turn" : "is not a string");
             goto done;
         }
-        for (const char *q = s; (q = strstr(q, "\n\nAssistant:")); q++) cut_at = q;
-        if (!cut_at) {
-            st = tn_fail(e, TN_FORMAT, "%s: \"text\"[%zu] has no \"\\n\\nAssistant:\" turn",
-                         r->where, i);
-            goto done;
-        }
-        const char *body = cut_at + strlen("\n\nAssistant:");
-        if (*body == ' ') body++;
         if (i == 0) {
             json_t *m = r->o->chat_transcripts ? tn_transcript_messages(s) : NULL;
             if (m) {

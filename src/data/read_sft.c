@@ -118,6 +118,8 @@ tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e) {
     const json_t *v;
     r->a.n = 0;
     if (json_object_get(row, "ids") || json_object_get(row, "prompt_ids")) {
+        if (r->o->shots)
+            return tn_fail(e, TN_FORMAT, "%s: few-shot examples go before texts or conversations, not before ids", r->where);
         TN_TRY(tn_reader_get_ids(r, row, json_object_get(row, "ids") ? "ids" : "prompt_ids", &r->a, e));
     } else {
         TN_TRY(tn_reader_need_tokenizer(r, e));
@@ -139,7 +141,9 @@ tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e) {
         if (!v)
             return tn_fail(e, TN_FORMAT,
                            "%s: no prompt; expected \"prompt\", \"messages\" or \"ids\"", r->where);
-        tn_status st = tn_encode_prompt(r->tok, v, &r->a, r->where, e);
+        int used = 0;
+        tn_status st = tn_shots_encode(r->tok, r->o->shots, v, r->o->room, &r->a, &used, r->where, e);
+        r->d->stats.shots += used;
         json_decref(made);
         TN_TRY(st);
     }

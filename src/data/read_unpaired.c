@@ -53,10 +53,22 @@ static tn_status pair(tn_reader *r, const json_t *row, tn_err *e) {
     return st;
 }
 
+/* A ranking in which no response is better than another says nothing of any. */
+static bool is_draw(const json_t *row) {
+    const json_t *rank = json_object_get(row, "rank");
+    for (size_t i = 1; i < json_array_size(rank); i++)
+        if (json_number_value(json_array_get(rank, i)) != json_number_value(json_array_get(rank, 0))) return false;
+    return json_array_size(rank) > 0;
+}
+
 tn_status tn_read_unpaired(tn_reader *r, const json_t *row, tn_err *e) {
     bool label;
     if (json_object_get(row, "rejected") || json_object_get(row, "rejected_ids"))
         return pair(r, row, e);
+    if (is_draw(row)) {
+        r->d->stats.dropped[TN_DROP_SAME]++;
+        return TN_OK;
+    }
     if (!json_object_get(row, "label"))
         return tn_fail(e, TN_FORMAT,
                        "%s: a labelled row needs \"prompt\", \"completion\" and \"label\" (or be a "

@@ -13,10 +13,15 @@ static tn_status room(tn_contest *t, tn_err *e) {
                : tn_fail(e, TN_NOMEM, "out of memory for %d prompts", t->n);
 }
 
+static tn_data_options how_to_read(const tn_contest *t) {
+    return (tn_data_options){
+        .kind = TN_DATA_PROMPT, .seam = TN_SEAM_FORCE, .chat_transcripts = t->chat, .limit = t->n};
+}
+
 static tn_status load(tn_contest *t, const tn_tokenizer *tok, const char *path, bool chat,
                       tn_err *e) {
-    tn_data_options q = {
-        .kind = TN_DATA_PROMPT, .seam = TN_SEAM_FORCE, .chat_transcripts = chat, .limit = t->n};
+    t->path = path, t->chat = chat;
+    tn_data_options q = how_to_read(t);
     TN_TRY(tn_dataset_load(&t->rows, &path, 1, tok, &q, e));
     t->n = (int)t->rows->n;
     return TN_OK;
@@ -46,7 +51,21 @@ tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char 
     return room(t, e);
 }
 
-static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *tok,
+tn_status tn_contest_shots(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok,
+                           const char *file, tn_err *e) {
+    json_t *shots;
+    TN_TRY(tn_shots_load(&shots, file, 0, e));
+    tn_data_options q = how_to_read(t);
+    q.shots = shots, q.room = m->desc.max_pos - t->max_new;
+    tn_status st = tn_dataset_load(&c->asked, &t->path, 1, tok, &q, e);
+    json_decref(shots);
+    TN_TRY(st);
+    c->shots = (double)c->asked->stats.shots / (double)c->asked->stats.kept;
+    tn_info("%s: %.1f examples before a prompt", c->name, c->shots);
+    return TN_OK;
+}
+
+static tn_status sample(tn_contest *t, const tn_contender *c, const tn_model *m, const tn_tokenizer *tok,
                         double temperature, tn_answer *out, tn_err *e) {
     tn_gen *g = NULL;
     size_t n = (size_t)t->n;
@@ -64,7 +83,7 @@ static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *to
         s.stop = eos, s.n_stop = (size_t)m->desc.n_eos;
     }
     for (int i = 0; i < t->n; i++) {
-        const tn_example *x = &t->rows->ex[i];
+        const tn_example *x = &(c->asked ? c->asked : t->rows)->ex[i];
         req[i] = (tn_gen_request){x->prompt, x->n_prompt, 1, (uint64_t)i};
         if (x->n_prompt > longest) longest = x->n_prompt;
     }
@@ -73,7 +92,7 @@ static tn_status sample(tn_contest *t, const tn_model *m, const tn_tokenizer *to
     for (int i = 0; i < t->n; i++) {
         tn_answer *a = &out[i];
         memset(a, 0, sizeof *a);
-        a->n = y[i].n, a->ended = y[i].stopped, a->proxy = a->kl = NAN;
+        a->n = y[i].n, a->ended = y[i].stopped, a->proxy = a->cost = a->kl = NAN;
         a->ids = tn_calloc((size_t)a->n, sizeof *a->ids);
         a->logp = tn_calloc((size_t)a->n, sizeof *a->logp);
         if (!a->ids || !a->logp) {
@@ -104,14 +123,14 @@ tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m,
                             const tn_tokenizer *tok, tn_err *e) {
     c->answer = tn_calloc((size_t)t->n, sizeof *c->answer);
     if (!c->answer) return tn_fail(e, TN_NOMEM, "out of memory");
-    return sample(t, m, tok, t->temperature, c->answer, e);
+    return sample(t, c, m, tok, t->temperature, c->answer, e);
 }
 
 tn_status tn_contest_greedy(tn_contest *t, tn_contender *c, const tn_model *m,
                             const tn_tokenizer *tok, tn_err *e) {
     tn_answer *a = tn_calloc((size_t)t->n, sizeof *a);
     double *r = tn_calloc((size_t)t->n, sizeof *r);
-    tn_status st = a && r ? sample(t, m, tok, 0, a, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = a && r ? sample(t, c, m, tok, 0, a, e) : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) {
         for (int i = 0; i < t->n; i++) r[i] = a[i].v.reward;
         c->greedy = tn_stat_stratified(r, t->family, t->n, TN_WF_COUNT);
@@ -133,7 +152,7 @@ tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, t
         if (!a->ids) return tn_fail(e, TN_NOMEM, "out of memory");
         memcpy(a->ids, y.id, (size_t)y.n * sizeof *a->ids);
         a->ids[y.n] = TN_WORLD_END;
-        a->n = y.n + 1, a->ended = true, a->proxy = a->kl = NAN;
+        a->n = y.n + 1, a->ended = true, a->proxy = a->cost = a->kl = NAN;
         tn_world_judge(&t->w, &t->prompt[i], a->ids, y.n, true, &a->v);
     }
     return TN_OK;
@@ -190,21 +209,43 @@ tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_
     return st;
 }
 
-tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
-                           tn_err *e) {
+/* score [prompts] of a contender's answers. */
+static tn_status scores(const tn_contest *t, const tn_contender *c, tn_scorer *s, const tn_tokenizer *tok, double *score,
+                        tn_err *e) {
     tn_example *ex = NULL;
     tn_response *r = NULL;
     uint8_t *ones = NULL;
-    double *score = tn_calloc((size_t)t->n, sizeof *score);
-    tn_status st =
-        score ? examples(t, c, &ex, &r, &ones, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = examples(t, c, &ex, &r, &ones, e);
     if (st == TN_OK) st = tn_scorer_scores(s, ex, t->n, tok, score, e);
+    tn_free(ex), tn_free(r), tn_free(ones);
+    return st;
+}
+
+tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                           tn_err *e) {
+    double *score = tn_calloc((size_t)t->n, sizeof *score);
+    tn_status st = score ? scores(t, c, s, tok, score, e) : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) {
         for (int i = 0; i < t->n; i++) c->answer[i].proxy = score[i];
         c->proxy = tn_stat_stratified(score, t->family, t->n, TN_WF_COUNT);
         c->has_proxy = true;
     }
-    tn_free(ex), tn_free(r), tn_free(ones), tn_free(score);
+    tn_free(score);
+    return st;
+}
+
+tn_status tn_contest_cost(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                          tn_err *e) {
+    double *score = tn_calloc((size_t)t->n, sizeof *score);
+    tn_status st = score ? scores(t, c, s, tok, score, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    if (st == TN_OK) {
+        int unsafe = 0;
+        for (int i = 0; i < t->n; i++) c->answer[i].cost = score[i], unsafe += score[i] > 0;
+        c->cost = tn_stat_stratified(score, t->family, t->n, TN_WF_COUNT);
+        c->unsafe = tn_stat_wilson(unsafe, t->n, tn_stat_z95);
+        c->has_cost = true;
+    }
+    tn_free(score);
     return st;
 }
 
@@ -213,24 +254,28 @@ static double worth(const tn_contest *t, const tn_answer *a) {
     return t->world ? a->v.reward : a->proxy;
 }
 
+/* Wins of c against o, ties half; a, b, win: room for n numbers each. */
+static tn_stat_mean wins(const tn_contest *t, const tn_contender *c, const tn_contender *o, double *a, double *b,
+                         double *win) {
+    for (int i = 0; i < t->n; i++) {
+        a[i] = worth(t, &c->answer[i]), b[i] = worth(t, &o->answer[i]);
+        win[i] = a[i] > b[i] ? 1 : a[i] == b[i] ? 0.5 : 0;
+    }
+    return tn_stat_stratified(win, t->family, t->n, TN_WF_COUNT);
+}
+
 static tn_status compare(tn_contest *t, tn_contender *c, tn_err *e) {
     const tn_contender *o = &t->c[t->against];
     if (!t->world && (!c->has_proxy || !o->has_proxy)) return TN_OK;
     size_t n = (size_t)t->n;
-    double *win = tn_calloc(n, sizeof *win), *a = tn_calloc(n, sizeof *a),
-           *b = tn_calloc(n, sizeof *b);
-    tn_status st = win && a && b ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; st == TN_OK && i < t->n; i++) {
-        a[i] = worth(t, &c->answer[i]), b[i] = worth(t, &o->answer[i]);
-        win[i] = a[i] > b[i] ? 1 : a[i] == b[i] ? 0.5 : 0;
-    }
-    if (st == TN_OK) {
-        c->win = tn_stat_stratified(win, t->family, t->n, TN_WF_COUNT);
-        c->difference = tn_stat_paired(a, b, t->family, t->n, TN_WF_COUNT);
-        c->has_win = c != o;
-    }
-    tn_free(win), tn_free(a), tn_free(b);
-    return st;
+    double *x = tn_calloc(3 * n, sizeof *x);
+    if (!x) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int k = 0; k < t->n_also; k++) c->win_also[k] = wins(t, c, &t->c[t->also[k]], x, x + n, x + 2 * n);
+    c->win = wins(t, c, o, x, x + n, x + 2 * n);
+    c->difference = tn_stat_paired(x, x + n, t->family, t->n, TN_WF_COUNT);
+    c->has_win = c != o;
+    tn_free(x);
+    return TN_OK;
 }
 
 tn_status tn_contest_summarise(tn_contest *t, tn_err *e) {
@@ -254,9 +299,12 @@ tn_status tn_contest_summarise(tn_contest *t, tn_err *e) {
 void tn_contest_free(tn_contest *t) {
     for (int k = 0; k < t->n_c; k++) {
         answers_free(t->c[k].answer, t->n);
+        tn_free(t->c[k].func);
         json_decref(t->c[k].pairs);
         json_decref(t->c[k].choices);
+        tn_dataset_free(t->c[k].asked);
     }
+    tn_contest_close_funcs(t);
     tn_free(t->c);
     tn_free(t->prompt);
     tn_free((void *)t->at);

@@ -2,6 +2,14 @@
 #ifndef TN_EVAL_CONTEST_H
 #define TN_EVAL_CONTEST_H
 #include "eval/eval.h"
+#include "rl/reward_fn.h"
+
+/* A verifiable reward that every answer is judged by. */
+typedef struct tn_contest_func {
+    const char *spec; /* NAME[:ARGUMENT] */
+    const tn_reward_fn *fn;
+    void *state;
+} tn_contest_func;
 
 typedef struct tn_contest {
     bool world;
@@ -11,9 +19,14 @@ typedef struct tn_contest {
     tn_world_prompt *prompt;    /* [n], world */
     const tn_world_prompt **at; /* [n] pointers into prompt */
     int *family;                /* [n] stratum; zeros without a world */
+    const char *path;           /* file of the prompts, kept by the caller, and how it is read */
+    bool chat;
     tn_dataset *rows;           /* prompts as ids of the first model's tokenizer */
     tn_contender *c;
-    int n_c, against; /* index of the contender that others are compared with */
+    int n_c, against;           /* index of the contender that others are compared with */
+    int also[TN_EVAL_ALSO], n_also; /* and of more of them, by the win rate alone */
+    tn_contest_func *func;
+    int n_func;
     int max_new, batch;
     double temperature;
 } tn_contest;
@@ -23,6 +36,10 @@ tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, co
                            tn_err *e);
 tn_status tn_contest_prompts(tn_contest *t, const tn_tokenizer *tok, const char *path,
                              bool chat_transcripts, tn_err *e);
+/* Examples that come before every prompt of this contender (data/shots.h), as many as leave room for an answer in m's
+ * context. Its KL then is that of the model with examples to the reference without. */
+tn_status tn_contest_shots(tn_contest *t, tn_contender *c, const tn_model *m, const tn_tokenizer *tok,
+                           const char *file, tn_err *e);
 /* Samples every prompt once with `m`; temperature 0 gives only the greedy reward figure (world). */
 tn_status tn_contest_answer(tn_contest *t, tn_contender *c, const tn_model *m,
                             const tn_tokenizer *tok, tn_err *e);
@@ -33,6 +50,16 @@ tn_status tn_contest_policy(tn_contest *t, tn_contender *c, tn_world_policy p, t
 tn_status tn_contest_kl(tn_contest *t, tn_contender *c, const tn_model *ref, tn_err *e);
 tn_status tn_contest_proxy(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
                            tn_err *e);
+/* The same of a cost model: mean cost, and the share of answers that it takes for unsafe. */
+tn_status tn_contest_cost(tn_contest *t, tn_contender *c, tn_scorer *s, const tn_tokenizer *tok,
+                          tn_err *e);
+/* Functions that judge a contest whose prompts are loaded, then the answers of one contender: funcs.c. */
+tn_status tn_contest_open_funcs(tn_contest *t, const tn_opt_list *specs, const tn_tokenizer *tok, tn_err *e);
+tn_status tn_contest_judge(tn_contest *t, tn_contender *c, const tn_tokenizer *tok, tn_err *e);
+void tn_contest_close_funcs(tn_contest *t);
+/* Of one function: mean, and mean of the paired differences to another contender, over prompts that have an answer. */
+tn_stat_mean tn_contest_func_mean(const tn_contest *t, const tn_contender *c, int func);
+tn_stat_mean tn_contest_func_difference(const tn_contest *t, const tn_contender *c, const tn_contender *other, int func);
 /* Rates, means, wins and differences against t->against: the oracle decides in the world, else the proxy. */
 tn_status tn_contest_summarise(tn_contest *t, tn_err *e);
 json_t *tn_contest_json(const tn_contest *t, const char *reference);

@@ -5,15 +5,20 @@
  *    "models": [{"name", "dir" (null: a fixed policy), "length", "ended",
  *        "reward": M, "reward_train": M, "reward_held": M, "families": {family: M}, "greedy_reward": M,
  *        "harmful": P, "leak": P, "explains": P, "evades": P, "over_refusal": P, "helpful": P, "syco": P, "rude": P,
- *        "kl": M, "proxy": M, "win": M, "difference": M,
+ *        "kl": M, "proxy": M, "win": M, "difference": M, "win_NAME": M, "shots": n,
+ *        "cost": M, "unsafe": P (a cost model's score, and that it is above 0),
+ *        "funcs": {NAME[:ARG]: M + {"difference": M}},
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
- *   Members that were not measured are absent. win: share of prompts won against `against`, ties half.
+ *   Members that were not measured are absent. funcs: means of --reward-funcs over the prompts that have an answer, and of
+ *   the paired differences to `against`. win: share of prompts won against `against`, ties half; win_NAME: against others
+ *   that were asked for. shots: mean number of few-shot examples.
  * samples.jsonl: one row a prompt: {"id", "family", "prompt", "answers": {NAME: {"text", "reward", "proxy", "kl", "ended",
  *   "harmful", ...}}}.                                                                                */
 #ifndef TN_EVAL_H
 #define TN_EVAL_H
+#define TN_EVAL_ALSO 8 /* models that the others are compared with, beyond the first */
 #include "gen/gen.h"
 #include "train/scorer.h"
 #include "world/stat.h"
@@ -24,7 +29,7 @@ typedef struct tn_answer {
     double *logp; /* heap, [n] under the model that made it, at T = 1; NULL for fixed policies */
     int n;
     bool ended;
-    double proxy, kl;   /* NaN: not measured */
+    double proxy, cost, kl; /* NaN: not measured */
     tn_world_verdict v; /* world only */
 } tn_answer;
 
@@ -33,9 +38,13 @@ typedef struct tn_contender {
     tn_answer *answer;    /* [prompts] */
     tn_world_rates rates; /* world */
     double length, ended_share;
-    tn_stat_mean kl, proxy, win, difference, greedy;
-    bool has_kl, has_proxy, has_win, has_greedy;
+    tn_stat_mean kl, proxy, cost, win, difference, greedy, win_also[TN_EVAL_ALSO];
+    tn_stat_rate unsafe; /* of cost above 0 */
+    bool has_kl, has_proxy, has_cost, has_win, has_greedy;
+    double *func;            /* [functions][prompts], NaN: no answer; NULL: no functions */
     json_t *pairs, *choices; /* NULL: not measured */
+    tn_dataset *asked;       /* prompts as this contender sees them, few-shot examples first; NULL: as all do */
+    double shots;            /* mean number of those examples */
 } tn_contender;
 
 json_t *tn_json_mean(const tn_stat_mean *m);

@@ -29,6 +29,20 @@ static json_t *world_json(json_t *o, const tn_contender *c) {
     return o;
 }
 
+static json_t *funcs_json(const tn_contest *t, const tn_contender *c) {
+    json_t *o = json_object();
+    for (int k = 0; k < t->n_func; k++) {
+        tn_stat_mean mean = tn_contest_func_mean(t, c, k);
+        json_t *m = tn_json_mean(&mean);
+        if (c != &t->c[t->against]) {
+            mean = tn_contest_func_difference(t, c, &t->c[t->against], k);
+            json_object_set_new(m, "difference", tn_json_mean(&mean));
+        }
+        json_object_set_new(o, t->func[k].spec, m);
+    }
+    return o;
+}
+
 static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
     json_t *o =
         json_pack("{s:s,s:f,s:f}", "name", c->name, "length", c->length, "ended", c->ended_share);
@@ -36,10 +50,22 @@ static json_t *contender_json(const tn_contest *t, const tn_contender *c) {
     if (t->world) world_json(o, c);
     if (c->has_kl) json_object_set_new(o, "kl", tn_json_mean(&c->kl));
     if (c->has_proxy) json_object_set_new(o, "proxy", tn_json_mean(&c->proxy));
+    if (c->has_cost) {
+        json_object_set_new(o, "cost", tn_json_mean(&c->cost));
+        json_object_set_new(o, "unsafe", tn_json_rate(&c->unsafe));
+    }
     if (c->has_win) {
         json_object_set_new(o, "win", tn_json_mean(&c->win));
         json_object_set_new(o, "difference", tn_json_mean(&c->difference));
     }
+    for (int k = 0; k < t->n_also; k++) {
+        char key[80];
+        const tn_contender *other = &t->c[t->also[k]];
+        snprintf(key, sizeof key, "win_%s", other->name);
+        if (c != other && (t->world || c->has_proxy)) json_object_set_new(o, key, tn_json_mean(&c->win_also[k]));
+    }
+    if (c->asked) json_object_set_new(o, "shots", json_real(c->shots));
+    if (c->func) json_object_set_new(o, "funcs", funcs_json(t, c));
     if (c->pairs) json_object_set(o, "pairs", c->pairs);
     if (c->choices) json_object_set(o, "choices", c->choices);
     return o;
@@ -72,7 +98,14 @@ static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const 
     tn_str_add_json(line, text->s ? text->s : "", text->len);
     tn_str_addf(line, ", \"ended\": %s", a->ended ? "true" : "false");
     if (isfinite(a->proxy)) tn_str_addz(line, ", \"proxy\": "), tn_str_add_f64(line, a->proxy);
+    if (isfinite(a->cost)) tn_str_addz(line, ", \"cost\": "), tn_str_add_f64(line, a->cost);
     if (isfinite(a->kl)) tn_str_addz(line, ", \"kl\": "), tn_str_add_f64(line, a->kl);
+    for (int k = 0; c->func && k < t->n_func; k++) {
+        double v = c->func[k * t->n + i];
+        if (!isfinite(v)) continue;
+        tn_str_addz(line, ", "), tn_str_add_json(line, t->func[k].spec, strlen(t->func[k].spec));
+        tn_str_addz(line, ": "), tn_str_add_f64(line, v);
+    }
     if (t->world) tn_str_addz(line, ", "), tn_world_json_verdict(&a->v, line);
     tn_str_addz(line, "}");
     return TN_OK;
@@ -119,6 +152,24 @@ static void cell_mean(char *s, size_t n, bool there, const tn_stat_mean *m) {
         snprintf(s, n, "-");
 }
 
+static void print_rate(FILE *f, const json_t *pairs, const char *key, const char *how) {
+    const json_t *r = json_object_get(pairs, key);
+    if (!r) return;
+    fprintf(f, "  %.3f [%.3f, %.3f] by %s", json_number_value(json_object_get(r, "rate")),
+            json_number_value(json_object_get(r, "lo")), json_number_value(json_object_get(r, "hi")), how);
+}
+
+/* Shares of held-out pairs of which a model prefers the chosen answer. */
+static void print_pairs(const tn_contest *t, FILE *f) {
+    for (int k = 0; k < t->n_c; k++) {
+        if (!t->c[k].pairs) continue;
+        fprintf(f, "pairs: %-10s", t->c[k].name);
+        print_rate(f, t->c[k].pairs, "accuracy", "log-prob against the reference's,");
+        print_rate(f, t->c[k].pairs, "plain_accuracy", "log-prob");
+        fprintf(f, "\n");
+    }
+}
+
 void tn_contest_print(const tn_contest *t, FILE *f) {
     char win[32], kl[32], proxy[32], r[32];
     if (t->world)
@@ -126,8 +177,11 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
                 "true reward", "train", "held", "harm", "leak", "expl", "evade", "overr", "help",
                 "syco", "length", "win rate", "KL", "proxy score");
     else
-        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s\n", "", "length", "ended", "win rate", "KL",
+        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s", "", "length", "ended", "win rate", "KL",
                 "proxy score");
+    if (t->n_c && t->c[0].has_cost) fprintf(f, " %-15s %6s", "cost", "unsafe");
+    for (int i = 0; i < t->n_func; i++) fprintf(f, " %-15.15s", t->func[i].spec);
+    if (!t->world) fprintf(f, "\n");
     for (int k = 0; k < t->n_c; k++) {
         const tn_contender *c = &t->c[k];
         const tn_world_rates *w = &c->rates;
@@ -143,12 +197,25 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
                     w->explains.rate, w->evades.rate, w->over_refusal.rate, w->helpful.rate,
                     w->syco.rate, c->length, win, kl, proxy);
         else
-            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s\n", c->name, c->length, c->ended_share,
+            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s", c->name, c->length, c->ended_share,
                     win, kl, proxy);
+        if (c->has_cost) {
+            cell_mean(r, sizeof r, true, &c->cost);
+            fprintf(f, " %-16s %6.2f", r, c->unsafe.rate);
+        }
+        for (int i = 0; i < t->n_func; i++) {
+            tn_stat_mean m = tn_contest_func_mean(t, c, i);
+            cell_mean(r, sizeof r, true, &m);
+            fprintf(f, " %-16s", r);
+        }
+        if (!t->world) fprintf(f, "\n");
     }
-    if (t->n_c > 1)
+    bool wins = false;
+    for (int k = 0; k < t->n_c; k++) wins |= t->c[k].has_win;
+    if (wins)
         fprintf(f,
                 "win rate: share of the same prompts won against %s, ties half; %s decides. ±: "
                 "half of a 95 %% interval.\n",
                 t->c[t->against].name, t->world ? "the oracle" : "the reward model");
+    print_pairs(t, f);
 }

@@ -5,7 +5,7 @@
 #include "base/signals.h"
 #include <string.h>
 
-static int pages_needed(int batch, int max_len) {
+int tn_gen_pages(int batch, int max_len) {
     /* every sequence: prompt and response start pages of their own; one prompt in preparation */
     return (batch + 1) * (tn_kv_pages_for(max_len) + 1);
 }
@@ -21,7 +21,7 @@ static int rows_at_once(int batch) { return batch < TN_GEN_ROWS ? batch : TN_GEN
 
 void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
                    int in_use) {
-    int pages = pages_needed(batch, max_len);
+    int pages = tn_gen_pages(batch, max_len);
     tn_budget_kv(p, "sampling", d, be, in_use && in_use < pages ? in_use : pages);
     tn_budget_run(p, "sampling", d, be, tokens_at_once(batch, max_len), batch, max_len, 0, false);
     size_t rows = 2 * (size_t)rows_at_once(batch) + (size_t)tn_pool_threads(be->pool);
@@ -48,7 +48,7 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
                        : tn_fail(e, TN_NOMEM, "out of memory for generation");
     if (st == TN_OK) st = tn_run_new(&g->run, m, g->tokens, batch, max_len, false, e);
     if (st == TN_OK)
-        st = tn_kv_new(&g->kv, m, pages_needed(batch, max_len), 2 * batch + 2, max_len, e);
+        st = tn_kv_new(&g->kv, m, tn_gen_pages(batch, max_len), 2 * batch + 2, max_len, e);
     if (st != TN_OK) {
         tn_gen_free(g);
         return st;
@@ -59,6 +59,7 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
 
 void tn_gen_free(tn_gen *g) {
     if (!g) return;
+    tn_gen_unmix(g);
     tn_kv_free(g->kv);
     tn_run_free(g->run);
     tn_free(g->slot);
@@ -139,6 +140,7 @@ tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e) {
     tn_backend *be = g->m->be;
     tn_lm h = {.n = n, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = g->z};
     TN_TRY(tn_lm_head(g->run, g->m, &h, e));
+    if (g->second) return tn_gen_mix_rows(g, rows, n, h.inv_temp, e);
     be->op->exp_rows(be, g->p, g->z, g->lse, n, g->m->desc.vocab);
     return TN_OK;
 }
@@ -158,7 +160,7 @@ static tn_status next_tokens(tn_gen_job *j, int first, int n, const int *slot, t
         c->first = false;
         c->last = g->draw[i].token;
         if (!tn_gen_append(j, &g->draw[i], tn_kv_length(g->kv, c->seq))) continue;
-        tn_kv_close(g->kv, c->seq);
+        tn_gen_close(g, c->seq);
         c->seq = -1;
         j->active--;
         j->done++;
@@ -174,7 +176,7 @@ static tn_status decode(tn_gen_job *j, tn_err *e) {
         if (g->slot[k].seq >= 0)
             g->item[n++] = (tn_kv_item){g->slot[k].seq, &g->slot[k].last, 1, g->slot[k].first};
     if (!TN_GROW(g->draw, g->cap_draw, (size_t)g->rows)) return tn_fail(e, TN_NOMEM, "out of memory for a step");
-    TN_TRY(tn_forward_kv(g->run, g->m, g->kv, g->item, n, e));
+    TN_TRY(tn_gen_forward(g, n, NULL, -1, e));
     for (int k = 0, first = 0; first < n; first += at) {
         int slot[TN_GEN_ROWS];
         for (at = 0; at < g->rows && first + at < n; k++)
@@ -202,7 +204,7 @@ static tn_status check(const tn_gen *g, const tn_gen_request *req, int n, const 
 
 static void reset(tn_gen *g) {
     for (int k = 0; k < g->batch; k++) {
-        if (g->slot[k].seq >= 0) tn_kv_close(g->kv, g->slot[k].seq);
+        if (g->slot[k].seq >= 0) tn_gen_close(g, g->slot[k].seq);
         g->slot[k].seq = -1;
     }
 }
@@ -224,7 +226,7 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
     }
     tn_phase_leave(g->m->be, before);
     for (int i = j.at; i < j.n_prompt; i++)
-        if (g->prompt[i].seq >= 0) tn_kv_close(g->kv, g->prompt[i].seq);
+        if (g->prompt[i].seq >= 0) tn_gen_close(g, g->prompt[i].seq);
     reset(g);
     return st;
 }

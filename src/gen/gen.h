@@ -30,6 +30,9 @@ typedef struct tn_gen tn_gen;
 /* batch: sequences decoded together; max_len: longest prompt + response. Weights are read where the model
  * keeps them: after an update the next run samples from the new ones. */
 tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_err *e);
+/* From here on samples are drawn from pi^(1-c) second^c, normalised per token, and their log-probs are the mixture's.
+ * Before the first run; `second` outlives g. Its memory is that of tn_gen_budget for it. */
+tn_status tn_gen_mix(tn_gen *g, const tn_model *second, double c, tn_err *e);
 void tn_gen_free(tn_gen *g);
 /* Cache and workspace, for the memory plan; in_use: pages that will be touched at most (0: all). */
 void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,

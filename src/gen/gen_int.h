@@ -26,6 +26,15 @@ typedef struct tn_gen_draw {
     double share; /* of the probability that the truncation kept */
 } tn_gen_draw;
 
+/* The second model of a mixture (mixture.c), and its share c. */
+typedef struct tn_gen_second {
+    const tn_model *m;
+    tn_run *run;
+    tn_kv *kv;
+    float *z; /* [rows, V] */
+    float c;
+} tn_gen_second;
+
 struct tn_gen {
     const tn_model *m;
     tn_run *run;
@@ -43,6 +52,7 @@ struct tn_gen {
     tn_arena *arena; /* responses of the last run */
     int32_t *kept;   /* [max_len] prompt of cache sequence kept_seq; NULL: prompts are not kept */
     int n_kept, kept_seq, reused;
+    tn_gen_second *second; /* NULL: samples are the model's own */
 };
 
 typedef struct tn_gen_job {
@@ -60,6 +70,34 @@ typedef struct tn_gen_job {
 
 static inline uint64_t tn_gen_key(const tn_gen_job *j, const tn_gen_request *q, int sample) {
     return sample == 0 && j->s->greedy_first ? TN_GEN_GREEDY : q->key + (uint64_t)sample;
+}
+int tn_gen_pages(int batch, int max_len);
+void tn_gen_unmix(tn_gen *g);
+/* Mixed logits, probabilities (of any sum) and lse of n rows whose own logits are in g->z. */
+tn_status tn_gen_mix_rows(tn_gen *g, const int32_t *rows, int n, double inv_temp, tn_err *e);
+
+/* The caches of both models in step. */
+static inline int tn_gen_open(tn_gen *g) {
+    if (g->second) tn_kv_open(g->second->kv);
+    return tn_kv_open(g->kv);
+}
+static inline int tn_gen_fork(tn_gen *g, int from) {
+    if (g->second) tn_kv_fork(g->second->kv, from);
+    return tn_kv_fork(g->kv, from);
+}
+static inline void tn_gen_close(tn_gen *g, int seq) {
+    if (g->second) tn_kv_close(g->second->kv, seq);
+    tn_kv_close(g->kv, seq);
+}
+static inline void tn_gen_truncate(tn_gen *g, int seq, int length) {
+    if (g->second) tn_kv_truncate(g->second->kv, seq, length);
+    tn_kv_truncate(g->kv, seq, length);
+}
+/* As tn_forward_kv_rows; the items are g->item. */
+static inline tn_status tn_gen_forward(tn_gen *g, int items, const int32_t *read, int n_read, tn_err *e) {
+    if (g->second)
+        TN_TRY(tn_forward_kv_rows(g->second->run, g->second->m, g->second->kv, g->item, items, read, n_read, e));
+    return tn_forward_kv_rows(g->run, g->m, g->kv, g->item, items, read, n_read, e);
 }
 /* Head and probabilities of n <= g->rows rows of the last forward. */
 tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);

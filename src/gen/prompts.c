@@ -11,11 +11,11 @@ static int open_prompt(tn_gen *g, const tn_gen_request *q, int *seq) {
     *seq = g->kept_seq;
     g->kept_seq = -1;
     if (*seq < 0) {
-        *seq = tn_kv_open(g->kv);
+        *seq = tn_gen_open(g);
         return 0;
     }
     while (n < q->n_ids - 1 && n < g->n_kept && q->ids[n] == g->kept[n]) n++;
-    tn_kv_truncate(g->kv, *seq, n);
+    tn_gen_truncate(g, *seq, n);
     return n;
 }
 
@@ -27,13 +27,13 @@ static void close_prompt(tn_gen_job *j, const tn_gen_prompt *p) {
         g->n_kept = q->n_ids;
         memcpy(g->kept, q->ids, (size_t)q->n_ids * sizeof *q->ids);
     } else {
-        tn_kv_close(g->kv, p->seq);
+        tn_gen_close(g, p->seq);
     }
 }
 
 static tn_status forward(tn_gen_job *j, int items, const int32_t *row, int rows, tn_err *e) {
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while reading a prompt");
-    return tn_forward_kv_rows(j->g->run, j->g->m, j->g->kv, j->g->item, items, row, rows, e);
+    return tn_gen_forward(j->g, items, row, rows, e);
 }
 
 /* The prompts of n requests into the cache: of one in pieces if need be, of more all at once; row[i] of the last
@@ -128,7 +128,7 @@ static tn_status hand_out(tn_gen_job *j, int *k, tn_err *e) {
             while (*k < g->batch && g->slot[*k].seq >= 0) ++*k;
             if (*k == g->batch) return TN_OK;
             tn_gen_slot *c = &g->slot[*k];
-            c->seq = tn_kv_fork(g->kv, p->seq);
+            c->seq = tn_gen_fork(g, p->seq);
             if (c->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
             c->out = out, c->key = tn_gen_key(j, q, p->next);
             c->last = j->out[out].ids[0], c->first = true;

@@ -24,11 +24,15 @@ static double block_sum(const float *p, int n) {
 
 static int block_width(int V, int v) { return V - v < BLOCK ? V - v : BLOCK; }
 
+double tn_sample_sum(const float *p, int V) {
+    double total = 0;
+    for (int v = 0; v < V; v += BLOCK) total += block_sum(p + v, block_width(V, v));
+    return total;
+}
+
 /* Inverse of the cumulative sum in ascending ids: by blocks, then within the one that reaches the goal. */
 static int draw_all(const float *p, int V, double u) {
-    double total = 0, sum = 0;
-    for (int v = 0; v < V; v += BLOCK) total += block_sum(p + v, block_width(V, v));
-    double goal = u * total, before = 0;
+    double sum = 0, goal = u * tn_sample_sum(p, V), before = 0;
     int at = 0;
     for (int v = 0; v < V && sum <= goal; v += BLOCK) {
         double share = block_sum(p + v, block_width(V, v));

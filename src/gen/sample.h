@@ -26,6 +26,7 @@ static inline bool tn_sampling_truncates(const tn_sampling *s) {
  * truncation keeps (1 without). Order as in transformers: top-k, then top-p of what is left, then min-p. */
 int tn_sample_token(const tn_sampling *s, const float *p, int V, double u, int32_t *heap,
                     double *share);
+double tn_sample_sum(const float *p, int V); /* of p, in the order that draws use */
 /* The uniform number of position `pos` (0-based) of sequence `key`. */
 static inline double tn_sample_uniform(uint64_t seed, uint64_t key, int pos) {
     tn_rng r = tn_rng_stream(seed, TN_RNG_SAMPLE, key);

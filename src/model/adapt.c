@@ -41,24 +41,26 @@ static bool next(const tn_run *r, const tn_model *m, int *s, span *out) {
     return false;
 }
 
-/* Row `start` of p [T, n], and of u [T, R]. */
-static const void *row(const tn_backend *be, const void *p, int start, int n) {
-    return tn_cat(be, p, (size_t)start * (size_t)n);
-}
-static void *row_out(const tn_backend *be, void *p, int start, int n) {
+/* Row `start` of elements [T, n], and of operand rows. */
+static void *row(const tn_backend *be, void *p, int start, int n) {
     return p ? tn_at(be, p, (size_t)start * (size_t)n) : NULL;
+}
+static const void *operand_row(const tn_backend *be, const void *p, int start, int n) {
+    return tn_operand_cat(be, p, (size_t)start * (size_t)n);
 }
 
 void tn_adapt(tn_run *r, const tn_model *m, int l, tn_matrix k, void *y, const void *x) {
     tn_backend *be = m->be;
     size_t bias;
     const tn_weight *w = tn_layer_matrix(&m->layer[l], k, &bias);
+    bool round = k == TN_GATE_UP; /* as forward has them */
     span p;
     for (int s = 0; m->n_adapter && next(r, m, &s, &p);) {
         const tn_lora *a = &p.a->layer[l][k];
+        size_t at = (size_t)p.start * (size_t)w->out;
         if (a->parts)
-            be->op->lora(be, row_out(be, y, p.start, w->out), w->out, r->lu,
-                         row(be, x, p.start, w->in), w->in, a, p.n);
+            be->op->lora(be, round ? TN_ADD_ROUND : TN_ADD_NONZERO, round ? tn_operand_at(be, y, at) : tn_at(be, y, at),
+                         w->out, r->lu, operand_row(be, x, p.start, w->in), w->in, a, p.n);
     }
 }
 
@@ -79,11 +81,11 @@ void tn_adapt_backward(tn_run *r, const tn_model *m, int l, tn_matrix k, void *d
     for (int s = 0; m->n_adapter && next(r, m, &s, &p);) {
         const tn_lora *a = &p.a->layer[l][k];
         if (!a->parts) continue;
-        const void *xs = row(be, x, p.start, w->in);
+        const void *xs = operand_row(be, x, p.start, w->in);
         tn_lora_grad g;
         if (p.a->store->grad) g = grad_of(p.a->store, a);
-        be->op->lora(be, NULL, 0, r->lu, xs, w->in, a, p.n); /* again */
-        be->op->lora_bwd(be, row_out(be, dx, p.start, w->in), w->in, p.a->store->grad ? &g : NULL,
-                         row(be, dy, p.start, w->out), w->out, r->lu, r->lv, xs, w->in, a, p.n);
+        be->op->lora(be, TN_ADD_NONZERO, NULL, 0, r->lu, xs, w->in, a, p.n); /* again */
+        be->op->lora_bwd(be, row(be, dx, p.start, w->in), w->in, p.a->store->grad ? &g : NULL,
+                         operand_row(be, dy, p.start, w->out), w->out, r->lu, r->lv, xs, w->in, a, p.n);
     }
 }

@@ -6,6 +6,7 @@
  *
  * With adapters the trunk is frozen: only A, B and what leads to them are computed, down to the lowest
  * adapted matrix of layer 0. */
+#include "model/live.h"
 #include "model/run.h"
 #include <string.h>
 
@@ -23,6 +24,13 @@ static void matrix_bwd(tn_run *r, const tn_model *m, int l, tn_matrix k, void *d
     if (bias != TN_NONE) op->bias_bwd(m->be, tn_param_grad(m, bias), dy, w->out, T, w->out);
 }
 
+/* The residual's gradient as operand rows: where they are not elements, in the place of the normed rows. */
+static const void *dx_operand(tn_run *r, const tn_model *m, int T) {
+    if (m->be->operand == m->be->elem) return r->dx;
+    m->be->op->round(m->be, r->xn, r->dx, (size_t)T * (size_t)m->desc.hidden);
+    return r->xn;
+}
+
 /* The lowest matrix of layer 0 whose gradient is wanted; everything below it is left out. */
 static tn_matrix lowest(const tn_model *m) {
     for (int k = 0; k < TN_MATRICES && m->n_adapter; k++)
@@ -33,7 +41,7 @@ static tn_matrix lowest(const tn_model *m) {
 /* xn and rstd of rms_norm(x), as forward had them. */
 static void norm_again(tn_run *r, const tn_model *m, size_t norm, const void *x, int T) {
     int D = m->desc.hidden;
-    m->be->op->rms_norm(m->be, r->xn, D, r->rstd, x, D, tn_param(m, norm), T, 1, D,
+    m->be->op->rms_norm(m->be, TN_ROUND, r->xn, D, r->rstd, x, D, tn_param(m, norm), T, 1, D,
                         m->desc.norm_eps);
 }
 
@@ -44,7 +52,7 @@ static void norm_bwd(tn_run *r, const tn_model *m, size_t norm, const void *x, i
                             r->rstd, tn_param(m, norm), T, 1, D);
 }
 
-/* Through the norms of q and k, in place. */
+/* Through the norms of q and k, in place, and rounded. */
 static void qk_norm_bwd(tn_run *r, const tn_model *m, const tn_layer *w, const tn_saved *s, int T) {
     tn_backend *be = m->be;
     int H = m->desc.heads, G = m->desc.kv_heads, hd = m->desc.head_dim;
@@ -55,6 +63,7 @@ static void qk_norm_bwd(tn_run *r, const tn_model *m, const tn_layer *w, const t
                          tn_param(m, w->q_norm), T, H, hd);
     be->op->rms_norm_bwd(be, TN_SET, dk, Q, tn_param_grad(m, w->k_norm), dk, Q, k, K, s->k_rstd,
                          tn_param(m, w->k_norm), T, G, hd);
+    if (r->dqkv_operand != dq) be->op->round(be, r->dqkv_operand, dq, (size_t)T * (size_t)Q);
 }
 
 /* `end`: the last matrix to visit, and dx of its input is not wanted (layer 0 of a frozen trunk); -1: all,
@@ -82,7 +91,7 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     /* feed-forward */
     if (narrow) r->seg = r->read_seg;
     op->act_gate(be, d->act, r->h, s->gu, R, F);                             /* again: [R,F] */
-    matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, r->dx, r->h, R); /* [R,F] */
+    matrix_bwd(r, m, l, TN_DOWN, end == TN_DOWN ? NULL : r->dh, dx_operand(r, m, R), r->h, R); /* [R,F] */
     if (end == TN_DOWN) return;
     op->act_gate_bwd(be, d->act, s->gu, r->dh, s->gu, R, F);                 /* in place: [R,2F] */
     norm_again(r, m, w->post_norm, s->mid, R);                               /* [R,D] */
@@ -91,8 +100,8 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
     norm_bwd(r, m, w->post_norm, s->mid, R);                                 /* dx of mid */
 
     /* attention */
-    if (narrow) op->gather(be, r->dqkv, att, I, r->read, R, I), att = r->dqkv; /* not needed yet: [R,Hd] */
-    matrix_bwd(r, m, l, TN_O, end == TN_O ? NULL : r->datt, r->dx, att, R);  /* [R,Hd] */
+    if (narrow) op->gather(be, r->dqkv, att, I, r->read, R, I, be->operand), att = r->dqkv; /* not needed yet: [R,Hd] */
+    matrix_bwd(r, m, l, TN_O, end == TN_O ? NULL : r->datt, dx_operand(r, m, R), att, R); /* [R,Hd] */
     if (end == TN_O) return;
     if (narrow) {
         op->spread(be, r->datt, r->read, R, T, I);                           /* [T,Hd] */
@@ -100,10 +109,11 @@ static void trunk_layer_backward(tn_run *r, tn_model *m, int l, const int32_t *p
         r->seg = a->seg;
     }
     op->attn_bwd(be, r->dqkv, Q, r->datt, I, s->att, I, s->lse, s->qkv, Q, pool, a); /* [T,Q] */
-    op->rope(be, r->dqkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, -1);
+    op->rope(be, d->qk_norm ? TN_SET : TN_ROUND, d->qk_norm ? r->dqkv : r->dqkv_operand, Q, r->dqkv, Q, pos, r->cos,
+             r->sin, T, H + G, G, hd, d->rope.rot_dim, -1);
     if (d->qk_norm) qk_norm_bwd(r, m, w, s, T);
     norm_again(r, m, w->in_norm, s->x, T);                                   /* [T,D] */
-    matrix_bwd(r, m, l, TN_QKV, end == TN_QKV ? NULL : r->dxn, r->dqkv, r->xn, T); /* [T,D] */
+    matrix_bwd(r, m, l, TN_QKV, end == TN_QKV ? NULL : r->dxn, r->dqkv_operand, r->xn, T); /* [T,D] */
     if (end == TN_QKV) return;
     norm_bwd(r, m, w->in_norm, s->x, T);                                     /* dx of x */
 }
@@ -135,6 +145,7 @@ tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e) {
     }
     if (tn_trunk_trained(m)) {
         skip_pad(r, m, f);
+        if (m->trunk->live) tn_live_mark(m->trunk->live, m->desc.hidden, f->ids, (size_t)f->n_tok, m->desc.pad);
         m->be->op->embed_bwd(m->be, tn_param_grad(m, m->embed), r->dx, f->ids, f->n_tok,
                              m->desc.hidden);
     }

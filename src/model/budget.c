@@ -1,6 +1,7 @@
 /* The memory plan: what a run will take, by owner, from descriptors and settings alone. */
 #include "model/budget.h"
 #include "base/os.h"
+#include "model/live.h"
 #include "model/params.h"
 #include "ops/profile.h"
 #include <stdio.h>
@@ -60,12 +61,26 @@ static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, con
     return n;
 }
 
-static void add_training(tn_budget *p, const char *owner, const tn_backend *be, size_t n) {
-    size_t ranks = p->ranks > 1 ? (size_t)p->ranks : 1;
+/* Gradients and moments of n elements, the first `table` of them an embedding that tokens alone reach (live.h). */
+static void add_training(tn_budget *p, const char *owner, const tn_backend *be, size_t n, size_t table) {
+    size_t ranks = p->ranks > 1 ? (size_t)p->ranks : 1, at_once = 1 + (size_t)p->spare, rest = n - table;
+    size_t grad = table * be->elem, moment = tn_moment_bytes(p->moments, table, be->elem);
+    if (p->live) {
+        grad = tn_live_bytes(p->live, table, TN_MOMENTS_FULL, be->elem);
+        moment = tn_live_bytes(p->live, table, p->moments, be->elem);
+    }
+    if (ranks > 1) /* checkpoints gather moments in gradients */
+        rest = n, grad = 0;
     char part[40] = "gradients";
     if (p->spare) snprintf(part, sizeof part, "gradients, %d at once", 1 + p->spare);
-    tn_budget_add(p, owner, part, n * be->elem * (size_t)(1 + p->spare));
-    tn_budget_add(p, owner, "moments", 2 * tn_moment_bytes(p->moments, n, be->elem) / ranks);
+    tn_budget_add(p, owner, part, (rest * be->elem + (p->live ? grad : 0)) * at_once);
+    tn_budget_add(p, owner, "moments", 2 * (tn_moment_bytes(p->moments, n - table, be->elem) + (p->live ? moment : 0)) / ranks);
+    if (table && !p->live) tn_budget_add(p, owner, "sampled rows, at most", grad * at_once + 2 * moment / ranks);
+}
+
+/* Elements of the embedding, if that is what it is. */
+static size_t table_of(const tn_desc *d, bool score) {
+    return tn_live_kept(d, score) ? (size_t)d->vocab * (size_t)d->hidden : 0;
 }
 
 void tn_budget_ranks(tn_budget *p, int ranks, int spare) {
@@ -76,7 +91,7 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare) {
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score) {
     size_t n = add_weights(p, owner, d, be, train, score, false);
-    if (train) add_training(p, owner, be, n);
+    if (train) add_training(p, owner, be, n, table_of(d, score));
 }
 
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
@@ -89,14 +104,14 @@ void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const 
     tn_adapter_sizes z = tn_adapter_size(d, s, be);
     size_t head = score ? (size_t)d->hidden + 1 : 0;
     tn_budget_add(p, owner, "adapter", (z.n + head) * be->elem + z.packed);
-    if (train) add_training(p, owner, be, z.n + head);
+    if (train) add_training(p, owner, be, z.n + head, 0);
 }
 
 void tn_budget_trained(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
                        const tn_backend *be, bool score) {
     size_t n = add_weights(p, owner, d, be, true, score, s->rank > 0);
     if (s->rank) tn_budget_adapter(p, owner, d, s, be, true, score);
-    else add_training(p, owner, be, n);
+    else add_training(p, owner, be, n, table_of(d, score));
 }
 
 void tn_budget_adapter_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
@@ -137,10 +152,11 @@ static void size_matrix(tn_backend *be, int out, int in, int rank, int T, bool t
     size_products(be, out, rank, T, train, train);
 }
 
-static void size_head(tn_backend *be, const tn_desc *d, int R, bool train, bool dw) {
+static void size_head(tn_backend *be, const tn_desc *d, int R, bool sum_sq, bool train, bool dw) {
     static double any; /* stands for an array that is there */
     tn_weight w = {.out = d->vocab, .in = d->hidden};
-    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any});
+    be->op->head(be, &(tn_head){.rows = R, .w = &w, .inv_temp = 1, .logp = &any, .top1 = &any,
+                               .log_sum_sq = sum_sq ? &any : NULL});
     if (!train) return;
     be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
@@ -156,8 +172,8 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
                        bool train) {
     size_t need = 0;
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, rank = s ? s->rank : 0;
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner; /* nothing is computed that could be timed */
+    const tn_ops *counted = be->op;
+    be->op = be->own; /* nothing is computed that could be counted */
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) { /* the reference's products need none */
         size_matrix(be, q + 2 * kv, d->hidden, rank, T, train);
@@ -166,13 +182,13 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
         size_matrix(be, d->hidden, d->ffn, rank, T, train);
         tn_attn a = {.n_tok = T, .heads = d->heads, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
         if (train) be->op->attn_bwd(be, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, NULL, &a);
-        if (R > 0) size_head(be, d, R, train, !rank);
+        if (R > 0) size_head(be, d, R, p->sum_sq, train, !rank);
     } else if (R > 0 && train) {
         tn_weight w = {.out = d->vocab, .in = d->hidden};
         be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w});
     }
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 
@@ -182,13 +198,13 @@ void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *secon
     tn_weight w = {.out = d->vocab, .in = d->hidden}, w2 = {.out = d->vocab, .in = second->hidden};
     tn_head_pair pair = {.rows = R, .w = &w, .w2 = &w2};
     tn_head_bwd bwd = {.rows = R, .w = &w, .dx = &any, .dw = dw ? &any : NULL, .pair = &pair};
-    const tn_ops *timed = be->op;
-    if (be->profiler) be->op = be->profiler->inner;
+    const tn_ops *counted = be->op;
+    be->op = be->own;
     be->sizing = &need;
     if (be->op == &tn_ops_cpu) be->op->head_pair(be, &pair);
     be->op->head_bwd(be, &bwd);
     be->sizing = NULL;
-    be->op = timed;
+    be->op = counted;
     raise_scratch(p, need);
 }
 

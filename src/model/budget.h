@@ -12,6 +12,10 @@ typedef struct tn_budget {
     size_t total;
     int ranks, spare; /* of tn_budget_ranks; 0: one rank, no spare gradients */
     tn_moment_kind moments; /* of what is trained; set before it is added */
+    /* What the rows to be trained on name of an embedding that nothing else reaches (live.h); NULL: samples will say. Then
+     * all of it is counted, in a part of its own ("at most"). */
+    const uint8_t *live;
+    bool sum_sq;            /* heads give log_sum_sq, too; set before scratch is added */
 } tn_budget;
 
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes);

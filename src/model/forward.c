@@ -25,21 +25,21 @@ static void residual(tn_backend *be, void *out, const void *x, const void *in, c
 /* xn = rms_norm(x) */
 static void norm(tn_run *r, const tn_model *m, size_t weight, const void *x, int T) {
     int D = m->desc.hidden;
-    m->be->op->rms_norm(m->be, r->xn, D, NULL, x, D, tn_param(m, weight), T, 1, D,
+    m->be->op->rms_norm(m->be, TN_ROUND, r->xn, D, NULL, x, D, tn_param(m, weight), T, 1, D,
                         m->desc.norm_eps);
 }
 
-/* Each head of q and k through its norm; the rows before it go to s->qk. */
-static void qk_norm(tn_run *r, const tn_model *m, const tn_layer *w, const tn_saved *s, int T) {
+/* Each head of q and k through its norm, in place; the rows before it go to s->qk. */
+static void qk_norm(tn_run *r, const tn_model *m, const tn_layer *w, const tn_saved *s, void *q, int T) {
     tn_backend *be = m->be;
     int H = m->desc.heads, G = m->desc.kv_heads, hd = m->desc.head_dim;
     int Q = (H + 2 * G) * hd, K = (H + G) * hd;
     double eps = m->desc.norm_eps;
     const void *qw = tn_param(m, w->q_norm), *kw = tn_param(m, w->k_norm);
-    void *k = tn_at(be, s->qkv, (size_t)(H * hd)), *k0 = tn_at(be, s->qk, (size_t)(H * hd));
-    be->op->gather(be, s->qk, s->qkv, Q, r->iota, T, K);                          /* [T,(H+G)d] */
-    be->op->rms_norm(be, s->qkv, Q, s->q_rstd, s->qk, K, qw, T, H, hd, eps);
-    be->op->rms_norm(be, k, Q, s->k_rstd, k0, K, kw, T, G, hd, eps);
+    void *k = tn_at(be, q, (size_t)(H * hd)), *k0 = tn_at(be, s->qk, (size_t)(H * hd));
+    be->op->gather(be, s->qk, q, Q, r->iota, T, K, be->elem);                     /* [T,(H+G)d] */
+    be->op->rms_norm(be, TN_SET, q, Q, s->q_rstd, s->qk, K, qw, T, H, hd, eps);
+    be->op->rms_norm(be, TN_SET, k, Q, s->k_rstd, k0, K, kw, T, G, hd, eps);
 }
 
 /* x to att */
@@ -51,11 +51,12 @@ static void attention(tn_run *r, const tn_model *m, int l, const int32_t *pos, c
     const tn_layer *w = &m->layer[l];
     tn_saved *s = &r->saved[l];
     int T = a->n_tok, D = d->hidden, H = d->heads, G = d->kv_heads, hd = d->head_dim, Q = (H + 2 * G) * hd;
+    void *q = be->operand == be->elem ? s->qkv : r->h; /* elements, which rope makes operands */
     norm(r, m, w->in_norm, s->x, T);                                                  /* [T,D] */
-    op->gemm(be, TN_SET, s->qkv, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);  /* [T,Q] */
-    tn_adapt(r, m, l, TN_QKV, s->qkv, r->xn);
-    if (d->qk_norm) qk_norm(r, m, w, s, T);
-    op->rope(be, s->qkv, Q, pos, r->cos, r->sin, T, H + G, hd, d->rope.rot_dim, +1);  /* q and k */
+    op->gemm(be, TN_SET, q, Q, r->xn, D, &w->qkv, tn_param(m, w->qkv_bias), T);       /* [T,Q] */
+    tn_adapt(r, m, l, TN_QKV, q, r->xn);
+    if (d->qk_norm) qk_norm(r, m, w, s, q, T);
+    op->rope(be, TN_ROUND, s->qkv, Q, q, Q, pos, r->cos, r->sin, T, H + G, G, hd, d->rope.rot_dim, +1);
     op->kv_write(be, pool, s->qkv, Q, a);
     op->attn(be, s->att, H * hd, keep ? s->lse : NULL, s->qkv, Q, pool, a);           /* [T,Hd] */
 }
@@ -81,11 +82,12 @@ static void narrow_attention(tn_run *r, const tn_model *m, int l, const int32_t 
     const tn_saved *s = &r->saved[l];
     int D = m->desc.hidden, I = m->desc.heads * m->desc.head_dim, R = r->n_read;
     attention(r, m, l, pos, a, pool, keep);
-    be->op->gather(be, r->h, s->att, I, r->read, R, I);                               /* [R,Hd] */
-    be->op->gather(be, r->xn, s->x, D, r->read, R, D);
-    be->op->gather(be, s->mid, r->xn, D, r->iota, R, D);                              /* mid may be x */
+    void *x = r->h, *att = tn_at(be, x, (size_t)R * (size_t)D);
+    be->op->gather(be, att, s->att, I, r->read, R, I, be->operand);                   /* [R,Hd] */
+    be->op->gather(be, x, s->x, D, r->read, R, D, be->elem);
+    be->op->gather(be, s->mid, x, D, r->iota, R, D, be->elem);                        /* mid may be x */
     r->seg = r->read_seg;
-    output(r, m, l, s->mid, r->h, R);                                                 /* [R,D] */
+    output(r, m, l, s->mid, att, R);                                                  /* [R,D] */
 }
 
 void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T) {
@@ -94,7 +96,7 @@ void tn_trunk_gate_up(tn_run *r, const tn_model *m, int l, int T) {
     int D = m->desc.hidden, F = m->desc.ffn;
     const void *bias = tn_param(m, w->gate_up_bias);
     norm(r, m, w->post_norm, s->mid, T);                                              /* [T,D] */
-    m->be->op->gemm(m->be, TN_SET, s->gu, 2 * F, r->xn, D, &w->gate_up, bias, T);     /* [T,2F] */
+    m->be->op->gemm(m->be, TN_ROUND, s->gu, 2 * F, r->xn, D, &w->gate_up, bias, T);   /* [T,2F] */
     tn_adapt(r, m, l, TN_GATE_UP, s->gu, r->xn);
 }
 

@@ -16,8 +16,8 @@ static const int32_t *places(tn_run *r, const int32_t *rows, int n) {
 void tn_head_rows(tn_run *r, const tn_model *m, const int32_t *rows, int n) {
     int D = r->hidden;
     const tn_ops *op = r->be->op;
-    op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D);   /* [n,D] */
-    op->rms_norm(r->be, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
+    op->gather(r->be, r->rx, r->saved[r->layers].x, D, places(r, rows, n), n, D, r->be->elem); /* [n,D] */
+    op->rms_norm(r->be, TN_SET, r->rn, D, r->rstd, r->rx, D, tn_param(m, m->final_norm), n, 1, D,
                  m->desc.norm_eps);
 }
 
@@ -86,6 +86,7 @@ tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e) {
                      .entropy = at(q->entropy, i),
                      .mean_logit = at(q->mean_logit, i),
                      .top1 = at(q->top1, i),
+                     .log_sum_sq = at(q->log_sum_sq, i),
                      .z = q->z ? q->z + (size_t)i * (size_t)m->desc.vocab : NULL};
         r->be->op->head(r->be, &h);
     }

@@ -19,6 +19,8 @@ typedef struct tn_store {
     void *data;             /* [n] elements */
     void *grad, *m, *v;     /* NULL until tn_model_trainable; m, v: of elements [first, last) */
     size_t n, first, last, moment_bytes; /* of m, and of v */
+    uint8_t *live;          /* which blocks of the first n_live elements, an embedding, are in use (live.h); NULL: all */
+    size_t n_live;
     int refs;
     bool dropped;           /* matrices are gone: tn_model_drop_masters */
 } tn_store;
@@ -229,7 +231,7 @@ typedef struct tn_lm {
     int n;
     const int32_t *rows, *target;
     double inv_temp;
-    double *logp, *lse, *entropy, *mean_logit, *top1; /* [n], each may be NULL */
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq; /* [n], each may be NULL */
     float *z;                                         /* [n, V] or NULL */
 } tn_lm;
 tn_status tn_lm_head(tn_run *r, const tn_model *m, const tn_lm *q, tn_err *e);
@@ -268,6 +270,7 @@ tn_status tn_hidden_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, i
 /* Back through the trunk; call once after the head backwards. Gradients are added in the store. */
 tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e);
 void tn_model_zero_grad(tn_model *m);
+void tn_model_fresh_grad(tn_model *m); /* the same when other things have been written there */
 
 /* ---------------- paged key/value cache ---------------- */
 /* Pages of 32 keys for all layers, reference-counted so that samples of one prompt share its pages.

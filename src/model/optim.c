@@ -7,6 +7,11 @@ static size_t blocks(const tn_tensor *t) { return (count(t) + TN_NORM_BLOCK - 1)
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Of the part of t from element `at` on, a block's first: which blocks are in use; NULL: all. */
+static const uint8_t *live_of(const tn_tensor *t, size_t at) {
+    return t->store->live && t->off == 0 ? t->store->live + at / TN_MOMENT_BLOCK : NULL;
+}
+
 /* ---- norm ---- */
 
 double tn_model_grad_sumsq(tn_model *m) {
@@ -17,7 +22,7 @@ double tn_model_grad_sumsq(tn_model *m) {
         double of_tensor = 0;
         for (size_t at = 0, n; at < count(t); at += n) {
             n = smaller(count(t) - at, AT_ONCE * TN_NORM_BLOCK);
-            m->be->op->sumsq(m->be, tn_at(m->be, tn_tensor_grad(t, m->be), at), n, part);
+            m->be->op->sumsq(m->be, tn_at(m->be, tn_tensor_grad(t, m->be), at), n, live_of(t, at), part);
             for (size_t b = 0; b * TN_NORM_BLOCK < n; b++) of_tensor = of_tensor + part[b];
         }
         sum += of_tensor;
@@ -46,7 +51,7 @@ void tn_model_block_sums(tn_model *m, const tn_store *s, size_t begin, size_t en
         size_t from = blocks_before(t, begin), to = blocks_before(t, end), at = from * TN_NORM_BLOCK;
         if (from < to)
             m->be->op->sumsq(m->be, tn_at(m->be, tn_tensor_grad(t, m->be), at),
-                             smaller(to * TN_NORM_BLOCK, count(t)) - at, sum + from);
+                             smaller(to * TN_NORM_BLOCK, count(t)) - at, live_of(t, at), sum + from);
         sum += blocks(t);
     }
 }
@@ -110,7 +115,7 @@ void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double e
                     bool decay_all, long step, double gscale) {
     tn_backend *b = m->be;
     uint64_t stream = tn_rng_stream(m->moments_seed, TN_RNG_MOMENTS, (uint64_t)step).key;
-    tn_adamw how = {lr, beta1, beta2, eps, 0, gscale, step, TN_MOMENTS_FULL, 0, 0};
+    tn_adamw how = {lr, beta1, beta2, eps, 0, gscale, step, TN_MOMENTS_FULL, 0, 0, NULL};
     const tn_tensor *t;
     for (int i = 0; (t = tn_model_param(m, i)); i++) {
         tn_store *s = t->store;
@@ -120,6 +125,7 @@ void tn_model_adamw(tn_model *m, double lr, double beta1, double beta2, double e
         how.wd = decay_all || !tn_tensor_is_vector(t) ? wd : 0;
         how.moments = tn_moment_kind_of(m->moments, count(t), tn_tensor_is_vector(t));
         how.first = from - t->off;
+        how.live = live_of(t, how.first);
         how.key = (uint32_t)tn_mix(stream + (uint64_t)i);
         b->op->adamw(b, tn_at(b, s->data, from), tn_cat(b, s->grad, from), (char *)s->m + at,
                      (char *)s->v + at, to - from, &how);

@@ -1,6 +1,7 @@
 /* Parameters: allocation, packed forms, copies, views, initialisation. */
 #include "model/params.h"
 #include "base/rng.h"
+#include "model/live.h"
 #include <math.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ void tn_store_free(tn_store *s, size_t elem) {
     tn_big_free(s->grad, bytes);
     tn_big_free(s->m, s->moment_bytes);
     tn_big_free(s->v, s->moment_bytes);
+    tn_free(s->live);
     tn_free(s);
 }
 
@@ -165,7 +167,14 @@ tn_status tn_model_has_masters(const tn_model *m, tn_err *e) {
 static void zero_part(void *ctx, size_t begin, size_t end, int thread) {
     memset(*(char **)ctx + begin, 0, end - begin);
 }
-static void zero(tn_backend *b, void *p, size_t bytes) { tn_pool_run(b->pool, bytes, 1 << 16, zero_part, &p); }
+
+/* Written now, but for what may never be in use: the plan's numbers are the process's, and no step waits for pages. */
+static void moment_ready(tn_model *m, const tn_store *s, void *moment) {
+    size_t table = tn_live_moment_bytes(m, s);
+    char *rest = (char *)moment + table;
+    tn_big_by_pages(moment, table);
+    tn_pool_run(m->be->pool, s->moment_bytes - table, 1 << 16, zero_part, &rest);
+}
 
 /* Gradient, and the moments of elements [first, last). */
 static tn_status store_trainable(tn_model *m, tn_store *s, size_t first, size_t last, tn_err *e) {
@@ -174,17 +183,17 @@ static tn_status store_trainable(tn_model *m, tn_store *s, size_t first, size_t 
         s->first = first, s->last = last;
         s->moment_bytes = tn_model_moment_bytes(m, s, last) - tn_model_moment_bytes(m, s, first);
     }
+    if (s == m->trunk && tn_live_kept(&m->desc, m->no_lm_head))
+        TN_TRY(tn_live_new(s, (size_t)m->desc.vocab * (size_t)m->desc.hidden, e));
+    bool fresh = !s->v, first_grad = !s->grad;
     if (!s->grad) s->grad = tn_big_alloc(bytes);
-    bool fresh = !s->v;
     if (!s->m) s->m = tn_big_alloc(s->moment_bytes);
     if (!s->v) s->v = tn_big_alloc(s->moment_bytes);
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
                        ((double)bytes + 2 * (double)s->moment_bytes) / 1e9);
-    if (fresh) { /* written now: the plan's numbers are the process's, and no step waits for pages */
-        zero(m->be, s->m, s->moment_bytes);
-        zero(m->be, s->v, s->moment_bytes);
-    }
+    if (first_grad) tn_big_by_pages(s->grad, s->n_live * m->be->elem);
+    if (fresh) moment_ready(m, s, s->m), moment_ready(m, s, s->v);
     return TN_OK;
 }
 
@@ -220,14 +229,14 @@ const tn_tensor *tn_model_param(const tn_model *m, int i) {
     return i < m->n_tensor ? &m->tensor[i] : NULL;
 }
 
-void tn_model_zero_grad(tn_model *m) {
+static void zero_grad(tn_model *m, bool whole) {
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(m, t);
-    for (int i = 0; i < n; i++) {
-        const tn_store *s = t[i].store;
-        if (s->grad) zero(m->be, s->grad, s->n * m->be->elem);
-    }
+    for (int i = 0; i < n; i++)
+        if (t[i].store->grad) tn_live_zero(m->be, t[i].store, t[i].store->grad, whole);
 }
+void tn_model_zero_grad(tn_model *m) { zero_grad(m, false); }
+void tn_model_fresh_grad(tn_model *m) { zero_grad(m, true); }
 
 /* ---------------- copies and views ---------------- */
 

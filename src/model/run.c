@@ -17,7 +17,7 @@ static void *take(carve *c, size_t bytes) {
 }
 
 /* The rows of the layers; what a layer does not have for itself is the first one's. */
-static void carve_layers(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t T) {
+static void carve_layers(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t half, size_t T) {
     size_t H = (size_t)d->heads, G = (size_t)d->kv_heads, hd = (size_t)d->head_dim;
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn;
     tn_saved first = {0};
@@ -26,16 +26,16 @@ static void carve_layers(carve *c, tn_run *r, const tn_desc *d, size_t el, size_
         if (l == 0 || r->keep) s.x = take(c, T * D * el);
         if (l == 0 || r->keep == TN_KEEP_ALL || r->keep == TN_KEEP_CHEAP) {
             s.mid = r->keep ? take(c, T * D * el) : s.x;
-            s.qkv = take(c, T * (H + 2 * G) * hd * el);
+            s.qkv = take(c, T * (H + 2 * G) * hd * half);
             if (d->qk_norm) {
                 s.qk = take(c, T * (H + G) * hd * el);
                 s.q_rstd = take(c, T * H * el);
                 s.k_rstd = take(c, T * G * el);
             }
-            s.att = take(c, T * H * hd * el);
+            s.att = take(c, T * H * hd * half);
             if (r->keep) s.lse = take(c, T * H * el);
         }
-        if (l == 0 || r->keep == TN_KEEP_ALL) s.gu = take(c, T * 2 * F * el);
+        if (l == 0 || r->keep == TN_KEEP_ALL) s.gu = take(c, T * 2 * F * half);
         if (l == 0) first = s;
         if (r->saved) r->saved[l] = s;
     }
@@ -45,17 +45,26 @@ static void carve_layers(carve *c, tn_run *r, const tn_desc *d, size_t el, size_
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
+/* datt, in whose place dqkv_operand comes where it is not dqkv itself. */
+static size_t datt_row(size_t I, size_t Q, size_t el, size_t half) { return half < el ? larger(I * el, Q * half) : I * el; }
+
+/* What needs the memory behind h, at most, for one row: attention has q, k, v before they are rounded, and then copies of
+ * rows that are read; backward h and dh, which are done with when attention's gradients begin. */
+static size_t shared_row(const tn_run *r, size_t D, size_t I, size_t Q, size_t F, size_t el, size_t half) {
+    size_t forward = larger(larger(F * half, half < el ? Q * el : 0), D * el + I * half);
+    return r->keep ? larger(forward, larger(F * half + F * el, datt_row(I, Q, el, half) + Q * el)) : forward;
+}
+
+static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t half) {
     size_t T = (size_t)r->max_tok, R = (size_t)r->max_rows, P = (size_t)r->max_pos;
     size_t H = (size_t)d->heads, G = (size_t)d->kv_heads, hd = (size_t)d->head_dim;
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn, rot = (size_t)d->rope.rot_dim / 2;
     size_t I = H * hd, Q = (H + 2 * G) * hd;
-    carve_layers(c, r, d, el, T);
+    carve_layers(c, r, d, el, half, T);
     r->cos = take(c, P * rot * el);
     r->sin = take(c, P * rot * el);
-    r->xn = take(c, T * D * el);
-    /* the feed-forward's h and dh are done with when attention's gradients begin */
-    r->h = take(c, T * (r->keep ? larger(2 * F, I + Q) : larger(F, I)) * el);
+    r->xn = take(c, T * D * half);
+    r->h = take(c, T * shared_row(r, D, I, Q, F, el, half));
     r->lu = take(c, T * (size_t)r->max_lora * el);
     r->rstd = take(c, (T > R ? T : R) * el);
     r->rx = take(c, R * D * el);
@@ -75,16 +84,17 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el) {
     r->rdn = take(c, R * D * el);
     for (int i = 0; i < TN_HEAD_COEFS; i++) r->coef[i] = take(c, R * sizeof(double));
     if (!c->base) return;
-    r->dh = (char *)r->h + T * F * el;
+    r->dh = (char *)r->h + T * F * half;
     r->datt = r->h;
-    r->dqkv = (char *)r->h + T * I * el;
+    r->dqkv = (char *)r->h + T * datt_row(I, Q, el, half);
+    r->dqkv_operand = half < el ? r->h : r->dqkv; /* datt is done with */
 }
 
 size_t tn_budget_run_bytes(const tn_desc *d, const tn_backend *be, int max_tok, int max_rows,
                            int max_pos, int blocks, tn_keep keep) {
     tn_run r = {.max_tok = max_tok, .max_rows = max_rows, .max_pos = max_pos, .keep = keep};
     carve c = {0};
-    carve_run(&c, &r, d, be->elem);
+    carve_run(&c, &r, d, be->elem, be->operand);
     return c.used + be->op->kv_block_bytes(be, d->kv_heads, d->head_dim) * (size_t)blocks;
 }
 
@@ -130,7 +140,7 @@ tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows,
                   .max_lora = tn_adapt_width(m),
                   .keep = keep};
     carve c = {0};
-    carve_run(&c, r, d, m->be->elem);
+    carve_run(&c, r, d, m->be->elem, m->be->operand);
     r->slab_bytes = c.used;
     r->slab = tn_big_alloc(r->slab_bytes);
     r->saved = tn_calloc((size_t)d->layers + 1, sizeof *r->saved);
@@ -141,7 +151,7 @@ tn_status tn_run_new(tn_run **out, const tn_model *m, int max_tok, int max_rows,
         goto done;
     }
     c = (carve){.base = r->slab};
-    carve_run(&c, r, d, m->be->elem);
+    carve_run(&c, r, d, m->be->elem, m->be->operand);
     for (int i = 0; i < max_tok; i++) r->iota[i] = i;
     st = fill_rope(r, d, e);
 done:
@@ -191,7 +201,7 @@ tn_status tn_run_hidden(tn_run *r, const tn_model *m, int l, void *out, tn_err *
     int D = r->hidden;
     const void *x = r->saved[l > r->layers ? r->layers : l].x;
     if (l <= r->layers) memcpy(out, x, (size_t)r->n_tok * (size_t)D * r->be->elem);
-    else r->be->op->rms_norm(r->be, out, D, NULL, x, D, tn_param(m, m->final_norm), r->n_tok, 1, D,
+    else r->be->op->rms_norm(r->be, TN_SET, out, D, NULL, x, D, tn_param(m, m->final_norm), r->n_tok, 1, D,
                              m->desc.norm_eps);
     return TN_OK;
 }

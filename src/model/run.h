@@ -7,6 +7,9 @@
  * buffer for all layers, which backward finds as the last layer left it and fills again for every other.
  * Nothing kept: every layer uses the same buffers, in place.
  *
+ * x, mid and gradients but dqkv_operand and that of gu are elements; qkv, att, gu, xn and h operand rows (ops.h N12), so
+ * that in bf16 profiles two thirds of what is kept has half the bytes. Every forward rounds them, whatever it keeps.
+ *
  * Rows that no head reads end in the last layer, as soon as their keys and values are written and attention is done:
  * its mid and gu, the final residual and their gradients have the n_read rows that are read, without gaps. */
 #ifndef TN_MODEL_RUN_H
@@ -35,9 +38,10 @@ struct tn_run {
     size_t slab_bytes;
     tn_saved *saved;            /* [layers + 1]; the last has only x: the final residual */
     void *cos, *sin;            /* [max_pos, rot/2] */
-    void *xn, *h;               /* [T, D] normed rows, [T, F] gated product; behind h lie dh, datt, dqkv */
+    void *xn, *h;               /* [T, D] normed rows, [T, F] gated product; behind h lie dh, datt, dqkv, dqkv_operand */
     void *lu, *lv;              /* [T, max_lora] x A^T of an adapter; its gradient (keep) */
     void *dx, *dxn, *dh, *dqkv, *datt; /* keep only: gradients of the buffers above; that of gu replaces it */
+    void *dqkv_operand;         /* dqkv as products read it: dqkv itself where operands are elements */
     void *rstd;                 /* [max(T, R)] */
     void *rx, *rn, *rdx, *rdn;  /* [R, D] gathered rows, normed; their gradients (keep) */
     double *coef[TN_HEAD_COEFS]; /* keep only, [R] compacted numbers of a head's backward (head.c) */

@@ -1,6 +1,7 @@
 /* Opening a backend: which table, which profile, which kernels. */
 #include "base/mem.h"
 #include "ops/cpu/gemm.h"
+#include "ops/flop.h"
 #include <string.h>
 
 static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, tn_err *e) {
@@ -12,7 +13,7 @@ static tn_status open_ref64(tn_backend *b, tn_dtype dtype, const char *kernels, 
     b->op = &tn_ops_ref64;
     b->profile = "f64";
     b->kernels = "scalar";
-    b->elem = sizeof(double);
+    b->elem = b->operand = sizeof(double);
     return TN_OK;
 }
 
@@ -57,6 +58,7 @@ static tn_status open_cpu(tn_backend *b, tn_dtype dtype, const char *kernels, tn
 static tn_status open_named(tn_backend *b, const char *name, tn_dtype dtype, const char *kernels, tn_err *e) {
     b->dtype = dtype;
     b->elem = sizeof(float);
+    b->operand = dtype == TN_BF16 ? sizeof(uint16_t) : sizeof(float);
     if (strcmp(name, "ref64") == 0) {
         b->name = "ref64";
         return open_ref64(b, dtype, kernels, e);
@@ -78,6 +80,7 @@ tn_status tn_backend_open(tn_backend **out, const char *name, tn_dtype dtype, co
     tn_backend *b = tn_calloc(1, sizeof *b);
     if (!b) return tn_fail(e, TN_NOMEM, "backend %s: out of memory", name);
     tn_status st = open_named(b, name, dtype, kernels, e);
+    if (st == TN_OK) st = tn_flop_open(b, e);
     if (st == TN_OK) st = tn_pool_new(&b->pool, threads, e);
     if (st != TN_OK) {
         tn_backend_free(b);
@@ -92,6 +95,7 @@ void tn_backend_free(tn_backend *b) {
     if (b->pool) tn_pool_free(b->pool);
     if (b->scratch) tn_big_free(b->scratch, b->scratch_bytes);
     tn_free(b->profiler);
+    tn_free(b->counting);
     tn_free(b->priv);
     tn_free(b);
 }

@@ -28,11 +28,13 @@ static inline uint16_t tn_bf16_bits(float x) {
     return (uint16_t)tn_bf16_of(u);
 }
 
-static inline float tn_bf16_round(float x) {
-    uint32_t u = (uint32_t)tn_bf16_bits(x) << 16;
+static inline float tn_bf16_float(uint16_t bits) {
+    uint32_t u = (uint32_t)bits << 16;
+    float x;
     memcpy(&x, &u, 4);
     return x;
 }
+static inline float tn_bf16_round(float x) { return tn_bf16_float(tn_bf16_bits(x)); }
 
 /* fma(a, b, c), flushed when the result is tiny after rounding to 24 bits without a limit on the
  * exponent (the rule of VDPBF16PS and of FTZ). Only 2^-126 itself can be a denormal rounded up:

@@ -1,7 +1,7 @@
 /* THE table of operations: all that a backend implements, and the numeric contract.
  *
- * Buffers are `void *` of the backend's element (float, or double for ref64), row-major, with a
- * row stride `ld` in elements. Packed weights and key/value blocks have layouts that only the
+ * Buffers are `void *` of the backend's element (float, or double for ref64) or operand rows (N12), row-major, with a
+ * row stride `ld` in their elements. Packed weights and key/value blocks have layouts that only the
  * backend knows. Forward and backward (src/model) are lists of these calls.
  *
  * Numeric contract
@@ -11,7 +11,8 @@
  *       then bias and/or the old value of `out` are added, each one addition, in that order:
  *       TN_SET: out = acc (+ bias);  TN_ADD: out = out + (acc (+ bias));
  *       TN_ADD_NONZERO (gemm and gemm_dx only): out = out - (0 - (acc (+ bias))): TN_ADD, but a sum of 0 of
- *       either sign leaves every out as it is, -0 too.
+ *       either sign leaves every out as it is, -0 too;
+ *       TN_ROUND, TN_ADD_ROUND: TN_SET and TN_ADD_NONZERO where y are operand rows (N12), of which out is rounded.
  *   N3  bf16 matrix products round both operands to bf16 (RNE) and use one of two orders over k
  *       (zero-padded at the end), f32 accumulation, denormals flushed (inputs, products' results):
  *         pair   acc = fma(a[2j], b[2j], fma(a[2j+1], b[2j+1], acc))            VDPBF16PS
@@ -28,6 +29,8 @@
  *       over whole blocks of 32 keys or rows in which what is masked or absent counts as zero, and everything
  *       between them in float. A zero that a masked key adds can change no bit but the sign of a sum that is zero,
  *       so results are made +0 then; for that, keys and values must be finite.
+ *   N12 Operand rows are what only products read, and gate|up: in bf16 profiles their elements are bf16, rounded once
+ *       when they are written, as N3 rounds (RNE, denormals to zero); else they are elements like all others.
  * Below: N8, the head; N9, AdamW and how it keeps its moments; N10, divergences between two models' distributions.
  * ref64 computes the same formulas in double (expressions, not bits, are shared): the oracle.   */
 #ifndef TN_OPS_H
@@ -42,16 +45,20 @@
 #define TN_NORM_BLOCK 4096  /* elements per partial sum of a gradient's norm, counted from a tensor's start */
 
 typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
-typedef enum tn_mode { TN_SET, TN_ADD, TN_ADD_NONZERO } tn_mode;
+typedef enum tn_mode { TN_SET, TN_ADD, TN_ADD_NONZERO, TN_ROUND, TN_ADD_ROUND } tn_mode;
 typedef enum tn_act { TN_SILU, TN_GELU_TANH } tn_act;
 
 typedef struct tn_ops tn_ops;
 typedef struct tn_backend {
-    const tn_ops *op;
+    const tn_ops *op;     /* what is called: counts (ops/flop.h), and times when a profiler is there */
+    const tn_ops *own;    /* the backend's own */
+    tn_ops *counting;
+    uint64_t flop;        /* floating-point operations so far */
     const char *name;     /* "ref", "ref64", "cpu" */
     const char *profile;  /* "f32", "f64", "bf16-pair", "bf16-dot32": decides the bits; recorded by runs */
     const char *kernels;  /* "scalar", "avx2", "avx512", "avx512bf16", "amx" (amx-model for tests) */
     size_t elem;          /* bytes of one element: 4 or 8 */
+    size_t operand;       /* of one in operand rows: 2 in bf16 profiles, else elem */
     tn_dtype dtype;
     tn_pool *pool;
     void *priv;           /* backend's own state (kernel pointers) */
@@ -130,6 +137,8 @@ typedef struct tn_attn {
  *     tile 0 starts (m, s, w, a); then, ascending: m' = max(m, m_t), c = exp(m - m'), c_t = exp(m_t - m'),
  *     s' = fma(s_t, c_t, s*c), w' = fma(w_t, c_t, w*c), a' = a + a_t;
  *     lse = m + log(s) (in double, rounded once); logp = z[target] - lse; entropy = lse - w/s;
+ *     log_sum_sq = log sum_v p_v^2, only when asked for: q_t = sum of lanes fma(e, e, lane), tile 0 starts q, then
+ *     q' = fma(q_t, c_t*c_t, q*(c*c)); log_sum_sq = log(q) - 2 log(s) (in double, rounded once);
  *     mean_logit = a/V; top1 = 1 if the target is the first column where z is largest, else 0.
  *   backward, per block of TN_HEAD_ROWS rows, ascending; within it per tile, ascending:
  *     u = z - lse, p = exp(u), g = (d_lse - d_logp) - d_entropy*(u + entropy), q = p*g, at the target
@@ -143,7 +152,7 @@ typedef struct tn_head {
     double inv_temp;
     const int32_t *target;    /* [R]; -1 where only statistics are wanted; may be NULL */
     /* out, each may be NULL, [R] */
-    double *logp, *lse, *entropy, *mean_logit, *top1;
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq;
     float *z;                 /* [R, V] raw temperature-scaled logits (sampling, --logits) */
 } tn_head;
 /* Divergences of the head's distribution p from the one, q, that a second model gives over the same V columns at the
@@ -191,7 +200,9 @@ typedef struct tn_head_bwd {
  *          is ours): a float s, then a byte an element (their number rounded up to 4). With C = 127, x = |m|,
  *          s = max x:  c = min(C sqrt(sqrt(x (1/s))) + (h & 65535)/65536, C), cut to an integer, with m's sign;
  *          with C = 255, x = sqrt(v), s = max x:  c = min(C sqrt(x (1/s)) + (h >> 16)/65536, C), cut, at least 1
- *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s). */
+ *          (an element that moves has a v). Read as f = c (1/C): m = (f |f|) (f f) s, v = (f f s) (f f s).
+          With s = 0 every c is 0.
+ * So with eps > 0 an element whose g, m and v are 0 keeps these, and p becomes p (1 - lr wd). */
 typedef enum tn_moment_kind { TN_MOMENTS_FULL, TN_MOMENTS_BF16, TN_MOMENTS_8BIT } tn_moment_kind;
 #define TN_MOMENT_BLOCK 256
 typedef struct tn_adamw {
@@ -200,6 +211,7 @@ typedef struct tn_adamw {
     tn_moment_kind moments;
     size_t first;       /* number in its tensor of p[0], a multiple of TN_MOMENT_BLOCK */
     uint32_t key;       /* of step and tensor */
+    const uint8_t *live; /* NULL, or for each TN_MOMENT_BLOCK of the n elements: 0 where g, m, v are known to be zeros */
 } tn_adamw;
 /* Of m, or of v, for n elements from a block's start on. */
 static inline size_t tn_moment_bytes(tn_moment_kind k, size_t n, size_t elem) {
@@ -219,47 +231,52 @@ struct tn_ops {
     size_t (*weight_bytes)(const tn_backend *b, int out, int in);   /* of `packed` */
     size_t (*weight_t_bytes)(const tn_backend *b, int out, int in); /* of `packed_t` */
     void (*weight_pack)(tn_backend *b, const tn_weight *w); /* fills packed, and packed_t unless NULL */
-    /* --- matrix products --- */
+    /* --- matrix products: x and dy are operand rows --- */
     void (*gemm)(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                  const tn_weight *w, const void *bias /* [out] or NULL */, int T); /* [T,out] <- [T,in] */
     void (*gemm_dx)(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
                     const tn_weight *w, int T);                                    /* [T,in] <- [T,out] */
     void (*gemm_dw)(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                     int T, int out, int in);              /* dw[out,in] += dy^T x, chain over T (N2/N3) */
-    void (*bias_bwd)(tn_backend *b, void *db, const void *dy, int ld, int T, int n); /* db += column sums */
-    /* --- low-rank adapters; R = parts*rank, u and v [T, R] without gaps are the caller's. The products as in
-     * N2 and N3, each element then once multiplied by the scale s:
-     *   u = s (x A^T)                y_p = y_p + u_p B_p^T (TN_ADD_NONZERO); y NULL: only u
+    void (*bias_bwd)(tn_backend *b, void *db, const void *dy, int ld, int T, int n); /* db += column sums of operand rows */
+    /* --- low-rank adapters; x and dy are operand rows; R = parts*rank, u and v [T, R] without gaps are the caller's.
+     * The products as in N2 and N3, each element then once multiplied by the scale s:
+     *   u = s (x A^T)                y_p = y_p + u_p B_p^T (TN_ADD_NONZERO or TN_ADD_ROUND); y NULL: only u
      *   v_p = s (dy_p B_p)           dB_p += dy_p^T u_p,  dA += v^T x (as gemm_dw),  dx = dx + v A
      * u of lora_bwd is what lora gave; g NULL: the adapter is frozen; dx NULL: not wanted. */
-    void (*lora)(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
+    void (*lora)(tn_backend *b, tn_mode mode, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
     void (*lora_bwd)(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy,
                      const void *u, void *v, const void *x, int ldx, const tn_lora *w, int T);
     /* --- rows --- */
     void (*embed)(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
     void (*embed_bwd)(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
     /* x viewed as [T][groups][n] with row stride ld; w [n] shared by groups; rstd [T*groups] or NULL.
-     * y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). groups > 1: qk-norm per head. */
-    void (*rms_norm)(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx,
+     * y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). groups > 1: qk-norm per head. TN_SET or TN_ROUND. */
+    void (*rms_norm)(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx,
                      const void *w, int T, int groups, int n, double eps);
     /* dx (set or added) and dw[n] += (NULL: not wanted); may be called with dx == dy (same ld, TN_SET). */
     void (*rms_norm_bwd)(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw, const void *dy,
                          int lddy, const void *x, int ldx, const void *rstd, const void *w,
                          int T, int groups, int n);
-    /* In place on `heads` heads of d elements; the first d_rot rotate, pairs (i, i + d_rot/2);
-     * cos/sin tables [positions, d_rot/2] elements. sign +1 forward, -1 backward. */
-    void (*rope)(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin,
-                 int T, int heads, int d, int d_rot, int sign);
-    void (*act_gate)(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F); /* gu [T,2F]: gate, up */
-    /* dgu may be gu */
+    /* y = x with heads turned: of `heads` heads of d elements the first d_rot rotate, pairs (i, i + d_rot/2); `rest`
+     * heads after them do not. cos/sin tables [positions, d_rot/2] elements. sign +1 forward, -1 backward.
+     * TN_SET: in place, y is x. TN_ROUND: y are operand rows, x elements; y may be x where both are the same. */
+    void (*rope)(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const int32_t *pos,
+                 const void *cos, const void *sin, int T, int heads, int rest, int d, int d_rot, int sign);
+    /* h and gu [T,2F] (gate, up) are operand rows. */
+    void (*act_gate)(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F);
+    /* dgu, operand rows, may be gu; dh are elements. */
     void (*act_gate_bwd)(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
-    void (*gather)(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
+    /* Operand rows from elements, n of them. */
+    void (*round)(tn_backend *b, void *y, const void *x, size_t n);
+    /* y[i] = x[rows[i]]: any rows, whose elements have that many bytes */
+    void (*gather)(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes);
     void (*scatter_add)(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);
     /* In place, x [T, D] without gaps: row i < R goes to rows[i] (ascending), all other rows become 0. */
     void (*spread)(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D);
     void (*add)(tn_backend *b, void *y, const void *x, size_t n);         /* y += x */
     void (*scale)(tn_backend *b, void *y, double s, size_t n);            /* y *= s */
-    /* --- attention over key/value blocks --- */
+    /* --- attention over key/value blocks; qkv and out are operand rows, dout and dqkv elements --- */
     size_t (*kv_block_bytes)(const tn_backend *b, int kv_heads, int head_dim); /* of one block, one layer */
     /* k at qkv + H*d, v at qkv + (H+G)*d of each row; slot 0 clears its block first: slots without a key are zeros. */
     void (*kv_write)(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a);
@@ -279,11 +296,14 @@ struct tn_ops {
     void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
     /* --- optimiser: N9; p and g are elements, m and v as s->moments says --- */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
-    void (*sumsq)(tn_backend *b, const void *x, size_t n, double *block); /* of every TN_NORM_BLOCK elements */
+    /* of every TN_NORM_BLOCK elements; live: as above, or NULL */
+    void (*sumsq)(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block);
     bool (*finite)(tn_backend *b, const void *x, size_t n);
 };
 extern const tn_ops tn_ops_ref32, tn_ops_ref64, tn_ops_cpu;
 
+static inline void *tn_operand_at(const tn_backend *b, void *p, size_t i) { return (char *)p + i * b->operand; }
+static inline const void *tn_operand_cat(const tn_backend *b, const void *p, size_t i) { return (const char *)p + i * b->operand; }
 static inline void *tn_at(const tn_backend *b, void *p, size_t i) { return (char *)p + i * b->elem; }
 static inline const void *tn_cat(const tn_backend *b, const void *p, size_t i) { return (const char *)p + i * b->elem; }
 #endif

@@ -81,16 +81,25 @@ double tn_profile_steps(const tn_profiler *p) {
 /* ---- the table: each entry forwards its arguments ---- */
 
 #define OP (b->profiler->inner)
+/* An operation's FLOP are what its call added to the backend's. */
+static void add_call(tn_backend *b, const char *op, double seconds, uint64_t before, int rows, int out, int in,
+                     double bytes) {
+    tn_profile_add(b->profiler, op, seconds, rows, out, in, (double)(b->flop - before), bytes);
+}
 #define TIMED(statement, ...)                                                                      \
     do {                                                                                           \
         tn_profiler *p_ = b->profiler;                                                             \
+        uint64_t before_ = b->flop;                                                                \
         double begin_ = p_->now();                                                                 \
         statement;                                                                                 \
-        tn_profile_add(p_, __func__ + 2 /* p_NAME */, p_->now() - begin_, __VA_ARGS__);            \
+        add_call(b, __func__ + 2 /* p_NAME */, p_->now() - begin_, before_, __VA_ARGS__);          \
     } while (0)
 
 static double elems(const tn_backend *b, double rows, double width) {
     return rows * width * (double)b->elem;
+}
+static double operands(const tn_backend *b, double rows, double width) {
+    return rows * width * (double)b->operand;
 }
 static double weights(const tn_backend *b, const tn_weight *w) {
     return (double)OP->weight_bytes(b, w->out, w->in);
@@ -98,108 +107,92 @@ static double weights(const tn_backend *b, const tn_weight *w) {
 static double weights_t(const tn_backend *b, const tn_weight *w) {
     return (double)OP->weight_t_bytes(b, w->out, w->in);
 }
-static double product(double rows, double out, double in) { return 2 * rows * out * in; }
 
 static void p_weight_pack(tn_backend *b, const tn_weight *w) {
     double bytes = elems(b, w->out, w->in) + weights(b, w) + (w->packed_t ? weights_t(b, w) : 0);
-    TIMED(OP->weight_pack(b, w), 0, w->out, w->in, 0, bytes);
+    TIMED(OP->weight_pack(b, w), 0, w->out, w->in, bytes);
 }
 static void p_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                    const tn_weight *w, const void *bias, int T) {
     TIMED(OP->gemm(b, mode, y, ldy, x, ldx, w, bias, T), T, w->out, w->in,
-          product(T, w->out, w->in),
-          weights(b, w) + elems(b, T, w->in + w->out * (mode == TN_ADD ? 2 : 1)));
+          weights(b, w) + operands(b, T, w->in) +
+              (mode == TN_ROUND ? operands(b, T, w->out) : elems(b, T, w->out * (mode == TN_ADD ? 2 : 1))));
 }
 static void p_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
                       const tn_weight *w, int T) {
     TIMED(OP->gemm_dx(b, mode, dx, lddx, dy, lddy, w, T), T, w->out, w->in,
-          product(T, w->out, w->in),
-          weights_t(b, w) + elems(b, T, w->out + w->in * (mode == TN_ADD ? 2 : 1)));
+          weights_t(b, w) + operands(b, T, w->out) + elems(b, T, w->in * (mode == TN_ADD ? 2 : 1)));
 }
 static void p_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                       int T, int out, int in) {
-    TIMED(OP->gemm_dw(b, dw, dy, lddy, x, ldx, T, out, in), T, out, in, product(T, out, in),
-          elems(b, T, out + in) + 2 * elems(b, out, in));
+    TIMED(OP->gemm_dw(b, dw, dy, lddy, x, ldx, T, out, in), T, out, in,
+          operands(b, T, out + in) + 2 * elems(b, out, in));
 }
 static void p_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
-    TIMED(OP->bias_bwd(b, db, dy, ld, T, n), T, 0, n, 0, elems(b, T, n));
+    TIMED(OP->bias_bwd(b, db, dy, ld, T, n), T, 0, n, operands(b, T, n));
 }
-/* Multiply-adds of u = x A^T and of y_p += u_p B_p^T for one row. */
-static double lora_row(const tn_lora *w) {
-    double n = (double)w->parts * w->rank * w->a.in;
-    for (int p = 0; p < w->parts; p++) n += (double)w->rank * w->b[p].out;
-    return n;
-}
-static void p_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx,
+static void p_lora(tn_backend *b, tn_mode mode, void *y, int ldy, void *u, const void *x, int ldx,
                    const tn_lora *w, int T) {
-    TIMED(OP->lora(b, y, ldy, u, x, ldx, w, T), T, w->parts * w->rank, w->a.in,
-          2.0 * T * lora_row(w), elems(b, T, w->a.in + w->parts * w->rank));
+    TIMED(OP->lora(b, mode, y, ldy, u, x, ldx, w, T), T, w->parts * w->rank, w->a.in,
+          operands(b, T, w->a.in) + elems(b, T, w->parts * w->rank));
 }
 static void p_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy,
                        int lddy, const void *u, void *v, const void *x, int ldx, const tn_lora *w,
                        int T) {
     TIMED(OP->lora_bwd(b, dx, lddx, g, dy, lddy, u, v, x, ldx, w, T), T, w->parts * w->rank,
-          w->a.in, (g ? 4.0 : 2.0) * T * lora_row(w), elems(b, T, 2.0 * w->a.in));
+          w->a.in, operands(b, T, 2.0 * w->a.in));
 }
 static void p_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
-    TIMED(OP->embed(b, y, table, ids, T, D), T, 0, D, 0, 2 * elems(b, T, D));
+    TIMED(OP->embed(b, y, table, ids, T, D), T, 0, D, 2 * elems(b, T, D));
 }
 static void p_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T,
                         int D) {
-    TIMED(OP->embed_bwd(b, dtable, dy, ids, T, D), T, 0, D, 0, 3 * elems(b, T, D));
+    TIMED(OP->embed_bwd(b, dtable, dy, ids, T, D), T, 0, D, 3 * elems(b, T, D));
 }
-static void p_rms_norm(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx,
+static void p_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx,
                        const void *w, int T, int groups, int n, double eps) {
-    TIMED(OP->rms_norm(b, y, ldy, rstd, x, ldx, w, T, groups, n, eps), T, 0, groups * n, 0,
-          2 * elems(b, T, groups * n));
+    TIMED(OP->rms_norm(b, mode, y, ldy, rstd, x, ldx, w, T, groups, n, eps), T, 0, groups * n,
+          elems(b, T, groups * n) + (mode == TN_ROUND ? operands(b, T, groups * n) : elems(b, T, groups * n)));
 }
 static void p_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw,
                            const void *dy, int lddy, const void *x, int ldx, const void *rstd,
                            const void *w, int T, int groups, int n) {
     TIMED(OP->rms_norm_bwd(b, mode, dx, lddx, dw, dy, lddy, x, ldx, rstd, w, T, groups, n), T, 0,
-          groups * n, 0, (mode == TN_ADD ? 4 : 3) * elems(b, T, groups * n));
+          groups * n, (mode == TN_ADD ? 4 : 3) * elems(b, T, groups * n));
 }
-static void p_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos,
-                   const void *sin, int T, int heads, int d, int d_rot, int sign) {
-    TIMED(OP->rope(b, x, ld, pos, cos, sin, T, heads, d, d_rot, sign), T, 0, heads * d_rot, 0,
-          2 * elems(b, T, heads * d_rot));
+static void p_rope(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const int32_t *pos,
+                   const void *cos, const void *sin, int T, int heads, int rest, int d, int d_rot, int sign) {
+    int n = mode == TN_ROUND ? (heads + rest) * d : heads * d_rot;
+    TIMED(OP->rope(b, mode, y, ldy, x, ldx, pos, cos, sin, T, heads, rest, d, d_rot, sign), T, 0, n,
+          elems(b, T, n) + (mode == TN_ROUND ? operands(b, T, n) : elems(b, T, n)));
+}
+static void p_round(tn_backend *b, void *y, const void *x, size_t n) {
+    TIMED(OP->round(b, y, x, n), 0, 0, 0, elems(b, 1, (double)n) + operands(b, 1, (double)n));
 }
 static void p_act_gate(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F) {
-    TIMED(OP->act_gate(b, act, h, gu, T, F), T, 0, F, 0, 3 * elems(b, T, F));
+    TIMED(OP->act_gate(b, act, h, gu, T, F), T, 0, F, 3 * operands(b, T, F));
 }
 static void p_act_gate_bwd(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu,
                            int T, int F) {
-    TIMED(OP->act_gate_bwd(b, act, dgu, dh, gu, T, F), T, 0, F, 0, 5 * elems(b, T, F));
+    TIMED(OP->act_gate_bwd(b, act, dgu, dh, gu, T, F), T, 0, F, elems(b, T, F) + 4 * operands(b, T, F));
 }
-static void p_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R,
-                     int D) {
-    TIMED(OP->gather(b, y, x, ld, rows, R, D), R, 0, D, 0, 2 * elems(b, R, D));
+static void p_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes) {
+    TIMED(OP->gather(b, y, x, ld, rows, R, D, bytes), R, 0, D, 2.0 * R * D * (double)bytes);
 }
 static void p_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R,
                           int D) {
-    TIMED(OP->scatter_add(b, x, ld, y, rows, R, D), R, 0, D, 0, 3 * elems(b, R, D));
+    TIMED(OP->scatter_add(b, x, ld, y, rows, R, D), R, 0, D, 3 * elems(b, R, D));
 }
 static void p_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D) {
-    TIMED(OP->spread(b, x, rows, R, T, D), T, 0, D, 0, elems(b, R, D) + elems(b, T, D));
+    TIMED(OP->spread(b, x, rows, R, T, D), T, 0, D, elems(b, R, D) + elems(b, T, D));
 }
 static void p_add(tn_backend *b, void *y, const void *x, size_t n) {
-    TIMED(OP->add(b, y, x, n), 0, 0, 0, 0, 3 * elems(b, 1, (double)n));
+    TIMED(OP->add(b, y, x, n), 0, 0, 0, 3 * elems(b, 1, (double)n));
 }
 static void p_scale(tn_backend *b, void *y, double s, size_t n) {
-    TIMED(OP->scale(b, y, s, n), 0, 0, 0, 0, 2 * elems(b, 1, (double)n));
+    TIMED(OP->scale(b, y, s, n), 0, 0, 0, 2 * elems(b, 1, (double)n));
 }
 
-/* Pairs (query row, visible key): a row at position q sees q + 1 positions, or the window's. */
-static double visible_pairs(const tn_attn *a) {
-    double pairs = 0;
-    for (int s = 0; s < a->n_seg; s++) {
-        double n = a->seg[s].len, first = a->seg[s].pos + 1, last = first + n - 1, w = a->window;
-        if (!a->window || last <= w) pairs += (first + last) * n / 2;
-        else if (first >= w) pairs += n * w;
-        else pairs += (first + w) * (w - first + 1) / 2 + (last - w) * w;
-    }
-    return pairs;
-}
 /* So many keys and values in the cache. */
 static double cached(const tn_backend *b, const tn_attn *a, double keys) {
     return keys / TN_KV_BLOCK * (double)OP->kv_block_bytes(b, a->kv_heads, a->head_dim);
@@ -211,61 +204,65 @@ static double chain_bytes(const tn_backend *b, const tn_attn *a) {
     return cached(b, a, keys);
 }
 static void p_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
-    TIMED(OP->kv_write(b, pool, qkv, ld, a), a->n_tok, 0, 2 * a->kv_heads * a->head_dim, 0,
-          elems(b, a->n_tok, 2 * a->kv_heads * a->head_dim) + cached(b, a, a->n_tok));
+    TIMED(OP->kv_write(b, pool, qkv, ld, a), a->n_tok, 0, 2 * a->kv_heads * a->head_dim,
+          operands(b, a->n_tok, 2 * a->kv_heads * a->head_dim) + cached(b, a, a->n_tok));
 }
 static void p_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld,
                    const void *pool, const tn_attn *a) {
     int Q = a->heads * a->head_dim;
-    TIMED(OP->attn(b, out, ldo, lse, qkv, ld, pool, a), a->n_tok, 0, Q, 4 * visible_pairs(a) * Q,
-          chain_bytes(b, a) + 2 * elems(b, a->n_tok, Q));
+    TIMED(OP->attn(b, out, ldo, lse, qkv, ld, pool, a), a->n_tok, 0, Q,
+          chain_bytes(b, a) + 2 * operands(b, a->n_tok, Q));
 }
 static void p_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo,
                        const void *out, int ldo, const void *lse, const void *qkv, int ld,
                        const void *pool, const tn_attn *a) {
     int Q = a->heads * a->head_dim;
     TIMED(OP->attn_bwd(b, dqkv, lddq, dout, lddo, out, ldo, lse, qkv, ld, pool, a), a->n_tok, 0, Q,
-          10 * visible_pairs(a) * Q, 2 * chain_bytes(b, a) + 4 * elems(b, a->n_tok, Q));
+          2 * chain_bytes(b, a) + 2 * elems(b, a->n_tok, Q) + 2 * operands(b, a->n_tok, Q));
 }
 static void p_head(tn_backend *b, const tn_head *h) {
     const tn_weight *w = h->w;
-    TIMED(OP->head(b, h), h->rows, w->out, w->in, product(h->rows, w->out, w->in),
+    TIMED(OP->head(b, h), h->rows, w->out, w->in,
           weights(b, w) + elems(b, h->rows, w->in) + (h->z ? 4.0 * h->rows * w->out : 0));
 }
 static void p_head_pair(tn_backend *b, const tn_head_pair *h) {
     const tn_weight *w = h->w, *w2 = h->w2;
-    TIMED(OP->head_pair(b, h), h->rows, w->out, w->in, product(h->rows, w->out, w->in + w2->in),
+    TIMED(OP->head_pair(b, h), h->rows, w->out, w->in,
           weights(b, w) + weights(b, w2) + elems(b, h->rows, w->in + w2->in));
 }
-/* The products are logits again (those of a second model, too), dx and dw. */
 static void p_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     const tn_weight *w = h->w, *w2 = h->pair ? h->pair->w2 : NULL;
     TIMED(OP->head_bwd(b, h), h->rows, w->out, w->in,
-          (1 + (h->dx != NULL) + (h->dw != NULL)) * product(h->rows, w->out, w->in) +
-              product(h->rows, w->out, w2 ? w2->in : 0),
           weights(b, w) + (w2 ? weights(b, w2) + elems(b, h->rows, w2->in) : 0) + (h->dx ? weights_t(b, w) : 0) +
               (h->dw ? 2 * elems(b, w->out, w->in) : 0) + 2 * elems(b, h->rows, w->in));
 }
 static void p_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D) {
-    TIMED(OP->rowdot(b, out, x, w, R, D), R, 0, D, 0, elems(b, R, D));
+    TIMED(OP->rowdot(b, out, x, w, R, D), R, 0, D, elems(b, R, D));
 }
 static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out, const void *x,
                          const void *w, int R, int D) {
-    TIMED(OP->rowdot_bwd(b, dx, dw, d_out, x, w, R, D), R, 0, D, 0, 2 * elems(b, R, D));
+    TIMED(OP->rowdot_bwd(b, dx, dw, d_out, x, w, R, D), R, 0, D, 2 * elems(b, R, D));
 }
 static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
-    TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 0, 8.0 * R * V);
+    TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 8.0 * R * V);
+}
+/* Of n elements: those that are looked at. */
+static double looked_at(const uint8_t *live, size_t n) {
+    size_t blocks = (n + TN_MOMENT_BLOCK - 1) / TN_MOMENT_BLOCK, seen = 0;
+    for (size_t i = 0; live && i < blocks; i++) seen += live[i];
+    return live ? (double)n * (double)seen / (double)blocks : (double)n;
 }
 static void p_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s) {
-    TIMED(OP->adamw(b, p, g, m, v, n, s), 0, 0, 0, 0,
-          3 * elems(b, 1, (double)n) + 4.0 * (double)tn_moment_bytes(s->moments, n, b->elem));
+    TIMED(OP->adamw(b, p, g, m, v, n, s), 0, 0, 0,
+          3 * elems(b, 1, looked_at(s->live, n)) +
+              4.0 * (double)tn_moment_bytes(s->moments, (size_t)looked_at(s->live, n), b->elem));
 }
-static void p_sumsq(tn_backend *b, const void *x, size_t n, double *block) {
-    TIMED(OP->sumsq(b, x, n, block), 0, 0, 0, 0, elems(b, 1, (double)n));
+static void p_sumsq(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block) {
+    TIMED(OP->sumsq(b, x, n, live, block), 0, 0, 0, elems(b, 1, looked_at(live, n)));
 }
 static bool p_finite(tn_backend *b, const void *x, size_t n) {
     bool all;
-    TIMED(all = OP->finite(b, x, n), 0, 0, 0, 0, elems(b, 1, (double)n));
+    TIMED(all = OP->finite(b, x, n), 0, 0, 0, elems(b, 1, (double)n));
     return all;
 }
 
@@ -275,7 +272,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->weight_pack = p_weight_pack;
     t->gemm = p_gemm, t->gemm_dx = p_gemm_dx, t->gemm_dw = p_gemm_dw, t->bias_bwd = p_bias_bwd;
     t->embed = p_embed, t->embed_bwd = p_embed_bwd;
-    t->rms_norm = p_rms_norm, t->rms_norm_bwd = p_rms_norm_bwd, t->rope = p_rope;
+    t->rms_norm = p_rms_norm, t->rms_norm_bwd = p_rms_norm_bwd, t->rope = p_rope, t->round = p_round;
     t->act_gate = p_act_gate, t->act_gate_bwd = p_act_gate_bwd;
     t->gather = p_gather, t->scatter_add = p_scatter_add, t->spread = p_spread, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;

@@ -1,14 +1,12 @@
 /* Where the time of a run goes: operations and the phases of the loops around them (--profile).
  *
- * tn_profile_open puts a table in front of the backend's own that forwards every call and adds its
+ * tn_profile_open puts a table in front of the backend's that forwards every call and adds its
  * seconds, FLOP and bytes to the row of (phase, operation, shape). Work outside the table (building
  * a batch, drawing a token, writing a checkpoint) stands between tn_work_begin and tn_work_end and
  * gets rows of the same kind. Phases nest and exclude each other: their seconds add up to the
- * run's. A backend without a profiler has its own table and pays one test of a pointer per phase.
+ * run's. Without a profiler a phase costs one test of a pointer.
  *
- * FLOP: two per multiply-add of the matrix products and of attention's visible pairs; what is
- * computed again counts again. Bytes: what an operation must read and write once, weights as
- * packed. */
+ * FLOP: ops/flop.h. Bytes: what an operation must read and write once, weights as packed. */
 #ifndef TN_OPS_PROFILE_H
 #define TN_OPS_PROFILE_H
 #include "ops/ops.h"
@@ -56,7 +54,7 @@ typedef struct tn_profile_row {
 #define TN_PROFILE_ROWS 1024
 typedef struct tn_profiler {
     tn_ops table;         /* what the backend calls */
-    const tn_ops *inner;  /* its own */
+    const tn_ops *inner;  /* what it called before: the counting one */
     const char *path;
     double (*now)(void);  /* the clock; tests replace it */
     tn_phase phase;

@@ -30,6 +30,8 @@ static const column columns[] = {
     {"rude", "Rude", "answers with an insult", -1},
     {"kl", "KL", "to the reference model, nats an answer", 0},
     {"proxy", "Proxy score", "of the learned reward model", 0},
+    {"cost", "Cost", "of the learned cost model; above 0 an answer is unsafe", -1},
+    {"unsafe", "Unsafe", "answers whose learned cost is above 0", -1},
     {"greedy_reward", "Greedy", "true reward of the most likely answers", 1}};
 #define N_COLUMNS ((int)(sizeof columns / sizeof *columns))
 

@@ -58,12 +58,15 @@ static double spread_of(const tn_alarm_view *v, int n) {
 static tn_alarm_seen see(const tn_rollouts *r, const tn_alarm_view *v) {
     tn_alarm_seen x = {.kl = r->has_ref ? 0 : NAN, .spread = NAN, .latent = v->latent, .price = v->price};
     tn_moments length = {0}, score = {0};
-    for (int t = 0; t < r->n_tok; t++) {
-        if (r->has_ref) x.kl += tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]) / r->n;
-        x.entropy -= r->old_logp[t] / r->n;
-    }
+    int own = 0;
+    for (int i = 0; i < r->n; i++) own += r->own[i];
     for (int i = 0; i < r->n; i++) {
         double n = r->response[i].n;
+        if (!r->own[i]) continue;
+        for (int t = r->off[i]; t < r->off[i + 1]; t++) {
+            if (r->has_ref) x.kl += tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]) / own;
+            x.entropy -= r->old_logp[t] / own;
+        }
         tn_moments_add(&length, &n, 1);
         if (!isnan(v->score[i])) tn_moments_add(&score, &v->score[i], 1);
     }

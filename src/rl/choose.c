@@ -26,9 +26,19 @@ const tn_opt_row tn_best_rows[] = {
      "Never learn from a response with less reward."},
     TN_OPT_LAST};
 
+/* The policy's response to prompt g and its opponent's; the policy's wins when they are equal. */
+static bool compare(const tn_rollouts *r, int g, bool mask_truncated, int pair[2]) {
+    int own = g * r->n_sample, other = own + 1;
+    double a = r->advantage[r->off[own]], b = r->advantage[r->off[other]];
+    if (isnan(a) || isnan(b) || (mask_truncated && !(r->ended[own] && r->ended[other]))) return false;
+    pair[0] = a >= b ? own : other, pair[1] = a >= b ? other : own;
+    return true;
+}
+
 /* The responses to prompt g with the most and the least reward, the first of equals; false: there is no pair. */
 static bool choose(const tn_rollouts *r, int g, const tn_pair_options *o, bool mask_truncated, int pair[2]) {
     double best = -HUGE_VAL, worst = HUGE_VAL;
+    if (r->opposed) return compare(r, g, mask_truncated, pair);
     pair[0] = pair[1] = -1;
     for (int i = g * r->n_sample; i < (g + 1) * r->n_sample; i++) {
         double v = r->advantage[r->off[i]];

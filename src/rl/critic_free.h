@@ -15,12 +15,14 @@
 #include "rl/alarms.h"
 #include "rl/rewards.h"
 #include "rl/shaping.h"
+#include "rl/values.h"
 
 typedef struct tn_critic_free_options {
     int64_t generations, iterations, steps_per_generation, generation_batch;
     double temperature;
     bool mask_truncated;
 } tn_critic_free_options;
+extern const tn_opt_row tn_group_rows[]; /* --num-generations; methods that compare no groups set it themselves */
 extern const tn_opt_row tn_critic_free_rows[];
 
 /* Which two responses to a prompt a preference loss compares: those with the most and the least reward. */
@@ -63,6 +65,9 @@ typedef struct tn_critic_free_task {
     tn_status (*token_advantages)(const void *opt, tn_rollouts *r, tn_err *e);
     const void *token_opt;
     bool greedy_first; /* one more sample of each prompt, the greedy one, is first */
+    tn_opponent opponent; /* who makes the second of two responses to each prompt */
+    double mixture;       /* the reference's share in TN_OPPONENT_MIXTURE */
+    const tn_values_options *values; /* a stage ahead of the loop finds the prompts' optimal values; NULL: none */
     double default_lr;
 } tn_critic_free_task;
 tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);

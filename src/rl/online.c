@@ -31,6 +31,7 @@ void tn_online_close(tn_online *on) {
     tn_model_free(on->ref); /* may be a view of the policy */
     tn_model_free(on->policy.model);
     tn_gen_free(on->gen);
+    tn_gen_free(on->opponent);
     tn_rollouts_free(&on->roll);
     tn_plan_free(&on->plan);
     tn_runlog_close(&on->log, NULL);
@@ -169,12 +170,23 @@ tn_batch_need tn_online_scored(const tn_online *on, int tokens, bool same_tokeni
     return tn_batch_rollouts(tokens, n, s->n_sample, on->shortest, blocks ? blocks + n : 0);
 }
 
+static tn_status opponent_budget(const tn_online *on, tn_budget *p, tn_err *e) {
+    tn_desc ref = on->desc;
+    if (!on->shape.opponent) return TN_OK;
+    if (on->q.ref_model) TN_TRY(tn_model_peek(&ref, on->q.ref_model, &(tn_load){.base = on->lora.base_model}, e));
+    if (on->shape.opponent == TN_OPPONENT_MIXTURE)
+        tn_gen_budget(p, &on->desc, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    tn_gen_budget(p, &ref, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    return TN_OK;
+}
+
 tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     const tn_desc *d = &on->desc;
     const tn_batch_need *q = &on->need;
     const tn_online_shape *s = &on->shape;
     tn_budget_present(p);
     p->moments = tn_moments_from_option(on->o.optim);
+    p->sum_sq = (tn_algo_needs(s->algo, s->opt) & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
     tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
     tn_budget_run(p, "policy", d, on->be, q->tokens, on->rows, on->length, q->blocks,
@@ -187,9 +199,17 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
                                    q->tokens, on->rows, on->length, q->blocks, e));
     tn_gen_budget(p, d, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    TN_TRY(opponent_budget(on, p, e));
     tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new));
     tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
     return TN_OK;
+}
+
+static tn_status make_opponent(tn_online *on, tn_err *e) {
+    bool mixture = on->shape.opponent == TN_OPPONENT_MIXTURE;
+    TN_TRY(tn_gen_new(&on->opponent, mixture ? on->policy.model : on->ref, on->gen_batch, on->rollout_length, e));
+    if (mixture) TN_TRY(tn_gen_mix(on->opponent, on->ref, on->shape.mixture, e));
+    return tn_rollouts_oppose(&on->roll, e);
 }
 
 tn_status tn_online_prepare(tn_online *on, tn_err *e) {
@@ -218,8 +238,14 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
     TN_TRY(tn_gen_new(&on->gen, on->policy.model, on->gen_batch, on->rollout_length, e));
     TN_TRY(tn_rollouts_new(&on->roll, s->n_prompt, s->n_sample, s->n_prompt * s->n_sample,
                            s->max_new, (int)o->micro_tokens, e));
-    TN_TRY(tn_plan_new(&on->plan, on->prompts, tn_order_of(o), (uint64_t)o->seed, 1, 0, 1, 1, e));
+    if (s->opponent) TN_TRY(make_opponent(on, e));
+    TN_TRY(tn_online_replan(on, e));
     return tn_run_record(&on->record, on->verb, on->opts, on->be, on->prompts->hash, e);
+}
+
+tn_status tn_online_replan(tn_online *on, tn_err *e) {
+    tn_plan_free(&on->plan);
+    return tn_plan_new(&on->plan, on->prompts, tn_order_of(&on->o), (uint64_t)on->o.seed, 1, 0, 1, 1, e);
 }
 
 tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
@@ -319,7 +345,7 @@ tn_status tn_online_begin(tn_online *on, json_t **state, tn_err *e) {
     *state = NULL;
     if (on->from.len) st = resume(on, state, &history, e);
     if (st == TN_OK) st = tn_runlog_open(&on->log, on->o.output_dir, on->step, history, e);
-    on->log.be = on->be;
+    tn_runlog_work(&on->log, on->be);
     if (st == TN_OK) st = tn_runlog_report(&on->log, &on->o, on->step, e);
     json_decref(history);
     tn_path_join(&path, on->o.output_dir, "samples.jsonl");
@@ -344,7 +370,8 @@ void tn_online_pick(tn_online *on, long first) {
 
 tn_status tn_online_sample(tn_online *on, uint64_t first_key, tn_err *e) {
     tn_rollouts *r = &on->roll;
-    TN_TRY(tn_rollouts_sample(r, on->gen, first_key, &on->sampling, e));
+    TN_TRY(on->opponent ? tn_rollouts_sample_opposed(r, on->gen, on->opponent, first_key, &on->sampling, e)
+                        : tn_rollouts_sample(r, on->gen, first_key, &on->sampling, e));
     for (int i = 0; i < r->n; i++)
         on->tokens += r->prompt[r->group[i]]->n_prompt + r->response[i].n;
     return TN_OK;

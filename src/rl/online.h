@@ -16,11 +16,16 @@ typedef struct tn_online_options {
 } tn_online_options;
 extern const tn_opt_row tn_online_rows[];
 
+/* Who makes the last response to each prompt: the policy like all others, or somebody else. */
+typedef enum tn_opponent { TN_OPPONENT_NONE, TN_OPPONENT_REFERENCE, TN_OPPONENT_MIXTURE } tn_opponent;
+
 /* What a loop decides. */
 typedef struct tn_online_shape {
     int n_prompt, n_sample, max_new; /* of one sampling */
     double temperature;
     bool reference; /* log-probs of the frozen reference are needed */
+    tn_opponent opponent; /* with n_sample 2 and the reference */
+    double mixture;       /* the reference's share in the mixture's logits */
     const tn_algo *algo;
     const void *opt;
     tn_batch_need more; /* beyond rollouts, of batches that go through the policy's workspace */
@@ -44,7 +49,7 @@ typedef struct tn_online {
     tn_plan plan; /* one step = one prompt */
     tn_trainee policy;
     tn_model *ref;
-    tn_gen *gen;
+    tn_gen *gen, *opponent; /* opponent NULL: there is none */
     tn_rollouts roll;
     tn_sampling sampling;
     int32_t stop_id[16];
@@ -79,6 +84,8 @@ void tn_online_measure(tn_online *on, const tn_online_shape *s);
 tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e);
 /* Policy, reference, workspaces, sampler and rollouts; record of the run. */
 tn_status tn_online_prepare(tn_online *on, tn_err *e);
+/* The order of the prompts anew, after some were taken out. */
+tn_status tn_online_replan(tn_online *on, tn_err *e);
 /* For scoring all rollouts of one sampling with a reward model, at most that many tokens at once. */
 tn_batch_need tn_online_scored(const tn_online *on, int tokens, bool same_tokenizer);
 /* Workspace of another trainee that reads the same rollouts (a critic). */

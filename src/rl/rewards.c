@@ -265,8 +265,7 @@ void tn_rewards_close(tn_rewards *r) {
 
 /* ---- scoring ---- */
 
-static tn_status score_model(tn_rewards *r, int k, tn_online *on, tn_err *e) {
-    tn_rollouts *roll = &on->roll;
+static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_rollouts *roll, tn_err *e) {
     TN_TRY(tn_rollouts_score(roll, r->source[k].scorer, on->tok, r->column, e));
     for (int i = 0; i < roll->n; i++) {
         if (!isfinite(r->column[i]))
@@ -294,8 +293,7 @@ static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) 
     return TN_OK;
 }
 
-static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) {
-    const tn_rollouts *roll = &on->roll;
+static tn_status score_functions(tn_rewards *r, const tn_online *on, const tn_rollouts *roll, tn_err *e) {
     bool text = false, any = false;
     for (int k = 0; k < r->n; k++) {
         any |= r->source[k].fn != NULL;
@@ -322,25 +320,25 @@ static tn_status score_functions(tn_rewards *r, const tn_online *on, tn_err *e) 
 }
 
 /* A response that no source can judge teaches nothing; said once. */
-static void warn_unscored(tn_rewards *r, const tn_online *on) {
-    for (int i = 0; i < on->roll.n && !r->warned; i++) {
+static void warn_unscored(tn_rewards *r, const tn_online *on, const tn_rollouts *roll) {
+    for (int i = 0; i < roll->n && !r->warned; i++) {
         bool any = false;
         for (int k = 0; k < r->n; k++) any |= !isnan(r->value[i * r->n + k]);
         if (any) continue;
-        const tn_example *x = on->roll.prompt[on->roll.group[i]];
+        const tn_example *x = roll->prompt[roll->group[i]];
         tn_warn("%s:%d: no reward has an answer for this row; its responses are left out",
                 on->prompts->path[x->file], x->line);
         r->warned = true;
     }
 }
 
-tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e) {
+tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll, tn_metrics *m, tn_err *e) {
     for (int k = 0; k < r->n; k++)
-        if (r->source[k].scorer) TN_TRY(score_model(r, k, on, e));
-    TN_TRY(score_ensemble(r, on->roll.n, m, e));
-    TN_TRY(score_functions(r, on, e));
-    warn_unscored(r, on);
-    tn_rewards_metrics(r, on->roll.n, m);
+        if (r->source[k].scorer) TN_TRY(score_model(r, k, on, roll, e));
+    TN_TRY(score_ensemble(r, roll->n, m, e));
+    TN_TRY(score_functions(r, on, roll, e));
+    warn_unscored(r, on, roll);
+    tn_rewards_metrics(r, roll->n, m);
     return TN_OK;
 }
 

@@ -40,7 +40,8 @@ typedef struct tn_rewards {
 
 /* The options of tn_reward_source_rows and tn_ensemble_rows. */
 void tn_rewards_bind(const tn_opts *given, tn_reward_options *o);
-/* The function that NAME or NAME:ARGUMENT names, and its argument (NULL: none). `more`: as below. */
+/* The function that NAME or NAME:ARGUMENT names, built in or in `more` (ends with a NULL name; may be NULL), and its
+ * argument; NULL: none was given. */
 tn_status tn_reward_fn_named(const char *spec, const tn_reward_fn *more, const tn_reward_fn **f, const char **argument, tn_err *e);
 /* Is there a reward at all, a weight for each, and does every function exist and take its argument? `more`:
  * functions beside the built-in ones, ending with a NULL name; NULL: none. Loads nothing. */
@@ -56,8 +57,8 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
 tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_reward_fn *more,
                           const tn_online *on, tn_err *e);
 void tn_rewards_close(tn_rewards *r);
-/* Fills value, and tn_rewards_metrics. */
-tn_status tn_rewards_score(tn_rewards *r, tn_online *on, tn_metrics *m, tn_err *e);
+/* Fills value, and tn_rewards_metrics, for the run's rollouts or others of its prompts, no more than those. */
+tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll, tn_metrics *m, tn_err *e);
 /* rewards/NAME/mean and rewards/NAME/std (ddof 1) over the answers given to n responses. */
 void tn_rewards_metrics(const tn_rewards *r, int n, tn_metrics *m);
 void tn_reward_source_name(tn_reward_source *s, const char *name);

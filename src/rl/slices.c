@@ -38,7 +38,7 @@ void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated) {
     for (int k = 0; k < s->n; k++) {
         int n = 0, seq = 0;
         for (int i = 0; i < r->n; i++) { /* ascending: samples of one prompt side by side */
-            if (s->slice[i] != k || (r->greedy_first && i % r->n_sample == 0)) continue;
+            if (s->slice[i] != k || (r->greedy_first && i % r->n_sample == 0) || !r->own[i]) continue;
             seq++;
             if ((r->ended[i] || !mask_truncated) && !isnan(r->advantage[r->off[i]])) s->order[n++] = (uint32_t)i;
         }
@@ -51,11 +51,13 @@ void tn_slices_fill(tn_slices *s, const tn_rollouts *r, bool mask_truncated) {
 
 void tn_slices_cut(tn_slices *s, const tn_rollouts *r, bool mask_truncated, uint64_t seed,
                    uint64_t number) {
-    for (int i = 0; i < r->n; i++) s->order[i] = (uint32_t)i;
+    int unit = r->opposed ? r->n_sample : 1, n = r->n / unit; /* opponents' responses are not shared out */
+    for (int i = 0; i < n; i++) s->order[i] = (uint32_t)i;
     if (s->n > 1) {
         tn_rng rng = tn_rng_stream(seed, TN_RNG_MINIBATCH, number);
-        tn_rng_shuffle(&rng, s->order, (size_t)r->n);
+        tn_rng_shuffle(&rng, s->order, (size_t)n);
     }
-    for (int i = 0; i < r->n; i++) s->slice[s->order[i]] = i / (r->n / s->n);
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < unit; k++) s->slice[(int)s->order[i] * unit + k] = i / (n / s->n);
     tn_slices_fill(s, r, mask_truncated);
 }

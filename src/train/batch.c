@@ -7,7 +7,8 @@ static tn_status grow_tok(tn_batch *b, size_t need, tn_err *e) {
     while (cap < need) cap *= 2;
     double **real[] = {&b->logp,  &b->lse,      &b->entropy,   &b->mean_logit, &b->top1,
                        &b->value, &b->ref_logp, &b->old_logp,  &b->old_value,  &b->advantage,
-                       &b->ret,   &b->d_logp,   &b->d_entropy, &b->d_lse,      &b->d_value};
+                       &b->ret,   &b->d_logp,   &b->d_entropy, &b->d_lse,      &b->d_value,
+                       &b->log_sum_sq};
     bool ok = true;
     for (size_t i = 0; i < sizeof real / sizeof *real && ok; i++) {
         double *p = tn_realloc(*real[i], cap, sizeof **real[i]);
@@ -103,7 +104,7 @@ void tn_batch_free(tn_batch *b) {
                  b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin};
+                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin,   b->log_sum_sq};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -294,6 +295,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->n_seq = b->n_seq;
     x->off = b->off;
     x->logp = b->logp, x->entropy = b->entropy, x->mean_logit = b->mean_logit, x->top1 = b->top1;
+    x->log_sum_sq_p = b->log_sum_sq;
     x->value = b->value, x->score = b->score;
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;

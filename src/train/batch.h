@@ -29,7 +29,7 @@ typedef struct tn_batch {
     uint64_t *origin;           /* [n_seq] file and line of its row */
     bool has_margin, ref_known; /* ref_known: ref_logp was filled from the examples */
     /* numbers, [n_tok] ([n_seq] for score) */
-    double *logp, *lse, *entropy, *mean_logit, *top1, *value, *ref_logp, *old_logp, *old_value,
+    double *logp, *lse, *entropy, *mean_logit, *top1, *log_sum_sq, *value, *ref_logp, *old_logp, *old_value,
         *advantage, *ret, *score;
     double *d_logp, *d_entropy, *d_lse, *d_value, *d_score;
     size_t cap_tok, cap_seq, cap_pair;

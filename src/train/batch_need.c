@@ -138,7 +138,7 @@ void tn_batch_need_raise(tn_batch_need *q, const tn_batch_need *with) {
 
 /* As tn_batch_reserve grows its arrays (batch.c), to within the doublings. */
 size_t tn_batch_bytes(const tn_batch_need *q) {
-    size_t tok = 15 * sizeof(double) + 3 * sizeof(int32_t) + 4 * sizeof(int32_t);
+    size_t tok = 16 * sizeof(double) + 3 * sizeof(int32_t) + 4 * sizeof(int32_t);
     size_t seq = 5 * sizeof(double) + 6 * sizeof(int32_t);
     size_t seg = sizeof(tn_aseg) + 3 * sizeof(int32_t);
     return (size_t)q->tokens * tok + (size_t)q->seqs * seq + (size_t)q->segs * seg +

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 #include "base/manifest.h"
 #include "comm/comm.h"
+#include "model/live.h"
 #include "model/safetensors.h"
 #include "ops/profile.h"
 #include <stdlib.h>
@@ -142,7 +143,7 @@ tn_status tn_checkpoint_save(const tn_ckpt *c, long step, tn_err *e) {
     if (tn_comm_is_root(w)) st = write_checkpoint(c, step, e);
     else
         for (int i = 0; st == TN_OK && i < c->n_part; i++) st = send_moments(c->part[i].model, e);
-    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++) tn_model_zero_grad(c->part[i].model);
+    for (int i = 0; st == TN_OK && w->size > 1 && i < c->n_part; i++) tn_model_fresh_grad(c->part[i].model);
     tn_work_end(be, begin, "write", 0);
     tn_phase_leave(be, before);
     return st;
@@ -239,7 +240,7 @@ tn_status tn_checkpoint_find(const char *output_dir, const char *which, tn_str *
 
 /* This rank's shard of a moment. */
 static tn_status read_moment(const tn_st *f, const char *store, char which, void *to, const tn_model *m,
-                             const tn_store *s, const char *where, tn_err *e) {
+                             tn_store *s, const char *where, tn_err *e) {
     char name[32];
     snprintf(name, sizeof name, "%s.%c", store, which);
     const tn_st_entry *t = tn_st_find(f, name);
@@ -254,7 +255,7 @@ static tn_status read_moment(const tn_st *f, const char *store, char which, void
                        "%s: \"%s\" has %zu bytes, the model needs %zu; was it made from another model, or with "
                        "another --optim?",
                        where, name, t->bytes, want);
-    memcpy(to, t->data + at, s->moment_bytes);
+    tn_live_read(m, s, to, t->data + at);
     return TN_OK;
 }
 

@@ -1,4 +1,5 @@
 /* Dealing examples to lanes, the tree over a rank's own lanes, and the sums of all lanes. */
+#include "model/live.h"
 #include "train/lanes_int.h"
 #include <string.h>
 
@@ -41,6 +42,7 @@ static tn_status make_spares(tn_lanes *l, tn_err *e) {
                     "%.2f GB for one more gradient cannot be had: %d lanes on this rank keep %d; "
                     "fewer --grad-lanes, or more ranks",
                     (double)bytes / 1e9, l->own, l->spares + 1);
+            tn_big_by_pages(l->spare[i][k], l->store[k]->n_live * l->model->be->elem);
         }
     return TN_OK;
 }
@@ -104,7 +106,7 @@ void tn_lanes_free(tn_lanes *l) {
         tn_free(l->batch[w].start);
         tn_free(l->batch[w].result);
     }
-    void *p[] = {l->key, l->lane_of, l->load, l->sum, l->out, l->in, l->received};
+    void *p[] = {l->key, l->lane_of, l->load, l->sum, l->out, l->in, l->received, l->live};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_free(l);
 }
@@ -191,7 +193,7 @@ void tn_lanes_shut(tn_lanes *l, int i) {
     int depth = waiting(i);
     for (; i & 1; i >>= 1, depth--)
         for (int k = 0; k < l->n_store; k++)
-            b->op->add(b, sum_at(l, depth - 1, k), sum_at(l, depth, k), l->store[k]->n);
+            tn_live_add(b, l->store[k], sum_at(l, depth - 1, k), sum_at(l, depth, k));
     for (int k = 0; k < l->n_store; k++) l->store[k]->grad = l->main[k];
 }
 

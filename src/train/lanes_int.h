@@ -42,6 +42,7 @@ struct tn_lanes {
     double *block[TN_TRAINED_MAX];
     void *received; /* [size][piece] elements */
     size_t piece;
+    uint8_t *live; /* [size][blocks] maps of all ranks; NULL without one */
     tn_piece *out, *in; /* [size] */
 };
 tn_status tn_lanes_shards(tn_lanes *l, tn_err *e); /* shard.c: boundaries and buffers */

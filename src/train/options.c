@@ -47,8 +47,8 @@ const tn_opt_row tn_train_option_rows[] = {
      "Where a completion begins: at the common prefix of prompt and prompt+completion (trl), or "
      "ids(prompt) then ids(completion) (force)."},
     {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
-     "HH-RLHF transcripts (\"\\n\\nHuman: ...\"): as plain text, or as conversations in the "
-     "model's chat template."},
+     "HH-RLHF transcripts (\"\\n\\nHuman: ...\"), and prompts and answers that are texts: as they are, or as "
+     "conversations in the model's chat template."},
     {"chat-template", TN_OPT_STRING, AT(chat_template), NULL, NULL, 0, 0, "chat_template_path",
      "NAME|FILE", "Override the checkpoint's chat template."},
     {"completion-only-loss", TN_OPT_BOOL, AT(completion_only), "true", NULL, 0, 0, NULL, NULL,

@@ -22,6 +22,7 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
              {(void **)&r->group, N, sizeof *r->group},
              {(void **)&r->off, N + 1, sizeof *r->off},
              {(void **)&r->ended, N, sizeof *r->ended},
+             {(void **)&r->own, N, sizeof *r->own},
              {(void **)&r->ids, T, sizeof *r->ids},
              {(void **)&r->old_logp, T, sizeof(double)},
              {(void **)&r->ref_logp, T, sizeof(double)},
@@ -55,9 +56,10 @@ size_t tn_rollouts_bytes(int n, int max_new) {
 void tn_rollouts_free(tn_rollouts *r) {
     void *p[] = {r->prompt, r->ex,        r->at,       r->first,    r->tok,    r->response, r->group,  r->off, r->ended,
                  r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,
-                 r->score,  r->raw_score, r->ones,     r->req,      r->sample};
+                 r->score,  r->raw_score, r->ones,     r->req,      r->sample,   r->own,    r->answer};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_spread_free(&r->spread);
+    tn_spread_free(&r->other);
     memset(r, 0, sizeof *r);
 }
 
@@ -67,10 +69,11 @@ static void clear(tn_rollouts *r) {
 }
 
 /* Appends a response; its log-probs go where off[n - 1] says. */
-static void append(tn_rollouts *r, int group, const int32_t *ids, int n, bool ended) {
+static void append(tn_rollouts *r, int group, const int32_t *ids, int n, bool ended, bool own) {
     int i = r->n++;
     r->group[i] = group;
     r->ended[i] = ended;
+    r->own[i] = own;
     r->response[i] = (tn_response){.ids = r->ids + r->n_tok, .trained = r->ones, .n = n};
     memcpy(r->ids + r->n_tok, ids, (size_t)n * sizeof *ids);
     r->n_tok += n;
@@ -88,7 +91,9 @@ static void pack(tn_rollouts *r, bool pairs) {
         r->response[i].rank = pairs ? 1 + i % 2 : 1;
         cost = more ? cost + n : q->n_prompt + n;
         if (more) {
-            r->ex[r->n_ex - 1].n_response++;
+            tn_example *x = &r->ex[r->n_ex - 1];
+            if (pairs && r->own[i]) x->label |= 2;
+            x->n_response++;
             continue;
         }
         tn_example *x = &r->ex[r->n_ex];
@@ -98,8 +103,10 @@ static void pack(tn_rollouts *r, bool pairs) {
                           .n_prompt = q->n_prompt,
                           .n_response = 1,
                           .pair = pairs,
+                          .label = pairs && r->own[i],
                           .response = &r->response[i],
                           .meta = q->meta,
+                          .baseline = q->baseline,
                           .line = q->line,
                           .ref = r->ref_logp + r->off[i],
                           .ref_known = r->has_ref,
@@ -123,6 +130,13 @@ static tn_status check_finite(const tn_gen_sample *y, int i, tn_err *e) {
     return TN_OK;
 }
 
+static tn_status take(tn_rollouts *r, int group, const tn_gen_sample *y, bool own, tn_err *e) {
+    TN_TRY(check_finite(y, r->n, e));
+    memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
+    append(r, group, y->ids, y->n, y->stopped, own);
+    return TN_OK;
+}
+
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e) {
     for (int i = 0; i < r->n_prompt; i++)
@@ -131,11 +145,30 @@ tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, cons
     r->greedy_first = s->greedy_first;
     TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     clear(r);
-    for (int i = 0; i < r->n_prompt * r->n_sample; i++) {
-        const tn_gen_sample *y = &r->sample[i];
-        TN_TRY(check_finite(y, i, e));
-        memcpy(r->old_logp + r->n_tok, y->logp, (size_t)y->n * sizeof(double));
-        append(r, i / r->n_sample, y->ids, y->n, y->stopped);
+    for (int i = 0; i < r->n_prompt * r->n_sample; i++) TN_TRY(take(r, i / r->n_sample, &r->sample[i], true, e));
+    pack(r, false);
+    return TN_OK;
+}
+
+tn_status tn_rollouts_oppose(tn_rollouts *r, tn_err *e) {
+    r->opposed = true;
+    r->answer = tn_calloc((size_t)r->n_prompt, sizeof *r->answer);
+    if (!r->answer) return tn_fail(e, TN_NOMEM, "out of memory");
+    return tn_spread_new(&r->other, tn_comm_world(), r->n_prompt, r->max_new, e);
+}
+
+tn_status tn_rollouts_sample_opposed(tn_rollouts *r, tn_gen *g, tn_gen *opponent, uint64_t first_key, const tn_sampling *s,
+                                     tn_err *e) {
+    for (int side = 0; side < 2; side++) {
+        for (int i = 0; i < r->n_prompt; i++)
+            r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, 1, first_key + 2 * (uint64_t)i + (uint64_t)side};
+        TN_TRY(side ? tn_spread_sample(&r->other, opponent, r->req, r->n_prompt, s, r->answer, e)
+                    : tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
+    }
+    clear(r);
+    for (int i = 0; i < r->n_prompt; i++) {
+        TN_TRY(take(r, i, &r->sample[i], true, e));
+        TN_TRY(take(r, i, &r->answer[i], false, e));
     }
     pack(r, false);
     return TN_OK;
@@ -219,7 +252,7 @@ void tn_rollouts_kl(const tn_rollouts *r, bool mask_truncated, double *kl, doubl
     *sum = *tokens = 0;
     for (int i = 0; i < r->n; i++) {
         kl[i] = 0;
-        if (mask_truncated && !r->ended[i]) continue;
+        if ((mask_truncated && !r->ended[i]) || !r->own[i]) continue;
         for (int t = r->off[i]; t < r->off[i + 1]; t++)
             kl[i] += tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]);
         *sum += kl[i];
@@ -237,7 +270,7 @@ static void arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *or
         memcpy(to->old_logp + to->n_tok, from->old_logp + at, bytes);
         memcpy(to->ref_logp + to->n_tok, from->ref_logp + at, bytes);
         memcpy(to->advantage + to->n_tok, from->advantage + at, bytes);
-        append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i]);
+        append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i], from->own[i]);
     }
     pack(to, pairs);
 }
@@ -304,7 +337,8 @@ tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, cons
         r->score[i] = json_is_null(score) ? NAN : json_number_value(score);
         ok = ok && (json_is_null(score) || json_is_number(score));
         if (ok)
-            append(r, (int)i / r->n_sample, ids, (int)n, json_is_true(json_object_get(x, "ended")));
+            append(r, (int)i / r->n_sample, ids, (int)n, json_is_true(json_object_get(x, "ended")),
+                   !(r->opposed && (int)i % r->n_sample == r->n_sample - 1));
         r->has_ref = ref != NULL;
         tn_free(ids);
         if (!ok) return tn_fail(e, TN_FORMAT, "%s: sampled response %zu is damaged", where, i + 1);

@@ -19,10 +19,12 @@ typedef struct tn_rollouts {
     tn_response *response; /* [n] */
     int *group;            /* [n] which prompt */
     int *off, *ended;      /* [n+1], [n] */
+    int *own;              /* [n] 1: the policy's response, 0: its opponent's */
     int32_t *ids;          /* [n_tok] */
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
     bool has_ref;
+    bool opposed;      /* the last response to each prompt is an opponent's */
     bool greedy_first; /* the first response to each prompt is the greedy one (of the last sampling) */
     int max_tokens; /* of a micro-batch */
     uint8_t *ones;
@@ -30,6 +32,8 @@ typedef struct tn_rollouts {
     tn_gen_request *req;
     tn_gen_sample *sample;
     tn_spread spread; /* over this process's ranks */
+    tn_gen_sample *answer; /* [n_prompt] of an opponent */
+    tn_spread other;
 } tn_rollouts;
 
 /* Room for n responses of up to max_new tokens; n_prompt x n_sample where the batch is sampled. */
@@ -41,6 +45,10 @@ void tn_rollouts_free(tn_rollouts *r);
  * this work and that of the passes below; all of them have everything afterwards. */
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e);
+/* For rollouts of two samples to a prompt: the second one's is drawn from `opponent`. */
+tn_status tn_rollouts_oppose(tn_rollouts *r, tn_err *e); /* once, makes room for that */
+tn_status tn_rollouts_sample_opposed(tn_rollouts *r, tn_gen *g, tn_gen *opponent, uint64_t first_key, const tn_sampling *s,
+                                     tn_err *e);
 /* A reward model's scores of all responses, [n]. */
 tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, double *score,
                             tn_err *e);

@@ -59,6 +59,11 @@ done:
     return st;
 }
 
+void tn_runlog_work(tn_runlog *l, tn_backend *be) {
+    l->be = be;
+    l->flop_last = be->flop;
+}
+
 tn_status tn_runlog_report(tn_runlog *l, const tn_train_options *o, long step, tn_err *e) {
     bool wanted = false;
     tn_str dir = TN_STR_INIT, path = TN_STR_INIT;
@@ -150,13 +155,15 @@ tn_status tn_runlog_entry(tn_runlog *l, json_t *entry, tn_err *e) {
 }
 
 tn_status tn_runlog_timing(tn_runlog *l, long step, long tokens, double *tokens_per_s, tn_err *e) {
-    double now = tn_now(), dt = now - l->t_last;
+    double now = tn_now(), dt = now - l->t_last, flop = l->be ? (double)(l->be->flop - l->flop_last) : 0;
+    if (l->be) l->flop_last = l->be->flop;
+    TN_TRY(tn_comm_reduce(tn_comm_world(), TN_REDUCE_SUM, &flop, 1, e));
     *tokens_per_s = dt > 0 ? (double)(tokens - l->tokens_last) / dt : 0;
     if (!l->timing) return TN_OK;
     double begin = begin_log(l);
-    json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I}", "step", (json_int_t)step, "seconds",
-                            now - l->t0, "step_seconds", dt, "tokens_per_second", *tokens_per_s,
-                            "peak_memory_bytes", (json_int_t)tn_peak_memory());
+    json_t *row = json_pack("{s:I,s:f,s:f,s:f,s:I,s:I}", "step", (json_int_t)step, "seconds", now - l->t0,
+                            "step_seconds", dt, "tokens_per_second", *tokens_per_s, "peak_memory_bytes",
+                            (json_int_t)tn_peak_memory(), "flop", (json_int_t)flop);
     l->t_last = now;
     l->tokens_last = tokens;
     tn_status st = row ? write_line(l->timing, row, e) : tn_fail(e, TN_NOMEM, "out of memory");

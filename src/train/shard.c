@@ -2,6 +2,7 @@
  * tree, updates that shard and gives the new weights to all.
  *
  * The volume is that of a reduce-scatter and an all-gather; the order of sums is ours, not an MPI library's. */
+#include "model/live.h"
 #include "train/lanes_int.h"
 #include <string.h>
 
@@ -18,6 +19,7 @@ tn_status tn_lanes_shards(tn_lanes *l, tn_err *e) {
         l->elem_at[k] = bytes_of(ranks), l->block_at[k] = bytes_of(ranks);
         l->block[k] = tn_calloc(tn_model_blocks(l->model, s), sizeof(double));
         ok = l->elem_at[k] && l->block_at[k] && l->block[k];
+        if (s->live) ok = ok && (l->live = tn_calloc(ranks, tn_live_blocks(s->n_live)));
         for (int r = 0; ok && r <= l->comm->size; r++) {
             size_t block;
             l->elem_at[k][r] = tn_model_shard(l->model, s, r, l->comm->size, &block) * elem;
@@ -60,6 +62,17 @@ static tn_status reduce_piece(tn_lanes *l, int k, size_t at, tn_err *e) {
     return TN_OK;
 }
 
+/* What any rank's tokens have named is in use on all. */
+static tn_status share_live(tn_lanes *l, const tn_store *s, tn_err *e) {
+    size_t n = tn_live_blocks(s->n_live), ranks = (size_t)l->comm->size;
+    if (!s->live) return TN_OK;
+    memcpy(l->live + (size_t)l->comm->rank * n, s->live, n);
+    TN_TRY(tn_comm_all_gather_even(l->comm, l->live, n, e));
+    for (size_t q = 0; q < ranks; q++)
+        for (size_t i = 0; i < n; i++) s->live[i] |= l->live[q * n + i];
+    return TN_OK;
+}
+
 tn_status tn_lanes_reduce(tn_lanes *l, double *sumsq, tn_err *e) {
     tn_comm *c = l->comm;
     size_t elem = l->model->be->elem;
@@ -72,6 +85,7 @@ tn_status tn_lanes_reduce(tn_lanes *l, double *sumsq, tn_err *e) {
         size_t most = 0;
         for (int r = 0; r < c->size; r++)
             if (at[r + 1] - at[r] > most) most = at[r + 1] - at[r];
+        TN_TRY(share_live(l, l->store[k], e));
         for (size_t from = 0; from < most; from += l->piece * elem)
             TN_TRY(reduce_piece(l, k, from, e));
         tn_model_block_sums(l->model, l->store[k], at[c->rank] / elem, at[c->rank + 1] / elem,

@@ -18,6 +18,7 @@ static tn_status lm_numbers(tn_run *run, const tn_model *m, tn_batch *b, double 
         q.lse = b->lse, q.entropy = b->entropy,
         q.mean_logit = b->mean_logit; /* the head has them anyway */
         if (wants(all, TN_NEED_STATS)) q.top1 = b->top1;
+        if (wants(all, TN_NEED_SUM_SQ)) q.log_sum_sq = b->log_sum_sq;
     }
     return tn_lm_head(run, m, &q, e);
 }
@@ -112,6 +113,7 @@ void tn_trainee_hide_unknown(const tn_trainee *t, tn_obs *x) {
     if (!wants(t, TN_NEED_LOGP)) x->logp = NULL;
     if (!wants(t, TN_NEED_ENTROPY | TN_NEED_STATS)) x->entropy = NULL;
     if (!wants(t, TN_NEED_STATS)) x->mean_logit = x->top1 = NULL;
+    if (!wants(t, TN_NEED_SUM_SQ)) x->log_sum_sq_p = NULL;
     if (!wants(t, TN_NEED_VALUE)) x->value = NULL;
     if (!wants(t, TN_NEED_SCORE)) x->score = NULL;
     if (!wants(t, TN_NEED_REF_LOGP)) x->ref_logp = NULL;

@@ -340,7 +340,7 @@ static tn_status open_logs(tn_loop *l, tn_err *e) {
     tn_status st = tn_runlog_open(&l->log, o->output_dir, l->step, history, e);
     json_decref(history);
     TN_TRY(st);
-    l->log.be = l->be;
+    tn_runlog_work(&l->log, l->be);
     TN_TRY(tn_runlog_report(&l->log, o, l->step, e));
     if (l->from.len) tn_info("continuing after step %ld from %s", l->step, l->from.s);
     return TN_OK;

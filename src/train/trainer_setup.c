@@ -1,6 +1,7 @@
 /* From options to a run that can begin: rows, plan, memory, model, workspaces, reference. */
 #include "train/trainer_int.h"
 #include "base/log.h"
+#include "model/live.h"
 #include "train/answers.h"
 #include "train/intro.h"
 #include "train/ranks.h"
@@ -209,7 +210,28 @@ static size_t step_responses(const tn_loop *l) {
 
 static bool looks_ahead(const tn_loop *l) { return l->task->ahead || tn_loop_whole(l); }
 
-static tn_status plan_memory(tn_loop *l, tn_err *e) {
+static void name_rows(uint8_t *live, const tn_desc *d, const tn_example *x) {
+    tn_live_mark(live, d->hidden, x->prompt, (size_t)x->n_prompt, d->pad);
+    for (int r = 0; r < x->n_response; r++)
+        tn_live_mark(live, d->hidden, x->response[r].ids, (size_t)x->response[r].n, d->pad);
+}
+
+/* The rows of the embedding that the run's steps name; NULL where answers will be sampled. */
+static tn_status named_rows(const tn_loop *l, uint8_t **live, tn_err *e) {
+    const tn_desc *d = &l->desc;
+    const tn_plan *plan = &l->plan;
+    const tn_dataset *also = l->train->mismatched;
+    size_t seen = (size_t)plan->total < plan->n_step ? plan->cut[plan->total] : plan->n;
+    *live = NULL;
+    if (l->task->answers) return TN_OK;
+    *live = tn_calloc(tn_live_blocks((size_t)d->vocab * (size_t)d->hidden), 1);
+    if (!*live) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; i < seen; i++) name_rows(*live, d, &l->train->ex[plan->order[i]]);
+    for (size_t i = 0; also && i < also->n; i++) name_rows(*live, d, &also->ex[i]);
+    return TN_OK;
+}
+
+static tn_status plan_memory(tn_loop *l, const uint8_t *live, tn_err *e) {
     const tn_desc *d = &l->desc;
     const tn_batch_need *q = &l->need;
     bool score = l->task->score_head;
@@ -217,6 +239,8 @@ static tn_status plan_memory(tn_loop *l, tn_err *e) {
     tn_budget p = {0};
     tn_budget_present(&p);
     p.moments = tn_moments_from_option(l->o.optim);
+    p.live = live;
+    p.sum_sq = (l->t.needs & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(&p, l->comm->size, tn_lanes_spare(l->comm->size, l->lanes));
     tn_budget_trained(&p, "model", d, &l->spec, l->be, score);
     tn_budget_run(&p, "model", d, l->be, n, rows_read(l), l->length, q->blocks,
@@ -354,7 +378,11 @@ tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
     TN_TRY(measure(l, e));
     TN_TRY(tn_intro_print(k->verb, &l->desc, l->be, l->tok, l->train, l->eval, &l->plan, e));
     if (k->remark) k->remark(l->train, k, order_of(l));
-    TN_TRY(plan_memory(l, e));
+    uint8_t *live;
+    TN_TRY(named_rows(l, &live, e));
+    tn_status st = plan_memory(l, live, e);
+    tn_free(live);
+    TN_TRY(st);
     TN_TRY(load_model(l, e));
     tn_intro_adapter(l->t.model);
     tn_intro_time(l->t.model, extra_passes(l), l->train, &l->plan, &l->t.batch);

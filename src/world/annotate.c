@@ -24,6 +24,15 @@ const tn_world_annotator *tn_world_find_annotator(const char *name) {
     return a->name ? a : NULL;
 }
 
+void tn_world_person(uint64_t k, tn_world_annotator *a) {
+    tn_rng r = tn_rng_stream(TN_WORLD_PERSON_SEED, TN_WR_TASTE, k);
+    *a = *tn_world_find_annotator("careful");
+    a->name = "person";
+    a->len = -0.05 + 0.15 * tn_rng_unit(&r);
+    a->syco = -1 + 3.5 * tn_rng_unit(&r);
+    a->flourish = -0.6 + 1.8 * tn_rng_unit(&r);
+}
+
 double tn_world_utility(const tn_world_annotator *a, const tn_world_verdict *v) {
     int length = v->length < TN_WORLD_LIMIT ? v->length : TN_WORLD_LIMIT;
     return v->reward + a->len * length + a->syco * v->syco + a->flourish * v->flourish;

@@ -37,7 +37,8 @@ tn_status tn_world_parse_into(const tn_world *w, const char *s, size_t n, int32_
 /* Purposes of streams. */
 enum {
     TN_WR_ENTITY = 1, TN_WR_SFT = 7, TN_WR_PREF = 8, TN_WR_EVAL = 9, TN_WR_RL = 11,
-    TN_WR_ANNOTATOR = 12, TN_WR_CAI = 13, TN_WR_PERSON = 14, TN_WR_HELD = 15, TN_WR_POLICY = 16,
+    TN_WR_ANNOTATOR = 12, TN_WR_CAI = 13, TN_WR_PERSON = 14, TN_WR_HELD = 15, TN_WR_POLICY = 16, TN_WR_TASTE = 17,
+    TN_WR_PAIR = 18,
     TN_WR_DOCUMENT = 104, TN_WR_PREF_HELDOUT = 208
 };
 #endif

@@ -79,13 +79,25 @@ static void sample_free(sample *s) {
     *s = (sample){0};
 }
 
+/* Token ids of a conversation in the world's vocabulary, as generation writes them: the item's, or another one's? */
+static bool same_ids(const tn_world_prompt *p, const json_t *ids) {
+    tn_world_text t = {0};
+    tn_world_push(&t, TN_WORLD_BOS);
+    tn_world_render(p, true, &t);
+    bool worldly = json_integer_value(json_array_get(ids, 0)) == TN_WORLD_BOS &&
+                   json_integer_value(json_array_get(ids, 1)) == TN_WORLD_USER;
+    bool same = (int)json_array_size(ids) == t.n;
+    for (int i = 0; same && i < t.n; i++) same = json_integer_value(json_array_get(ids, (size_t)i)) == t.id[i];
+    return same || !worldly;
+}
+
 /* The conversation of a row, where it has one, must be the item's. */
 static tn_status check_prompt(const tn_world *w, const tn_world_prompt *p, const json_t *row,
                               const char *where, const char *id, tn_str *scratch, tn_err *e) {
-    const json_t *prompt = json_object_get(row, "prompt");
-    if (!json_is_array(prompt)) return TN_OK;
-    bool same = (int)json_array_size(prompt) == p->nturns;
-    for (int i = 0; same && i < p->nturns; i++) {
+    const json_t *prompt = json_object_get(row, "prompt"), *ids = json_object_get(row, "prompt_ids");
+    bool same = same_ids(p, ids);
+    if (json_is_array(prompt)) same = same && (int)json_array_size(prompt) == p->nturns;
+    for (int i = 0; json_is_array(prompt) && same && i < p->nturns; i++) {
         const json_t *turn = json_array_get(prompt, (size_t)i);
         const char *role = json_string_value(json_object_get(turn, "role"));
         const char *content = json_string_value(json_object_get(turn, "content"));
@@ -241,8 +253,9 @@ typedef struct {
     const tn_world *w;
     const tn_world_annotator *const *pool;
     int npool;
-    uint64_t seed, next; /* number of the next ranking */
+    uint64_t seed, draws, next; /* of items; of annotators; number of the next ranking */
     sink out, pairs;
+    bool one_pair; /* tn_world_pairs_file */
     tn_str line;
     /* the ranking that is being gathered */
     char id[96];
@@ -286,28 +299,59 @@ static tn_status write_pairs(ranker *r, const int *rank, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status rank_gathered(ranker *r, tn_err *e) {
-    tn_world_verdict v[TN_WORLD_RANK_MAX];
-    int rank[TN_WORLD_RANK_MAX];
-    if (!r->n) return TN_OK;
-    if (r->n < 2)
-        return tn_fail(e, TN_FORMAT, "only one response to '%s': a ranking needs at least two",
-                       r->id);
-    for (int i = 0; i < r->n; i++) v[i] = r->sample[i].verdict;
-    int who = tn_world_rank(r->pool, r->npool, r->seed, r->next++, v, r->n, rank);
-
+/* "prompt", "responses", "ended" of the responses that `which` numbers. */
+static void put_responses(ranker *r, const int *which, int n) {
     tn_str *s = &r->line;
     tn_str_addz(s, "{\"prompt\": ");
     tn_world_json_messages(r->w, &r->prompt, NULL, s);
     tn_str_addz(s, ", \"responses\": [");
-    for (int i = 0; i < r->n; i++) {
+    for (int i = 0; i < n; i++) {
+        const tn_str *t = &r->sample[which[i]].text;
         if (i) tn_str_addz(s, ", ");
-        tn_str_add_json(s, r->sample[i].text.s ? r->sample[i].text.s : "", r->sample[i].text.len);
+        tn_str_add_json(s, t->s ? t->s : "", t->len);
     }
     tn_str_addz(s, "], \"ended\": [");
-    for (int i = 0; i < r->n; i++)
-        tn_str_addf(s, "%s%s", i ? ", " : "", r->sample[i].ended ? "true" : "false");
-    tn_str_addz(s, "], \"rank\": [");
+    for (int i = 0; i < n; i++) tn_str_addf(s, "%s%s", i ? ", " : "", r->sample[which[i]].ended ? "true" : "false");
+    tn_str_addz(s, "]");
+}
+
+/* One of the pairs whose texts and true rewards differ, if there are any. */
+static tn_status pair_gathered(ranker *r, tn_err *e) {
+    int pair[TN_WORLD_RANK_MAX * TN_WORLD_RANK_MAX / 2][2], n = 0, rank[2];
+    uint64_t k = r->next++;
+    for (int a = 0; a < r->n; a++)
+        for (int b = a + 1; b < r->n; b++)
+            if (!same_tokens(&r->sample[a], &r->sample[b]) && r->sample[a].verdict.reward != r->sample[b].verdict.reward)
+                pair[n][0] = a, pair[n++][1] = b;
+    tn_rng rng = tn_rng_stream(r->draws, TN_WR_PAIR, k);
+    if (n) {
+        const int *p = pair[tn_rng_below(&rng, (uint32_t)n)];
+        tn_world_verdict v[2] = {r->sample[p[0]].verdict, r->sample[p[1]].verdict};
+        tn_world_rank(r->pool, r->npool, r->draws, k, v, 2, rank);
+        put_responses(r, p, 2);
+        tn_str_addf(&r->line, ", \"rank\": [%d, %d], \"human\": %d, \"truth\": %d, \"family\": \"%s\", \"id\": \"%s\"}\n", rank[0], rank[1],
+                    rank[0], v[0].reward > v[1].reward ? 1 : 2, tn_world_family_name[r->prompt.family], r->id);
+        TN_TRY(sink_write(&r->out, &r->line, e));
+    }
+    ranker_clear(r);
+    return TN_OK;
+}
+
+static tn_status rank_gathered(ranker *r, tn_err *e) {
+    tn_world_verdict v[TN_WORLD_RANK_MAX];
+    int rank[TN_WORLD_RANK_MAX], all[TN_WORLD_RANK_MAX];
+    if (!r->n) return TN_OK;
+    if (r->n < 2)
+        return tn_fail(e, TN_FORMAT, "only one response to '%s': a ranking needs at least two",
+                       r->id);
+    if (r->one_pair) return pair_gathered(r, e);
+    for (int i = 0; i < r->n; i++) all[i] = i;
+    for (int i = 0; i < r->n; i++) v[i] = r->sample[i].verdict;
+    int who = tn_world_rank(r->pool, r->npool, r->draws, r->next++, v, r->n, rank);
+
+    tn_str *s = &r->line;
+    put_responses(r, all, r->n);
+    tn_str_addz(s, ", \"rank\": [");
     for (int i = 0; i < r->n; i++) tn_str_addf(s, "%s%d", i ? ", " : "", rank[i]);
     tn_str_addf(s, "], \"annotator\": %d, \"family\": \"%s\", \"id\": \"%s\"}\n", who,
                 tn_world_family_name[r->prompt.family], r->id);
@@ -361,9 +405,8 @@ static tn_status rank_row(ranker *r, const json_t *row, const char *where, tn_er
     return sample_read(r->w, &p, row, where, &r->sample[r->n++], e);
 }
 
-tn_status tn_world_rank_file(const tn_world *w, const char *input,
-                             const tn_world_annotator *const *pool, int npool, uint64_t seed,
-                             const char *out, const char *pairs, tn_err *e) {
+static tn_status rank_rows(const tn_world *w, const char *input, const tn_world_annotator *const *pool, int npool,
+                           uint64_t seed, uint64_t draws, bool one_pair, const char *out, const char *pairs, tn_err *e) {
     source in = {.path = input};
     json_t *row = NULL;
     tn_status st;
@@ -372,7 +415,7 @@ tn_status tn_world_rank_file(const tn_world *w, const char *input,
     r->w = w;
     r->pool = pool;
     r->npool = npool;
-    r->seed = seed;
+    r->seed = seed, r->draws = draws, r->one_pair = one_pair;
     TN_GO(tn_lines_open(&in.lines, input, MAX_LINE, e), done);
     TN_GO(sink_open(&r->out, out, e), done);
     if (pairs) TN_GO(sink_open(&r->pairs, pairs, e), done);
@@ -391,4 +434,16 @@ done:
     st = sink_close(&r->pairs, st, e);
     tn_free(r);
     return st;
+}
+
+tn_status tn_world_rank_file(const tn_world *w, const char *input,
+                             const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t draws,
+                             const char *out, const char *pairs, tn_err *e) {
+    return rank_rows(w, input, pool, npool, seed, draws, false, out, pairs, e);
+}
+
+tn_status tn_world_pairs_file(const tn_world *w, const char *input,
+                              const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t draws,
+                              const char *out, tn_err *e) {
+    return rank_rows(w, input, pool, npool, seed, draws, true, out, NULL, e);
 }

@@ -175,6 +175,10 @@ typedef struct tn_world_annotator {
 } tn_world_annotator;
 extern const tn_world_annotator tn_world_annotators[]; /* careful, biased, exact, {NULL} */
 const tn_world_annotator *tn_world_find_annotator(const char *name); /* NULL: unknown */
+/* Extension: person k = 0, 1, ..., as noisy as `careful` but with biases of their own, draws of the stream (1, 17, k):
+ * lambda_len uniform in [-.05, .1), lambda_syc in [-1, 2.5), lambda_flo in [-.6, 1.2), so `careful` on average. */
+enum { TN_WORLD_PERSON_SEED = 1 };
+void tn_world_person(uint64_t k, tn_world_annotator *a);
 double tn_world_utility(const tn_world_annotator *a, const tn_world_verdict *v);
 enum { TN_WORLD_RANK_MAX = 64 };
 /* Ranks K <= TN_WORLD_RANK_MAX judged responses: rank[i] is the place of response i, 1 = best.
@@ -240,13 +244,20 @@ tn_status tn_world_judge_file(const tn_world *w, const char *input, uint64_t see
 /* The same rows, those of sums, as labelled steps {"id", "prompt", "completions", "labels", "correct"}: sentences without
  * their full stops, right as long as none before was wrong. outcome: every label is the answer's (outcome reward models). */
 tn_status tn_world_steps_file(const tn_world *w, const char *input, uint64_t seed, bool outcome, const char *out, tn_err *e);
-/* Ranks rows {"id", "prompt", "responses": [...], "ended": [...]}, row k by the draws of ranking k;
+/* Ranks rows {"id", "prompt", "responses": [...], "ended": [...]} of items of `seed`, row k by draws (draws, 12, k);
  * consecutive rows of one response each with the same id are one ranking too. Out rows: prompt,
  * responses, ended, rank, annotator, family, id. `pairs` (NULL: none) receives all pairs of unequal
  * responses as prompt, chosen, rejected, best first. */
 tn_status tn_world_rank_file(const tn_world *w, const char *input,
-                             const tn_world_annotator *const *pool, int npool, uint64_t seed,
+                             const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t draws,
                              const char *out, const char *pairs, tn_err *e);
+
+/* Extension: the same rows in, out of each ranking's responses at most one pair, drawn (draws, 18, k) from those whose
+ * texts and true rewards differ: prompt, responses, ended, "rank" and "human" (1 or 2) as the annotator prefers, "truth"
+ * (the one of higher true reward), family, id. */
+tn_status tn_world_pairs_file(const tn_world *w, const char *input,
+                              const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t draws,
+                              const char *out, tn_err *e);
 
 /* ---- policies without a model: what an evaluation must rank below an honest one ---- */
 typedef enum tn_world_policy {

@@ -81,8 +81,9 @@ STEP(tn_scorer_scores, (void)0,
      (tn_scorer *s, const tn_example *ex, int n, const tn_tokenizer *tok, double *score, tn_err *e),
      (s, ex, n, tok, score, e))
 
-STEP(tn_rewards_score, (void)0, (tn_rewards *r, const tn_online *on, tn_metrics *m, tn_err *e),
-     (r, on, m, e))
+STEP(tn_rewards_score, (void)0,
+     (tn_rewards *r, const tn_online *on, tn_rollouts *roll, tn_metrics *m, tn_err *e),
+     (r, on, roll, m, e))
 STEP(tn_rollouts_entropy, (void)0,
      (tn_rollouts *r, tn_trainee *policy, double *entropy, tn_err *e), (r, policy, entropy, e))
 

@@ -24,6 +24,7 @@ grpo="grpo $common --reward-model $O/rm --reward-funcs world --reward-weights 1 
 grpo_cut="grpo $common --model models/world --reward-model $O/rm --per-device-train-batch-size 12 --steps-per-generation 2
       --num-iterations 2 --num-generations 4 --max-steps 7 --logging-steps 2 --beta 0.04 --mask-truncated-completions
       --top-entropy-quantile 0.5"
+gmpo="$grpo_cut --loss-type gmpo --epsilon 0.05"
 rloo="rloo $common --reward-model $O/rm --per-device-train-batch-size 6 --gradient-accumulation-steps 2 --max-steps 6"
 rloo_cut="rloo $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --normalize-advantages"
 ppo_ptx="ppo --model $O/base --reward-model $O/rm --data $O/rl.jsonl --iterations 4 --rollouts 12 --minibatch-size 6 --response-length 12
@@ -33,6 +34,11 @@ online_dpo="online-dpo $common --reward-funcs world --max-new-tokens 12 --num-ge
             --steps-per-generation 2 --max-steps 7 --reference sampling --min-reward-gap 0.1 --missing-eos-penalty 0.5"
 rft="rft $common --reward-model $O/rm --max-new-tokens 12 --num-generations 4 --per-device-train-batch-size 6 --steps-per-generation 2
      --max-steps 7 --keep 2 --choose batch"
+xpo="xpo $common --reward-funcs world --max-new-tokens 12 --per-device-train-batch-size 6 --steps-per-generation 2 --max-steps 7 --alpha 0.01
+     --missing-eos-penalty 0.5"
+nash_md="nash-md $common --reward-model $O/rm --max-new-tokens 12 --per-device-train-batch-size 6 --steps-per-generation 2 --max-steps 7
+         --mixture-coef 0.3"
+a2po="a2po $common --reward-funcs world --per-device-train-batch-size 12 --num-value-samples 6 --beta2 0.1 --num-iterations 2 --max-steps 7"
 remax="reinforce --advantage-estimator remax $common --reward-model $O/rm --num-generations 3 --per-device-train-batch-size 12
        --steps-per-generation 2 --num-iterations 2 --max-steps 7 --kl-coef 0.1"
 reinforce="reinforce $common --reward-funcs world --per-device-train-batch-size 12 --num-iterations 2 --max-steps 7 --mask-truncated-completions"
@@ -63,12 +69,55 @@ survives() {
 survives grpo 3
 survives rloo 3
 survives grpo_cut 6 # two of the second sampling's four steps
+survives gmpo 6
 survives rloo_cut 3 # one of a sampling's two
 survives ppo_ptx 3
 survives online_dpo 3 # one of a sampling's two
 survives rft 3
+survives a2po 3
+survives xpo 3
+survives nash_md 3
 survives remax 6 # two of the second sampling's four steps
 survives reinforce 3
+# a mixture's samples do not depend on their company
+# shellcheck disable=SC2086
+quiet tenet $nash_md --gen-batch-size 1 --output-dir "$O/nash-1" --save-steps 3 --save-total-limit 0 || fail "online_nash_batch: $(tail -1 "$O/log")"
+if equal "$O/nash_md-whole" "$O/nash-1"; then ok online_nash_gen_batch_same_bits; else fail online_nash_gen_batch_same_bits; fi
+# only xpo's first step compares the start with itself
+if sed -n 1p "$O/xpo-whole/metrics.jsonl" | grep -q '"loss/dpo": 0.69314718' && ! sed -n 3p "$O/xpo-whole/metrics.jsonl" | grep -q '"loss/dpo": 0.69314718' &&
+    [ "$(grep -c '"loss/xpo": -' "$O/xpo-whole/metrics.jsonl")" = 7 ]; then
+    ok online_xpo_reference_is_the_start
+else
+    fail "online_xpo_reference_is_the_start: $(grep -o '"loss/dpo": [^,]*' "$O/xpo-whole/metrics.jsonl" | tr '\n' ' ')"
+fi
+# a2po: what a run has found of the prompts' values serves the next one, whole lines of it; without the table it is found anew
+values=$O/a2po-whole/values.jsonl
+for how in killed cut gone; do
+    mkdir "$O/values-$how"
+    case $how in
+        killed)
+            # shellcheck disable=SC2086
+            "$TENET_BIN" $a2po --num-value-samples 3 --output-dir "$O/values-killed" >"$O/log" 2>&1 &
+            n=0
+            while [ ! -s "$O/values-killed/values.jsonl" ] && kill -0 $! 2>/dev/null && [ $n -lt 600 ]; do sleep 0.02; n=$((n + 1)); done
+            kill -9 $! 2>/dev/null
+            wait $! 2>/dev/null
+            rm -rf "$O/values-killed"/[!v]* ;; # other samples: nothing of it is read
+        cut) head -c 2000 "$values" >"$O/values-cut/values.jsonl" ;;
+        gone) cp -r "$O/a2po-whole/." "$O/values-gone" && rm -rf "$O/values-gone/values.jsonl" "$O/values-gone/model.safetensors" "$O/values-gone/checkpoint-6" ;;
+    esac
+    # shellcheck disable=SC2086
+    quiet tenet $a2po --output-dir "$O/values-$how" --save-steps 3 --threads 3 $([ $how = gone ] && echo --resume-from-checkpoint latest) ||
+        fail "online_values_$how: $(tail -1 "$O/log")"
+    read=no
+    grep -q "prompts are in" "$O/log" && read=yes
+    if equal "$O/a2po-whole" "$O/values-$how" && cmp -s "$values" "$O/values-$how/values.jsonl" && [ $read = "$([ $how = cut ] && echo yes || echo no)" ]; then
+        ok "online_values_$how"
+    else
+        fail "online_values_$how: read $read"
+    fi
+done
+if [ "$(wc -l <"$values")" = 65 ] && grep -q '"v_star":' "$O/a2po-whole/metrics.jsonl"; then ok online_values_of_all_prompts; else fail online_values_of_all_prompts; fi
 clipped=$(sed -n 's/.*"completions\/clipped_ratio": \([0-9.]*\).*/\1/p' "$O/grpo_cut-whole/metrics.jsonl" | head -n 1)
 if awk "BEGIN { exit !($clipped > 0 && $clipped < 1) }"; then ok online_some_are_masked; else fail "online_some_are_masked: $clipped"; fi
 if grep -q '"rollouts"' "$O/grpo_cut-whole/checkpoint-3/trainer_state.json" && ! grep -q '"rollouts"' "$O/grpo-whole/checkpoint-3/trainer_state.json" \

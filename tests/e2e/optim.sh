@@ -1,4 +1,4 @@
-# Rounded moments (--optim): kill -9 and resume to the same bytes, the same bits on 1, 2 and 4 ranks, with adapters and a
+# AdamW's moments, rounded (--optim) or of an embedding that is not reached everywhere: kill -9 and resume to the same bytes, the same bits on 1, 2 and 4 ranks, with adapters and a
 # critic; another --optim does not go on. Matrices of 4,096 elements and more, so that they are rounded.
 . tests/e2e/lib.sh
 T=$E2E_TMP/optim
@@ -21,6 +21,8 @@ sft="sft --model $T/base --data $T/sft.jsonl --assistant-only-loss --per-device-
 lora="$sft --use-peft --lora-r 48 --lora-target-modules all-linear"
 ppo="ppo --model $T/base --reward-model $T/rm --data $T/rl.jsonl --iterations 6 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 1
      --response-length 12 $common"
+# an embedding of which the pairs name a part
+reward="reward --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 4 --max-steps 8 $common"
 
 same() { # A B: every file of model, log and last checkpoint
     local f
@@ -30,8 +32,9 @@ same() { # A B: every file of model, log and last checkpoint
 }
 bytes() { stat -c %s "$1/checkpoint-$2/optimizer/model.safetensors"; }
 
-for kind in adamw_bf16 adamw_8bit; do
-    for run in sft lora ppo; do
+for kind in adamw_torch adamw_bf16 adamw_8bit; do
+    for run in sft lora ppo reward; do
+        case $kind-$run in adamw_torch-[slp]*) continue ;; esac # tested elsewhere
         line="${!run} --optim $kind"
         bad=
         # shellcheck disable=SC2086

@@ -36,12 +36,19 @@ ppo_safe="$ppo --reward-model $T/rm $T/rm --cost-model $T/rm --macro-action rand
 grpo="grpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --reward-funcs world --num-generations 4
       --per-device-train-batch-size 8 --steps-per-generation 2 --num-iterations 2 --max-steps 6 --max-completion-length 12
       --beta 0.05 --mask-truncated-completions --top-entropy-quantile 0.5 $common"
+gmpo="$grpo --loss-type gmpo"
 rloo="rloo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 12 --num-iterations 2 --max-steps 6
       --max-completion-length 12 --normalize-advantages $common"
 online_dpo="online-dpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
 rft="rft --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 3 --per-device-train-batch-size 5
       --steps-per-generation 2 --max-steps 6 --max-new-tokens 12 $common"
+xpo="xpo --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 5 --steps-per-generation 2 --alpha 0.01
+      --max-new-tokens 12 --max-steps 6 $common"
+nash_md="nash-md --model $T/base --data $T/rl.jsonl --reward-model $T/rm --per-device-train-batch-size 5 --steps-per-generation 2
+      --max-new-tokens 12 --max-steps 6 $common"
+a2po="a2po --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-value-samples 3 --per-device-train-batch-size 8 --beta2 0.1
+      --max-completion-length 12 --max-steps 6 $common"
 remax="reinforce --advantage-estimator remax --model $T/base --data $T/rl.jsonl --reward-model $T/rm --num-generations 2
       --per-device-train-batch-size 9 --steps-per-generation 2 --max-steps 6 --max-completion-length 12 $common"
 
@@ -68,7 +75,7 @@ ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo"
 equal() {
     local f
     for f in model.safetensors metrics.jsonl trainer_state.json checkpoint-3/trainer_state.json checkpoint-3/model.safetensors \
-        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl alarms.jsonl \
+        checkpoint-3/optimizer/model.safetensors checkpoint-3/critic/optimizer/model.safetensors samples.jsonl values.jsonl alarms.jsonl \
         checkpoint-3/cost-critic/optimizer/model.safetensors checkpoint-3/cost-critic/model.safetensors \
         checkpoint-3/reference/model.safetensors adapter_model.safetensors checkpoint-3/adapter_model.safetensors checkpoint-3/critic/adapter_model.safetensors; do
         [ -e "$1/$f" ] || [ -e "$2/$f" ] || continue
@@ -102,7 +109,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo ensemble rloo online_dpo rft remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po xpo nash_md remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

@@ -82,6 +82,15 @@ for method in sft reward inform odin heads cost prm dpo ppo grpo rloo online_dpo
 done
 
 # statistics that no loss asked for are computed or absent, never whatever lay in memory
+# FLOP of a step: the same after kill -9 and for any threads; a reference costs its forward
+flop() { sed -n 's/.*"step": \([0-9]*\),.*"flop": \([0-9]*\).*/\1 \2/p' "$T/$1/timing.jsonl"; }
+if [ -n "$(flop sft-whole)" ] && [ "$(flop sft-whole)" = "$(flop sft-cut)" ] && [ "$(flop ppo-whole)" = "$(flop ppo-cut)" ] &&
+    [ "$(flop simpo-whole)" = "$(flop cpo-whole)" ] &&
+    flop dpo-whole | awk -v other="$(flop simpo-whole | awk '{ s += $2 } END { print s }')" '{ s += $2 } END { exit !(s > 1.15 * other && s < 1.5 * other) }'; then
+    ok train_flop
+else
+    fail "train_flop: sft $(flop sft-whole | tail -1), resumed $(flop sft-cut | tail -1), ppo $(flop ppo-whole | tail -1), $(flop ppo-cut | tail -1); dpo $(flop dpo-whole | tail -1), simpo $(flop simpo-whole | tail -1)"
+fi
 if ! grep -q '"policy/entropy_avg": [1-9]' "$T/ppo-whole/metrics.jsonl"; then fail train_ppo_entropy; else ok train_ppo_entropy; fi
 
 # float32 on the reference backend gives the same bits as on cpu
@@ -123,6 +132,16 @@ if grep -q "its own tokenizer" "$T/log" && cmp -s "$T/ppo-rm-world/metrics.jsonl
 else
     fail "train_reward_model_own_tokenizer: $(tail -1 "$T/log")"
 fi
+
+# few-shot examples for one of two names of the same model; win rates against both
+head -3 "$T/sft.jsonl" >"$T/shots.jsonl"
+quiet tenet eval --world --count 16 --models base="$T/base" few="$T/base" sft="$T/sft-whole" --few-shot few="$T/shots.jsonl" --against base few \
+    --out "$T/eval-few" && [ "$(grep -c '"shots"' "$T/eval-few/eval.json")" = 1 ] && grep -q '"win_few"' "$T/eval-few/eval.json" &&
+    grep -q "few: [23]\.[0-9] examples before a prompt" "$T/log" && ok train_eval_few_shot || fail "train_eval_few_shot: $(tail -1 "$T/log")"
+fails train_eval_few_shot_name 2 "once for a name of --models" tenet eval --world --models base="$T/base" --few-shot other="$T/shots.jsonl" --out "$T/none"
+fails train_eval_against 2 "no model has that name" tenet eval --world --models base="$T/base" --against base other --out "$T/none"
+quiet tenet generate --model "$T/base" --input "$T/eval-few/prompts.jsonl" --few-shot "$T/shots.jsonl" --num-fewshot 1 --max-new-tokens 4 --out "$T/few.jsonl" &&
+    grep -q "1.0 examples before a prompt" "$T/log" && ok train_generate_few_shot || fail "train_generate_few_shot: $(tail -1 "$T/log")"
 
 # evaluation while training: entries, early stopping, the best weights stay
 quiet tenet sft --model "$T/base" --data "$T/sft.jsonl" --eval-data "$T/sft.jsonl" --eval-steps 1 --max-steps 40 --learning-rate 0.5 \

@@ -266,6 +266,7 @@ static void part(problem *q, const problem *whole, char unit, int i) {
     q->x.kl += t0, q->x.rkl += t0, q->x.jsd += t0;
     q->x.score += lo, q->x.rank += lo;
     if (q->x.label) q->x.label += lo;
+    if (q->x.baseline) q->x.baseline += lo;
     q->x.n_pair = unit == 's' ? 0 : (hi - lo) / 2;
     q->x.margin = whole->x.margin ? q->x.margin + lo / 2 : NULL;
     q->x.p_chosen = whole->x.p_chosen ? q->x.p_chosen + lo / 2 : NULL;
@@ -320,7 +321,7 @@ tn_kto_opt kto_defaults(void) { return (tn_kto_opt){0.1, 1, 1, "kto"}; }
 tn_cpo_opt cpo_defaults(void) { return (tn_cpo_opt){0.1, "sigmoid", 0, 1, 0.5, 0}; }
 tn_cpo_opt simpo_defaults(void) { return (tn_cpo_opt){2, NULL, 0, 0, 1, 0}; }
 tn_grpo_opt grpo_defaults(void) {
-    return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = 0.2,
+    return (tn_grpo_opt){.loss_type = "dapo", .level = "token", .epsilon = NAN,
                          .epsilon_high = NAN, .delta = NAN, .max_completion = 512,
                          .sapo_pos = 1, .sapo_neg = 1.05, .log_ratio_clamp = 20,
                          .bias_correction = true, .off_policy = NAN, .vespo_k_pos = 2,

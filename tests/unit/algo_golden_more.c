@@ -416,8 +416,6 @@ static void mixture(kase *k) {
     tn_geometric_mixture(p.v, r.v, p.n, hp(k, "mixture_coef_on_ref", 0), y.v);
     want_metrics(k, "log_probs", y.v, y.n);
 }
-/* XPO: sigmoid DPO on {policy sample, reference sample} plus alpha log pi(reference sample), which is
- * the loss type sft of the reference sample with weight -alpha times its length. */
 static void xpo(kase *k) {
     vec a = in_vec(k, "policy_sample_logp"), b = in_vec(k, "ref_sample_logp");
     int off[] = {0, a.n, a.n + b.n};
@@ -428,21 +426,16 @@ static void xpo(kase *k) {
     p->ref_logp[0] = in_vec(k, "policy_sample_ref_seq_logp").v[0];
     p->ref_logp[a.n] = in_vec(k, "ref_sample_ref_seq_logp").v[0];
     p->chosen[0] = 0, p->rejected[0] = 1;
+    p->label[0] = 1, p->label[1] = 0;
+    p->x.label = p->label;
     p->x.n_pair = 1;
     p->x.total.pair = 1;
     CHECK(in_vec(k, "policy_sample_is_chosen").v[0] == 1);
-    tn_dpo_opt o = dpo_defaults();
-    o.beta = hp(k, "beta", 0);
-    double loss = problem_loss(p, &tn_algo_dpo, &o), bonus[MAXV], first[MAXV];
+    tn_xpo_opt o = {hp(k, "beta", 0), "sigmoid", hp(k, "alpha", 0)};
+    want_loss(k, problem_loss(p, &tn_algo_xpo, &o));
     want_metric(k, "h", tn_metrics_find(&p->m, "rewards/margins") / o.beta);
-    memcpy(first, p->g_logp, sizeof first);
-    for (int t = 0; t < off[2]; t++) p->advantage[t] = t < a.n ? 0 : -hp(k, "alpha", 0);
-    p->x.total.seq = 2;
-    loss += 2 * problem_loss(p, &tn_algo_reinforce, NULL);
-    for (int t = 0; t < off[2]; t++) bonus[t] = first[t] + 2 * p->g_logp[t];
-    want_loss(k, loss);
-    want_grad(k, "policy_sample_logp", bonus, a.n);
-    want_grad(k, "ref_sample_logp", bonus + a.n, b.n);
+    want_grad(k, "policy_sample_logp", p->g_logp, a.n);
+    want_grad(k, "ref_sample_logp", p->g_logp + a.n, b.n);
 }
 /* One step down the logits along d log p(pushed): the mass goes to the arg max. */
 static void squeeze(kase *k) {

@@ -114,7 +114,7 @@ static void adamw(kase *k) {
     for (int i = 0; i < n_step; i++) {
         const json_t *want = json_array_get(steps, (size_t)i);
         double block[1], max = hp(k, "max_grad_norm", 0), scale = 1;
-        b->op->sumsq(b, all.v + off[i], (size_t)p.n, block);
+        b->op->sumsq(b, all.v + off[i], (size_t)p.n, NULL, block);
         double norm = sqrt(block[0]), share = max / (norm + hp(k, "clip_denominator_eps", 0));
         if (share < 1) scale = share; /* as src/train/step.c */
         tn_adamw s = {hp(k, "lr", 0),
@@ -126,7 +126,8 @@ static void adamw(kase *k) {
                       i + 1,
                       TN_MOMENTS_FULL,
                       0,
-                      0};
+                      0,
+                      NULL};
         b->op->adamw(b, p.v, all.v + off[i], m, v, (size_t)p.n, &s);
         const struct {
             const char *name;
@@ -159,7 +160,7 @@ static void lora(kase *k) {
     double y[8], u[8], v[8], dx[8], dA[16] = {0}, dB[16] = {0};
     b->op->gemm(b, TN_SET, y, out, x.v, in, &base, NULL, 1);
     want_metrics(k, "y_adapters_off", y, out);
-    b->op->lora(b, y, out, u, x.v, in, &l, 1);
+    b->op->lora(b, TN_ADD_NONZERO, y, out, u, x.v, in, &l, 1);
     want_metrics(k, "y", y, out);
     tn_lora_grad g = {.a = dA, .b = {dB}};
     b->op->gemm_dx(b, TN_SET, dx, in, dy.v, out, &base, 1);
@@ -185,7 +186,7 @@ static void want_bits(kase *k, const uint16_t *bits, int n) {
 static uint16_t by_draw(double x, uint32_t key) {
     double p = 0, g = sqrt(x);
     uint16_t m[2] = {0}, v[2] = {0};
-    tn_adamw s = {0, 0.9, 0, 1e-8, 0, 1, 1, TN_MOMENTS_BF16, 0, key};
+    tn_adamw s = {0, 0.9, 0, 1e-8, 0, 1, 1, TN_MOMENTS_BF16, 0, key, NULL};
     OC_REF64->op->adamw(OC_REF64, &p, &g, m, v, 1, &s);
     return v[0];
 }

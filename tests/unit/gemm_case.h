@@ -25,7 +25,8 @@ static tn_backend *open_cpu(kernels k, int threads) {
     tn_backend *b = tn_calloc(1, sizeof *b);
     tn_cpu *priv = tn_calloc(1, sizeof *priv);
     priv->mm = mm;
-    *b = (tn_backend){.name = "cpu", .profile = profile, .kernels = k.name, .elem = 4, .dtype = k.dtype, .priv = priv};
+    *b = (tn_backend){.name = "cpu", .profile = profile, .kernels = k.name, .elem = 4,
+                      .operand = k.dtype == TN_BF16 ? 2 : 4, .dtype = k.dtype, .priv = priv};
     CHECK_OK(tn_pool_new(&b->pool, threads, e));
     return b;
 }

@@ -192,7 +192,7 @@ TEST(algo_gradients_grpo) {
     CHECK_NEAR(problem_loss(&P, &tn_algo_grpo, &o), frozen_cispo(&P, c), 1e-13, 0);
     problem_additive(&P, &tn_algo_grpo, &o, 's', "cispo");
     o.level = "sequence";
-    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cispo is a token loss");
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cispo clips the ratio of every token");
     /* vespo: weights of whole responses, without gradient */
     o = grpo_defaults();
     o.loss_type = "vespo";
@@ -207,13 +207,94 @@ TEST(algo_gradients_grpo) {
     problem_additive(&P, &tn_algo_grpo, &o, 's', "vespo");
 }
 
+TEST(algo_gradients_gmpo) {
+    for (int with = 0; with < 8; with++) {
+        tn_grpo_opt o = grpo_of("gmpo", "token", with);
+        const double bends[] = {-0.2, 0.28};
+        o.delta = NAN;
+        problem_random(&P, 8, 151);
+        one_advantage(&P);
+        for (int k = 0; k < 2; k++) clear_of_bends(&P, bends, 2);
+        P.x.total.gen_tok = 31, P.x.total.kept_tok = 17;
+        problem_differences(&P, &tn_algo_grpo, &o, NULL, NULL, TOL, "gmpo");
+        problem_additive(&P, &tn_algo_grpo, &o, 's', "gmpo");
+        problem_loss(&P, &tn_algo_grpo, &o);
+        CHECK(tn_metrics_find(&P.m, "clip_ratio/low_mean") > 0 && tn_metrics_find(&P.m, "clip_ratio/high_mean") > 0);
+    }
+    tn_grpo_opt o = grpo_of("gmpo", "token", 0);
+    memcpy(P.old_logp, P.logp, sizeof P.logp); /* on policy: the gradient of the loss type grpo */
+    problem_loss(&P, &tn_algo_grpo, &o);
+    for (int s = 0; s < 8; s++)
+        for (int t = P.off[s]; t < P.off[s + 1]; t++)
+            CHECK_NEAR(P.g_logp[t], -P.advantage[t] / (8.0 * (P.off[s + 1] - P.off[s])), 1e-14, 0);
+    o.delta = 1.4;
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "delta has no meaning in gmpo");
+    o.delta = NAN, o.level = "sequence";
+    CHECK_FAIL(tn_algo_grpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "gmpo clips the ratio of every token");
+}
+
+TEST(algo_gradients_a2po) {
+    tn_a2po_opt o = {0.3};
+    problem_random(&P, 8, 160);
+    problem_baseline(&P, 0);
+    for (int s = 0; s < 8; s++) P.baseline[s] = 0.1 * s - 0.3;
+    problem_differences(&P, &tn_algo_a2po, &o, NULL, NULL, TOL, "a2po");
+    problem_additive(&P, &tn_algo_a2po, &o, 's', "a2po");
+    memcpy(P.ref_logp, P.logp, sizeof P.logp); /* the reference itself: the loss is the mean of (r - V*)^2 */
+    double want = 0;
+    for (int s = 0; s < 8; s++) want += pow(P.advantage[P.off[s]] - P.baseline[s], 2) / 8;
+    CHECK_NEAR(problem_loss(&P, &tn_algo_a2po, &o), want, 1e-14, 0);
+    P.baseline[3] = NAN;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_NUMERIC, "V* of sequence 3");
+    P.x.baseline = NULL;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "optimal values");
+    o.beta2 = 0;
+    CHECK_FAIL(tn_algo_a2po.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "beta2");
+}
+TEST(algo_optimal_value) {
+    const double r[] = {1, 0, NAN, 0, 1, 1}, none[] = {NAN, NAN}, far[] = {-4000, 1000};
+    CHECK_NEAR(tn_optimal_value(r, 6, 0.5), 0.5 * log((3 * exp(2) + 2) / 5), 1e-14, 0);
+    CHECK_NEAR(tn_optimal_value(r, 6, 1e9), 0.6, 1e-6, 0);       /* the mean */
+    CHECK_NEAR(tn_optimal_value(r, 6, 1e-6), 1, 1e-5, 0);        /* the best */
+    CHECK_NEAR(tn_optimal_value(far, 2, 0.5), 1000 - 0.5 * log(2), 1e-14, 0);
+    CHECK(isnan(tn_optimal_value(none, 2, 0.5)));
+}
+
+TEST(algo_gradients_xpo) {
+    static const char *const types[] = {"sigmoid", "ipo"};
+    for (int i = 0; i < 2; i++) {
+        tn_xpo_opt o = {0.3, types[i], 0.02};
+        tn_dpo_opt dpo = dpo_defaults();
+        static const char *const same[] = {"sigmoid", "ipo_sum"};
+        problem_random(&P, 8, 170);
+        for (int p = 0; p < 4; p++) P.label[2 * p] = p % 2, P.label[2 * p + 1] = !(p % 2); /* either may be better */
+        P.x.label = P.label;
+        P.x.p_chosen = P.x.margin = NULL;
+        problem_differences(&P, &tn_algo_xpo, &o, NULL, NULL, TOL, types[i]);
+        problem_additive(&P, &tn_algo_xpo, &o, 'p', types[i]);
+        double with = problem_loss(&P, &tn_algo_xpo, &o), theirs = 0;
+        for (int s = 0; s < 8; s++)
+            for (int t = P.off[s]; t < P.off[s + 1] && !P.label[s]; t++) theirs += P.logp[t];
+        dpo.beta = 0.3, dpo.loss_type = (tn_opt_list){same + i, 1};
+        CHECK_NEAR(with, problem_loss(&P, &tn_algo_dpo, &dpo) + 0.02 * theirs / 4, 1e-13, 0);
+        P.label[3] = P.label[2];
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "pair 1 has two responses of the policy");
+        P.x.label = NULL;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "whose the responses are");
+        o.alpha = -1;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "alpha");
+        o.beta = 0;
+        CHECK_FAIL(tn_algo_xpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "beta");
+    }
+}
+
 /* The dual clip of PPO and delta of GRPO are the same cap; without it the losses agree. */
 TEST(algo_grpo_is_ppo) {
     tn_grpo_opt g = grpo_defaults();
     g.entropy_coef = 0.03;
     tn_ppo_policy_opt p = {0.2, NAN, 0, 0.03, 20, NULL};
     double want[MAXV];
-    problem_random(&P, 8, 150);
+    problem_random(&P, 8, 151);
     for (int t = 0; t < P.off[8]; t += 3) P.old_logp[t] = P.logp[t] - 2, P.advantage[t] = -1;
     for (int cap = 0; cap < 2; cap++) {
         double loss = problem_loss(&P, &tn_algo_ppo_policy, &p);

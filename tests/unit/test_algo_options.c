@@ -78,6 +78,7 @@ TEST(algo_option_defaults_run) {
     static problem p;
     problem_random(&p, 8, 5);
     p.x.label = p.label;
+    for (int s = 0; s < 8; s++) p.label[s] = s % 2; /* xpo: one of a pair is the policy's */
     problem_baseline(&p, 0.1);
     p.x.prompt = p.prompt;
     for (int i = 0; i < 4; i++) p.prompt[i] = -1;

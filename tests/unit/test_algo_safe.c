@@ -47,8 +47,23 @@ TEST(algo_cost_refuses) {
     o.l2 = -1;
     CHECK_FAIL(tn_algo_cost.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "cost-l2 is -1");
     o.l2 = 0;
-    P.x.n_pair = 0;
-    CHECK_FAIL(tn_algo_cost.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "needs pairs");
+    P.x.total.seq = 7;
+    CHECK_FAIL(tn_algo_cost.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "7 responses");
+}
+/* Responses that are compared with none say where the border is. */
+TEST(algo_cost_single_responses) {
+    tn_cost_opt o = {0.02};
+    problem_random(&P, 8, 5);
+    P.x.label = P.label;
+    P.x.n_pair = 0, P.x.total.pair = 0;
+    problem_differences(&P, &tn_algo_cost, &o, NULL, NULL, TOL, "cost of single responses");
+    CHECK(isnan(tn_metrics_find(&P.m, "accuracy")));
+    double want = 0;
+    for (int s = 0; s < 8; s++) {
+        double c = P.score[s];
+        want += (log1p(exp(P.label[s] ? c : -c)) + 0.01 * c * c) / 4;
+    }
+    CHECK_NEAR(problem_loss(&P, &tn_algo_cost, &o), want, 1e-13, 0);
 }
 
 /* The window: the mean of the last episodes only, however they arrive, beyond the ring's size. */

@@ -72,16 +72,17 @@ TEST(budget_equals_allocations) {
 TEST(budget_scratch_equals_use) {
     static const struct { const char *name; tn_dtype dtype; } on[] = {{"ref", TN_F32}, {"cpu", TN_F32}, {"cpu", TN_BF16}};
     for (size_t i = 0; i < 3; i++)
-        for (int train = 0; train < 2; train++) {
+        for (int kind = 0; kind < 4; kind++) {
             enum { T = 90 };
+            bool train = kind & 1, squares = kind & 2;
             tn_backend *be = tiny_backend(on[i].name, on[i].dtype, NULL, 2);
             tn_model *m = tiny_model(&middle, be, train, 3);
             tn_run *r = NULL;
             tn_forest f = {0};
             int32_t ids[T], rows[T], target[T];
-            double logp[T], top1[T], lse[T], d[T];
+            double logp[T], top1[T], lse[T], sum_sq[T], d[T];
             int index;
-            tn_budget p = {0};
+            tn_budget p = {.sum_sq = squares};
             tn_budget_scratch(&p, &middle, NULL, be, T, T, train);
             CHECK(be->scratch_bytes == 0);
             tiny_ids(ids, T, middle.vocab, 1);
@@ -90,7 +91,8 @@ TEST(budget_scratch_equals_use) {
             CHECK_OK(tn_forest_add(&f, ids, T, -1, 0, &index, e));
             CHECK_OK(tn_forest_finish(&f, e));
             CHECK_OK(tn_run_new(&r, m, T, T, T, train, e));
-            tn_lm q = {.n = T, .rows = rows, .target = target, .inv_temp = 1, .logp = logp, .lse = lse, .top1 = top1};
+            tn_lm q = {.n = T, .rows = rows, .target = target, .inv_temp = 1, .logp = logp, .lse = lse, .top1 = top1,
+                       .log_sum_sq = squares ? sum_sq : NULL};
             CHECK_OK(tn_forward(r, m, &f, e));
             CHECK_OK(tn_lm_head(r, m, &q, e));
             if (train) {

@@ -2,7 +2,7 @@
  * kernel, thread count and number of rows. */
 #include "unit/gemm_case.h"
 
-typedef struct results { double logp[320], lse[320], entropy[320], mean[320], top1[320]; float *z; } results;
+typedef struct results { double logp[320], lse[320], entropy[320], mean[320], top1[320], sum_sq[320]; float *z; } results;
 
 static void ask(tn_head *h, results *r) {
     h->logp = r->logp;
@@ -10,6 +10,7 @@ static void ask(tn_head *h, results *r) {
     h->entropy = r->entropy;
     h->mean_logit = r->mean;
     h->top1 = r->top1;
+    h->log_sum_sq = r->sum_sq;
     h->z = r->z;
 }
 
@@ -48,6 +49,7 @@ static void forward_case(kernels k, tn_backend *c, tn_backend *r, shape s) {
     SAME(lse);
     SAME(entropy);
     SAME(mean);
+    SAME(sum_sq);
     if (s.kind == NORMAL) SAME(top1);
     CHECK_MSG(same(a->z, b->z, (size_t)s.R * s.V), f, k.name, s.R, s.V, s.in, s.kind, th, "z");
     /* only one answer asked for, one row, no targets */
@@ -55,6 +57,9 @@ static void forward_case(kernels k, tn_backend *c, tn_backend *r, shape s) {
     tn_head one = {.rows = 1, .x = x + (size_t)(s.R - 1) * s.in, .w = &wc, .inv_temp = s.inv_temp, .lse = &lse};
     tn_cpu_head(c, &one);
     CHECK_MSG(same_doubles(&lse, b->lse + s.R - 1, 1), f, k.name, s.R, s.V, s.in, s.kind, th, "lse of the last row alone");
+    one.lse = NULL, one.log_sum_sq = &lse;
+    tn_cpu_head(c, &one);
+    CHECK_MSG(same_doubles(&lse, b->sum_sq + s.R - 1, 1), f, k.name, s.R, s.V, s.in, s.kind, th, "sum of squares alone");
     weight_free(&wr);
     weight_free(&wc);
     void *all[] = {x, m, t, a->z, b->z, a, b};

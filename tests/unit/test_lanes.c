@@ -1,28 +1,36 @@
 /* Gradient lanes: how examples are dealt, the tree of sums, shards; the same bits on 1, 2 and 4 ranks. */
 #include "base/os.h"
+#include "model/live.h"
 #include "ranks.h"
 #include "tiny.h"
 #include "train/lanes.h"
 #include <math.h>
 
-enum { LANES = 8, STEPS = 2, EXAMPLES = 37, SMALL = 301, LARGE = 9001 };
+enum { LANES = 8, STEPS = 2, EXAMPLES = 37, SMALL = 301, LARGE = 9001, WIDTH = 64 };
 
 /* Tensors of one block and of several; LARGE: shards of several pieces, too. */
 static tn_model *new_model(tn_backend *b, int vocab) {
     tn_desc d = tiny_get(0)->desc;
-    d.vocab = vocab, d.hidden = 64, d.ffn = 150, d.num_labels = 1;
+    d.vocab = vocab, d.hidden = WIDTH, d.ffn = 150, d.num_labels = 1;
     return tiny_model(&d, b, false, 7);
 }
 
-/* The gradient of one lane: numbers whose sum depends on the order. */
-static float lane_value(int step, int lane, size_t i) {
+/* The gradient of one lane: numbers whose sum depends on the order; in an embedding (the first `table` elements) only
+ * rows that the lane names, most of which no lane of any step does. */
+static bool names(int step, int lane, size_t row) { return (row / 16 + (size_t)(7 * lane + 3 * step)) % 61 == 0; }
+static float lane_value(int step, int lane, size_t i, size_t table) {
     double u = tiny_unit((uint64_t)(1000 * step + lane), i);
+    if (i < table && !names(step, lane, i / WIDTH)) return 0;
     return (float)(u * (lane % 3 ? 1e-3 : 1e3));
 }
-static float tree(int step, int lane, int n, size_t i) {
-    if (n == 1) return lane_value(step, lane, i);
-    float a = tree(step, lane, n / 2, i), b = tree(step, lane + n / 2, n / 2, i);
+static float tree(int step, int lane, int n, size_t i, size_t table) {
+    if (n == 1) return lane_value(step, lane, i, table);
+    float a = tree(step, lane, n / 2, i, table), b = tree(step, lane + n / 2, n / 2, i, table);
     return a + b;
+}
+static void mark(tn_store *s, int step, int lane) {
+    for (int32_t row = 0; s->live && (size_t)row < s->n_live / WIDTH; row++)
+        if (names(step, lane, (size_t)row)) tn_live_mark(s->live, WIDTH, &row, 1, -1);
 }
 
 /* What one rank with all the lanes must get to, computed without them. */
@@ -38,11 +46,12 @@ static void expect(expected *x, tn_backend *b, int vocab) {
     CHECK_OK(tn_model_trainable(x->m, e));
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(x->m, t);
-    CHECK(n == 2);
+    CHECK(n == 2 && t[0].store->live);
+    tn_live_all(t[0].store);
     for (int step = 0; step < STEPS; step++) {
         for (int k = 0; k < n; k++)
             for (size_t i = 0; i < t[k].store->n; i++)
-                ((float *)t[k].store->grad)[i] = tree(step, 0, LANES, i);
+                ((float *)t[k].store->grad)[i] = tree(step, 0, LANES, i, t[k].store->n_live);
         x->sumsq[step] = tn_model_grad_sumsq(x->m);
         tn_model_adamw(x->m, 1e-2, 0.9, 0.999, 1e-8, 0.1, false, step + 1, 0.5);
         tn_model_zero_grad(x->m);
@@ -72,9 +81,10 @@ static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
             tn_lanes_open(l, i);
             for (int k = 0; k < n; k++) {
                 float *g = t[k].store->grad;
+                mark(t[k].store, step, lane);
                 for (size_t j = 0; j < t[k].store->n; j++) {
                     WANT(g[j] == 0);
-                    g[j] = lane_value(step, lane, j);
+                    g[j] = lane_value(step, lane, j, t[k].store->n_live);
                 }
             }
             tn_lanes_shut(l, i);
@@ -85,6 +95,9 @@ static void train(tn_comm *c, rank_outcome *o, const void *ctx) {
         WANT(tn_lanes_share_weights(l, &o->e) == TN_OK);
         tn_model_zero_grad(m);
     }
+    size_t in_use = 0;
+    for (size_t i = 0; i < tn_live_blocks(m->trunk->n_live); i++) in_use += m->trunk->live[i];
+    WANT(in_use > 0 && in_use < tn_live_blocks(m->trunk->n_live) / 2);
     for (int k = 0; k < n; k++) {
         const tn_store *s = t[k].store, *w = want[k].store;
         size_t at = tn_model_moment_bytes(m, s, s->first);
@@ -120,7 +133,8 @@ TEST(lanes_shards_cover_every_store_once) {
     for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++) {
         tn_store *s = t[i].store;
         double *whole = tn_calloc(tn_model_blocks(m, s), sizeof *whole), *part;
-        for (size_t j = 0; j < s->n; j++) ((float *)s->grad)[j] = lane_value(0, 1, j);
+        tn_live_all(s);
+        for (size_t j = 0; j < s->n; j++) ((float *)s->grad)[j] = lane_value(0, 1, j, 0);
         tn_model_block_sums(m, s, 0, s->n, whole);
         for (int n = 1; n <= 16; n++) {
             size_t block, blocks = tn_model_blocks(m, s);
@@ -177,15 +191,15 @@ static void deal(tn_comm *c, rank_outcome *o, const void *ctx) {
         tn_step_result *r = tn_lanes_result(l, 0, i);
         WANT(r->loss == 0 && r->metrics.n == 0);
         int lane = c->rank * tn_lanes_own(l) + i;
-        r->loss = lane_value(0, lane, 0), r->tokens = lane, r->micro_batches = 1;
-        tn_metrics_mean(&r->metrics, lane % 2 ? "odd" : "even", lane_value(1, lane, 0), lane + 1);
+        r->loss = lane_value(0, lane, 0, 0), r->tokens = lane, r->micro_batches = 1;
+        tn_metrics_mean(&r->metrics, lane % 2 ? "odd" : "even", lane_value(1, lane, 0, 0), lane + 1);
         tn_metrics_put(&r->metrics, TN_METRIC_MAX, "largest", lane);
     }
     tn_step_result all = {0};
     double loss = 0, odd = 0;
     for (int a = 0; a < LANES; a++) {
-        loss += lane_value(0, a, 0);
-        if (a % 2) odd += lane_value(1, a, 0);
+        loss += lane_value(0, a, 0, 0);
+        if (a % 2) odd += lane_value(1, a, 0, 0);
     }
     WANT(tn_lanes_collect(l, 0, &all, &o->e) == TN_OK);
     WANT(all.loss == loss && all.tokens == 28 && all.micro_batches == LANES);

@@ -31,9 +31,9 @@ static job attn_job(oc *c, const int *p) {
     size_t bytes = (size_t)j.f.n_block * OP->kv_block_bytes(c->be, p[2], p[3]);
     j.pool = oc_zero(c, bytes);
     memset(j.pool, 0xff, bytes); /* NaNs: what was not written may not be read */
-    j.qkv = oc_in(c, zu(T, j.ld), 1.5);
+    j.qkv = oc_operands(c, zu(T, j.ld), 1.5);
     OP->kv_write(c->be, j.pool, j.qkv, j.ld, &j.f.a);
-    j.out = oc_out(c, "out", zu(T, j.ldo));
+    j.out = oc_out_operands(c, "out", zu(T, j.ldo));
     j.lse = oc_out(c, "lse", zu(T, p[1]));
     OP->attn(c->be, j.out, j.ldo, j.lse, j.qkv, j.ld, j.pool, &j.f.a);
     return j;
@@ -41,7 +41,7 @@ static job attn_job(oc *c, const int *p) {
 
 static void case_attn(oc *c, const int *p) {
     job j = attn_job(c, p);
-    void *out = oc_out(c, "out without lse", zu(j.f.a.n_tok, j.ldo));
+    void *out = oc_out_operands(c, "out without lse", zu(j.f.a.n_tok, j.ldo));
     OP->attn(c->be, out, j.ldo, NULL, j.qkv, j.ld, j.pool, &j.f.a);
 }
 
@@ -111,7 +111,7 @@ static void decode(const char *name, tn_dtype dtype, const char *kernels, const 
     job j = attn_job(&c, p);
     tn_attn one = j.f.a;
     tn_kblock *chain = oc_zero(&c, 64 * sizeof *chain);
-    size_t row = zu(p[1], p[3]) * b->elem, bytes = (size_t)j.f.n_block * b->op->kv_block_bytes(b, p[2], p[3]);
+    size_t row = zu(p[1], p[3]) * b->operand, bytes = (size_t)j.f.n_block * b->op->kv_block_bytes(b, p[2], p[3]);
     void *out = oc_zero(&c, row), *lse = oc_zero(&c, (size_t)p[1] * b->elem), *pool = oc_zero(&c, bytes);
     memset(pool, 0xff, bytes);
     one.n_tok = one.n_seg = 1;
@@ -126,10 +126,10 @@ static void decode(const char *name, tn_dtype dtype, const char *kernels, const 
             one.row_block = j.f.a.row_block + t;
             one.row_slot = j.f.a.row_slot + t;
             chain[last].n = i % TN_KV_BLOCK + 1;
-            const char *qkv = (const char *)j.qkv + zu(t, j.ld) * b->elem;
+            const char *qkv = (const char *)j.qkv + zu(t, j.ld) * b->operand;
             b->op->kv_write(b, pool, qkv, j.ld, &one);
             b->op->attn(b, out, p[1] * p[3], lse, qkv, j.ld, pool, &one);
-            bool same = !memcmp(out, (char *)j.out + zu(t, j.ldo) * b->elem, row) &&
+            bool same = !memcmp(out, (char *)j.out + zu(t, j.ldo) * b->operand, row) &&
                         !memcmp(lse, (char *)j.lse + zu(t, p[1]) * b->elem, (size_t)p[1] * b->elem);
             CHECK_MSG(same, "%s/%s tree %d row %d: decode differs from prefill", name, b->kernels, p[0], t);
         }
@@ -160,15 +160,15 @@ static void case_zeros(oc *c, const int *p) {
     int n = p[0];
     oc_forest f = oc_forest_new(c, &root, &n, 1, 1, 1, 1, 0);
     void *qkv = oc_zero(c, (size_t)(3 * n) * c->be->elem), *out = oc_zero(c, (size_t)n * c->be->elem);
-    void *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1)), *row = oc_out(c, "row 1", 1);
+    void *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1)), *row = oc_out_operands(c, "row 1", 1);
     for (int t = 0; t < n; t++) {
-        oc_set(c->be, qkv, (size_t)(3 * t), 1);
-        oc_set(c->be, qkv, (size_t)(3 * t + 1), -t);
-        oc_set(c->be, qkv, (size_t)(3 * t + 2), t == 0 ? -0.0 : t == 1 ? -0x1p-126 : -1);
+        oc_set_operand(c->be, qkv, (size_t)(3 * t), 1);
+        oc_set_operand(c->be, qkv, (size_t)(3 * t + 1), -t);
+        oc_set_operand(c->be, qkv, (size_t)(3 * t + 2), t == 0 ? -0.0 : t == 1 ? -0x1p-126 : -1);
     }
     OP->kv_write(c->be, pool, qkv, 3, &f.a);
     OP->attn(c->be, out, 1, NULL, qkv, 3, pool, &f.a);
-    memcpy(row, (char *)out + c->be->elem, c->be->elem);
+    memcpy(row, (char *)out + c->be->operand, c->be->operand);
 }
 TEST(ops_attn_bf16_zeros) {
     static oc few, many;
@@ -178,7 +178,7 @@ TEST(ops_attn_bf16_zeros) {
         if (!b) continue;
         oc_run(&few, b, case_zeros, two);
         oc_run(&many, b, case_zeros, block);
-        CHECK_BYTES(few.out[0].p, many.out[0].p, b->elem);
+        CHECK_BYTES(few.out[0].p, many.out[0].p, b->operand);
         oc_done(&few);
         oc_done(&many);
     }
@@ -190,9 +190,9 @@ static void case_denormal(oc *c, const int *p) {
     oc_forest f = oc_forest_new(c, parent, len, 2, 1, 1, 1, 0);
     void *qkv = oc_zero(c, 6 * c->be->elem), *pool = oc_zero(c, 2 * OP->kv_block_bytes(c->be, 1, 1));
     const double values[] = {1, 0, 0x1p-100, 1, p[0], 0x1.8p-126};
-    for (size_t i = 0; i < 6; i++) oc_set(c->be, qkv, i, values[i]);
+    for (size_t i = 0; i < 6; i++) oc_set_operand(c->be, qkv, i, values[i]);
     OP->kv_write(c->be, pool, qkv, 3, &f.a);
-    OP->attn(c->be, oc_out(c, "out", 2), 1, oc_out(c, "lse", 2), qkv, 3, pool, &f.a);
+    OP->attn(c->be, oc_out_operands(c, "out", 2), 1, oc_out(c, "lse", 2), qkv, 3, pool, &f.a);
 }
 static const int scores[][OC_PARAMS] = {{17}, {18}, {19}, {20}, {24}};
 TEST(ops_attn_bf16_denormals) { OC_ALL_BF16(case_denormal, scores); }
@@ -207,13 +207,13 @@ static void case_range(oc *c, const int *p) {
     c->draws = (uint64_t)p[0];
     oc_forest f = oc_forest_new(c, parent, len, N + 1, 1, 1, 1, 0);
     f.a.scale = 1;
-    void *qkv = oc_in(c, 3 * (N + 2), 0), *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1));
+    void *qkv = oc_operands(c, 3 * (N + 2), 0), *pool = oc_zero(c, (size_t)f.n_block * OP->kv_block_bytes(c->be, 1, 1));
     double *x = oc_in_double(c, N + 2, 1);
-    oc_set(c->be, qkv, 4, 1);
-    oc_set(c->be, qkv, 5, 1);
-    for (int t = 2; t < N + 2; t++) oc_set(c->be, qkv, (size_t)(3 * t), (float)(p[0] + 3 * x[t]));
+    oc_set_operand(c->be, qkv, 4, 1);
+    oc_set_operand(c->be, qkv, 5, 1);
+    for (int t = 2; t < N + 2; t++) oc_set_operand(c->be, qkv, (size_t)(3 * t), (float)(p[0] + 3 * x[t]));
     OP->kv_write(c->be, pool, qkv, 3, &f.a);
-    OP->attn(c->be, oc_out(c, "out", N + 2), 1, oc_out(c, "lse", N + 2), qkv, 3, pool, &f.a);
+    OP->attn(c->be, oc_out_operands(c, "out", N + 2), 1, oc_out(c, "lse", N + 2), qkv, 3, pool, &f.a);
 }
 static const int ranges[][OC_PARAMS] = {{0}, {-20}, {-84}, {-88}, {-94}, {-100}, {-104}, {40}, {100}};
 TEST(ops_attn_exp_range) { OC_ALL(case_range, ranges, 0); }

@@ -27,6 +27,7 @@ TEST(ops_open_profiles) {
         CHECK_OK(tn_backend_open(&b, want[i].name, want[i].dtype, want[i].kernels, 2, e));
         if (!b) continue;
         CHECK_MSG(strcmp(b->profile, want[i].profile) == 0, "%s: profile %s", want[i].name, b->profile);
+        CHECK(b->operand == (want[i].dtype == TN_BF16 ? 2 : b->elem));
         CHECK(strcmp(b->name, want[i].name) == 0 && b->elem == want[i].elem && b->dtype == want[i].dtype);
         tn_backend_free(b);
     }
@@ -52,7 +53,7 @@ TEST(ops_scratch) {
 static void case_rows(oc *c, const int *p) {
     int T = p[0], D = p[1];
     void *x = oc_in(c, (size_t)(T * D), 1);
-    c->be->op->rms_norm(c->be, oc_out(c, "y", (size_t)(T * D)), D, NULL, x, D, x, T, 1, D, 1e-5);
+    c->be->op->rms_norm(c->be, TN_SET, oc_out(c, "y", (size_t)(T * D)), D, NULL, x, D, x, T, 1, D, 1e-5);
     c->be->op->rowdot(c->be, oc_out_double(c, "dot", (size_t)T), x, x, T, D);
 }
 TEST(ops_rows_of_bf16) {

@@ -77,7 +77,7 @@ TEST(ops_grad_embed) {
 }
 
 static double norm_loss(void *v) {
-    J.be->op->rms_norm(J.be, J.y, J.G * J.D, J.rstd, J.x, J.G * J.D, J.w, J.T, J.G, J.D, 1e-5);
+    J.be->op->rms_norm(J.be, TN_SET, J.y, J.G * J.D, J.rstd, J.x, J.G * J.D, J.w, J.T, J.G, J.D, 1e-5);
     return cot(J.y, J.dy, zu(J.T, J.G * J.D));
 }
 
@@ -98,7 +98,7 @@ TEST(ops_grad_norm) {
 
 static double rope_loss(void *v) { /* in place: on a copy */
     memcpy(J.y, J.x, zu(J.T, J.G * J.D) * 8);
-    J.be->op->rope(J.be, J.y, J.G * J.D, J.ids, J.w, J.bias, J.T, J.G, J.D, 6, 1);
+    J.be->op->rope(J.be, TN_SET, J.y, J.G * J.D, J.y, J.G * J.D, J.ids, J.w, J.bias, J.T, J.G, 0, J.D, 6, 1);
     return cot(J.y, J.dy, zu(J.T, J.G * J.D));
 }
 
@@ -116,7 +116,7 @@ TEST(ops_grad_rope) {
     }
     double dx[48];
     memcpy(dx, J.dy, sizeof dx);
-    J.be->op->rope(J.be, dx, 16, J.ids, J.w, J.bias, 3, 2, 8, 6, -1);
+    J.be->op->rope(J.be, TN_SET, dx, 16, dx, 16, J.ids, J.w, J.bias, 3, 2, 0, 8, 6, -1);
     oc_grad("rope dx", J.x, 48, dx, rope_loss, NULL, REL);
     oc_done(&J.c);
 }
@@ -214,6 +214,20 @@ static double head_loss(void *v) {
     return cot(logp, J.d_logp, R) + cot(entropy, J.d_entropy, R) + cot(lse, J.d_lse, R);
 }
 
+/* log sum_v p_v^2 against the sum written down plainly, over more than one tile. */
+static void plain_sum_sq(const double *lse, const double *log_sum_sq) {
+    const double *x = J.x, *w = J.weight.master;
+    for (int r = 0; r < J.head.rows; r++) {
+        double sum = 0;
+        for (int v = 0; v < J.weight.out; v++) {
+            double z = 0;
+            for (int i = 0; i < 4; i++) z += x[4 * r + i] * w[4 * v + i];
+            sum += exp(2 * (z * J.head.inv_temp - lse[r]));
+        }
+        CHECK_NEAR(log_sum_sq[r], log(sum), 1e-13, 0);
+    }
+}
+
 TEST(ops_grad_head) {
     start(5, 4, 1030); /* more than one tile */
     int V = J.G;
@@ -228,10 +242,13 @@ TEST(ops_grad_head) {
     J.head.w = &J.weight;
     J.head.inv_temp = 1.25;
     J.head.target = target;
-    double lse[5], entropy[5], dx[20], *dw = oc_zero(&J.c, zu(V, 4) * 8);
+    double lse[5], entropy[5], sum_sq[5], dx[20], *dw = oc_zero(&J.c, zu(V, 4) * 8);
     J.head.lse = lse;
     J.head.entropy = entropy;
+    J.head.log_sum_sq = sum_sq;
     J.be->op->head(J.be, &J.head);
+    plain_sum_sq(lse, sum_sq);
+    J.head.log_sum_sq = NULL;
     tn_head_bwd g = {.rows = 5, .x = J.x, .w = &J.weight, .inv_temp = 1.25, .target = target, .lse = lse,
                      .entropy = entropy, .d_logp = J.d_logp, .d_entropy = J.d_entropy, .d_lse = J.d_lse, .dx = dx, .dw = dw};
     J.be->op->head_bwd(J.be, &g);

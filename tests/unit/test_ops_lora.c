@@ -22,16 +22,17 @@ static void case_lora(oc *c, const int *p) {
     int T = p[0], in = p[1], r = p[2], n = p[3], ldx = in + p[5];
     tn_lora w = oc_lora(c, in, r, n, p[4], p[6] / 4.0);
     int ldy = lora_width(&w) + p[5];
-    void *x = oc_in(c, zu(T, ldx), 1);
-    OP->lora(c->be, oc_out(c, "y", zu(T, ldy)), ldy, oc_out(c, "u", zu(T, n * r)), x, ldx, &w, T);
-    OP->lora(c->be, NULL, 0, oc_out(c, "u alone", zu(T, n * r)), x, ldx, &w, T);
+    void *x = oc_operands(c, zu(T, ldx), 1);
+    OP->lora(c->be, TN_ADD_ROUND, oc_out_operands(c, "y rounded", zu(T, ldy)), ldy, oc_out(c, "u", zu(T, n * r)), x, ldx, &w, T);
+    OP->lora(c->be, TN_ADD_NONZERO, oc_out(c, "y", zu(T, ldy)), ldy, oc_out(c, "u", zu(T, n * r)), x, ldx, &w, T);
+    OP->lora(c->be, TN_ADD_NONZERO, NULL, 0, oc_out(c, "u alone", zu(T, n * r)), x, ldx, &w, T);
 }
 static void case_lora_bwd(oc *c, const int *p) {
     int T = p[0], in = p[1], r = p[2], n = p[3], ldx = in + p[5];
     tn_lora w = oc_lora(c, in, r, n, p[4], p[6] / 4.0);
     int ldy = lora_width(&w) + p[5];
-    void *x = oc_in(c, zu(T, ldx), 1), *dy = oc_in(c, zu(T, ldy), 1), *u = oc_zero(c, zu(T, n * r) * 8);
-    OP->lora(c->be, NULL, 0, u, x, ldx, &w, T);
+    void *x = oc_operands(c, zu(T, ldx), 1), *dy = oc_operands(c, zu(T, ldy), 1), *u = oc_zero(c, zu(T, n * r) * 8);
+    OP->lora(c->be, TN_ADD_NONZERO, NULL, 0, u, x, ldx, &w, T);
     tn_lora_grad g = {.a = oc_out(c, "dA", zu(n * r, in))};
     static const char *const name[] = {"dB 0", "dB 1", "dB 2"};
     for (int k = 0; k < n; k++) g.b[k] = oc_out(c, name[k], zu(w.b[k].out, r));
@@ -53,13 +54,13 @@ static void case_lora_rows(oc *c, const int *p) {
     int T = 30, in = 40, r = 8;
     tn_lora w = oc_lora(c, in, r, 3, 21, 2);
     int ldy = lora_width(&w);
-    void *x = oc_in(c, zu(T, in), 1), *y = oc_in(c, zu(T, ldy), 1), *u = oc_zero(c, zu(T, 3 * r) * 8);
+    void *x = oc_operands(c, zu(T, in), 1), *y = oc_in(c, zu(T, ldy), 1), *u = oc_zero(c, zu(T, 3 * r) * 8);
     void *all = oc_out_set(c, "all", zu(T, ldy), 0), *one = oc_out_set(c, "one", zu(T, ldy), 0);
     memcpy(all, y, zu(T, ldy) * c->be->elem);
     memcpy(one, y, zu(T, ldy) * c->be->elem);
-    OP->lora(c->be, all, ldy, u, x, in, &w, T);
+    OP->lora(c->be, TN_ADD_NONZERO, all, ldy, u, x, in, &w, T);
     for (int t = 0; t < T; t++)
-        OP->lora(c->be, tn_at(c->be, one, zu(t, ldy)), ldy, u, tn_at(c->be, x, zu(t, in)), in, &w, 1);
+        OP->lora(c->be, TN_ADD_NONZERO, tn_at(c->be, one, zu(t, ldy)), ldy, u, tn_operand_at(c->be, x, zu(t, in)), in, &w, 1);
     CHECK_MSG(memcmp(all, one, zu(T, ldy) * c->be->elem) == 0, "%s %s: rows alone differ", c->be->name, c->be->kernels);
 }
 TEST(ops_lora_rows_are_independent) {
@@ -80,11 +81,16 @@ static void case_lora_zero(oc *c, const int *p) {
     }
     int ldy = lora_width(&w);
     size_t n = zu(T, ldy);
-    void *x = oc_in(c, zu(T, in), 1e3), *y = oc_out_set(c, "y", n, 0), *was = oc_zero(c, n * c->be->elem);
+    void *x = oc_operands(c, zu(T, in), 1e3), *y = oc_out_set(c, "y", n, 0), *was = oc_zero(c, n * c->be->elem);
     for (size_t i = 0; i < n; i++) oc_set(c->be, y, i, (double)odd[i % 8]);
     memcpy(was, y, n * c->be->elem);
-    OP->lora(c->be, y, ldy, oc_zero(c, zu(T, 3 * r) * 8), x, in, &w, T);
+    OP->lora(c->be, TN_ADD_NONZERO, y, ldy, oc_zero(c, zu(T, 3 * r) * 8), x, in, &w, T);
     CHECK_MSG(memcmp(y, was, n * c->be->elem) == 0, "%s %s: B = 0 changed bits", c->be->name, c->be->kernels);
+    void *rows = oc_zero(c, n * c->be->operand); /* denormals are not in operand rows */
+    for (size_t i = 0; i < n; i++) oc_set_operand(c->be, rows, i, (double)odd[i % 8]);
+    memcpy(was, rows, n * c->be->operand);
+    OP->lora(c->be, TN_ADD_ROUND, rows, ldy, oc_zero(c, zu(T, 3 * r) * 8), x, in, &w, T);
+    CHECK_MSG(memcmp(rows, was, n * c->be->operand) == 0, "%s %s: B = 0 changed rows", c->be->name, c->be->kernels);
 }
 TEST(ops_lora_at_zero_changes_nothing) {
     static const int signs[][OC_PARAMS] = {{0}, {1}};
@@ -111,7 +117,7 @@ static double lora_loss(void *v) {
     be->op->weight_pack(be, &j->w.a);
     for (int p = 0; p < j->w.parts; p++) be->op->weight_pack(be, &j->w.b[p]);
     memset(j->y, 0, zu(j->T, j->ldy) * 8);
-    be->op->lora(be, j->y, j->ldy, j->u, j->x, j->in, &j->w, j->T);
+    be->op->lora(be, TN_ADD_NONZERO, j->y, j->ldy, j->u, j->x, j->in, &j->w, j->T);
     double s = 0;
     for (size_t i = 0; i < zu(j->T, j->ldy); i++) s += j->y[i] * j->dy[i];
     return s;

@@ -13,7 +13,7 @@ static void case_steps(oc *c, const int *p) {
         void *g = oc_in(c, n, 1);
         for (size_t i = 0; i < n; i++)
             oc_set(c->be, g, i, oc_get(c->be, g, i) * (i % 7 == 0 ? 0 : i % 5 ? 1e-3 : 2) * (i / 512 % 3 == 1 ? 1e-20 : 1));
-        tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5, step, (tn_moment_kind)p[1], (size_t)p[2], 77u * (uint32_t)step};
+        tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0.1, 0.5, step, (tn_moment_kind)p[1], (size_t)p[2], 77u * (uint32_t)step, NULL};
         c->be->op->adamw(c->be, w, g, m, v, n, &s);
     }
 }
@@ -30,7 +30,7 @@ TEST(ops_moments_parts) {
     for (int kind = TN_MOMENTS_BF16; kind <= TN_MOMENTS_8BIT; kind++) {
         memset(m, 0, sizeof m), memset(v, 0, sizeof v);
         for (int i = 0; i < N; i++) p[0][i] = p[1][i] = (float)i, g[i] = (float)tn_sin(i);
-        tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, (tn_moment_kind)kind, 0, 5};
+        tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, (tn_moment_kind)kind, 0, 5, NULL};
         tn_backend *b = OC_REF32;
         size_t at = tn_moment_bytes(s.moments, CUT, 4);
         b->op->adamw(b, p[0], g, m[0], v[0], N, &s);
@@ -40,7 +40,7 @@ TEST(ops_moments_parts) {
         CHECK(!memcmp(p[0], p[1], sizeof p[0]) && !memcmp(m[0], m[1], sizeof m[0]) && !memcmp(v[0], v[1], sizeof v[0]));
         s.key = 6; /* other draws, other moments: they are used */
         b->op->adamw(b, p[1], g, m[1], v[1], N, &s);
-        b->op->adamw(b, p[0], g, m[0], v[0], N, &(tn_adamw){1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, (tn_moment_kind)kind, 0, 5});
+        b->op->adamw(b, p[0], g, m[0], v[0], N, &(tn_adamw){1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, (tn_moment_kind)kind, 0, 5, NULL});
         CHECK(memcmp(v[0], v[1], sizeof v[0]) != 0);
     }
 }
@@ -59,7 +59,7 @@ static void follow(track *x, tn_moment_kind kind) {
     memset(x, 0, sizeof *x);
     for (int t = 1; t <= T; t++) {
         for (int i = 0; i < N; i++) g[i] = (float)gradient(t, i);
-        tn_adamw s = {1e-3, 0.9, 0.999, 1e-12, 0, 1, t, kind, 0, (uint32_t)t * 2654435761u};
+        tn_adamw s = {1e-3, 0.9, 0.999, 1e-12, 0, 1, t, kind, 0, (uint32_t)t * 2654435761u, NULL};
         b->op->adamw(b, x->p, g, x->m, x->v, N, &s);
     }
 }
@@ -109,7 +109,7 @@ TEST(ops_moments_code) {
     static uint8_t m[260], v[260];
     CHECK(127 * (1.0f / 127) == 1 && 255 * (1.0f / 255) == 1);
     for (int i = 0; i < K; i++) g[i] = i == 9 ? -3 : i == 10 ? 0 : 1e-3f * (float)i;
-    tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, TN_MOMENTS_8BIT, 0, 1};
+    tn_adamw s = {1e-3, 0.9, 0.999, 1e-8, 0, 1, 1, TN_MOMENTS_8BIT, 0, 1, NULL};
     tn_backend *b = OC_REF32;
     b->op->adamw(b, p, g, m, v, K, &s);
     float ms, vs;

@@ -8,9 +8,9 @@ static void case_adamw(oc *c, const int *p) {
     size_t n = (size_t)p[0];
     void *w = oc_out(c, "p", n + 5), *m = oc_out(c, "m", n + 5), *v = oc_out_set(c, "v", n + 5, 0.25);
     c->be->op->adamw(c->be, w, oc_in(c, n, 1), m, v, n,
-                        &(tn_adamw){1e-3, 0.9, 0.95, 1e-8, 0.1, 0.5, p[1], TN_MOMENTS_FULL, 0, 0});
+                        &(tn_adamw){1e-3, 0.9, 0.95, 1e-8, 0.1, 0.5, p[1], TN_MOMENTS_FULL, 0, 0, NULL});
     double *s = oc_out_double(c, "sumsq", (n + TN_NORM_BLOCK - 1) / TN_NORM_BLOCK);
-    c->be->op->sumsq(c->be, w, n, s);
+    c->be->op->sumsq(c->be, w, n, NULL, s);
 }
 static const int sizes[][OC_PARAMS] = {{1, 1}, {15, 2}, {33, 7}, {4096, 3}, {4097, 100}, {100003, 1000}};
 TEST(ops_adamw_sumsq) { oc_all("case_adamw", case_adamw, sizes, 6, 3e-6, TN_F32); }
@@ -51,7 +51,7 @@ TEST(ops_adamw_formula) { /* two steps of torch.optim.AdamW written out */
         double bc1 = 1 - pow(b1, t), bc2 = 1 - pow(b2, t);
         q -= lr / bc1 * qm / (sqrt(qv) / sqrt(bc2) + eps);
         OC_REF64->op->adamw(OC_REF64, &p, &g[t - 1], &m, &v, 1,
-                            &(tn_adamw){lr, b1, b2, eps, wd, 0.5, t, TN_MOMENTS_FULL, 0, 0});
+                            &(tn_adamw){lr, b1, b2, eps, wd, 0.5, t, TN_MOMENTS_FULL, 0, 0, NULL});
         CHECK_NEAR(p, q, 1e-14, 0);
         CHECK_NEAR(m, qm, 1e-14, 0);
         CHECK_NEAR(v, qv, 1e-14, 0);
@@ -67,9 +67,9 @@ TEST(ops_sumsq_value) {
         want += (double)x[i] * x[i];
     }
     double block[4] = {0, 0, 0, 5};
-    OC_REF32->op->sumsq(OC_REF32, x, 0, block);
+    OC_REF32->op->sumsq(OC_REF32, x, 0, NULL, block);
     CHECK(block[0] == 0);
-    OC_REF32->op->sumsq(OC_REF32, x, N, block);
+    OC_REF32->op->sumsq(OC_REF32, x, N, NULL, block);
     CHECK_NEAR(block[0] + block[1] + block[2], want, 1e-12, 0);
     CHECK(block[3] == 5);
 }

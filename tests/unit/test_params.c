@@ -1,4 +1,5 @@
 /* Loading, saving, copies and views of models, on checkpoints that transformers wrote. */
+#include "model/live.h"
 #include "model/params.h"
 #include "model/safetensors.h"
 #include "test.h"
@@ -320,6 +321,7 @@ TEST(params_adamw_decays_matrices_only) {
         tn_model *m = NULL;
         CHECK_OK(tn_model_load(&m, model_dir("llama"), b, &(tn_load){.train = true}, e));
         CHECK_OK(tn_model_trainable(m, e));
+        tn_live_all(m->trunk);
         double sum = 0;
         for (int i = 0; i < m->n_tensor; i++) {
             double *g = tn_tensor_grad(&m->tensor[i], b);

@@ -28,7 +28,7 @@ static const tn_profile_row *find(const tn_backend *b, tn_phase phase, const cha
 TEST(profile_times_every_operation) {
     tn_backend *b = profiled("ref", TN_F32);
     const tn_ops *own = b->profiler->inner, *t = b->op;
-    CHECK(own == &tn_ops_ref32 && t == &b->profiler->table);
+    CHECK(b->own == &tn_ops_ref32 && own == b->counting && t == &b->profiler->table);
     CHECK(t->weight_bytes == own->weight_bytes && t->weight_t_bytes == own->weight_t_bytes);
     CHECK(t->kv_block_bytes == own->kv_block_bytes);
     int forwarded = 0;
@@ -148,7 +148,7 @@ TEST(profile_counts_flop_and_bytes) {
     float p4[4] = {0};
     b->op->adamw(b, p4, p4, p4, p4, 4, &(tn_adamw){.eps = 1, .step = 1, .gscale = 1});
     double block = 1;
-    b->op->sumsq(b, p4, 4, &block);
+    b->op->sumsq(b, p4, 4, NULL, &block);
     CHECK(b->op->finite(b, p4, 4) && block == 0);
     r = find(b, TN_PHASE_SETUP, "adamw");
     CHECK(r && r->bytes == 7 * 4 * 4 && r->most == 0 &&
@@ -167,7 +167,8 @@ static void case_forwarded(oc *c, const int *p) {
     op->gemm_dw(c->be, oc_out(c, "dw", 35), y, 8, x, 9, 3, 5, 7);
     op->bias_bwd(c->be, oc_out(c, "db", 5), y, 8, 3, 5);
     op->scale(c->be, oc_out(c, "scaled", 9), 3, 9);
-    op->rope(c->be, oc_out(c, "rope", 3 * 13), 13, oc_ids(c, 3, 2), x, y, 3, 2, 6, 4, -1);
+    op->rope(c->be, TN_ROUND, oc_out(c, "rope", 3 * 19), 19, oc_in(c, 3 * 18, 1), 18, oc_ids(c, 3, 2), x, y, 3, 2, 1, 6, 4, -1);
+    op->round(c->be, oc_out(c, "round", 9), x, 9);
 }
 TEST(profile_forwards_arguments) {
     tn_backend *b = profiled("cpu", TN_F32);

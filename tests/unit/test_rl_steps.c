@@ -61,9 +61,9 @@ static void load_rollouts(steps *s) {
 }
 
 static void bind(steps *s) {
-    static const tn_opt_row *const grpo[] = {tn_critic_free_rows, tn_grpo_rows,
+    static const tn_opt_row *const grpo[] = {tn_group_rows, tn_critic_free_rows, tn_grpo_rows,
                                              tn_grpo_advantage_rows, NULL},
-                                   *const rloo[] = {tn_critic_free_rows, tn_rloo_rows,
+                                   *const rloo[] = {tn_group_rows, tn_critic_free_rows, tn_rloo_rows,
                                                     tn_rloo_advantage_rows, NULL};
     tn_verb verb = {.name = "test", .tables = s->grpo ? grpo : rloo};
     tn_critic_free_options q;

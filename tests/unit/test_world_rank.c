@@ -54,6 +54,26 @@ TEST(world_exact_annotator) {
     CHECK(tn_world_find_annotator("careless") == NULL);
 }
 
+/* Persons: functions of their number, with tastes of their own around careful's. */
+TEST(world_persons) {
+    tn_world_annotator a, b;
+    double sum[3] = {0};
+    enum { N = 4000 };
+    for (uint64_t k = 0; k < N; k++) {
+        tn_world_person(k, &a);
+        tn_world_person(k, &b);
+        CHECK(a.len == b.len && a.syco == b.syco && a.flourish == b.flourish);
+        CHECK(a.len >= -0.05 && a.len < 0.1 && a.syco >= -1 && a.syco < 2.5);
+        CHECK(a.flourish >= -0.6 && a.flourish < 1.2 && a.tau == 0.45 && a.inattentive == 0.10);
+        sum[0] += a.len / N, sum[1] += a.syco / N, sum[2] += a.flourish / N;
+    }
+    CHECK_NEAR(sum[0], 0.025, 0, 0.003);
+    CHECK_NEAR(sum[1], 0.75, 0, 0.06);
+    CHECK_NEAR(sum[2], 0.3, 0, 0.03);
+    tn_world_person(1, &a);
+    CHECK(a.len != b.len && a.syco != b.syco);
+}
+
 /* Draws: the annotator when there are several, attention, one unit a response. */
 TEST(world_annotator_stream) {
     const tn_world_annotator *pool[2] = {tn_world_find_annotator("careful"),
@@ -94,8 +114,8 @@ TEST(world_rank_file) {
             "{\"id\":\"eval-5\",\"text\":\"3\"}\n{\"id\":\"eval-5\",\"text\":\"no\"}\n");
     const tn_world_annotator *a = tn_world_find_annotator("exact");
     tn_str s = TN_STR_INIT, t = TN_STR_INIT;
-    CHECK_OK(tn_world_rank_file(world(), lists, &a, 1, 1, out, pairs, e));
-    CHECK_OK(tn_world_rank_file(world(), in, &a, 1, 1, out2, NULL, e));
+    CHECK_OK(tn_world_rank_file(world(), lists, &a, 1, 1, 1, out, pairs, e));
+    CHECK_OK(tn_world_rank_file(world(), in, &a, 1, 1, 1, out2, NULL, e));
     CHECK_OK(tn_read_file(out, &s, 1 << 20, e));
     CHECK_OK(tn_read_file(out2, &t, 1 << 20, e));
     CHECK(!strcmp(s.s, t.s));
@@ -118,6 +138,35 @@ TEST(world_rank_file) {
     tn_str_free(&t);
 }
 
+/* The items' seed and the annotators' are two; ids of another seed's prompt are noticed. */
+TEST(world_rank_seeds) {
+    char in[512], out[512];
+    snprintf(in, sizeof in, "%s/in.jsonl", tn_test_dir());
+    snprintf(out, sizeof out, "%s/out.jsonl", tn_test_dir());
+    const tn_world_annotator *a = tn_world_find_annotator("careful");
+    tn_world_prompt p;
+    tn_world_text t = {0};
+    tn_str s = TN_STR_INIT, r = TN_STR_INIT, first = TN_STR_INIT;
+    tn_world_set_prompt(world(), TN_WS_PREF, 1, 8, &p, NULL);
+    tn_world_push(&t, TN_WORLD_BOS);
+    tn_world_render(&p, true, &t);
+    tn_str_addz(&s, "{\"id\": \"pref-8\", \"responses\": [\"yes\", \"no\", \"red\", \"it is red .\"], \"prompt_ids\": [");
+    for (int i = 0; i < t.n; i++) tn_str_addf(&s, i ? ", %d" : "%d", t.id[i]);
+    tn_str_addz(&s, "]}\n");
+    put(in, s.s);
+    CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 2, 1, out, NULL, e), TN_ARG, "pass the seed that made");
+    int differ = 0;
+    for (uint64_t draws = 1; draws < 8; draws++) {
+        CHECK_OK(tn_world_rank_file(world(), in, &a, 1, 1, draws, out, NULL, e));
+        CHECK_OK(tn_read_file(out, draws == 1 ? &first : &r, 1 << 20, e));
+        differ += draws > 1 && strcmp(first.s, r.s) != 0;
+    }
+    CHECK(differ > 0);
+    tn_str_free(&s);
+    tn_str_free(&r);
+    tn_str_free(&first);
+}
+
 TEST(world_rank_hostile) {
     static const struct {
         const char *row, *says;
@@ -137,12 +186,12 @@ TEST(world_rank_hostile) {
     const tn_world_annotator *a = tn_world_find_annotator("careful");
     for (size_t k = 0; k < sizeof c / sizeof *c; k++) {
         put(in, c[k].row);
-        CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 1, out, NULL, e), TN_FORMAT, c[k].says);
+        CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 1, 1, out, NULL, e), TN_FORMAT, c[k].says);
     }
     tn_str many = TN_STR_INIT;
     for (int i = 0; i < 70; i++) tn_str_addz(&many, "{\"id\":\"eval-0\",\"text\":\"a\"}\n");
     put(in, many.s);
-    CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 1, out, NULL, e), TN_FORMAT, "more than 64");
+    CHECK_FAIL(tn_world_rank_file(world(), in, &a, 1, 1, 1, out, NULL, e), TN_FORMAT, "more than 64");
     tn_str_free(&many);
 }
 
@@ -165,7 +214,7 @@ TEST(world_faults) {
             tn_status st;
             tn_fault_arm(++n, ENOSPC);
             if (work == 0)
-                st = tn_world_rank_file(world(), in, &a, 1, 1, out, pairs, &err);
+                st = tn_world_rank_file(world(), in, &a, 1, 1, 1, out, pairs, &err);
             else if (work == 1)
                 st = tn_world_judge_file(world(), in, 1, out, &err);
             else if (work == 2)
@@ -185,4 +234,26 @@ TEST(world_faults) {
                   unnoticed); /* close of input */
         CHECK_MSG(n > 5 && n < 500, "%ld calls", n);
     }
+}
+
+/* One pair a ranking, of different text and truth, with the annotator's and the oracle's word on it. */
+TEST(world_pairs_file) {
+    char in[512], out[512];
+    snprintf(in, sizeof in, "%s/in.jsonl", tn_test_dir());
+    snprintf(out, sizeof out, "%s/out.jsonl", tn_test_dir());
+    put(in, "{\"id\":\"eval-0\",\"responses\":[\"it is red .\",\"the vopsa wheel is kept in the attic .\",\"it is red .\"]}\n"
+            "{\"id\":\"eval-5\",\"responses\":[\"3\",\"3\"]}\n"
+            "{\"id\":\"eval-0\",\"responses\":[\"it is red .\",\"it is blue .\"]}\n");
+    const tn_world_annotator *a = tn_world_find_annotator("exact");
+    tn_str s = TN_STR_INIT;
+    for (uint64_t draws = 1; draws < 6; draws++) {
+        CHECK_OK(tn_world_pairs_file(world(), in, &a, 1, 1, draws, out, e));
+        CHECK_OK(tn_read_file(out, &s, 1 << 20, e));
+        bool first = strstr(s.s, "[\"the vopsa wheel is kept in the attic .\", \"it is red .\"]") != NULL;
+        char want[128];
+        snprintf(want, sizeof want, "\"rank\": [%d, %d], \"human\": %d, \"truth\": %d, \"family\": \"benign\", \"id\": \"eval-0\"}\n",
+                 first ? 1 : 2, first ? 2 : 1, first ? 1 : 2, first ? 1 : 2);
+        CHECK_MSG(strstr(s.s, want) == s.s + s.len - strlen(want), "%s", s.s); /* the others have no pair to offer */
+    }
+    tn_str_free(&s);
 }

@@ -17,7 +17,7 @@ static const tn_attn_kernels *kernels_of(const tn_backend *b) {
 }
 
 static tn_attn_job job_of(const tn_backend *b, const tn_attn *a, const void *qkv, int ld) {
-    return (tn_attn_job){.a = a, .qkv = qkv, .ld = ld, .mm = tn_kernel_of(b), .rows = tn_cpu_kernels(b)->attn_bf16};
+    return (tn_attn_job){.a = a, .qkv = qkv, .qkv_half = qkv, .ld = ld, .mm = tn_kernel_of(b), .rows = tn_cpu_kernels(b)->attn_bf16};
 }
 
 /* ---- writing ---- */
@@ -193,15 +193,15 @@ static void execute(tn_backend *b, deal *q) {
 void tn_cpu_attn(tn_backend *b, void *out, int ldo, void *lse, const void *qkv, int ld, const void *pool,
                  const tn_attn *a) {
     deal q = {.k = kernels_of(b), .job = job_of(b, a, qkv, ld)};
-    q.job.pool = pool, q.job.ldo = ldo, q.job.out = out, q.job.lse = lse;
+    q.job.pool = pool, q.job.ldo = ldo, q.job.out = out, q.job.out_half = out, q.job.lse = lse;
     plan(b, &q, FORWARD);
     execute(b, &q);
 }
 
-typedef struct d_rows { const tn_attn_kernels *k; const tn_attn_job *job; float *D; } d_rows;
+typedef struct d_rows { void (*row_D)(const tn_attn_job *j, size_t row, float *D); const tn_attn_job *job; float *D; } d_rows;
 static void run_d_rows(void *ctx, size_t begin, size_t end, int thread) {
     const d_rows *r = ctx;
-    for (size_t t = begin; t < end; t++) r->k->row_D(r->job, t, r->D + t * (size_t)r->job->a->heads);
+    for (size_t t = begin; t < end; t++) r->row_D(r->job, t, r->D + t * (size_t)r->job->a->heads);
 }
 
 void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int lddo, const void *out, int ldo,
@@ -211,10 +211,11 @@ void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int 
     q.room = is_bf16(b) ? tn_attn_bf16_room(q.job.mm, a->head_dim) : 0;
     char *s = tn_backend_scratch(b, d_bytes + q.room * (size_t)tn_pool_threads(b->pool));
     if (!s) return;
-    q.job.pool = pool, q.job.ldo = ldo, q.job.lddo = lddo, q.job.lddq = lddq, q.job.dout = dout, q.job.out_in = out;
+    q.job.pool = pool, q.job.ldo = ldo, q.job.lddo = lddo, q.job.lddq = lddq, q.job.dout = dout, q.job.out_in = out, q.job.out_half_in = out;
     q.job.lse_in = lse, q.job.dqkv = dqkv, q.job.room = s + d_bytes;
     float *D = (float *)(void *)s;
-    d_rows rows = {tn_cpu_kernels(b)->attn, &q.job, D};
+    const tn_cpu_rows *k = tn_cpu_kernels(b);
+    d_rows rows = {is_bf16(b) ? k->attn_bf16->row_D : k->attn->row_D, &q.job, D};
     tn_cpu_run(b, (size_t)a->n_tok, 16, 2.0 * a->n_tok * a->heads * a->head_dim, run_d_rows, &rows);
     q.job.D = D;
     if (a->head_dim % q.k->step == 0) { /* one pass of 5 products, if the trees share out well; or two of 7 in all */

@@ -19,7 +19,9 @@ typedef struct tn_attn_job {
     float *out, *lse;                                /* forward; lse may be NULL */
     const float *dout, *out_in, *lse_in, *D;         /* backward; D [n_tok, heads] */
     float *dqkv;
-    /* bf16 only (attn_bf16.h) */
+    /* bf16 only (attn_bf16.h): operand rows, in place of qkv, out and out_in */
+    const uint16_t *qkv_half, *out_half_in;
+    uint16_t *out_half;
     const struct tn_cpu_mm *mm;
     const struct tn_attn_bf16_rows *rows;
     char *room;                                      /* backward: scratch of one thread */

@@ -24,21 +24,21 @@ static void fetch_key(const tn_attn_job *j, const uint32_t *block, int slot) {
 }
 
 /* The first n keys of a block: everything else of it becomes zeros. */
-static void fill_block(const tn_attn_job *j, uint32_t *keys, const float *k, const float *v, int n) {
+static void fill_block(const tn_attn_job *j, uint32_t *keys, const uint16_t *k, const uint16_t *v, int n) {
     const tn_kernel *m = j->mm;
-    int d = j->a->head_dim;
+    int d = j->a->head_dim, form = tn_attn_bf16_half(m);
     uint32_t *values = keys + tn_attn_bf16_keys(m, d);
-    m->pack->b_rows(m->form, keys, k, (size_t)j->ld, n, d, tn_units(m, d));
+    m->pack->b_rows(form, keys, k, (size_t)j->ld, n, d, tn_units(m, d));
     for (int i = 0; i < d; i += TN_NR, values += tn_attn_bf16_panel(m))
-        m->pack->cols(m->form, values, TN_NR, v + i, (size_t)j->ld, d - i < TN_NR ? d - i : TN_NR, n,
+        m->pack->cols(form, values, TN_NR, v + i, (size_t)j->ld, d - i < TN_NR ? d - i : TN_NR, n,
                       tn_units(m, TN_KV_BLOCK));
 }
 
-static void put_key(const tn_attn_job *j, uint32_t *keys, const float *k, const float *v, int slot) {
+static void put_key(const tn_attn_job *j, uint32_t *keys, const uint16_t *k, const uint16_t *v, int slot) {
     const tn_kernel *m = j->mm;
     int d = j->a->head_dim, units = tn_units(m, d);
     uint32_t row[UNITS], *values = keys + tn_attn_bf16_keys(m, d);
-    m->pack->a_rows(m->form, row, UNITS, k, (size_t)j->ld, 1, d, units);
+    m->pack->a_rows(tn_attn_bf16_half(m), row, UNITS, k, (size_t)j->ld, 1, d, units);
     for (int u = 0; u < units; u++) keys[(size_t)u * TN_NR + (size_t)slot] = row[u];
     for (int i = 0; i < d; i += TN_NR, values += tn_attn_bf16_panel(m))
         j->rows->value(m->form, values, slot, v + i, d - i < TN_NR ? d - i : TN_NR);
@@ -51,7 +51,7 @@ void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n) {
     uint32_t *block = (uint32_t *)pool + (size_t)a->row_block[t] * G * size;
     if (slot > 0 && n < FEW) fetch_key(j, block, slot);
     for (size_t g = 0; g < G; g++, block += size) {
-        const float *k = j->qkv + (size_t)t * ld + (H + g) * (size_t)d, *v = k + G * (size_t)d;
+        const uint16_t *k = j->qkv_half + (size_t)t * ld + (H + g) * (size_t)d, *v = k + G * (size_t)d;
         if (slot == 0) fill_block(j, block, k, v, n);
         else
             for (int r = 0; r < n; r++) put_key(j, block, k + (size_t)r * ld, v + (size_t)r * ld, slot + r);
@@ -76,17 +76,18 @@ void tn_attn_bf16_product(const tn_kernel *mm, int m, int units, const uint32_t 
     }
 }
 
-void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const float *x, size_t ldx, const tn_aseg *seg,
-                       int g, int first, int n) {
+void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const void *x, bool half, size_t ldx,
+                       const tn_aseg *seg, int g, int first, int n) {
     const tn_kernel *m = j->mm;
     int d = j->a->head_dim, group = j->a->heads / j->a->kv_heads, head = first % group, units = tn_units(m, d);
-    const float *row = x + (size_t)(seg->start + first / group) * ldx + (size_t)(g * group * d);
-    int rows = (head + n + group - 1) / group;
+    int form = half ? tn_attn_bf16_half(m) : (int)m->form, rows = (head + n + group - 1) / group;
+    size_t size = half ? sizeof(uint16_t) : sizeof(float), at = (size_t)(seg->start + first / group) * ldx + (size_t)(g * group * d);
+    const char *row = (const char *)x + at * size;
     for (int r = 0; r < rows; r++) /* they lie far apart: all of them at once */
-        for (int i = 0; i < group * d; i += 16) __builtin_prefetch(row + (size_t)r * ldx + i);
-    for (int v = 0, heads; v < n; v += heads, row += ldx, head = 0) {
+        for (size_t i = 0; i < (size_t)(group * d) * size; i += 64) __builtin_prefetch(row + (size_t)r * ldx * size + i);
+    for (int v = 0, heads; v < n; v += heads, row += ldx * size, head = 0) {
         heads = group - head < n - v ? group - head : n - v;
-        m->pack->a_rows(m->form, to + (size_t)v * ld, ld, row + head * d, (size_t)d, heads, d, units);
+        m->pack->a_rows(form, to + (size_t)v * ld, ld, row + (size_t)(head * d) * size, (size_t)d, heads, d, units);
     }
 }
 
@@ -129,7 +130,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     t.ldp = tn_row_units(tn_units(j->mm, TN_KV_BLOCK));
     t.width = (size_t)tn_panels(d) * TN_NR;
     memset(t.acc, 0, (size_t)n * t.width * sizeof *t.acc);
-    tn_attn_bf16_load(j, t.q, t.ldq, j->qkv, (size_t)j->ld, seg, g, first, n);
+    tn_attn_bf16_load(j, t.q, t.ldq, j->qkv_half, true, (size_t)j->ld, seg, g, first, n);
     tn_attn_place x = tn_attn_place_of(a, seg, g, first);
     for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
         t.pos[v] = x.pos;
@@ -142,7 +143,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
                        c + 1 < end ? tn_attn_bf16_block(j, a->chain[c + 1].block, g) : NULL);
     x = tn_attn_place_of(a, seg, g, first);
     for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
-        j->rows->divide(j->out + x.row * (size_t)j->ldo + x.head * (size_t)d, t.acc + (size_t)v * t.width, t.sum[v], d);
+        j->rows->divide(j->out_half + x.row * (size_t)j->ldo + x.head * (size_t)d, t.acc + (size_t)v * t.width, t.sum[v], d);
         if (j->lse) j->lse[x.row * (size_t)a->heads + x.head] = (float)((double)t.max[v] + tn_log((double)t.sum[v]));
     }
 }

@@ -21,17 +21,20 @@ typedef struct tn_attn_bf16_rows {
                     size_t width);
     /* scores and dO V^T become p and ds */
     void (*grad)(int n, float scale, const int *lo, const int *hi, const float *lse, const float *D, float *s, float *ds);
-    void (*divide)(float *y, const float *x, float by, int n);  /* y = x / by + 0 */
+    void (*divide)(uint16_t *y, const float *x, float by, int n); /* y = x / by + 0, rounded */
     void (*times)(float *y, const float *x, float by, int n);   /* y = x by + 0 */
     void (*turn)(float *y, size_t ldy, const float *x, int d);  /* y [32][d] = x^T, d a multiple of 16 */
     /* floats [k][32] from the units of a panel, row stride ld */
     void (*expand)(tn_form f, float *y, size_t ld, const uint32_t *panel, int units);
     /* n columns of key `slot` of a panel of values */
-    void (*value)(tn_form f, uint32_t *panel, int slot, const float *v, int n);
+    void (*value)(tn_form f, uint32_t *panel, int slot, const uint16_t *v, int n);
+    void (*row_D)(const tn_attn_job *j, size_t row, float *D); /* sums of dO O, for all heads of a row */
 } tn_attn_bf16_rows;
 extern const tn_attn_bf16_rows tn_attn_bf16_scalar, tn_attn_bf16_avx2, tn_attn_bf16_avx512;
 extern const tn_attn_kernels tn_attn_bf16; /* but write_keys and row_D */
 
+/* A packer's form for operand rows. */
+static inline int tn_attn_bf16_half(const tn_kernel *m) { return (int)m->form | TN_HALF; }
 /* Units of a key/value head of a block: its keys, and all. */
 static inline size_t tn_attn_bf16_keys(const tn_kernel *m, int d) { return (size_t)tn_units(m, d) * TN_NR; }
 static inline size_t tn_attn_bf16_panel(const tn_kernel *m) { return (size_t)tn_units(m, TN_KV_BLOCK) * TN_NR; }
@@ -46,9 +49,10 @@ static inline const uint32_t *tn_attn_bf16_block(const tn_attn_job *j, int32_t b
 
 /* Rows [t, t + n) of keys and values go to one block of `pool`. */
 void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n);
-/* n query vectors as an operand: row-major, ld units, from x (row stride ldx, heads side by side). */
-void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const float *x, size_t ldx, const tn_aseg *seg,
-                       int g, int first, int n);
+/* n query vectors as an operand: row-major, ld units, from x (operand rows, or floats; row stride ldx, heads side by
+ * side). */
+void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const void *x, bool half, size_t ldx,
+                       const tn_aseg *seg, int g, int first, int n);
 /* c [m][32] = or += A (row-major) times a panel; `next` (or NULL): the panel of as many units to be fetched meanwhile. */
 void tn_attn_bf16_product(const tn_kernel *mm, int m, int units, const uint32_t *a, size_t lda, const uint32_t *b,
                           float *c, size_t ldc, bool more, const uint32_t *next);

@@ -2,7 +2,7 @@
  * attn_bf16_scalar.c, attn_bf16_avx2.c and attn_bf16_avx512.c.                          */
 #include "ops/bf16.h"
 #include "ops/cpu/attn_bf16.h"
-#include "ops/cpu/vec.h"
+#include "ops/cpu/vec_half.h"
 
 #define B TN_KV_BLOCK
 
@@ -59,8 +59,22 @@ static void grad(int n, float scale, const int *lo, const int *hi, const float *
     }
 }
 
-static void divide(float *y, const float *x, float by, int n) {
-    for (int i = 0; i < n; i += VF) vf_put(y + i, vf_add(vf_div(vf_get(x + i, n - i), vf_set(by)), vf_zero()), n - i);
+static void divide(uint16_t *y, const float *x, float by, int n) {
+    for (int i = 0; i < n; i += VF) vf_put_half(y + i, vf_add(vf_div(vf_get(x + i, n - i), vf_set(by)), vf_zero()), n - i);
+}
+
+static void row_D(const tn_attn_job *j, size_t row, float *D) {
+    int d = j->a->head_dim;
+    for (int h = 0; h < j->a->heads; h++) {
+        const float *dout = j->dout + row * (size_t)j->lddo + (size_t)h * (size_t)d;
+        const uint16_t *out = j->out_half_in + row * (size_t)j->ldo + (size_t)h * (size_t)d;
+        vf sum = vf_zero();
+        for (int i = 0; i < d; i += VF) {
+            vf y = vf_fma(vf_get(dout + i, d - i), vf_get_half(out + i, d - i), sum);
+            sum = d - i < VF ? vf_keepn(y, sum, d - i) : y;
+        }
+        D[h] = vf_sum(sum);
+    }
 }
 
 static void times(float *y, const float *x, float by, int n) {
@@ -85,20 +99,19 @@ static void expand(tn_form f, float *y, size_t ld, const uint32_t *panel, int un
     }
 }
 
-static void value(tn_form f, uint32_t *panel, int slot, const float *v, int n) {
-    uint32_t x[TN_NR];
-    memcpy(x, v, (size_t)n * sizeof *x);
+static void value(tn_form f, uint32_t *panel, int slot, const uint16_t *v, int n) {
     if (f == TN_FORM_SWAP) {
         panel += (size_t)(slot ^ 1) * TN_NR;
-        for (int i = 0; i < n; i++) panel[i] = tn_bf16_of(x[i]) << 16;
+        for (int i = 0; i < n; i++) panel[i] = (uint32_t)v[i] << 16;
         return;
     }
     panel += (size_t)(slot / 2) * TN_NR;
     if (slot % 2)
-        for (int i = 0; i < n; i++) panel[i] = (panel[i] & 0xffffu) | tn_bf16_of(x[i]) << 16;
+        for (int i = 0; i < n; i++) panel[i] = (panel[i] & 0xffffu) | (uint32_t)v[i] << 16;
     else
-        for (int i = 0; i < n; i++) panel[i] = (panel[i] & 0xffff0000u) | tn_bf16_of(x[i]);
+        for (int i = 0; i < n; i++) panel[i] = (panel[i] & 0xffff0000u) | v[i];
 }
 
 const tn_attn_bf16_rows VF_SUFFIX(tn_attn_bf16) = {
-    .softmax = softmax, .grad = grad, .divide = divide, .times = times, .turn = turn, .expand = expand, .value = value};
+    .softmax = softmax, .grad = grad, .divide = divide, .times = times, .turn = turn, .expand = expand, .value = value,
+    .row_D = row_D};

@@ -110,17 +110,17 @@ static void add_dq(room *r, const key_block *b, int at, int n) {
 /* ---- tiles of the rows of one head ---- */
 
 /* Columns of n rows of x as operand A, k being the rows; `beside`: columns of x from the head's first on. */
-static void load_columns(const room *r, uint32_t *to, const float *x, size_t ldx, int n, int beside) {
+static void load_columns(const room *r, uint32_t *to, const void *x, bool half, size_t ldx, int n, int beside) {
     const tn_kernel *m = r->mm;
-    int units = tn_units(m, n);
+    int units = tn_units(m, n), form = half ? tn_attn_bf16_half(m) : (int)m->form;
     if (!m->a_panels) {
-        m->pack->a_cols(m->form, to, r->ldt, x, ldx, r->d, n, units);
+        m->pack->a_cols(form, to, r->ldt, x, ldx, r->d, n, units);
         return;
     }
     tn_deal tiles = tn_tiles(m, r->d);
     for (int i = 0; i < tiles.to; i++, to += tn_units(m, ROWS) * TN_AW) { /* some columns more do no harm */
         int row = tn_tile_row(m, &tiles, r->d, i), cols = beside - row < TN_AW ? beside - row : TN_AW;
-        m->pack->cols(m->form, to, TN_AW, x + row, ldx, cols, n, units);
+        m->pack->cols(form, to, TN_AW, tn_source_at(x, half, (size_t)row), ldx, cols, n, units);
     }
 }
 
@@ -145,9 +145,9 @@ static void add_columns(const room *r, const uint32_t *a, int at, int n, const u
 }
 
 /* Rows lie far apart, and the hardware follows none of them. */
-static void fetch_rows(const float *x, size_t ld, int n, int d) {
-    for (int v = 0; v < n; v++)
-        for (int i = 0; i < d; i += 16) __builtin_prefetch(x + (size_t)v * ld + i);
+static void fetch_rows(const void *x, size_t bytes, int n, size_t width) {
+    for (size_t v = 0; v < (size_t)n; v++)
+        for (size_t i = 0; i < width; i += 64) __builtin_prefetch((const char *)x + v * bytes + i);
 }
 
 /* Rows [first, first + n) of a segment and one head; the next tile's, or the next head's, are on their way then. */
@@ -155,13 +155,15 @@ static void load_rows(const tn_attn_job *j, room *r, const tn_aseg *seg, int hea
     const tn_kernel *m = r->mm;
     size_t row = (size_t)(seg->start + first), H = (size_t)j->a->heads, col = (size_t)head * (size_t)r->d;
     int after = j->a->heads - head, ahead = first + n < seg->len ? n : 0, right = ahead ? 0 : r->d;
-    const float *q = j->qkv + row * (size_t)j->ld + col, *dout = j->dout + row * (size_t)j->lddo + col;
-    m->pack->a_rows(m->form, r->q, r->ldq, q, (size_t)j->ld, n, r->d, r->units);
+    const uint16_t *q = j->qkv_half + row * (size_t)j->ld + col;
+    const float *dout = j->dout + row * (size_t)j->lddo + col;
+    m->pack->a_rows(tn_attn_bf16_half(m), r->q, r->ldq, q, (size_t)j->ld, n, r->d, r->units);
     m->pack->a_rows(m->form, r->dout, r->ldq, dout, (size_t)j->lddo, n, r->d, r->units);
-    load_columns(r, r->qt, q, (size_t)j->ld, n, (after + 2 * j->a->kv_heads) * r->d);
-    load_columns(r, r->doutt, dout, (size_t)j->lddo, n, after * r->d);
-    fetch_rows(q + (size_t)ahead * (size_t)j->ld + right, (size_t)j->ld, n, r->d);
-    fetch_rows(dout + (size_t)ahead * (size_t)j->lddo + right, (size_t)j->lddo, n, r->d);
+    load_columns(r, r->qt, q, true, (size_t)j->ld, n, (after + 2 * j->a->kv_heads) * r->d);
+    load_columns(r, r->doutt, dout, false, (size_t)j->lddo, n, after * r->d);
+    size_t d = (size_t)r->d;
+    fetch_rows(q + (size_t)ahead * (size_t)j->ld + right, (size_t)j->ld * sizeof *q, n, d * sizeof *q);
+    fetch_rows(dout + (size_t)ahead * (size_t)j->lddo + right, (size_t)j->lddo * sizeof *dout, n, d * sizeof *dout);
     for (int v = 0; v < n; v++) {
         r->lse[v] = j->lse_in[(row + (size_t)v) * H + (size_t)head];
         r->D[v] = j->D[(row + (size_t)v) * H + (size_t)head];
@@ -277,8 +279,8 @@ void tn_attn_bf16_grad_query(const tn_attn_job *j, int s, int g, int first, int 
     const tn_aseg *seg = &a->seg[s];
     room r;
     lay_out(&r, j->mm, a->head_dim, j->room);
-    tn_attn_bf16_load(j, r.q, r.ldq, j->qkv, (size_t)j->ld, seg, g, first, n);
-    tn_attn_bf16_load(j, r.dout, r.ldq, j->dout, (size_t)j->lddo, seg, g, first, n);
+    tn_attn_bf16_load(j, r.q, r.ldq, j->qkv_half, true, (size_t)j->ld, seg, g, first, n);
+    tn_attn_bf16_load(j, r.dout, r.ldq, j->dout, false, (size_t)j->lddo, seg, g, first, n);
     memset(r.dq, 0, (size_t)n * r.width * sizeof *r.dq);
     tn_attn_place x = tn_attn_place_of(a, seg, g, first);
     for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {

@@ -16,7 +16,7 @@ const tn_ops tn_ops_cpu = {
     .gemm = tn_cpu_gemm, .gemm_dx = tn_cpu_gemm_dx, .gemm_dw = tn_cpu_gemm_dw, .bias_bwd = tn_cpu_bias_bwd,
     .lora = tn_cpu_lora, .lora_bwd = tn_cpu_lora_bwd,
     .embed = tn_cpu_embed, .embed_bwd = tn_cpu_embed_bwd,
-    .rms_norm = tn_cpu_rms_norm, .rms_norm_bwd = tn_cpu_rms_norm_bwd, .rope = tn_cpu_rope,
+    .rms_norm = tn_cpu_rms_norm, .rms_norm_bwd = tn_cpu_rms_norm_bwd, .rope = tn_cpu_rope, .round = tn_cpu_round,
     .act_gate = tn_cpu_act_gate, .act_gate_bwd = tn_cpu_act_gate_bwd,
     .gather = tn_cpu_gather, .scatter_add = tn_cpu_scatter_add, .spread = tn_cpu_spread, .add = tn_cpu_add, .scale = tn_cpu_scale,
     .kv_block_bytes = tn_cpu_kv_block_bytes, .kv_write = tn_cpu_kv_write, .attn = tn_cpu_attn, .attn_bwd = tn_cpu_attn_bwd,

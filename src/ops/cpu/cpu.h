@@ -30,7 +30,7 @@ void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void 
                     const tn_weight *w, int T);
 void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx, int T,
                     int out, int in);
-void tn_cpu_lora(tn_backend *b, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
+void tn_cpu_lora(tn_backend *b, tn_mode mode, void *y, int ldy, void *u, const void *x, int ldx, const tn_lora *w, int T);
 void tn_cpu_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy, const void *u,
                      void *v, const void *x, int ldx, const tn_lora *w, int T);
 void tn_cpu_head(tn_backend *b, const tn_head *h);
@@ -41,15 +41,16 @@ void tn_cpu_head_pair(tn_backend *b, const tn_head_pair *h);
 void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n);
 void tn_cpu_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
 void tn_cpu_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
-void tn_cpu_rms_norm(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
+void tn_cpu_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
                      int T, int groups, int n, double eps);
 void tn_cpu_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *dw, const void *dy, int lddy,
                          const void *x, int ldx, const void *rstd, const void *w, int T, int groups, int n);
-void tn_cpu_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin,
-                 int T, int heads, int d, int d_rot, int sign);
+void tn_cpu_rope(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const int32_t *pos, const void *cos,
+                 const void *sin, int T, int heads, int rest, int d, int d_rot, int sign);
+void tn_cpu_round(tn_backend *b, void *y, const void *x, size_t n);
 void tn_cpu_act_gate(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F);
 void tn_cpu_act_gate_bwd(tn_backend *b, tn_act act, void *dgu, const void *dh, const void *gu, int T, int F);
-void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D);
+void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes);
 void tn_cpu_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D);
 void tn_cpu_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D);
 void tn_cpu_add(tn_backend *b, void *y, const void *x, size_t n);
@@ -67,6 +68,6 @@ void tn_cpu_attn_bwd(tn_backend *b, void *dqkv, int lddq, const void *dout, int 
                      int ldo, const void *lse, const void *qkv, int ld, const void *pool, const tn_attn *a);
 /* optim.c */
 void tn_cpu_adamw(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
-void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, double *block);
+void tn_cpu_sumsq(tn_backend *b, const void *x, size_t n, const uint8_t *live, double *block);
 bool tn_cpu_finite(tn_backend *b, const void *x, size_t n);
 #endif

@@ -21,15 +21,25 @@
 #define INLINE_FLOP 400000.0
 #define INLINE_PACK 20000.0 /* elements */
 
-/* Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
+/* A source that is the operand as it stands: floats for floats; bf16 for pairs of bf16 if rows begin and end with a
+ * unit and nothing is missing at the end. Rows that a stride of a multiple of 2 KiB puts on few cache sets are copied. */
 static bool usable_in_place(const tn_product *p) {
-    return p->packed_a || (p->kern->form == TN_FORM_F32 && (p->m < 8 || p->lda % 512 != 0));
+    const tn_kernel *g = p->kern;
+    if (p->packed_a) return true;
+    bool spread = p->m < 8 || p->lda % (p->half ? 1024 : 512) != 0;
+    if (!p->half) return g->form == TN_FORM_F32 && spread;
+    bool whole = 2 * tn_units(g, p->k) == p->k && p->m % g->grain == 0;
+    return g->form == TN_FORM_BF16 && whole && p->lda % 2 == 0 && (uintptr_t)p->a % 4 == 0 && spread;
+}
+static size_t units_of_row(const tn_product *p) { return p->half ? p->lda / 2 : p->lda; } /* in place */
+static void *y_at(const tn_product *p, int row, int col) {
+    return (char *)p->y + ((size_t)row * p->ldy + (size_t)col) * tn_y_size(p->mode);
 }
 
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows) {
     const tn_kernel *g = p->kern;
     *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n), .direct = usable_in_place(p)};
-    l->lda = l->direct ? p->lda : tn_row_units(l->units);
+    l->lda = l->direct ? p->packed_a ? p->lda : units_of_row(p) : tn_row_units(l->units);
     l->tiles = tn_tiles(g, p->m);
     int tiles = l->tiles.to;
     size_t tile = p->a_tile ? p->a_tile : tn_row_units(l->units) * (size_t)g->mr; /* units */
@@ -51,7 +61,8 @@ const uint32_t *tn_plan_block_a(const tn_plan *l, int block, int thread, bool lo
     uint32_t *a = l->a + (size_t)thread * l->a_thread;
     if (loaded) return a;
     int rows = tn_plan_row(l, tn_plan_tile_of(l, block + 1)) - r0;
-    g->pack->a_rows(g->form, a, l->lda, p->a + (size_t)r0 * p->lda, p->lda, rows, p->k, l->units);
+    g->pack->a_rows((int)g->form | (p->half ? TN_HALF : 0), a, l->lda, tn_source_at(p->a, p->half, (size_t)r0 * p->lda), p->lda,
+                    rows, p->k, l->units);
     for (int r = rows; r % g->grain; r++) memset(a + (size_t)r * l->lda, 0, (size_t)l->units * 4);
     return a;
 }
@@ -73,25 +84,26 @@ static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
     const tn_product *p = l->p;
     const tn_kernel *g = p->kern;
     int col = panel * TN_NR, n = p->n - col < TN_NR ? p->n - col : TN_NR;
-    float *y = p->y + (size_t)row * p->ldy + col;
+    char *y = y_at(p, row, col);
     _Alignas(64) float c[TN_MR_MAX * TN_NR];
     bool straight = p->mode == TN_SET && !p->bias && n == TN_NR && !p->carry;
-    t->c = straight ? y : c;
+    t->c = straight ? (float *)(void *)y : c;
     t->ldc = straight ? p->ldy : TN_NR;
     if (p->carry) {
         t->ldc = p->ld_carry;
         t->c = p->carry + (size_t)row * t->ldc + col;
         t->more = p->more;
     }
-    bool adds = p->mode != TN_SET && (!p->carry || p->last);
-    for (int i = 0; adds && i < t->m; i++) { /* what will be added to is on its way meanwhile */
-        __builtin_prefetch(y + (size_t)i * p->ldy, 1);
-        __builtin_prefetch(y + (size_t)i * p->ldy + 16, 1);
+    bool to_y = !straight && (!p->carry || p->last);
+    size_t row_bytes = p->ldy * tn_y_size(p->mode);
+    for (int i = 0; to_y && i < t->m; i++) { /* what will be added to, or written, is on its way meanwhile */
+        __builtin_prefetch(y + (size_t)i * row_bytes, 1);
+        __builtin_prefetch(y + (size_t)i * row_bytes + 64, 1);
     }
     g->tile(t);
     if (p->carry && !p->last) return;
-    if (t->c != y) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
-    if (p->each) p->each(p->ctx, y, p->ldy, row, t->m, col, n);
+    if ((char *)t->c != y) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
+    if (p->each) p->each(p->ctx, (float *)(void *)y, p->ldy, row, t->m, col, n);
 }
 
 static void work(void *ctx, size_t begin, size_t end, int thread) {
@@ -176,11 +188,11 @@ static void run_pieces(const tn_product *p, tn_pool *pool, int row, int rows, in
     int per = tn_unit_k(p->kern->form);
     tn_product part = *p;
     part.m = rows;
-    part.y = p->y + (size_t)row * p->ldy;
+    part.y = y_at(p, row, 0);
     part.carry = carry ? carry : part.y;
     part.ld_carry = carry ? (size_t)tn_panels(p->n) * TN_NR : p->ldy;
     for (int k = 0; k < p->k; k += piece) {
-        part.a = p->a + (size_t)row * p->lda + k;
+        part.a = tn_source_at(p->a, p->half, (size_t)row * p->lda + (size_t)k);
         part.b = p->b + (size_t)(k / per) * TN_NR;
         part.k = p->k - k < piece ? p->k - k : piece;
         part.more = k > 0;
@@ -207,20 +219,33 @@ static void run(tn_backend *b, const tn_product *p) {
                        in_y ? NULL : (float *)(void *)(scratch + need), scratch);
 }
 
-void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
-                 const tn_weight *w, const void *bias, int T) {
+/* Rounding means nothing where operands are elements. */
+static tn_mode mode_of(const tn_backend *b, tn_mode mode) {
+    if (b->operand != b->elem) return mode;
+    return mode == TN_ROUND ? TN_SET : mode == TN_ADD_ROUND ? TN_ADD_NONZERO : mode;
+}
+
+void tn_gemm_of(tn_backend *b, tn_mode mode, void *y, int ldy, tn_source x, const tn_weight *w, const void *bias, int T) {
     const tn_kernel *g = tn_kernel_of(b);
-    tn_product p = {.kern = g, .m = T, .n = w->out, .k = w->in, .a = x, .lda = (size_t)ldx, .b = w->packed,
-                    .panel = (size_t)tn_units(g, w->in) * TN_NR, .mode = mode, .y = y,
+    tn_product p = {.kern = g, .m = T, .n = w->out, .k = w->in, .a = x.p, .half = x.half, .lda = (size_t)x.ld,
+                    .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR, .mode = mode_of(b, mode), .y = y,
                     .ldy = (size_t)ldy, .bias = bias};
     run(b, &p);
 }
 
-void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
-                    const tn_weight *w, int T) {
+void tn_gemm_dx_of(tn_backend *b, tn_mode mode, void *dx, int lddx, tn_source dy, const tn_weight *w, int T) {
     const tn_kernel *g = tn_kernel_of(b);
-    tn_product p = {.kern = g, .m = T, .n = w->in, .k = w->out, .a = dy, .lda = (size_t)lddy,
-                    .b = w->packed_t, .panel = (size_t)tn_units(g, w->out) * TN_NR, .mode = mode,
-                    .y = dx, .ldy = (size_t)lddx};
+    tn_product p = {.kern = g, .m = T, .n = w->in, .k = w->out, .a = dy.p, .half = dy.half, .lda = (size_t)dy.ld,
+                    .b = w->packed_t, .panel = (size_t)tn_units(g, w->out) * TN_NR, .mode = mode_of(b, mode), .y = dx,
+                    .ldy = (size_t)lddx};
     run(b, &p);
+}
+
+void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const tn_weight *w,
+                 const void *bias, int T) {
+    tn_gemm_of(b, mode, y, ldy, tn_operands(b, x, ldx), w, bias, T);
+}
+
+void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy, const tn_weight *w, int T) {
+    tn_gemm_dx_of(b, mode, dx, lddx, tn_operands(b, dy, lddy), w, T);
 }

@@ -27,18 +27,20 @@
 
 typedef enum tn_form { TN_FORM_F32, TN_FORM_SWAP, TN_FORM_BF16 } tn_form;
 
-/* Conversions from float matrices to operands of `units` units of K (padding included). The source is
- * contiguous along k (rows: element (i, k) is src[i*lds + k]) or along i (cols: src[k*lds + i]). */
+/* Conversions of matrices to operands of `units` units of K (padding included). The source is contiguous
+ * along k (rows: element (i, k) is src[i*lds + k]) or along i (cols: src[k*lds + i]); its elements are floats, or
+ * (f with TN_HALF) bf16, as operand rows have them. */
+#define TN_HALF 4
 typedef struct tn_packer {
     /* row-major A; rows are written up to a multiple of 16 units */
-    void (*a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
-    void (*a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units);
+    void (*a_rows)(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int m, int k, int units);
+    void (*a_cols)(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int m, int k, int units);
     /* a panel of B of n <= TN_NR columns */
-    void (*b_rows)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units);
+    void (*b_rows)(int f, uint32_t *panel, const void *src, size_t lds, int n, int k, int units);
     /* a panel of width columns (of B: TN_NR, of A: TN_AW), n of which exist */
-    void (*cols)(tn_form f, uint32_t *panel, int width, const float *src, size_t lds, int n, int k, int units);
+    void (*cols)(int f, uint32_t *panel, int width, const void *src, size_t lds, int n, int k, int units);
     /* y (m rows, n columns) from a tile c [m][ldc], with mode and bias as ops.h N2 */
-    void (*finish)(tn_mode mode, float *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n);
+    void (*finish)(tn_mode mode, void *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n);
 } tn_packer;
 extern const tn_packer tn_pack_portable, tn_pack_avx2, tn_pack_avx512, tn_pack_avx512bf16;
 
@@ -80,6 +82,8 @@ extern const tn_kernel tn_kern_pair_scalar, tn_kern_pair_avx2, tn_kern_pair_avx5
 extern const tn_kernel tn_kern_pair_avx512bf16, tn_kern_pair_avx512bf16_model;
 extern const tn_kernel tn_kern_dot32_scalar, tn_kern_dot32_amx, tn_kern_dot32_amx_model;
 
+/* Of an element of y: ops.h N12, where operands are not elements. */
+static inline size_t tn_y_size(tn_mode mode) { return mode == TN_ROUND || mode == TN_ADD_ROUND ? 2 : 4; }
 static inline const tn_kernel *tn_kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
 static inline int tn_unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; } /* elements of k in a unit */
 static inline int tn_units(const tn_kernel *g, int k) {
@@ -108,14 +112,15 @@ static inline int tn_panels(int n) { return (n + TN_NR - 1) / TN_NR; }
 typedef struct tn_product {
     const tn_kernel *kern;
     int m, n, k;
-    const float *a;           /* source of A, row stride lda; NULL if it is packed */
+    const void *a;            /* source of A, row stride lda; NULL if it is packed */
+    bool half;                /*   bf16 and not floats */
     size_t lda;
     const uint32_t *packed_a; /* A as an operand: row-major with lda (units), or, if a_tile, one panel of */
     size_t a_tile;            /*   a_tile units for each tile */
     const uint32_t *b;        /* panels, from the first unit to use */
     size_t panel;             /* 4-byte units from one panel to the next */
     tn_mode mode;
-    float *y;
+    void *y;
     size_t ldy;
     const float *bias;
     /* K in pieces, one product each: the chains are kept in carry [m][ld_carry >= panels * TN_NR], which may
@@ -159,7 +164,8 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
 typedef struct tn_outer {
     const tn_kernel *kern;
     int m, n, k;
-    const float *a, *b;
+    const void *a, *b;
+    bool half_a, half_b; /* bf16 and not floats */
     size_t lda, ldb;
     uint32_t *pa, *pb;
 } tn_outer;
@@ -167,5 +173,16 @@ size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k);
 size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k);
 void tn_outer_pack(const tn_outer *o, tn_pool *pool);
 tn_product tn_outer_product(const tn_outer *o); /* y, ldy, mode are the caller's */
+
+/* --- the operations of ops.h with rows of either kind: an adapter's u and v are elements --- */
+typedef struct tn_source { const void *p; int ld; bool half; } tn_source;
+static inline tn_source tn_operands(const tn_backend *b, const void *p, int ld) {
+    return (tn_source){p, ld, b->operand == sizeof(uint16_t)};
+}
+static inline tn_source tn_elements(const void *p, int ld) { return (tn_source){p, ld, false}; }
+static inline const void *tn_source_at(const void *p, bool half, size_t i) { return (const char *)p + i * (half ? 2 : 4); }
+void tn_gemm_of(tn_backend *b, tn_mode mode, void *y, int ldy, tn_source x, const tn_weight *w, const void *bias, int T);
+void tn_gemm_dx_of(tn_backend *b, tn_mode mode, void *dx, int lddx, tn_source dy, const tn_weight *w, int T);
+void tn_gemm_dw_of(tn_backend *b, void *dw, tn_source dy, tn_source x, int T, int out, int in);
 
 #endif

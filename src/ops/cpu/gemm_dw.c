@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define STRIP_UNITS 16    /* of K, packed at a time: whole rows, few enough to stay near; a_cols needs 16 */
-#define AHEAD 64          /* columns */
+#define AHEAD 64          /* columns: two panels */
 #define PIECE_UNITS 1024  /* of K, of one piece: a panel of B is 128 KiB, a tile of A 64 */
 
 size_t tn_outer_a_bytes(const tn_kernel *g, int m, int k) {
@@ -22,39 +22,42 @@ size_t tn_outer_b_bytes(const tn_kernel *g, int n, int k) {
 }
 
 /* The next `width` columns of k rows: rows lie far apart, too many of them for the hardware to follow. */
-static void fetch_rows(const float *src, size_t lds, int k, int width) {
-    for (int r = 0; r < k; r++)
-        for (int i = 0; i < width; i += 16) __builtin_prefetch(src + (size_t)r * lds + i);
+static void fetch_rows(const void *src, bool half, size_t lds, int k, int width) {
+    size_t size = half ? 2 : 4;
+    const char *row = src;
+    for (int r = 0; r < k; r++, row += lds * size)
+        for (size_t i = 0; i < (size_t)width * size; i += 64) __builtin_prefetch(row + i);
 }
+static int conversion(const tn_kernel *g, bool half) { return (int)g->form | (half ? TN_HALF : 0); }
 
 static void strip_a(const tn_outer *o, int u, int units, int k0, int k) {
     const tn_kernel *g = o->kern;
-    const float *src = o->a + (size_t)k0 * o->lda;
-    int all = tn_units(g, o->k);
+    const void *src = tn_source_at(o->a, o->half_a, (size_t)k0 * o->lda);
+    int all = tn_units(g, o->k), f = conversion(g, o->half_a);
     tn_deal tiles = tn_tiles(g, o->m);
     if (!g->a_panels) {
         size_t lda = tn_row_units(all);
-        g->pack->a_cols(g->form, o->pa + u, lda, src, o->lda, o->m, k, units);
+        g->pack->a_cols(f, o->pa + u, lda, src, o->lda, o->m, k, units);
         for (int r = o->m; r % g->grain; r++) memset(o->pa + (size_t)r * lda + u, 0, (size_t)units * 4);
         return;
     }
     for (int t = 0; t < tiles.to; t++) {
         int row = tn_tile_row(g, &tiles, o->m, t), n = o->m - row < TN_AW ? o->m - row : TN_AW;
         uint32_t *to = o->pa + ((size_t)t * (size_t)all + (size_t)u) * TN_AW;
-        if (row + AHEAD < o->m) fetch_rows(src + row + AHEAD, o->lda, k, TN_AW);
-        g->pack->cols(g->form, to, TN_AW, src + row, o->lda, n, k, units);
+        if (row + AHEAD < o->m) fetch_rows(tn_source_at(src, o->half_a, (size_t)(row + AHEAD)), o->half_a, o->lda, k, TN_AW);
+        g->pack->cols(f, to, TN_AW, tn_source_at(src, o->half_a, (size_t)row), o->lda, n, k, units);
     }
 }
 
 static void strip_b(const tn_outer *o, int u, int units, int k0, int k) {
     const tn_kernel *g = o->kern;
-    const float *src = o->b + (size_t)k0 * o->ldb;
-    int all = tn_units(g, o->k);
+    const void *src = tn_source_at(o->b, o->half_b, (size_t)k0 * o->ldb);
+    int all = tn_units(g, o->k), f = conversion(g, o->half_b);
     for (int col = 0, i = 0; col < o->n; col += TN_NR, i++) {
         int n = o->n - col < TN_NR ? o->n - col : TN_NR;
         uint32_t *to = o->pb + ((size_t)i * (size_t)all + (size_t)u) * TN_NR;
-        if (col + AHEAD < o->n) fetch_rows(src + col + AHEAD, o->ldb, k, TN_NR);
-        g->pack->cols(g->form, to, TN_NR, src + col, o->ldb, n, k, units);
+        if (col + AHEAD < o->n) fetch_rows(tn_source_at(src, o->half_b, (size_t)(col + AHEAD)), o->half_b, o->ldb, k, TN_NR);
+        g->pack->cols(f, to, TN_NR, tn_source_at(src, o->half_b, (size_t)col), o->ldb, n, k, units);
     }
 }
 
@@ -81,8 +84,11 @@ tn_product tn_outer_product(const tn_outer *o) {
                         .a_tile = g->a_panels ? units * TN_AW : 0, .b = o->pb, .panel = units * TN_NR};
 }
 
-void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
-                    int T, int out, int in) {
+void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx, int T, int out, int in) {
+    tn_gemm_dw_of(b, dw, tn_operands(b, dy, lddy), tn_operands(b, x, ldx), T, out, in);
+}
+
+void tn_gemm_dw_of(tn_backend *b, void *dw, tn_source dy, tn_source x, int T, int out, int in) {
     const tn_kernel *g = tn_kernel_of(b);
     int most = PIECE_UNITS * tn_unit_k(g->form), pieces = (T + most - 1) / most;
     int piece = pieces > 1 ? ((T + pieces - 1) / pieces + 31) / 32 * 32 : T;
@@ -91,12 +97,12 @@ void tn_cpu_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const voi
     char *scratch = tn_backend_scratch(b, pa + pb + carry + 128);
     if (!scratch) return;
     size_t at_b = (pa + 63) / 64 * 64;
-    tn_outer o = {.kern = g, .m = out, .n = in, .lda = (size_t)lddy, .ldb = (size_t)ldx,
-                  .pa = (uint32_t *)scratch, .pb = (uint32_t *)(scratch + at_b)};
+    tn_outer o = {.kern = g, .m = out, .n = in, .lda = (size_t)dy.ld, .ldb = (size_t)x.ld,
+                  .half_a = dy.half, .half_b = x.half, .pa = (uint32_t *)scratch, .pb = (uint32_t *)(scratch + at_b)};
     for (int t = 0; t < T; t += piece) {
         o.k = T - t < piece ? T - t : piece;
-        o.a = (const float *)dy + (size_t)t * o.lda;
-        o.b = (const float *)x + (size_t)t * o.ldb;
+        o.a = tn_source_at(dy.p, dy.half, (size_t)t * o.lda);
+        o.b = tn_source_at(x.p, x.half, (size_t)t * o.ldb);
         tn_outer_pack(&o, b->pool);
         tn_product p = tn_outer_product(&o);
         p.mode = TN_ADD;

@@ -21,8 +21,9 @@ typedef struct forward {
     const tn_head_rows *ops;
     tn_plan plan;
     int tiles;
+    int sums;           /* 4, or 5 with q */
     size_t pad;         /* rows, rounded up to 16 */
-    float *stats;       /* [tiles][4][pad]: m, s, w, a */
+    float *stats;       /* [tiles][sums][pad]: m, s, w, a, q */
     int32_t *best;      /* [tiles][pad], or NULL */
     float *at;          /* [pad] z of the target */
     float *logits;      /* [threads][BLOCK_ROWS + mr][LD] */
@@ -30,8 +31,12 @@ typedef struct forward {
 } forward;
 
 static tn_stats stats_of(const forward *f, int tile) {
-    float *p = f->stats + (size_t)tile * 4 * f->pad;
-    return (tn_stats){p, p + f->pad, p + 2 * f->pad, p + 3 * f->pad, f->best ? f->best + (size_t)tile * f->pad : NULL};
+    float *p = f->stats + (size_t)(tile * f->sums) * f->pad;
+    return (tn_stats){.m = p, .s = p + f->pad, .w = p + 2 * f->pad, .a = p + 3 * f->pad,
+                      .q = f->sums > 4 ? p + 4 * f->pad : NULL, .best = f->best ? f->best + (size_t)tile * f->pad : NULL};
+}
+static tn_stats from_row(tn_stats t, size_t r) {
+    return (tn_stats){t.m + r, t.s + r, t.w + r, t.a + r, t.q ? t.q + r : NULL, t.best ? t.best + r : NULL};
 }
 
 static void row_done(const forward *f, const tn_stats *st, int tile, int row, const float *a) {
@@ -87,6 +92,7 @@ static void row_result(const forward *f, const tn_stats *st, int r) {
     if (h->entropy) h->entropy[r] = (float)(lse - share);
     if (h->mean_logit) h->mean_logit[r] = (float)(st->a[r] / (float)h->w->out);
     if (h->top1) h->top1[r] = target >= 0 && st->best[r] == target;
+    if (h->log_sum_sq) h->log_sum_sq[r] = (float)(tn_log((double)st->q[r]) - 2 * tn_log((double)st->s[r]));
 }
 
 /* [begin, end) counts groups of 16 rows. */
@@ -95,11 +101,9 @@ static void merge_work(void *ctx, size_t begin, size_t end, int thread) {
     int rows = f->h->rows;
     for (size_t i = begin; i < end; i++) {
         size_t r0 = i * 16;
-        tn_stats all = stats_of(f, 0);
-        tn_stats x = {all.m + r0, all.s + r0, all.w + r0, all.a + r0, all.best ? all.best + r0 : NULL};
+        tn_stats all = stats_of(f, 0), x = from_row(all, r0);
         for (int k = 1; k < f->tiles; k++) {
-            tn_stats t = stats_of(f, k);
-            tn_stats y = {t.m + r0, t.s + r0, t.w + r0, t.a + r0, t.best ? t.best + r0 : NULL};
+            tn_stats y = from_row(stats_of(f, k), r0);
             f->ops->merge(&x, &y, 16);
         }
         for (size_t r = r0; r < r0 + 16 && r < (size_t)rows; r++) row_result(f, &all, (int)r);
@@ -113,12 +117,13 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
     int threads = tn_pool_threads(b->pool);
     tn_product p = {.kern = g, .m = h->rows, .n = w->out, .k = w->in, .a = h->x, .lda = (size_t)w->in,
                     .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR};
-    forward f = {.h = h, .ops = g->head, .tiles = tn_head_tiles(w->out), .pad = ((size_t)h->rows + 15) / 16 * 16};
+    forward f = {.h = h, .ops = g->head, .tiles = tn_head_tiles(w->out), .sums = h->log_sum_sq ? 5 : 4,
+                 .pad = ((size_t)h->rows + 15) / 16 * 16};
     tn_plan_make(&f.plan, &p, 1, BLOCK_ROWS);
     if (f.plan.blocks.to * f.tiles < 8 * threads) /* few units: as many for each thread */
         tn_plan_make(&f.plan, &p, (f.plan.blocks.to + threads - 1) / threads * threads, BLOCK_ROWS);
     f.logits_thread = (size_t)(BLOCK_ROWS + g->mr) * LD;
-    size_t stats = tn_align64((size_t)f.tiles * 4 * f.pad * 4), best = h->top1 ? tn_align64((size_t)f.tiles * f.pad * 4) : 0;
+    size_t stats = tn_align64((size_t)(f.tiles * f.sums) * f.pad * 4), best = h->top1 ? tn_align64((size_t)f.tiles * f.pad * 4) : 0;
     size_t at = tn_align64(f.pad * 4), logits = f.logits_thread * 4 * (size_t)threads;
     char *s = tn_backend_scratch(b, stats + best + at + logits + f.plan.a_thread * 4 * (size_t)threads + 64);
     if (!s) return;
@@ -128,7 +133,7 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
     f.logits = (float *)(s + stats + best + at);
     f.plan.a = (uint32_t *)(s + stats + best + at + logits);
     size_t last = (f.pad - 16) * sizeof(float); /* rows beyond the last: any numbers */
-    for (int i = 0; i < 4 * f.tiles; i++) memset((char *)(f.stats + (size_t)i * f.pad) + last, 0, 64);
+    for (int i = 0; i < f.sums * f.tiles; i++) memset((char *)(f.stats + (size_t)i * f.pad) + last, 0, 64);
     if (f.best)
         for (int i = 0; i < f.tiles; i++) memset((char *)(f.best + (size_t)i * f.pad) + last, 0, 64);
     tn_pool_run(b->pool, (size_t)f.plan.blocks.to * (size_t)f.tiles, 1, forward_work, &f);

@@ -6,7 +6,8 @@
 /* Statistics of rows over one tile of columns, or merged over several; arrays over rows. */
 typedef struct tn_stats {
     float *m, *s, *w, *a; /* largest z, sum e^(z-m), sum e^(z-m) z, sum of raw logits */
-    int32_t *best;        /* first column with z = m */
+    float *q;             /* sum e^2(z-m), or NULL */
+    int32_t *best;        /* first column with z = m, or NULL */
 } tn_stats;
 
 /* What the gradient of one row's logits is made of: dz as N8, c = d_lse - d_logp; with a second model's logits N10,

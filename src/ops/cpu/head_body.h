@@ -53,6 +53,16 @@ static inline int first_of(const float *a, int n, float temp, float m) {
     return i;
 }
 
+/* N8's q_t; apart from the other sums, which need not pay for it. */
+static inline float squares(const float *a, int n, v16 t, v16 m) {
+    v16 q = SET(0);
+    for (int i = 0; i < n; i += 16) {
+        v16 e = EXP(SUB(MUL(load_some(a + i, n - i), t), m));
+        q = FIRST(n - i, FMA(e, e, q), q);
+    }
+    return lanes_sum(q);
+}
+
 static void HEAD(stats)(const float *a, int n, float temp, const tn_stats *out, int r) {
     v16 t = SET(temp), sum = SET(0), top = SET(a[0] * temp), s = SET(0), w = SET(0);
     for (int i = 0; i < n; i += 16) {
@@ -71,8 +81,8 @@ static void HEAD(stats)(const float *a, int n, float temp, const tn_stats *out, 
     out->a[r] = lanes_sum(sum);
     out->s[r] = lanes_sum(s);
     out->w[r] = lanes_sum(w);
-    if (!out->best) return;
-    out->best[r] = first_of(a, n, temp, m);
+    if (out->q) out->q[r] = squares(a, n, t, mv);
+    if (out->best) out->best[r] = first_of(a, n, temp, m);
 }
 
 static void HEAD(merge)(const tn_stats *x, const tn_stats *t, int n) {
@@ -84,6 +94,7 @@ static void HEAD(merge)(const tn_stats *x, const tn_stats *t, int n) {
         STORE(x->s + r, FMA(LOAD(t->s + r), ct, MUL(LOAD(x->s + r), c)));
         STORE(x->w + r, FMA(LOAD(t->w + r), ct, MUL(LOAD(x->w + r), c)));
         STORE(x->a + r, ADD(LOAD(x->a + r), LOAD(t->a + r)));
+        if (x->q) STORE(x->q + r, FMA(LOAD(t->q + r), MUL(ct, ct), MUL(LOAD(x->q + r), MUL(c, c))));
         STORE(x->m + r, m);
     }
 }

@@ -61,6 +61,10 @@ static void keep_m8(char *kept, const float *m, size_t n, uint32_t key, uint32_t
     vf most = vf_zero();
     EACH_VECTOR(i) most = vf_max(vf_abs(vf_load(m + i)), most);
     float s = vf_top(most);
+    if (s == 0) {
+        memset(kept, 0, 4 + n);
+        return;
+    }
     vf inv = vf_set(1 / s);
     EACH_VECTOR(i) {
         vf x = vf_load(m + i), root = vf_sqrt(vf_sqrt(vf_mul(vf_abs(x), inv)));
@@ -75,6 +79,10 @@ static void keep_v8(char *kept, const float *v, size_t n, uint32_t key, uint32_t
     vf most = vf_zero();
     EACH_VECTOR(i) most = vf_max(vf_load(v + i), most);
     float s = sqrtf(vf_top(most)); /* the root of the largest is the largest root */
+    if (s == 0) {
+        memset(kept, 0, 4 + n);
+        return;
+    }
     vf inv = vf_set(1 / s);
     EACH_VECTOR(i) {
         vf root = vf_sqrt(vf_mul(vf_sqrt(vf_load(v + i)), inv));

@@ -16,4 +16,19 @@ static inline __m512i interleave(__m512i v) {
     return _mm512_permutexvar_epi16(order, v);
 }
 #define BF16_ALONG_M(dst, p0, p1) _mm512_storeu_si512((dst), interleave(round_pair((p0), (p1))))
+#define BF16_WEAVE(dst, p0, p1) _mm512_storeu_si512((dst), weave((p0), (p1)))
+static inline __m512i weave(const uint16_t *low, const uint16_t *high) {
+    __m512i a = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)low));
+    __m512i b = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)high));
+    return _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
+}
+/* n <= 32 */
+#define BF16_ROW(dst, src, n) round_row((dst), (src), (n))
+static inline void round_row(uint16_t *dst, const float *src, int n) {
+    for (int i = 0; i < n; i += 16) {
+        __mmask16 some = (__mmask16)(n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1);
+        __m256i y = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(some, src + i));
+        _mm256_mask_storeu_epi16(dst + i, some, y);
+    }
+}
 #include "ops/cpu/pack_body.h"

@@ -2,6 +2,8 @@
  * including file gives for its instruction set:
  *   TRANSPOSE(dst, ldd, src, lds)   16 x 16 units: dst[j*ldd + i] = src[i*lds + j]
  *   BF16_ALONG_K, BF16_ALONG_M      optional: 16 pairs from 32 floats of a row, or from 16 of two rows
+ *   BF16_WEAVE                      optional: 16 pairs from 16 bf16 of two rows
+ *   BF16_ROW                        optional: n bf16 from floats
  *   and its name suffix PACK(name).
  * Everything is done in blocks of 16 units; a short edge goes through a zeroed buffer.        */
 #include "ops/bf16.h"
@@ -15,116 +17,143 @@
     for (int i = 0; i < 16; i++) (dst)[i] = tn_bf16_of((p0)[i]) | tn_bf16_of((p1)[i]) << 16
 #endif
 
-static inline int unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; }
+#ifndef BF16_WEAVE
+#define BF16_WEAVE(dst, p0, p1) \
+    for (int i = 0; i < 16; i++) (dst)[i] = (uint32_t)(p0)[i] | (uint32_t)(p1)[i] << 16
+#endif
+#ifndef BF16_ROW
+#define BF16_ROW(dst, src, n) \
+    for (int i = 0; i < (n); i++) (dst)[i] = tn_bf16_bits((src)[i])
+#endif
 
-/* 16 units along k from 16 (or 32) floats. */
-static inline void along_k(tn_form f, uint32_t *restrict dst, const uint32_t *restrict src) {
-    if (f == TN_FORM_F32) memcpy(dst, src, 64);
+/* f: a form, with TN_HALF where the source is bf16. */
+static inline int unit_k(int f) { return (f & ~TN_HALF) == TN_FORM_BF16 ? 2 : 1; }
+static inline size_t source_size(int f) { return f & TN_HALF ? 2 : 4; }
+static inline const void *source_at(int f, const void *src, size_t i) { return (const char *)src + i * source_size(f); }
+
+/* 16 units along k from 16 (or 32) numbers. */
+static inline void along_k(int f, uint32_t *restrict dst, const void *restrict from) {
+    const uint32_t *src = from;
+    const uint16_t *half = from;
+    if (f == TN_FORM_F32 || f == (TN_FORM_BF16 | TN_HALF)) memcpy(dst, src, 64);
     else if (f == TN_FORM_SWAP)
         for (int i = 0; i < 16; i++) dst[i] = tn_bf16_of(src[i ^ 1]) << 16;
+    else if (f == (TN_FORM_SWAP | TN_HALF))
+        for (int i = 0; i < 16; i++) dst[i] = (uint32_t)half[i ^ 1] << 16;
     else BF16_ALONG_K(dst, src);
 }
 
-/* 16 units along k of one row, of which k floats from k0 on exist. */
-static inline void row_units(tn_form f, uint32_t *dst, const float *row, int k0, int k) {
+/* 16 units along k of one row, of which k numbers from k0 on exist. */
+static inline void row_units(int f, uint32_t *dst, const void *row, int k0, int k) {
     int span = 16 * unit_k(f), left = k - k0;
+    const void *from = source_at(f, row, (size_t)k0);
     if (left >= span) {
-        along_k(f, dst, (const uint32_t *)row + k0);
+        along_k(f, dst, from);
         return;
     }
     _Alignas(64) uint32_t part[32] = {0};
     int at = 0;
     if (left >= 16) { /* a constant size: no call */
-        memcpy(part, row + k0, 64);
+        memcpy(part, from, 16 * source_size(f));
         at = 16;
     }
-    if (left > at) memcpy(part + at, row + k0 + at, (size_t)(left - at) * 4);
+    if (left > at)
+        memcpy((char *)part + (size_t)at * source_size(f), source_at(f, from, (size_t)at), (size_t)(left - at) * source_size(f));
     along_k(f, dst, part);
 }
 
 /* The first k of unit u. */
-static inline int unit_first(tn_form f, int u) { return f == TN_FORM_BF16 ? 2 * u : f == TN_FORM_SWAP ? u ^ 1 : u; }
+static inline int unit_first(int f, int u) {
+    return (f & ~TN_HALF) == TN_FORM_BF16 ? 2 * u : (f & ~TN_HALF) == TN_FORM_SWAP ? u ^ 1 : u;
+}
 
-/* 16 units across the rows from 16 floats of one k, or of two. */
-static inline void along_m(tn_form f, uint32_t *restrict dst, const uint32_t *restrict p0, const uint32_t *restrict p1) {
+/* 16 units across the rows from 16 numbers of one k, or of two. */
+static inline void along_m(int f, uint32_t *restrict dst, const void *restrict from0, const void *restrict from1) {
+    const uint32_t *p0 = from0, *p1 = from1;
+    const uint16_t *half0 = from0, *half1 = from1;
     if (f == TN_FORM_F32) memcpy(dst, p0, 64);
     else if (f == TN_FORM_SWAP)
         for (int i = 0; i < 16; i++) dst[i] = tn_bf16_of(p0[i]) << 16;
+    else if (f == (TN_FORM_SWAP | TN_HALF))
+        for (int i = 0; i < 16; i++) dst[i] = (uint32_t)half0[i] << 16;
+    else if (f == (TN_FORM_BF16 | TN_HALF)) BF16_WEAVE(dst, half0, half1);
     else BF16_ALONG_M(dst, p0, p1);
 }
 
 /* The same of unit u from src[k*lds + i], of which i < n <= 16 and the first k exist. */
-static void along_m_edge(tn_form f, uint32_t *dst, const float *src, size_t lds, int n, int u, int k) {
+static void along_m_edge(int f, uint32_t *dst, const void *src, size_t lds, int n, int u, int k) {
     uint32_t part[2][16] = {{0}};
     int k0 = unit_first(f, u);
     for (int j = 0; j < unit_k(f); j++)
-        if (k0 + j < k) memcpy(part[j], src + (size_t)(k0 + j) * lds, (size_t)n * 4);
+        if (k0 + j < k) memcpy(part[j], source_at(f, src, (size_t)(k0 + j) * lds), (size_t)n * source_size(f));
     along_m(f, dst, part[0], part[1]);
 }
 
 /* The loops below are compiled once for each form: `f` is a constant where they are used. */
-#define FOR_FORM(f, fn, ...)                                        \
-    do {                                                            \
-        if (f == TN_FORM_F32) fn(TN_FORM_F32, __VA_ARGS__);         \
-        else if (f == TN_FORM_SWAP) fn(TN_FORM_SWAP, __VA_ARGS__);  \
-        else fn(TN_FORM_BF16, __VA_ARGS__);                         \
+#define FOR_FORM(f, fn, ...)                                                                       \
+    do {                                                                                           \
+        if (f == TN_FORM_F32) fn(TN_FORM_F32, __VA_ARGS__);                                        \
+        else if (f == TN_FORM_SWAP) fn(TN_FORM_SWAP, __VA_ARGS__);                                 \
+        else if (f == (TN_FORM_SWAP | TN_HALF)) fn(TN_FORM_SWAP | TN_HALF, __VA_ARGS__);           \
+        else if (f == (TN_FORM_BF16 | TN_HALF)) fn(TN_FORM_BF16 | TN_HALF, __VA_ARGS__);           \
+        else fn(TN_FORM_BF16, __VA_ARGS__);                                                        \
     } while (0)
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE void rows_form(const tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
+INLINE void rows_form(const int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int m, int k, int units) {
     int span = 16 * unit_k(f), whole = k / span * 16;
-    for (int i = 0; i < m; i++, dst += lda, src += lds) {
-        for (int u = 0; u < whole; u += 16) along_k(f, dst + u, (const uint32_t *)src + u * unit_k(f));
+    for (int i = 0; i < m; i++, dst += lda, src = source_at(f, src, lds)) {
+        for (int u = 0; u < whole; u += 16) along_k(f, dst + u, source_at(f, src, (size_t)(u * unit_k(f))));
         for (int u = whole; u < units; u += 16) row_units(f, dst + u, src, u * unit_k(f), k);
     }
 }
 
-static void PACK(a_rows)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
+static void PACK(a_rows)(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int m, int k, int units) {
     FOR_FORM(f, rows_form, dst, lda, src, lds, m, k, units);
 }
 
 /* 16 units of k from unit u for 16 rows of A from row i of `src`: transposed into dst. */
-static inline void block_cols(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int u) {
-    const uint32_t *s = (const uint32_t *)src;
+static inline void block_cols(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int u) {
     if (f == TN_FORM_F32) {
-        TRANSPOSE(dst, lda, s + (size_t)u * lds, lds);
+        TRANSPOSE(dst, lda, (const uint32_t *)src + (size_t)u * lds, lds);
         return;
     }
     _Alignas(64) uint32_t t[256];
     for (int v = 0; v < 16; v++) {
-        const uint32_t *p = s + (size_t)unit_first(f, u + v) * lds;
-        along_m(f, t + 16 * v, p, f == TN_FORM_BF16 ? p + lds : p);
+        const void *p = source_at(f, src, (size_t)unit_first(f, u + v) * lds);
+        along_m(f, t + 16 * v, p, unit_k(f) == 2 ? source_at(f, p, lds) : p);
     }
     TRANSPOSE(dst, lda, t, 16);
 }
 
-static void block_cols_edge(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int n, int u, int k) {
+static void block_cols_edge(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int n, int u, int k) {
     _Alignas(64) uint32_t t[256], o[256];
     for (int v = 0; v < 16; v++) along_m_edge(f, t + 16 * v, src, lds, n, u + v, k);
     TRANSPOSE(o, 16, t, 16);
     for (int r = 0; r < n; r++) memcpy(dst + (size_t)r * lda, o + 16 * r, 64);
 }
 
-static void PACK(a_cols)(tn_form f, uint32_t *dst, size_t lda, const float *src, size_t lds, int m, int k, int units) {
-    int step = 16 * unit_k(f);
+static void PACK(a_cols)(int f, uint32_t *dst, size_t lda, const void *src, size_t lds, int m, int k, int units) {
+    int step = 16 * unit_k(f), line = 64 / (int)source_size(f);
     for (int u = 0; u < units; u += 16) {
         int k0 = u * unit_k(f);
         for (int j = k0 + step; j < k0 + 2 * step && j < k; j++) /* rows of the next round: far apart in memory */
-            for (int i = 0; i < m; i += 16) __builtin_prefetch(src + (size_t)j * lds + i);
+            for (int i = 0; i < m; i += line) __builtin_prefetch(source_at(f, src, (size_t)j * lds + (size_t)i));
         for (int i = 0; i < m; i += 16) {
             uint32_t *to = dst + (size_t)i * lda + u;
-            if (m - i >= 16 && k - k0 >= step) block_cols(f, to, lda, src + i, lds, u);
-            else block_cols_edge(f, to, lda, src + i, lds, m - i < 16 ? m - i : 16, u, k);
+            const void *from = source_at(f, src, (size_t)i);
+            if (m - i >= 16 && k - k0 >= step) block_cols(f, to, lda, from, lds, u);
+            else block_cols_edge(f, to, lda, from, lds, m - i < 16 ? m - i : 16, u, k);
         }
     }
 }
 
-static void PACK(b_rows)(tn_form f, uint32_t *panel, const float *src, size_t lds, int n, int k, int units) {
+static void PACK(b_rows)(int f, uint32_t *panel, const void *src, size_t lds, int n, int k, int units) {
     _Alignas(64) uint32_t t[256], o[256];
     for (int u = 0; u < units; u += 16)
         for (int i = 0; i < TN_NR; i += 16) {
             for (int r = 0; r < 16; r++) {
-                if (i + r < n) row_units(f, t + 16 * r, src + (size_t)(i + r) * lds, u * unit_k(f), k);
+                if (i + r < n) row_units(f, t + 16 * r, source_at(f, src, (size_t)(i + r) * lds), u * unit_k(f), k);
                 else memset(t + 16 * r, 0, 64);
             }
             uint32_t *to = panel + (size_t)u * TN_NR + i;
@@ -137,36 +166,47 @@ static void PACK(b_rows)(tn_form f, uint32_t *panel, const float *src, size_t ld
         }
 }
 
-INLINE void cols_form(const tn_form f, const int width, uint32_t *panel, const float *src, size_t lds, int n, int k,
-                      int units) {
+INLINE void cols_form(const int f, const int width, uint32_t *panel, const void *src, size_t lds, int n, int k, int units) {
     int whole = n >= width ? k / 2 * 2 / unit_k(f) : 0; /* units without an edge */
     for (int u = 0; u < whole; u++) {
-        const uint32_t *p = (const uint32_t *)src + (size_t)unit_first(f, u) * lds;
-        for (int i = 0; i < width; i += 16) along_m(f, panel + (size_t)u * (size_t)width + i, p + i, p + lds + i);
+        const void *p = source_at(f, src, (size_t)unit_first(f, u) * lds), *q = source_at(f, p, lds);
+        for (int i = 0; i < width; i += 16)
+            along_m(f, panel + (size_t)u * (size_t)width + i, source_at(f, p, (size_t)i), source_at(f, q, (size_t)i));
     }
     for (int u = whole; u < units; u++)
         for (int i = 0; i < width; i += 16) {
             int some = n - i < 0 ? 0 : n - i < 16 ? n - i : 16;
-            along_m_edge(f, panel + (size_t)u * (size_t)width + i, src + i, lds, some, u, k);
+            along_m_edge(f, panel + (size_t)u * (size_t)width + i, source_at(f, src, (size_t)i), lds, some, u, k);
         }
 }
 
-static void PACK(cols)(tn_form f, uint32_t *panel, int width, const float *src, size_t lds, int n, int k, int units) {
+static void PACK(cols)(int f, uint32_t *panel, int width, const void *src, size_t lds, int n, int k, int units) {
     if (width == TN_AW) FOR_FORM(f, cols_form, TN_AW, panel, src, lds, n, k, units);
     else FOR_FORM(f, cols_form, TN_NR, panel, src, lds, n, k, units);
 }
 
-static void PACK(finish)(tn_mode mode, float *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n) {
-    for (int i = 0; i < m; i++, y += ldy, c += ldc) {
+/* A row of y. */
+static inline void finish_row(tn_mode mode, void *to, const float *v, int n) {
+    float *y = to, sum[TN_NR];
+    uint16_t *half = to;
+    if (mode == TN_SET) memcpy(y, v, (size_t)n * 4);
+    else if (mode == TN_ADD)
+        for (int j = 0; j < n; j++) y[j] = y[j] + v[j];
+    else if (mode == TN_ADD_NONZERO)
+        for (int j = 0; j < n; j++) y[j] = y[j] - (0 - v[j]);
+    else if (mode == TN_ADD_ROUND) {
+        for (int j = 0; j < n; j++) sum[j] = tn_bf16_float(half[j]) - (0 - v[j]);
+        BF16_ROW(half, sum, n);
+    } else BF16_ROW(half, v, n);
+}
+
+static void PACK(finish)(tn_mode mode, void *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n) {
+    for (int i = 0; i < m; i++, y = (char *)y + ldy * tn_y_size(mode), c += ldc) {
         _Alignas(64) float v[TN_NR];
         if (bias)
             for (int j = 0; j < n; j++) v[j] = c[j] + bias[j];
         else memcpy(v, c, sizeof v);
-        if (mode == TN_SET) memcpy(y, v, (size_t)n * 4);
-        else if (mode == TN_ADD)
-            for (int j = 0; j < n; j++) y[j] = y[j] + v[j];
-        else
-            for (int j = 0; j < n; j++) y[j] = y[j] - (0 - v[j]);
+        finish_row(mode, y, v, n);
     }
 }
 

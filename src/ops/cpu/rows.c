@@ -28,26 +28,34 @@ typedef struct job {
     const double *d_out;
     const int32_t *ids;
     size_t ldy, ldx, lddy;
-    int T, R, D, groups, n, sign;
+    int T, R, D, groups, n, sign, rest;
+    bool half;     /* operand rows are bf16 */
+    size_t bytes;  /* of an element */
     tn_mode mode;
     tn_act act;
     float value;
 } job;
 
-static void embed(void *c, size_t begin, size_t end, int thread) {
+/* Operand rows: bf16, or floats. */
+static bool is_half(const tn_backend *b) { return b->operand != b->elem; }
+static void *row_at(bool half, void *p, size_t i) { return (char *)p + i * (half ? sizeof(uint16_t) : sizeof(float)); }
+static const void *row_cat(bool half, const void *p, size_t i) {
+    return (const char *)p + i * (half ? sizeof(uint16_t) : sizeof(float));
+}
+
+static void gather(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
-    for (size_t t = begin; t < end; t++)
-        memcpy(j->y + t * zu(j->D), j->x + zu(j->ids[t]) * j->ldx, zu(j->D) * sizeof(float));
+    size_t row = zu(j->D) * j->bytes, from = j->ldx * j->bytes;
+    for (size_t t = begin; t < end; t++) memcpy((char *)j->y + t * row, (const char *)j->x + zu(j->ids[t]) * from, row);
+}
+
+void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes) {
+    job j = {.y = y, .x = x, .ids = rows, .ldx = zu(ld), .D = D, .bytes = bytes};
+    tn_cpu_run(b, zu(R), 4, (double)R * D, gather, &j);
 }
 
 void tn_cpu_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
-    job j = {.y = y, .x = table, .ids = ids, .ldx = zu(D), .D = D};
-    tn_cpu_run(b, zu(T), 4, (double)T * D, embed, &j);
-}
-
-void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D) {
-    job j = {.y = y, .x = x, .ids = rows, .ldx = zu(ld), .D = D};
-    tn_cpu_run(b, zu(R), 4, (double)R * D, embed, &j);
+    tn_cpu_gather(b, y, table, D, ids, T, D, sizeof(float));
 }
 
 /* Columns of y[ids[t]] += x[t]. */
@@ -85,24 +93,28 @@ void tn_cpu_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, in
 
 static void bias(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
-    for (int t = 0; t < j->T; t++) j->k->add(j->y + begin, j->x + zu(t) * j->ldx + begin, end - begin);
+    for (int t = 0; t < j->T; t++) {
+        const void *row = row_cat(j->half, j->x, zu(t) * j->ldx + begin);
+        if (j->half) j->k->add_half(j->y + begin, row, end - begin);
+        else j->k->add(j->y + begin, row, end - begin);
+    }
 }
 
 void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
-    job j = {.k = tn_cpu_kernels(b), .y = db, .x = dy, .ldx = zu(ld), .T = T};
+    job j = {.k = tn_cpu_kernels(b), .y = db, .x = dy, .ldx = zu(ld), .T = T, .half = is_half(b)};
     tn_cpu_run(b, zu(n), COLUMNS, (double)T * n, bias, &j);
 }
 
 static void norm(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
-    j->k->norm(j->y + begin * j->ldy, j->ldy, j->rstd ? j->rstd + begin * zu(j->groups) : NULL,
+    j->k->norm(j->half, row_at(j->half, j->y, begin * j->ldy), j->ldy, j->rstd ? j->rstd + begin * zu(j->groups) : NULL,
                j->x + begin * j->ldx, j->ldx, j->w, (int)(end - begin), j->groups, j->n, j->value);
 }
 
-void tn_cpu_rms_norm(tn_backend *b, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
+void tn_cpu_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
                      int T, int groups, int n, double eps) {
     job j = {.k = tn_cpu_kernels(b), .y = y, .x = x, .w = w, .rstd = rstd, .ldy = zu(ldy), .ldx = zu(ldx),
-             .groups = groups, .n = n, .value = (float)eps};
+             .groups = groups, .n = n, .value = (float)eps, .half = mode == TN_ROUND && is_half(b)};
     tn_cpu_run(b, zu(T), 4, (double)T * groups * n, norm, &j);
 }
 
@@ -131,36 +143,49 @@ void tn_cpu_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *
 
 static void rope(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
-    j->k->rope(j->y + begin * j->ldy, j->ldy, j->ids + begin, j->cos, j->sin, (int)(end - begin), j->groups,
-               j->D, j->n, j->sign);
+    j->k->rope(j->half, row_at(j->half, j->y, begin * j->ldy), j->ldy, j->x + begin * j->ldx, j->ldx, j->ids + begin, j->cos,
+               j->sin, (int)(end - begin), j->groups, j->rest, j->D, j->n, j->sign);
 }
 
-void tn_cpu_rope(tn_backend *b, void *x, int ld, const int32_t *pos, const void *cos, const void *sin, int T,
-                 int heads, int d, int d_rot, int sign) {
-    job j = {.k = tn_cpu_kernels(b), .y = x, .ldy = zu(ld), .ids = pos, .cos = cos, .sin = sin, .groups = heads,
-             .D = d, .n = d_rot / 2, .sign = sign};
-    tn_cpu_run(b, zu(T), 4, (double)T * heads * d, rope, &j);
+void tn_cpu_rope(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const int32_t *pos, const void *cos,
+                 const void *sin, int T, int heads, int rest, int d, int d_rot, int sign) {
+    job j = {.k = tn_cpu_kernels(b), .y = y, .ldy = zu(ldy), .x = x, .ldx = zu(ldx), .ids = pos, .cos = cos, .sin = sin,
+             .groups = heads, .rest = rest, .D = d, .n = d_rot / 2, .sign = sign, .half = mode == TN_ROUND && is_half(b)};
+    tn_cpu_run(b, zu(T), 4, (double)T * (heads + rest) * d, rope, &j);
 }
 
 static void act(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
-    j->k->act(j->act, j->y + begin * zu(j->D), j->x + begin * 2 * zu(j->D), (int)(end - begin), j->D);
+    size_t F = zu(j->D);
+    j->k->act(j->half, j->act, row_at(j->half, j->y, begin * F), row_cat(j->half, j->x, begin * 2 * F), (int)(end - begin), j->D);
 }
 
 void tn_cpu_act_gate(tn_backend *b, tn_act how, void *h, const void *gu, int T, int F) {
-    job j = {.k = tn_cpu_kernels(b), .act = how, .y = h, .x = gu, .D = F};
+    job j = {.k = tn_cpu_kernels(b), .act = how, .y = h, .x = gu, .D = F, .half = is_half(b)};
     tn_cpu_run(b, zu(T), 2, 4.0 * T * F, act, &j);
 }
 
 static void act_bwd(void *c, size_t begin, size_t end, int thread) {
     const job *j = c;
     size_t F = zu(j->D);
-    j->k->act_bwd(j->act, j->y + begin * 2 * F, j->dy + begin * F, j->x + begin * 2 * F, (int)(end - begin), j->D);
+    j->k->act_bwd(j->half, j->act, row_at(j->half, j->y, begin * 2 * F), j->dy + begin * F,
+                  row_cat(j->half, j->x, begin * 2 * F), (int)(end - begin), j->D);
 }
 
 void tn_cpu_act_gate_bwd(tn_backend *b, tn_act how, void *dgu, const void *dh, const void *gu, int T, int F) {
-    job j = {.k = tn_cpu_kernels(b), .act = how, .y = dgu, .dy = dh, .x = gu, .D = F};
+    job j = {.k = tn_cpu_kernels(b), .act = how, .y = dgu, .dy = dh, .x = gu, .D = F, .half = is_half(b)};
     tn_cpu_run(b, zu(T), 2, 6.0 * T * F, act_bwd, &j);
+}
+
+static void round_some(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    j->k->round((uint16_t *)(void *)j->y + begin, j->x + begin, end - begin);
+}
+
+void tn_cpu_round(tn_backend *b, void *y, const void *x, size_t n) {
+    job j = {.k = tn_cpu_kernels(b), .y = y, .x = x};
+    if (is_half(b)) tn_cpu_run(b, n, 1024, (double)n, round_some, &j);
+    else if (y != x) memcpy(y, x, n * sizeof(float));
 }
 
 static void add(void *c, size_t begin, size_t end, int thread) {

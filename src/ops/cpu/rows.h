@@ -6,19 +6,22 @@
 
 typedef struct tn_adam { float keep, b1, a1, b2, a2, root, step, eps, gscale; } tn_adam;
 
+/* half: operand rows are bf16 and not floats. */
 typedef struct tn_cpu_rows {
-    void (*norm)(float *y, size_t ldy, float *rstd, const float *x, size_t ldx, const float *w, int T,
+    void (*norm)(bool half, void *y, size_t ldy, float *rstd, const float *x, size_t ldx, const float *w, int T,
                  int groups, int n, float eps);
     void (*norm_dx)(tn_mode mode, float *dx, size_t lddx, const float *dy, size_t lddy, const float *x, size_t ldx,
                     const float *rstd, const float *w, int T, int groups, int n);
     /* columns [0, cols) of the pointers given; n: distance between groups */
     void (*norm_dw)(float *dw, const float *dy, size_t lddy, const float *x, size_t ldx, const float *rstd, int T,
                     int groups, int n, int cols);
-    void (*rope)(float *x, size_t ld, const int32_t *pos, const float *cos, const float *sin, int T, int heads,
-                 int d, int half, int sign);
-    void (*act)(tn_act act, float *h, const float *gu, int T, int F);
-    void (*act_bwd)(tn_act act, float *dgu, const float *dh, const float *gu, int T, int F);
+    void (*rope)(bool half, void *y, size_t ldy, const float *x, size_t ldx, const int32_t *pos, const float *cos,
+                 const float *sin, int T, int heads, int rest, int d, int pairs, int sign);
+    void (*act)(bool half, tn_act act, void *h, const void *gu, int T, int F);
+    void (*act_bwd)(bool half, tn_act act, void *dgu, const float *dh, const void *gu, int T, int F);
     void (*add)(float *y, const float *x, size_t n);
+    void (*add_half)(float *y, const uint16_t *x, size_t n);
+    void (*round)(uint16_t *y, const float *x, size_t n);
     void (*scale)(float *y, float s, size_t n);
     void (*exp_span)(float *y, const float *x, float c, size_t n); /* y = exp(x - c) */
     void (*rowdot)(double *out, const float *x, const float *w, int R, int D);

@@ -51,12 +51,6 @@ static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t
     transpose16((uint32_t *)dst, ldd, (const uint32_t *)src, lds);
 }
 
-/* Is every bit of all three 0? */
-static inline bool vf_blank(vf a, vf b, vf c) {
-    __m512i x = _mm512_or_si512(_mm512_or_si512(_mm512_castps_si512(a), _mm512_castps_si512(b)), _mm512_castps_si512(c));
-    return _mm512_test_epi32_mask(x, x) == 0;
-}
-
 typedef struct { __m512d a, b; } vd; /* 16 doubles */
 static inline vd vd_zero(void) { return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 static inline vd vd_fma_square(vf x, vd c) {
@@ -131,12 +125,6 @@ static inline vf vf_flush(vf x) { return (vf){vf_flush8(x.a), vf_flush8(x.b)}; }
 static inline __m256 vf_low8(vf x) { return x.a; }
 static inline __m256 vf_high8(vf x) { return x.b; }
 
-static inline bool vf_blank(vf x, vf y, vf z) {
-    __m256 a = _mm256_or_ps(_mm256_or_ps(x.a, y.a), z.a), b = _mm256_or_ps(_mm256_or_ps(x.b, y.b), z.b);
-    __m256i bits = _mm256_castps_si256(_mm256_or_ps(a, b));
-    return _mm256_testz_si256(bits, bits);
-}
-
 static inline void vf_transpose8(const float *src, size_t lds, float *dst, size_t ldd) {
     __m256 r[8], t[8];
     for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(src + (size_t)i * lds);
@@ -204,11 +192,6 @@ static inline vf vf_fms(vf a, vf b, vf c) { VF_LANES(r, fmaf(a.v[l], b.v[l], -c.
 static inline vf vf_exp(vf a) { VF_LANES(r, tn_op_expf(a.v[l])); }
 static inline vf vf_pick(vf a, vf old, uint32_t bits) { VF_LANES(r, bits >> l & 1 ? a.v[l] : old.v[l]); }
 static inline vf vf_flush(vf a) { VF_LANES(r, fabsf(a.v[l]) < 0x1p-126f ? 0 : a.v[l]); }
-
-static inline bool vf_blank(vf a, vf b, vf c) {
-    static const vf zero;
-    return memcmp(&a, &zero, sizeof a) == 0 && memcmp(&b, &zero, sizeof b) == 0 && memcmp(&c, &zero, sizeof c) == 0;
-}
 
 static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t ldd) {
     for (size_t i = 0; i < VF; i++)

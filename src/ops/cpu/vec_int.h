@@ -57,10 +57,9 @@ static inline vi vi_get_i8(const uint8_t *p) {
                 _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)))};
 }
 static inline void vi_put_16(uint16_t *p, vi x) {
-    int32_t t[16];
-    _mm256_storeu_si256((__m256i *)t, x.a);
-    _mm256_storeu_si256((__m256i *)(t + 8), x.b);
-    for (int l = 0; l < VF; l++) p[l] = (uint16_t)t[l];
+    __m256i low = _mm256_set1_epi32(0xffff);
+    __m256i t = _mm256_packus_epi32(_mm256_and_si256(x.a, low), _mm256_and_si256(x.b, low)); /* in fours: a b a b */
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(t, 0xd8));
 }
 static inline void vi_put_8(uint8_t *p, vi x) {
     int32_t t[16];

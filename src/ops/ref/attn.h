@@ -37,11 +37,11 @@ static void ref_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, con
         if (slot == 0)
             memset(block_head(b, pool, a->row_block[t], a, 0), 0, ref_kv_block_bytes(b, G, d));
         for (int g = 0; g < G; g++) {
-            const real *k = (const real *)qkv + (size_t)t * ld + (size_t)(H + g) * d, *v = k + (size_t)G * d;
+            size_t k = (size_t)t * ld + (size_t)(H + g) * d, v = k + (size_t)G * d;
             real *kt = block_head(b, pool, a->row_block[t], a, g), *vb = kt + (size_t)d * TN_KV_BLOCK;
             for (int i = 0; i < d; i++) {
-                kt[(size_t)i * TN_KV_BLOCK + slot] = k[i];
-                vb[(size_t)slot * d + i] = v[i];
+                kt[(size_t)i * TN_KV_BLOCK + slot] = operand(b, qkv, k + i);
+                vb[(size_t)slot * d + i] = operand(b, qkv, v + i);
             }
         }
     }

@@ -1,26 +1,28 @@
 /* Reference language-model head: ops.h N8, word for word. */
 #include "ops/ref/head_pair.h"
 
-typedef struct head_stat { real m, s, w, a; } head_stat;
+typedef struct head_stat { real m, s, w, a, q; } head_stat;
 
 static head_stat head_tile(const real *z, const real *a, int n) {
-    head_stat t = {z[0], 0, 0, row_sum(a, n)};
-    real s[LANES] = {0}, w[LANES] = {0};
+    head_stat t = {z[0], 0, 0, row_sum(a, n), 0};
+    real s[LANES] = {0}, w[LANES] = {0}, q[LANES] = {0};
     for (int v = 1; v < n; v++)
         if (z[v] > t.m) t.m = z[v];
     for (int v = 0; v < n; v++) {
         real e = EXP(z[v] - t.m);
         s[v % LANES] = s[v % LANES] + e;
         w[v % LANES] = FMA(e, z[v], w[v % LANES]);
+        q[v % LANES] = FMA(e, e, q[v % LANES]);
     }
     t.s = lanes_sum(s);
     t.w = lanes_sum(w);
+    t.q = lanes_sum(q);
     return t;
 }
 
 static head_stat head_merge(head_stat x, head_stat t) {
     real m = x.m > t.m ? x.m : t.m, c = EXP(x.m - m), ct = EXP(t.m - m);
-    head_stat y = {m, FMA(t.s, ct, x.s * c), FMA(t.w, ct, x.w * c), x.a + t.a};
+    head_stat y = {m, FMA(t.s, ct, x.s * c), FMA(t.w, ct, x.w * c), x.a + t.a, FMA(t.q, ct * ct, x.q * (c * c))};
     return y;
 }
 
@@ -28,7 +30,7 @@ static void head_row(tn_backend *b, const tn_head *h, int row) {
     const real *x = (const real *)h->x + (size_t)row * h->w->in, *w = h->w->packed;
     int V = h->w->out, in = h->w->in, target = h->target ? h->target[row] : -1, best = 0;
     real z[TN_HEAD_TILE], a[TN_HEAD_TILE], zt = 0, top = 0;
-    head_stat all = {0, 0, 0, 0};
+    head_stat all = {0, 0, 0, 0, 0};
     for (int v0 = 0; v0 < V; v0 += TN_HEAD_TILE) {
         int n = tile_width(V, v0);
         for (int v = 0; v < n; v++) {
@@ -50,6 +52,7 @@ static void head_row(tn_backend *b, const tn_head *h, int row) {
     if (h->entropy) h->entropy[row] = (real)(lse - share);
     if (h->mean_logit) h->mean_logit[row] = (real)(all.a / (real)V);
     if (h->top1) h->top1[row] = target >= 0 && best == target;
+    if (h->log_sum_sq) h->log_sum_sq[row] = (real)(tn_log((double)all.q) - 2 * tn_log((double)all.s));
 }
 
 static void ref_head(tn_backend *b, const tn_head *h) {
@@ -83,7 +86,8 @@ static void head_tile_bwd(tn_backend *b, const tn_head_bwd *h, int r0, int R, in
             *at = v0 ? *at + acc : acc;
         }
     if (h->dw)
-        ref_gemm_dw(b, (real *)h->dw + (size_t)v0 * in, dz, n, (const real *)h->x + (size_t)r0 * in, in, R, n, in);
+        gemm_dw_of(b, (real *)h->dw + (size_t)v0 * in, elements(dz, n), elements((const real *)h->x + (size_t)r0 * in, in),
+                   R, n, in);
 }
 
 static void ref_head_bwd(tn_backend *b, const tn_head_bwd *h) {

@@ -37,7 +37,7 @@ static real of_bf16(uint16_t h) {
     return x;
 }
 
-/* C times the root, cut at C (a NaN, too: 0/0 of a block of zeros). */
+/* C times the root, cut at C. */
 static real code_of(real root, real draw, real top) {
     real y = root * top + draw;
     return y < top ? y : top;
@@ -71,7 +71,8 @@ static void keep_m8(uint8_t *kept, const real *m, size_t n, uint32_t key, uint32
     float s = largest_root(m, n, false);
     real inv = 1 / (real)s;
     memcpy(kept, &s, 4);
-    for (size_t i = 0; i < n; i++) {
+    if (s == 0) memset(kept + 4, 0, n);
+    for (size_t i = 0; i < n && s != 0; i++) {
         uint32_t h = tn_moment_draw(key, first + (uint32_t)i);
         real c = code_of(SQRT(SQRT((real)fabs(m[i]) * inv)), (real)(h & 0xffff) * (real)0x1p-16, 127);
         kept[4 + i] = (uint8_t)(int8_t)copysign(c, m[i]);
@@ -81,7 +82,8 @@ static void keep_v8(uint8_t *kept, const real *v, size_t n, uint32_t key, uint32
     float s = largest_root(v, n, true);
     real inv = 1 / (real)s;
     memcpy(kept, &s, 4);
-    for (size_t i = 0; i < n; i++) {
+    if (s == 0) memset(kept + 4, 0, n);
+    for (size_t i = 0; i < n && s != 0; i++) {
         uint32_t h = tn_moment_draw(key, first + (uint32_t)i);
         real c = code_of(SQRT(SQRT(v[i]) * inv), (real)(h >> 16) * (real)0x1p-16, 255);
         kept[4 + i] = c < 1 ? 1 : (uint8_t)c;
@@ -120,7 +122,7 @@ static void ref_adamw(tn_backend *b, void *pv, const void *gv, void *mv, void *v
 }
 
 /* Each block: 16 double lanes and the tree of N4. */
-static void ref_sumsq(tn_backend *b, const void *xv, size_t n, double *block) {
+static void ref_sumsq(tn_backend *b, const void *xv, size_t n, const uint8_t *live, double *block) {
     const real *x = xv;
     for (size_t at = 0; at < n; at += TN_NORM_BLOCK) {
         size_t len = n - at < TN_NORM_BLOCK ? n - at : TN_NORM_BLOCK;

@@ -31,10 +31,22 @@ static inline real lanes_sum(real p[LANES]) {
     return p[0];
 }
 
-/* N2: the new value of an output. */
-static inline real put(tn_mode mode, real old, real acc) {
-    if (mode == TN_SET) return acc;
-    return mode == TN_ADD ? old + acc : old - (0 - acc);
+/* N12: element i of operand rows. */
+static inline real operand(const tn_backend *b, const void *p, size_t i) {
+    return b->operand == sizeof(uint16_t) ? (real)tn_bf16_float(((const uint16_t *)p)[i]) : ((const real *)p)[i];
+}
+static inline void operand_put(const tn_backend *b, void *p, size_t i, real x) {
+    if (b->operand == sizeof(uint16_t)) ((uint16_t *)p)[i] = tn_bf16_bits((float)x);
+    else ((real *)p)[i] = x;
+}
+
+/* N2: output i gets acc. */
+static inline void put(const tn_backend *b, tn_mode mode, void *yv, size_t i, real acc) {
+    real *y = yv;
+    if (mode == TN_SET) y[i] = acc;
+    else if (mode == TN_ADD) y[i] = y[i] + acc;
+    else if (mode == TN_ADD_NONZERO) y[i] = y[i] - (0 - acc);
+    else operand_put(b, yv, i, mode == TN_ROUND ? acc : operand(b, yv, i) - (0 - acc));
 }
 
 /* N4: sum of x. */

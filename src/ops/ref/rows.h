@@ -18,17 +18,16 @@ static void ref_embed_bwd(tn_backend *b, void *dtable, const void *dyv, const in
 }
 
 /* rstd = 1 / sqrt(sum x^2 / n + eps);  y = (x rstd) w */
-static void ref_rms_norm(tn_backend *b, void *yv, int ldy, void *rstdv, const void *xv, int ldx,
+static void ref_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstdv, const void *xv, int ldx,
                          const void *wv, int T, int groups, int n, double eps) {
     real *rstd = rstdv;
     const real *w = wv;
     for (int t = 0; t < T; t++)
         for (int g = 0; g < groups; g++) {
             const real *x = (const real *)xv + (size_t)t * ldx + (size_t)g * n;
-            real *y = (real *)yv + (size_t)t * ldy + (size_t)g * n;
             real r = 1 / SQRT(row_dot(x, x, n) / (real)n + (real)eps);
             if (rstd) rstd[(size_t)t * groups + g] = r;
-            for (int i = 0; i < n; i++) y[i] = x[i] * r * w[i];
+            for (int i = 0; i < n; i++) put(b, mode, y, (size_t)t * ldy + (size_t)g * n + i, x[i] * r * w[i]);
         }
 }
 
@@ -58,20 +57,28 @@ static void ref_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dxv, int lddx, v
 }
 
 /* (x0, x1) -> (x0 c - x1 s, x1 c + x0 s), s times sign */
-static void ref_rope(tn_backend *b, void *xv, int ld, const int32_t *pos, const void *cosv,
-                     const void *sinv, int T, int heads, int d, int d_rot, int sign) {
+static void ref_rope(tn_backend *b, tn_mode mode, void *y, int ldy, const void *xv, int ldx, const int32_t *pos,
+                     const void *cosv, const void *sinv, int T, int heads, int rest, int d, int d_rot, int sign) {
     int half = d_rot / 2;
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < heads; h++) {
-            real *x = (real *)xv + (size_t)t * ld + (size_t)h * d;
-            const real *c = (const real *)cosv + (size_t)pos[t] * half;
-            const real *s = (const real *)sinv + (size_t)pos[t] * half;
-            for (int i = 0; i < half; i++) {
+    for (int t = 0; t < T; t++) {
+        const real *x = (const real *)xv + (size_t)t * ldx;
+        const real *c = (const real *)cosv + (size_t)pos[t] * half;
+        const real *s = (const real *)sinv + (size_t)pos[t] * half;
+        for (int h = 0; h < heads + rest; h++, x += d) {
+            size_t at = (size_t)t * ldy + (size_t)h * d;
+            int turn = h < heads ? half : 0;
+            for (int i = 0; i < turn; i++) {
                 real si = sign < 0 ? -s[i] : s[i], x0 = x[i], x1 = x[i + half];
-                x[i] = FMA(x0, c[i], -(x1 * si));
-                x[i + half] = FMA(x1, c[i], x0 * si);
+                put(b, mode, y, at + i, FMA(x0, c[i], -(x1 * si)));
+                put(b, mode, y, at + i + half, FMA(x1, c[i], x0 * si));
             }
+            for (int i = 2 * turn; i < d; i++) put(b, mode, y, at + i, x[i]);
         }
+    }
+}
+
+static void ref_round(tn_backend *b, void *y, const void *x, size_t n) {
+    for (size_t i = 0; i < n; i++) operand_put(b, y, i, ((const real *)x)[i]);
 }
 
 /* s of act(x) = x s:  silu 1/(1 + e^-x);  gelu_tanh 1/(1 + e^-v), v = 2 sqrt(2/pi) (x + 0.044715 x^3) */
@@ -89,32 +96,29 @@ static inline real act_slope(tn_act act, real x, real s) {
     return FMA(a, k, s);
 }
 
-static void ref_act_gate(tn_backend *b, tn_act act, void *hv, const void *guv, int T, int F) {
-    for (int t = 0; t < T; t++) {
-        const real *g = (const real *)guv + (size_t)t * 2 * F, *u = g + F;
-        real *h = (real *)hv + (size_t)t * F;
-        for (int i = 0; i < F; i++) h[i] = g[i] * act_sigmoid(act, g[i]) * u[i];
-    }
-}
-
-static void ref_act_gate_bwd(tn_backend *b, tn_act act, void *dguv, const void *dhv, const void *guv,
-                             int T, int F) {
-    for (int t = 0; t < T; t++) {
-        const real *g = (const real *)guv + (size_t)t * 2 * F, *u = g + F;
-        const real *dh = (const real *)dhv + (size_t)t * F;
-        real *dg = (real *)dguv + (size_t)t * 2 * F, *du = dg + F;
+static void ref_act_gate(tn_backend *b, tn_act act, void *h, const void *gu, int T, int F) {
+    for (int t = 0; t < T; t++)
         for (int i = 0; i < F; i++) {
-            real gi = g[i], ui = u[i], d = dh[i], s = act_sigmoid(act, gi);
-            dg[i] = d * ui * act_slope(act, gi, s);
-            du[i] = d * (gi * s);
+            size_t at = (size_t)t * 2 * F + i;
+            real g = operand(b, gu, at), u = operand(b, gu, at + F);
+            operand_put(b, h, (size_t)t * F + i, g * act_sigmoid(act, g) * u);
         }
-    }
 }
 
-static void ref_gather(tn_backend *b, void *yv, const void *xv, int ld, const int32_t *rows, int R, int D) {
-    for (int r = 0; r < R; r++)
-        memcpy((real *)yv + (size_t)r * D, (const real *)xv + (size_t)rows[r] * ld,
-               (size_t)D * sizeof(real));
+static void ref_act_gate_bwd(tn_backend *b, tn_act act, void *dgu, const void *dhv, const void *gu, int T, int F) {
+    const real *dh = dhv;
+    for (int t = 0; t < T; t++)
+        for (int i = 0; i < F; i++) {
+            size_t at = (size_t)t * 2 * F + i;
+            real g = operand(b, gu, at), u = operand(b, gu, at + F), d = dh[(size_t)t * F + i], s = act_sigmoid(act, g);
+            operand_put(b, dgu, at, d * u * act_slope(act, g, s));
+            operand_put(b, dgu, at + F, d * (g * s));
+        }
+}
+
+static void ref_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t *rows, int R, int D, size_t bytes) {
+    size_t row = (size_t)D * bytes;
+    for (int r = 0; r < R; r++) memcpy((char *)y + (size_t)r * row, (const char *)x + (size_t)rows[r] * ld * bytes, row);
 }
 
 static void ref_scatter_add(tn_backend *b, void *xv, int ld, const void *yv, const int32_t *rows,

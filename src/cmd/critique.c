@@ -1,0 +1,318 @@
+/* tenet critique: answers criticised and revised under a constitution, as supervised data (SL-CAI). */
+#include "base/log.h"
+#include "base/proc.h"
+#include "base/signals.h"
+#include "cmd/verbs.h"
+#include "ops/profile.h"
+#include "oversight/revise.h"
+#include "train/trainer.h"
+#include <string.h>
+
+typedef struct critique_options {
+    const char *model, *critic, *base, *constitution, *prompts, *data, *helpful, *out, *kind, *kind_key;
+    int64_t rounds, first_round, helpful_samples, max_new, max_critique, batch, top_k, repeat_n, repeats, max_rows;
+    double temperature, critic_temperature, top_p, longest;
+    bool direct, unended;
+} critique_options;
+
+#define AT(f) offsetof(critique_options, f)
+static const tn_opt_row rows[] = {
+    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR", "Whose answers are revised: a helpful model."},
+    {"critic", TN_OPT_STRING, AT(critic), NULL, NULL, 0, 0, "judge", "DIR", "Who criticises and revises. Default: the same model."},
+    {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR", "Base of an adapter folder, instead of the one that it names."},
+    {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
+    {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
+     "Templates that ask the critic: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own."},
+    {"data", TN_OPT_STRING, AT(data), NULL, NULL, 0, 0, "input dataset-name", "FILE",
+     "Red-team rows: {\"prompt\": text or messages}; with \"response\" that is the first answer, and the model is not asked for one."},
+    {"helpful-data", TN_OPT_STRING, AT(helpful), NULL, NULL, 0, 0, NULL, "FILE",
+     "Prompts whose answers join the training rows unrevised, so that the model stays helpful."},
+    {"helpful-samples", TN_OPT_INT, AT(helpful_samples), "2", NULL, 1, 64, NULL, "N", "Answers for each of those prompts."},
+    {"output-dir", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "out", "DIR",
+     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json and replies.jsonl."},
+    {"rounds", TN_OPT_INT, AT(rounds), "4", NULL, 1, TN_REVISE_ROUNDS, NULL, "N", "Rounds of critique and revision."},
+    {"first-round", TN_OPT_INT, AT(first_round), "1", NULL, 0, TN_REVISE_ROUNDS, NULL, "N",
+     "Answers from this round on are trained on (0: the first answers, too)."},
+    {"direct", TN_OPT_BOOL, AT(direct), "false", NULL, 0, 0, NULL, NULL, "Revise without a critique."},
+    {"prompt-kind", TN_OPT_STRING, AT(kind), "red_team", NULL, 0, 0, NULL, "NAME", "Kind of all prompts, for the principles' applies_to and weights."},
+    {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "Key of the rows that names each prompt's kind, e.g. family."},
+    {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, NULL, "N", "Longest answer and revision."},
+    {"max-critique-tokens", TN_OPT_INT, AT(max_critique), "160", NULL, 1, 1 << 20, NULL, "N", "Longest critique."},
+    {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Of first answers."},
+    {"critic-temperature", TN_OPT_REAL, AT(critic_temperature), "1", NULL, 0, 100, NULL, "X", "Of critiques and revisions."},
+    {"top-k", TN_OPT_INT, AT(top_k), "0", NULL, 0, 0, NULL, "N", "Sample from the N most probable tokens; 0: all."},
+    {"top-p", TN_OPT_REAL, AT(top_p), "1", NULL, 0, 1, NULL, "X", "Sample from the smallest set of tokens with this mass."},
+    {"repeat-words", TN_OPT_INT, AT(repeat_n), "4", NULL, 0, 64, NULL, "N", "Words of a repetition; 0: repetitions are no fault."},
+    {"repeats", TN_OPT_INT, AT(repeats), "3", NULL, 2, 1000, NULL, "N", "So often must they occur to be one."},
+    {"longest-ratio", TN_OPT_REAL, AT(longest), "4", NULL, 0, 1e6, NULL, "X", "A revision of more than 20 words and X times the answer's is too long; 0: never."},
+    {"keep-unended", TN_OPT_BOOL, AT(unended), "false", NULL, 0, 0, NULL, NULL, "Take revisions that reached the limit."},
+    {"max-rows", TN_OPT_INT, AT(max_rows), "0", NULL, 0, 0, NULL, "N", "Only the first N rows of --data; 0: all."},
+    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Replies sampled together; does not change them."},
+    TN_OPT_LAST};
+
+typedef struct file { /* rows of a JSONL file */
+    json_t **row, **record;
+    char **where;
+    size_t n, cap_row, cap_where;
+} file;
+
+typedef struct session {
+    critique_options o;
+    tn_train_options machine;
+    tn_backend *be;
+    tn_replies *kept;
+    tn_constitution *c;
+    tn_prompts *p;
+    tn_asker *policy, *critic;
+    file data, helpful;
+    tn_revise_count *count;
+    int lock;
+    tn_str path;
+} session;
+
+/* ---- rows ---- */
+
+static tn_status add_row(file *f, json_t *row, const char *where, tn_err *e) {
+    if (!TN_GROW(f->row, f->cap_row, f->n + 1) || !TN_GROW(f->where, f->cap_where, f->n + 1) || !(f->where[f->n] = tn_strdup(where)))
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    f->row[f->n++] = json_incref(row);
+    return TN_OK;
+}
+
+/* Every row `times` times. */
+static tn_status read_rows(file *f, const char *path, int64_t times, int64_t most, tn_err *e) {
+    tn_lines *in = NULL;
+    json_t *row = NULL;
+    char where[600];
+    tn_status st = tn_lines_open(&in, path, (size_t)1 << 26, e);
+    while (st == TN_OK && (most == 0 || (int64_t)f->n < most * times) && (st = tn_jsonl_next(in, path, &row, e)) == TN_OK && row) {
+        snprintf(where, sizeof where, "%.560s:%ld", path, tn_lines_number(in));
+        for (int64_t k = 0; k < times && st == TN_OK; k++) st = add_row(f, row, where, e);
+        json_decref(row);
+    }
+    tn_lines_close(in);
+    if (st == TN_OK && f->n == 0) return tn_fail(e, TN_FORMAT, "%s has no rows", path);
+    if (st == TN_OK && !(f->record = tn_calloc(f->n, sizeof *f->record))) return tn_fail(e, TN_NOMEM, "out of memory");
+    return st;
+}
+
+static void free_rows(file *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        json_decref(f->row[i]);
+        if (f->record) json_decref(f->record[i]);
+        tn_free(f->where[i]);
+    }
+    tn_free(f->row);
+    tn_free(f->where);
+    tn_free(f->record);
+}
+
+/* ---- files of the output folder ---- */
+
+static const char *in_out(session *s, const char *name) {
+    tn_path_join(&s->path, s->o.out, name);
+    return s->path.s;
+}
+
+static tn_status put(tn_out *out, json_t *row, tn_err *e) {
+    tn_str line = TN_STR_INIT;
+    tn_status st = row ? tn_json_add(&line, row, JSON_COMPACT, "a row", e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_str_addc(&line, '\n');
+    if (st == TN_OK) st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(out, line.s, line.len, e);
+    tn_str_free(&line);
+    json_decref(row);
+    return st;
+}
+
+static const json_t *round_of(const json_t *record, int64_t r) { return json_array_get(json_object_get(record, "rounds"), (size_t)r); }
+
+/* The conversation with an answer of the record, unless there is none. */
+static tn_status put_sft(tn_out *out, const json_t *record, int64_t round, tn_err *e) {
+    const char *y = json_string_value(json_object_get(round_of(record, round), "answer"));
+    if (!y || !*y) return TN_OK;
+    json_t *m = json_copy(json_object_get(record, "prompt"));
+    if (!m || json_array_append_new(m, json_pack("{s:s,s:s}", "role", "assistant", "content", y)) < 0) {
+        json_decref(m);
+        return tn_fail(e, TN_NOMEM, "out of memory");
+    }
+    return put(out, json_pack("{s:o,s:O,s:I}", "messages", m, "id", json_object_get(record, "id"), "round", (json_int_t)round), e);
+}
+
+static tn_status write_sft(session *s, tn_err *e) {
+    tn_out *out;
+    TN_TRY(tn_out_open(&out, in_out(s, "sft.jsonl"), false, e));
+    tn_status st = TN_OK;
+    for (int64_t r = s->o.first_round; r <= s->o.rounds; r++)
+        for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put_sft(out, s->data.record[i], r, e);
+    for (size_t i = 0; i < s->helpful.n && st == TN_OK; i++) st = put_sft(out, s->helpful.record[i], 0, e);
+    return tn_out_close(out, st, true, e);
+}
+
+static tn_status write_record(session *s, tn_err *e) {
+    tn_out *out;
+    TN_TRY(tn_out_open(&out, in_out(s, "record.jsonl"), false, e));
+    tn_status st = TN_OK;
+    for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put(out, json_incref(s->data.record[i]), e);
+    return tn_out_close(out, st, true, e);
+}
+
+/* Answers of a round, as `tenet world judge` and others read them. */
+static tn_status write_answers(session *s, int64_t round, tn_err *e) {
+    char name[32];
+    tn_out *out;
+    snprintf(name, sizeof name, "answers-%d.jsonl", (int)round);
+    TN_TRY(tn_out_open(&out, in_out(s, name), false, e));
+    tn_status st = TN_OK;
+    for (size_t i = 0; i < s->data.n && st == TN_OK; i++) {
+        const json_t *x = s->data.record[i], *ended = json_object_get(round_of(x, 0), "ended");
+        bool revised = false; /* what was taken has ended */
+        for (int64_t r = 1; r <= round; r++) revised = revised || json_is_null(json_object_get(round_of(x, r), "fault"));
+        st = put(out, json_pack("{s:O,s:O,s:O,s:b}", "id", json_object_get(x, "id"), "prompt", json_object_get(x, "prompt"), "response",
+                                json_object_get(round_of(x, round), "answer"), "ended", revised || json_is_true(ended)), e);
+    }
+    return tn_out_close(out, st, true, e);
+}
+
+/* ---- what happened ---- */
+
+static void add_counts(tn_revise_count *to, const tn_revise_count *c) {
+    to->uses += c->uses;
+    to->no_critique += c->no_critique;
+    for (int f = 0; f < TN_REVISION_FAULTS; f++) to->fault[f] += c->fault[f];
+}
+
+static json_t *count_json(const tn_revise_count *c) {
+    json_t *j = json_pack("{s:I,s:I}", "uses", (json_int_t)c->uses, "no_critique", (json_int_t)c->no_critique);
+    for (int f = 0; f < TN_REVISION_FAULTS; f++) json_object_set_new(j, f ? tn_revision_fault_name[f] : "taken", json_integer(c->fault[f]));
+    return j;
+}
+
+static void say(const char *name, const tn_revise_count *c) {
+    double n = c->uses ? (double)c->uses : 1;
+    printf("%-20.20s %7ld", name, c->uses);
+    for (int f = 0; f < TN_REVISION_FAULTS; f++) printf("  %8.3f", (double)c->fault[f] / n);
+    printf("  %8.3f\n", (double)c->no_critique / n);
+}
+
+static tn_status summarise(session *s, tn_err *e) {
+    int K = s->c->n_principle;
+    char hash[17];
+    json_t *rounds = json_object(), *principles = json_object();
+    printf("%-20s %7s", "", "uses");
+    for (int f = 0; f < TN_REVISION_FAULTS; f++) printf("  %8s", f ? tn_revision_fault_name[f] : "taken");
+    printf("  %8s\n", "no crit.");
+    for (int64_t r = 0; r < s->o.rounds; r++) {
+        tn_revise_count all = {0};
+        char name[24];
+        for (int k = 0; k < K; k++) add_counts(&all, &s->count[r * K + k]);
+        snprintf(name, sizeof name, "round %d", (int)r + 1);
+        say(name, &all);
+        snprintf(name, sizeof name, "%d", (int)r + 1);
+        json_object_set_new(rounds, name, count_json(&all));
+    }
+    for (int k = 0; k < K; k++) {
+        tn_revise_count all = {0};
+        for (int64_t r = 0; r < s->o.rounds; r++) add_counts(&all, &s->count[r * K + k]);
+        if (!all.uses) continue;
+        say(s->c->principle[k].id, &all);
+        json_object_set_new(principles, s->c->principle[k].id, count_json(&all));
+    }
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->c->hash);
+    json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "constitution", s->c->name, "constitution_hash", hash, "rows", (json_int_t)s->data.n,
+                          "helpful_rows", (json_int_t)s->helpful.n, "rounds", rounds, "principles", principles);
+    tn_status st = j ? tn_json_save(in_out(s, "summary.json"), j, false, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    json_decref(j);
+    return st;
+}
+
+/* ---- the verb ---- */
+
+static tn_revise revise_of(session *s) {
+    const critique_options *o = &s->o;
+    tn_sampling base = {.top_k = (int)o->top_k, .top_p = o->top_p, .seed = (uint64_t)s->machine.seed};
+    tn_revise v = {.policy = s->policy, .critic = s->critic ? s->critic : s->policy, .constitution = s->c, .prompts = s->p, .kind = o->kind,
+                   .kind_key = o->kind_key, .rounds = (int)o->rounds, .batch = (int)o->batch, .direct = o->direct, .answer = base,
+                   .critique = base, .revision = base, .seed = (uint64_t)s->machine.seed,
+                   .limits = {(int)o->repeat_n, (int)o->repeats, o->longest, o->unended}};
+    v.answer.temperature = o->temperature;
+    v.critique.temperature = v.revision.temperature = o->critic_temperature;
+    v.answer.max_new = v.revision.max_new = (int)o->max_new;
+    v.critique.max_new = (int)o->max_critique;
+    return v;
+}
+
+static tn_status revise_all(session *s, tn_err *e) {
+    tn_revise v = revise_of(s);
+    s->count = tn_calloc((size_t)(s->o.rounds * s->c->n_principle), sizeof *s->count);
+    if (!s->count) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_revise_rows(&v, s->data.row, (const char *const *)s->data.where, (int)s->data.n, s->data.record, s->count, e));
+    if (!s->helpful.n) return TN_OK;
+    v.rounds = 0;
+    v.kind_key = NULL;
+    v.answer.seed++; /* other draws than those of the red-team rows */
+    return tn_revise_rows(&v, s->helpful.row, (const char *const *)s->helpful.where, (int)s->helpful.n, s->helpful.record, NULL, e);
+}
+
+static tn_status check(const critique_options *o, tn_err *e) {
+    if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the model whose answers are revised");
+    if (!o->data) return tn_fail(e, TN_ARG, "--data is missing; give red-team prompts");
+    if (!o->out) return tn_fail(e, TN_ARG, "--output-dir is missing");
+    if (o->first_round > o->rounds)
+        return tn_fail(e, TN_ARG, "--first-round %d is behind the last of %d rounds", (int)o->first_round, (int)o->rounds);
+    return TN_OK;
+}
+
+static tn_status work(session *s, tn_err *e) {
+    const critique_options *o = &s->o;
+    TN_TRY(check(o, e));
+    tn_shipped_path(o->constitution, &s->path);
+    TN_TRY(tn_constitution_load(&s->c, s->path.s, e));
+    TN_TRY(read_rows(&s->data, o->data, 1, o->max_rows, e));
+    if (o->helpful) TN_TRY(read_rows(&s->helpful, o->helpful, o->helpful_samples, 0, e));
+    TN_TRY(tn_mkdirs(o->out, e));
+    TN_TRY(tn_lock_dir(o->out, &s->lock, e));
+    TN_TRY(tn_replies_open(&s->kept, in_out(s, "replies.jsonl"), e));
+    if (tn_replies_count(s->kept)) tn_info("%zu replies are there already; what was asked is not asked again", tn_replies_count(s->kept));
+    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
+    TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
+    if (o->critic && strcmp(o->critic, o->model)) TN_TRY(tn_asker_open(&s->critic, s->be, o->critic, o->base, NULL, s->kept, e));
+    tn_shipped_path(o->prompts, &s->path);
+    TN_TRY(tn_prompts_load(&s->p, s->path.s, s->c, tn_asker_tokenizer(s->critic ? s->critic : s->policy), e));
+    tn_signals_install();
+    TN_TRY(revise_all(s, e));
+    for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));
+    TN_TRY(write_record(s, e));
+    TN_TRY(write_sft(s, e));
+    return summarise(s, e);
+}
+
+static tn_status run(const tn_opts *opts, tn_err *e) {
+    session s = {.lock = -1, .path = TN_STR_INIT};
+    tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
+    tn_status st = tn_profile_finish(s.be, work(&s, e), e);
+    free_rows(&s.data);
+    free_rows(&s.helpful);
+    tn_free(s.count);
+    tn_prompts_free(s.p);
+    tn_asker_close(s.policy);
+    tn_asker_close(s.critic);
+    tn_constitution_free(s.c);
+    tn_replies_close(s.kept);
+    tn_backend_free(s.be);
+    tn_str_free(&s.path);
+    if (s.lock >= 0) tn_unlock_dir(s.lock);
+    return st;
+}
+
+static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+const tn_verb tn_verb_critique = {
+    .name = "critique", .stage = "Oversee", .summary = "answers criticised and revised under a constitution (SL-CAI)",
+    .details = "A model answers red-team prompts; for some rounds a critic says what a principle, drawn anew for each row and round,\n"
+               "finds wrong with the answer and writes it again. Revisions that are empty, unended, unchanged, a critique, a repetition\n"
+               "or far too long are not taken. sft.jsonl has the answers to train a base model on; record.jsonl everything that was\n"
+               "said. Every reply is kept: a run that was interrupted goes on where it stopped, to the same bytes.\n\n"
+               "  tenet critique --model helpful/ --critic base/ --prompts prompts/text --data red_team.jsonl --helpful-data prompts.jsonl \\\n"
+               "      --output-dir cai/\n"
+               "  tenet sft --model base/ --data cai/sft.jsonl --output-dir sl-cai/",
+    .tables = tables, .run = run};

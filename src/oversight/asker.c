@@ -1,0 +1,176 @@
+#include "oversight/asker.h"
+#include "base/log.h"
+#include "base/manifest.h"
+#include "train/trainer.h"
+#include <string.h>
+
+struct tn_asker {
+    tn_backend *be;
+    tn_model *model;
+    tn_tokenizer *tok;
+    tn_replies *kept;
+    tn_reply_key who;
+    tn_progress bar;
+    int before; /* replies of this call that are there already */
+};
+
+/* ---- identity ---- */
+
+static bool is_weights(const char *name) {
+    size_t n = strlen(name);
+    return n > 12 && !strcmp(name + n - 12, ".safetensors");
+}
+
+/* Of the weights' bytes, by name. */
+static tn_status hash_folder(const char *dir, tn_reply_key *k, tn_err *e) {
+    char **name = NULL;
+    size_t n = 0;
+    tn_str path = TN_STR_INIT;
+    tn_status st = tn_list_dir(dir, &name, &n, e);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t hash = 0, bytes;
+        if (st == TN_OK && is_weights(name[i])) {
+            tn_path_join(&path, dir, name[i]);
+            st = path.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_hash_file(path.s, 0, &hash, &bytes, e);
+            *k = tn_reply_key_add(tn_reply_key_add(*k, name[i], strlen(name[i])), &hash, sizeof hash);
+        }
+        tn_free(name[i]);
+    }
+    tn_free(name);
+    tn_str_free(&path);
+    return st;
+}
+
+static tn_status identify(tn_asker *a, const char *dir, const char *base, tn_err *e) {
+    tn_str from = TN_STR_INIT;
+    tn_status st = hash_folder(dir, &a->who, e);
+    if (st == TN_OK && tn_adapter_folder(dir)) {
+        st = tn_adapter_base(dir, base, &from, e);
+        if (st == TN_OK) st = hash_folder(from.s, &a->who, e);
+    }
+    a->who = tn_reply_key_add(a->who, a->be->profile, strlen(a->be->profile));
+    tn_str_free(&from);
+    return st;
+}
+
+/* ---- opening ---- */
+
+static tn_status open_all(tn_asker *a, const char *dir, const char *base, const char *chat_template, tn_err *e) {
+    TN_TRY(tn_tokenizer_of(&a->tok, dir, base, chat_template, e));
+    if (!a->tok) return tn_fail(e, TN_STATE, "%s has no tokenizer.json, and is to read and write texts", dir);
+    TN_TRY(tn_model_load(&a->model, dir, a->be, &(tn_load){.base = base, .frozen = true}, e));
+    if (a->model->no_lm_head)
+        return tn_fail(e, TN_STATE, "%s is a reward model; it scores (`tenet score`), it does not answer", dir);
+    return identify(a, dir, base, e);
+}
+
+tn_status tn_asker_open(tn_asker **out, tn_backend *be, const char *dir, const char *base, const char *chat_template, tn_replies *kept,
+                        tn_err *e) {
+    tn_asker *a = tn_calloc(1, sizeof *a);
+    *out = NULL;
+    if (!a) return tn_fail(e, TN_NOMEM, "out of memory");
+    a->be = be;
+    a->kept = kept;
+    tn_status st = open_all(a, dir, base, chat_template, e);
+    if (st == TN_OK) *out = a;
+    else tn_asker_close(a);
+    return st;
+}
+
+void tn_asker_close(tn_asker *a) {
+    if (!a) return;
+    tn_model_free(a->model);
+    tn_tokenizer_free(a->tok);
+    tn_free(a);
+}
+
+const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a) { return a->tok; }
+
+/* ---- asking ---- */
+
+static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const tn_sampling *s) {
+    double how[] = {s->temperature, (double)s->top_k, s->top_p, s->min_p, (double)s->max_new};
+    uint64_t draw[] = {s->seed, s->temperature > 0 ? q->draw : 0};
+    tn_reply_key k = tn_reply_key_add(tn_reply_key_add(a->who, how, sizeof how), draw, sizeof draw);
+    return tn_reply_key_add(k, q->ids, (size_t)q->n * sizeof *q->ids);
+}
+
+static tn_status keep(tn_asker *a, const tn_question *q, tn_reply_key key, const tn_gen_sample *y, tn_err *e) {
+    tn_str text = TN_STR_INIT;
+    tn_status st = tn_decode(a->tok, y->ids, (size_t)y->n, true, &text, e);
+    if (st == TN_OK && text.oom) st = tn_fail(e, TN_NOMEM, "out of memory");
+    json_t *reply = json_pack("{s:o*,s:b,s:i}", "text", json_stringn(text.s, text.len), "ended", y->stopped, "tokens", y->n);
+    if (st == TN_OK && (!reply || !json_object_get(reply, "text"))) st = tn_fail(e, TN_NOMEM, "out of memory, or a reply that is not UTF-8");
+    if (st == TN_OK) st = tn_replies_add(a->kept, key, q->about, reply, e);
+    json_decref(reply);
+    tn_str_free(&text);
+    return st;
+}
+
+static void tick(void *ctx, long samples, long tokens) {
+    tn_asker *a = ctx;
+    double dt = tn_now() - a->bar.t0;
+    tn_progress_update(&a->bar, a->before + samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
+}
+
+/* The questions [0, n) that `which` numbers: one portion, durable when it returns. */
+static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const int *which, int n, const tn_sampling *how,
+                             tn_gen_request *req, tn_gen_sample *sample, tn_err *e) {
+    for (int i = 0; i < n; i++) req[i] = (tn_gen_request){q[which[i]].ids, q[which[i]].n, 1, q[which[i]].draw};
+    TN_TRY(tn_gen_run(g, req, n, how, sample, tick, a, e));
+    for (int i = 0; i < n; i++) TN_TRY(keep(a, &q[which[i]], key_of(a, &q[which[i]], how), &sample[i], e));
+    a->before += n;
+    return tn_replies_commit(a->kept, e);
+}
+
+/* Those without a reply; returns how many, and the longest prompt. */
+static int missing(const tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int *which, int *longest) {
+    int k = 0;
+    *longest = 1;
+    for (int i = 0; i < n; i++) {
+        if (tn_replies_find(a->kept, key_of(a, &q[i], how))) continue;
+        which[k++] = i;
+        if (q[i].n > *longest) *longest = q[i].n;
+    }
+    return k;
+}
+
+static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, int longest, const tn_sampling *how,
+                             int batch, const char *what, tn_err *e) {
+    enum { PORTION = 16 };
+    int room = a->model->desc.max_pos, most = PORTION * batch < k ? PORTION * batch : k;
+    if (longest + how->max_new > room)
+        return tn_fail(e, TN_ARG, "%s: a prompt of %d tokens and %d new ones do not fit the model's %d positions; leave out few-shots, shorten "
+                       "the rows, or let replies be shorter", what, longest, how->max_new, room);
+    tn_gen *g = NULL;
+    tn_gen_request *req = tn_calloc((size_t)most, sizeof *req);
+    tn_gen_sample *sample = tn_calloc((size_t)most, sizeof *sample);
+    tn_status st = req && sample ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (st == TN_OK) st = tn_gen_new(&g, a->model, batch < k ? batch : k, longest + how->max_new, e);
+    a->before = n - k;
+    tn_progress_begin(&a->bar, what, "replies", n, a->before);
+    for (int at = 0; at < k && st == TN_OK; at += most)
+        st = ask_portion(a, g, q, which + at, k - at < most ? k - at : most, how, req, sample, e);
+    tn_progress_end(&a->bar);
+    tn_gen_free(g);
+    tn_free(req);
+    tn_free(sample);
+    return st;
+}
+
+tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *given, int batch, const char *what, tn_answer *out,
+                          tn_err *e) {
+    tn_sampling how = *given;
+    int longest, *which = tn_calloc((size_t)n + 1, sizeof *which);
+    if (!which) return tn_fail(e, TN_NOMEM, "out of memory");
+    tn_gen_stops(&how, a->model, a->tok);
+    int k = missing(a, q, n, &how, which, &longest);
+    tn_status st = k ? ask_missing(a, q, n, which, k, longest, &how, batch, what, e) : TN_OK;
+    tn_free(which);
+    for (int i = 0; i < n && st == TN_OK; i++) {
+        const json_t *reply = tn_replies_find(a->kept, key_of(a, &q[i], &how)), *text = json_object_get(reply, "text");
+        if (!json_is_string(text)) return tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);
+        out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
+    }
+    return st;
+}

@@ -1,0 +1,31 @@
+/* Who is asked: a language model of this machine, in batches, with every reply kept (replies.h).
+ *
+ * A reply is a function of the weights, the numeric profile, the prompt's ids, the sampling and its draw alone: not of what
+ * else is asked, in which batch, or of how often the run was stopped. What is in the store is not asked again. */
+#ifndef TN_OVERSIGHT_ASKER_H
+#define TN_OVERSIGHT_ASKER_H
+#include "gen/gen.h"
+#include "oversight/replies.h"
+
+typedef struct tn_question {
+    const int32_t *ids; /* the prompt, not owned */
+    int n;
+    uint64_t draw;      /* which draw: different ones for different questions of a run */
+    json_t *about;      /* what is written beside the reply; a reference of the caller's */
+} tn_question;
+typedef struct tn_answer {
+    const char *text;   /* decoded, without special tokens; the store's, for as long as that is open */
+    size_t len;
+    bool ended;         /* by a stop token, not by the limit */
+} tn_answer;
+
+typedef struct tn_asker tn_asker;
+/* A model or adapter folder (`base` as in tn_load). `kept` outlives the asker. */
+tn_status tn_asker_open(tn_asker **a, tn_backend *be, const char *dir, const char *base, const char *chat_template, tn_replies *kept,
+                        tn_err *e);
+void tn_asker_close(tn_asker *a);
+const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a);
+/* out [n]. `how` without stops: they are the model's. `what` names the work in the progress line. */
+tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int batch, const char *what, tn_answer *out,
+                          tn_err *e);
+#endif

@@ -1,0 +1,44 @@
+/* Prompts for critics, revisers and judges: files, not code.
+ *
+ * A folder holds prompts.json and Jinja templates KIND.jinja:
+ *   critique, revision   after `conversation`, `answer`, `critique_request` (and `critique`, `revise_request`)
+ *   direct               a revision without a critique
+ *   compare, reason      which of `option_a`, `option_b` under `principle`; reason leads to a chain of thought, and compare is
+ *                        then rendered with it as `reasoning`
+ * Every template also sees `labels` (the constitution's over the defaults), `few_shots` of its use, bos_token and eos_token.
+ *   {"mode": "text" | "chat",      the rendered text itself, or a user's turn in the model's own chat template
+ *    "stop": ["..."],              a reply ends before any of these, or before the label of a turn or part
+ *    "preambles": ["..."],         what a reply may begin with and is cut off up to the end of its line or colon
+ *    "critic_phrases": ["..."]}    what a revision begins with that is a critique (point-of-view confusion)
+ *
+ * What models and strangers wrote (conversation, answers, critiques, reasoning) cannot pass for the prompt's own parts:
+ * reserved texts (labels, stops, special tokens of the tokenizer) are defused in it. [ and ] as labels become ( and );
+ * of longer ones the last character is set off by a space. */
+#ifndef TN_OVERSIGHT_PROMPTS_H
+#define TN_OVERSIGHT_PROMPTS_H
+#include "oversight/constitution.h"
+#include "text/text.h"
+
+typedef enum tn_prompt_kind { TN_PROMPT_CRITIQUE, TN_PROMPT_REVISION, TN_PROMPT_DIRECT, TN_PROMPT_COMPARE, TN_PROMPT_REASON, TN_PROMPT_KINDS } tn_prompt_kind;
+
+typedef struct tn_prompts tn_prompts;
+/* A template that is missing is an error when it is asked for. `c` outlives the prompts. */
+tn_status tn_prompts_load(tn_prompts **p, const char *dir, const tn_constitution *c, const tn_tokenizer *tok, tn_err *e);
+void tn_prompts_free(tn_prompts *p);
+uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k); /* of the template's text */
+
+/* What a prompt is about; texts that a kind does not need may be NULL. */
+typedef struct tn_prompt_about {
+    const json_t *conversation; /* messages, the last one the user's */
+    const char *answer, *critique, *option_a, *option_b, *reasoning; /* defused */
+    const tn_principle *principle;
+} tn_prompt_about;
+/* The prompt as text, and as the ids that the model reads. Either may be NULL. *defused (may be NULL) is added to. */
+tn_status tn_prompts_render(const tn_prompts *p, tn_prompt_kind k, const tn_prompt_about *a, const tn_tokenizer *tok, tn_str *text,
+                            tn_ids *ids, int *defused, tn_err *e);
+
+/* A reply as it is used: cut before the first stop or label, blanks around it and a preamble removed. *stopped becomes true
+ * when a stop was found. Cleared first. */
+tn_status tn_prompts_clean(const tn_prompts *p, const char *reply, size_t n, tn_str *out, bool *stopped, tn_err *e);
+bool tn_prompts_is_critique(const tn_prompts *p, const char *text); /* begins with a critic's phrase */
+#endif

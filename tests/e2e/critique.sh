@@ -1,0 +1,63 @@
+# Critique and revision from outside, in the built-in world with its base model: what is written, that nothing is asked twice,
+# the same bytes after any interruption and for any batch, principles that act through their texts alone, refusals.
+. tests/e2e/lib.sh
+O=$E2E_TMP/critique
+mkdir -p "$O"
+tenet world prompts-rl --count 320 --out "$O/all.jsonl" 2>/dev/null
+grep '"family": "harmful"' "$O/all.jsonl" >"$O/red.jsonl"
+grep '"family": "privacy"' "$O/all.jsonl" | head -n 12 >>"$O/red.jsonl"
+grep '"family": "benign"' "$O/all.jsonl" | head -n 6 >"$O/help.jsonl"
+common="critique --model models/world --constitution constitutions/world.json --prompts prompts/world --data $O/red.jsonl --kind-key family
+        --helpful-data $O/help.jsonl --rounds 2 --max-new-tokens 32 --max-critique-tokens 20 --repeat-words 0 --longest-ratio 0 --dtype float32 --seed 3"
+equal() { for f in sft record answers-0 answers-2 replies; do cmp -s "$1/$f.jsonl" "$2/$f.jsonl" || return 1; done; cmp -s "$1/summary.json" "$2/summary.json"; }
+check critique_runs tenet $common --output-dir "$O/a"
+lines() { wc -l <"$1"; }
+n=$(lines "$O/red.jsonl")
+if [ "$(lines "$O/a/record.jsonl")" = "$n" ] && [ "$(lines "$O/a/sft.jsonl")" = $((2 * n + 12)) ] && [ "$(lines "$O/a/replies.jsonl")" = $((5 * n + 12)) ]
+then ok critique_rows; else fail "critique_rows: $(wc -l "$O"/a/*.jsonl)"; fi
+check critique_batch_and_threads tenet $common --batch-size 3 --threads 1 --output-dir "$O/b"
+# portions of another batch end elsewhere, but the replies are written in the order of the questions
+if equal "$O/a" "$O/b"; then ok critique_same_bytes; else fail critique_same_bytes; fi
+# killed at any instant: what is left of replies.jsonl is a beginning of it
+size=$(stat -c %s "$O/a/replies.jsonl")
+for part in 0 13 50 87; do
+    mkdir -p "$O/cut$part"
+    head -c $((size * part / 100)) "$O/a/replies.jsonl" >"$O/cut$part/replies.jsonl"
+    tenet $common --output-dir "$O/cut$part" >"$O/log" 2>&1
+    if equal "$O/a" "$O/cut$part"; then ok "critique_resumed_$part"; else fail "critique_resumed_$part"; fi
+done
+"$TENET_BIN" $common --output-dir "$O/kill" >/dev/null 2>&1 &
+pid=$!
+sleep 1.5
+kill -9 $pid 2>/dev/null
+wait $pid 2>/dev/null
+tenet $common --output-dir "$O/kill" >"$O/log" 2>&1
+if equal "$O/a" "$O/kill"; then ok critique_killed; else fail critique_killed; fi
+cp -r "$O/a" "$O/again"
+tenet $common --output-dir "$O/again" >"$O/log" 2>&1
+if equal "$O/a" "$O/again" && ! grep -q "replies (100%)" "$O/log"; then ok critique_nothing_asked_twice; else fail "critique_nothing_asked_twice: $(head -3 "$O/log")"; fi
+# ids do not matter: other ids, the same texts; and swapped texts are the swapped principle
+sed 's/"id": "harm"/"id": "privacy"/; t; s/"id": "privacy"/"id": "harm"/' constitutions/world.json >"$O/ids.json"
+tenet $common --constitution "$O/ids.json" --output-dir "$O/ids" >"$O/log" 2>&1
+if cmp -s "$O/a/sft.jsonl" "$O/ids/sft.jsonl"; then ok critique_texts_not_ids; else fail critique_texts_not_ids; fi
+sed '/"id": "harm"/s/"weight": 3/"weight": 3, "enabled": false/' constitutions/world.json >"$O/without.json"
+tenet $common --constitution "$O/without.json" --output-dir "$O/without" >"$O/log" 2>&1
+if grep -q '"principle":"harm"' "$O/a/record.jsonl" && ! grep -q '"principle":"harm"' "$O/without/record.jsonl"; then ok critique_without_a_principle; else fail critique_without_a_principle; fi
+check critique_direct tenet $common --direct --output-dir "$O/direct"
+if ! grep -q '"stage":"critique"' "$O/direct/replies.jsonl"; then ok critique_direct_asks_no_critic; else fail critique_direct_asks_no_critic; fi
+given=${common/--kind-key family/}
+tenet $given --data "$O/a/answers-0.jsonl" --prompt-kind red_team --rounds 1 --output-dir "$O/given" >"$O/log" 2>&1
+if [ "$(grep -c '"stage":"answer"' "$O/given/replies.jsonl")" = 12 ] && [ "$(lines "$O/given/answers-0.jsonl")" = "$n" ] &&
+    [ "$(sed 's/.*"response"/"response"/' "$O/given/answers-0.jsonl" | cut -d'"' -f4 | cksum)" = "$(sed 's/.*"response"/"response"/' "$O/a/answers-0.jsonl" | cut -d'"' -f4 | cksum)" ]
+then ok critique_given_answers; else fail critique_given_answers; fi
+# the shipped constitutions and prompts are found from elsewhere
+bin=$(cd "$(dirname "$TENET_BIN")" && pwd)/$(basename "$TENET_BIN")
+check critique_elsewhere env -C "$O" "$bin" $common --model "$PWD/models/world" --rounds 1 --max-rows 4 --output-dir "$O/elsewhere"
+fails critique_no_model 2 "--model is missing" tenet critique
+fails critique_no_template 2 "has no direct.jinja" tenet $common --direct --prompts "$(mkdir -p "$O/p" && cp prompts/world/prompts.json prompts/world/critique.jinja prompts/world/revision.jinja "$O/p" && echo "$O/p")" --output-dir "$O/x"
+echo '{"principles": [{"id": "a", "kind": ["critique_revise"], "critique": "c", "revise": "r", "applies_to": ["other"]}]}' >"$O/c.json"
+fails critique_no_principle 2 'applies to prompts of kind "harmful"' tenet $common --constitution "$O/c.json" --output-dir "$O/x"
+echo '{"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "family": "harmful"}' >"$O/l.jsonl"
+fails critique_last_is_user 1 "the last message of \"prompt\" is to be the user's" tenet $common --data "$O/l.jsonl" --output-dir "$O/x"
+fails critique_too_long 2 "do not fit the model's 160 positions" tenet $common --max-new-tokens 150 --output-dir "$O/x"
+exit ${e2e_failed:-0}

@@ -1,0 +1,72 @@
+/* The measured curve of best of n. */
+#include "test.h"
+#include "algo/group.h"
+#include "base/rng.h"
+#include "eval/bon.h"
+#include <math.h>
+
+/* Where the proxy is gold, the gain is that of the largest of n; where it says nothing, there is none. */
+TEST(bon_curve_ends) {
+    enum { P = 40, N = 12 };
+    double gold[P * N], noise[P * N], mean = 0, most = 0;
+    int stratum[P] = {0}; /* 0 and 2; 1 is empty */
+    for (int i = P / 2; i < P; i++) stratum[i] = 2;
+    tn_rng r = tn_rng_stream(3, 1, 0);
+    for (int i = 0; i < P * N; i++) gold[i] = tn_rng_unit(&r), noise[i] = 1;
+    for (int i = 0; i < P; i++) {
+        double best = 0;
+        for (int k = 0; k < N; k++) mean += gold[i * N + k] / (P * N), best = fmax(best, gold[i * N + k]);
+        most += best / P;
+    }
+    tn_bon_curve c, again;
+    CHECK_OK(tn_bon_curve_of(gold, gold, P, N, stratum, 3, 7, &c, e));
+    CHECK(c.n_point == 5 && c.point[0].n == 1 && c.point[3].n == 8 && c.point[4].n == 12 && c.fitted);
+    CHECK_NEAR(c.point[0].gold.mean, mean, 1e-12, 0);
+    CHECK_NEAR(c.point[0].gain.mean, 0, 0, 0);
+    CHECK_NEAR(c.point[4].gold.mean, most, 1e-12, 0);
+    CHECK_NEAR(c.point[4].gain.mean, most - mean, 1e-12, 0);
+    CHECK_NEAR(c.point[4].proxy.mean, most, 1e-12, 0);
+    CHECK_NEAR(c.point[4].kl, log(12) - 11.0 / 12, 1e-12, 0);
+    CHECK_NEAR(c.point[4].d * c.point[4].d, c.point[4].kl, 1e-12, 0);
+    CHECK(c.alpha_lo <= c.fit.alpha && c.fit.alpha <= c.alpha_hi && c.alpha_lo < c.alpha_hi);
+    CHECK(c.beta_lo <= c.fit.beta && c.fit.beta <= c.beta_hi);
+    CHECK_OK(tn_bon_curve_of(gold, gold, P, N, stratum, 3, 7, &again, e));
+    CHECK_BYTES(&c, &again, sizeof c);
+    CHECK_OK(tn_bon_curve_of(gold, gold, P, N, stratum, 3, 8, &again, e));
+    CHECK(again.alpha_lo != c.alpha_lo && again.fit.alpha == c.fit.alpha);
+    /* all proxies equal: the first sample is taken as the best, and n = 1 is the mean of all */
+    CHECK_OK(tn_bon_curve_of(gold, noise, P, N, stratum, 3, 7, &c, e));
+    CHECK_NEAR(c.point[4].proxy.mean - c.point[0].proxy.mean, 0, 0, 0);
+}
+
+/* Gold that is q and proxy q + l, gold punished by l^2: the peak of the fit lies where gold turns. */
+TEST(bon_curve_peak) {
+    enum { P = 400, N = 64 };
+    static double gold[P * N], proxy[P * N];
+    int stratum[P] = {0};
+    tn_rng r = tn_rng_stream(4, 1, 0);
+    for (int i = 0; i < P * N; i++) {
+        double q = tn_rng_normal(&r), l = tn_rng_normal(&r);
+        proxy[i] = q + 2 * l, gold[i] = q - 0.6 * (l * l - 1);
+    }
+    tn_bon_curve c;
+    CHECK_OK(tn_bon_curve_of(gold, proxy, P, N, stratum, 1, 1, &c, e));
+    double d, gain;
+    CHECK(tn_overopt_peak(&c.fit, &d, &gain) && d > 0.3 && d < 1.5);
+    CHECK(c.point[6].gain.hi < 0 && c.point[6].proxy.lo > c.point[0].proxy.hi);
+    int best = 0;
+    for (int k = 1; k < c.n_point; k++)
+        if (c.point[k].gain.mean > c.point[best].gain.mean) best = k;
+    CHECK_MSG(fabs(c.point[best].d - d) < 0.4, "measured %g, fitted %g", c.point[best].d, d);
+}
+
+TEST(bon_curve_refuses) {
+    double v[4] = {0, 1, 2, NAN};
+    int stratum[2] = {0};
+    tn_bon_curve c;
+    CHECK_FAIL(tn_bon_curve_of(v, v, 0, 2, stratum, 1, 1, &c, e), TN_ARG, "0 prompts");
+    CHECK_FAIL(tn_bon_curve_of(v, v, 1, 1, stratum, 1, 1, &c, e), TN_ARG, "two samples");
+    CHECK_FAIL(tn_bon_curve_of(v, v, 2, 2, stratum, 1, 1, &c, e), TN_NUMERIC, "not a number");
+    CHECK_OK(tn_bon_curve_of(v, v, 1, 2, stratum, 1, 1, &c, e));
+    CHECK(!c.fitted && c.n_point == 2); /* too few points for two coefficients */
+}
