@@ -25,7 +25,7 @@ printf '#include <tenet.h>\nint main(void) { return 0; }\n' >"$root/a.c"
 ${CC:-cc} -std=c17 -Wall -Wextra -Werror -o "$root/a" "$root/a.c" $(pkg-config --cflags --libs tenet)
 "$root/a"
 rm "$root/a" "$root/a.c"
-for verb in $("$root/bin/tenet" --help | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p'); do
+for verb in $("$root/bin/tenet" --help | sed -n 's/^  \([a-z][a-z0-9-]*\) .*/\1/p'); do
     grep -q "^tenet.*\\\\- " "$root/share/man/man1/tenet-$verb.1" || { echo "no manual page of $verb"; exit 1; }
 done
 grep -q 'SH VERBS' "$root/share/man/man1/tenet.1"
