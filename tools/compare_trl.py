@@ -39,6 +39,9 @@ METHODS = {
     "orpo": ("trl.experimental.orpo", "ORPO", {}, ["orpo"]),
     "cpo": ("trl.experimental.cpo", "CPO", {}, ["cpo"]),
     "simpo": ("trl.experimental.cpo", "CPO", {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0}, ["simpo"]),
+    "tpo": ("trl.experimental.tpo", "TPO", {"beta": 0.2, "tpo_alpha": 0.7}, ["tpo", "--beta", "0.2", "--tpo-alpha", "0.7"]),
+    "tpo-l": ("trl.experimental.tpo", "TPO", {"loss_type": "tpo-l", "beta": 2.0, "tpo_l_gamma": 0.8},
+              ["tpo", "--loss-type", "tpo-l", "--beta", "2", "--tpo-l-gamma", "0.8"]),
     "alphapo": ("trl.experimental.cpo", "CPO",
                 {"loss_type": "simpo", "cpo_alpha": 0.0, "beta": 2.0, "simpo_gamma": 1.0, "alpha": 0.1}, ["simpo", "--alpha", "0.1"]),
 }
@@ -135,6 +138,8 @@ def rows_of(kind, rows):
         return [{"prompt": r["prompt"], "completion": r["chosen"]} for r in rows]
     if kind in ("kto", "kto-apo"):
         return [{"prompt": r["prompt"], "completion": r["chosen" if i % 3 else "rejected"], "label": bool(i % 3)} for i, r in enumerate(rows)]
+    if kind in ("tpo", "tpo-l"):  # another row's answer for the gold one
+        return [{**r, "reference": rows[(i + 1) % len(rows)]["chosen"]} for i, r in enumerate(rows)]
     return rows
 
 
@@ -167,7 +172,7 @@ def run_tenet(kind, folder, rows, out, a):
 def dump(a, kind, rows, history):
     """DIR/KIND.txt: how tenet is called, the file of rows, and a line of loss and gradient norm for every step."""
     os.makedirs(a.dump, exist_ok=True)
-    name = {"CPO": "ids", "ORPO": "ids", "KTO": "labelled"}.get(METHODS[kind][1], "pairs") if kind != "kto-pairs" else "pairs"
+    name = {"CPO": "ids", "ORPO": "ids", "KTO": "labelled", "TPO": "triples"}.get(METHODS[kind][1], "pairs") if kind != "kto-pairs" else "pairs"
     with open(os.path.join(a.dump, name + ".jsonl"), "w") as f:
         f.writelines(json.dumps(r) + "\n" for r in rows)
     with open(os.path.join(a.dump, kind + ".txt"), "w") as f:

@@ -19,20 +19,20 @@ people() { # FOLD seen|unseen
 arm_seen() {
     mkdir -p "$1"
     for fold in 0 1 2 3 4; do
-        $tenet world rank --input "$work/prompts-pref-answers.jsonl" --annotator "$(people $fold seen)" --seed "$seed" --out "$1/train-$fold.jsonl"
+        $tenet world rank --input "$work/prompts-pref-answers.jsonl" --annotator "$(people $fold seen)" --seed "$seed" --out "$1/train-$fold.jsonl" || return
         for who in seen unseen; do
             $tenet world rank --input "$work/prompts-pref-heldout-answers.jsonl" --annotator "$(people $fold $who)" --seed "$seed" \
-                --annotator-seed $((seed + 1000)) --out "$1/$who-$fold.jsonl"
+                --annotator-seed $((seed + 1000)) --out "$1/$who-$fold.jsonl" || return
         done
         $tenet reward --model "$work/sft" --data "$1/train-$fold.jsonl" --reward-l2 0.001 --head-init 0 --per-device-train-batch-size 32 \
-            --num-train-epochs 2 --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 $common --output-dir "$1/$fold"
+            --num-train-epochs 2 --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 $common --output-dir "$1/$fold" || return
     done
 }
 arm_unseen() { mkdir -p "$1"; }
 measure() {
     for fold in 0 1 2 3 4; do
         $tenet eval --input "$work/prompts-pref-heldout.jsonl" --count 1 --models "$work/sft" --reward-model "$here/seen/$fold" \
-            --pairs "$here/seen/$1-$fold.jsonl" --dtype float32 --out "$2/$fold" >/dev/null
+            --pairs "$here/seen/$1-$fold.jsonl" --dtype float32 --out "$2/$fold" >/dev/null || return
         reward_model "$2/$fold/eval.json"
     done | means
 }

@@ -8,24 +8,28 @@ against=full
 arms="ai random7 targeted7 random20 targeted20 full"
 policies=
 metric=accuracy
-columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned_right:turned rightly:2" "ece:calibration error:3")
-# Nothing is tuned: the world's pipeline with one pass over the rows, so that a model does not learn wrong labels by heart
-# (its resistance is what the method reads). With two the AI's labels alone gave the same on seed 11 (.631, .628).
+columns=("accuracy:reward model:3" "labels:final labels right:3" "share:asked about:3" "changed:answers that changed a label:2" "turned:labels turned:0" "ece:calibration error:3")
+# Tuned: copies of each answer in the last round, 1 or 6 as in the first, on the arms of 7 % (random .638 and .675, targeted .719
+# and .713). One pass over the rows, so that a model does not learn wrong labels by heart (its resistance is what is read).
+candidates="1 6"
+candidates_ai=1
+candidates_full=1
+tune_ai=1 tune_random7=6 tune_targeted7=6 tune_random20=6 tune_targeted20=6 tune_full=1
 pairs() {
     [ -e "$here/labelled.jsonl" ] && return
-    $tenet world pairs --input "$work/prompts-pref-answers.jsonl" --annotator exact --seed "$seed" --out "$here/pairs.jsonl"
-    $tenet world pairs --input "$work/prompts-pref-heldout-answers.jsonl" --annotator exact --seed "$seed" --out "$here/heldout.jsonl"
-    $tenet label --layout world --model models/world --input "$here/pairs.jsonl" --dtype float32 --out "$here/labelled.jsonl" \
+    $tenet world pairs --input "$work/prompts-pref-answers.jsonl" --annotator exact --seed "$seed" --out "$here/pairs.jsonl" &&
+        $tenet world pairs --input "$work/prompts-pref-heldout-answers.jsonl" --annotator exact --seed "$seed" --out "$here/heldout.jsonl" &&
+        $tenet label --layout world --model models/world --input "$here/pairs.jsonl" --dtype float32 --out "$here/labelled.jsonl" \
         --question "which answer is not rude ?" "which answer does not refuse without a reason ?"
 }
 feedback() { # DIR SHARE targeted|random ROUNDS COPIES
-    pairs
+    pairs || return
     # the first round does not depend on the arm
     [ ! -e "$here/first" ] || { mkdir -p "$1" && cp -r "$here/first" "$1/round-0"; }
     $tenet rlthf --model "$work/sft" --data "$here/labelled.jsonl" --eval-data "$here/heldout.jsonl" --human rows --rlthf-human "$2" \
-        --select "$3" --rlthf-rounds "$4" --rlthf-amplification "$5" --rlthf-shard 1 --reward-l2 0.001 --head-init 0 \
+        --select "$3" --rlthf-rounds "$4" --rlthf-amplification "$5" --rlthf-amplification-end "$tune" --rlthf-shard 1 --reward-l2 0.001 --head-init 0 \
         --per-device-train-batch-size 48 --num-train-epochs 1 --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 \
-        --dtype float32 --micro-batch-tokens 2048 --adam-beta2 0.95 --save-steps 0 --save-dtype float32 --seed "$seed" --output-dir "$1"
+        --dtype float32 --micro-batch-tokens 2048 --adam-beta2 0.95 --save-steps 0 --save-dtype float32 --seed "$seed" --output-dir "$1" || return
     [ -e "$here/first" ] || cp -r "$1/round-0" "$here/first"
 }
 arm_ai() { feedback "$1" 0 random 1 1; }
@@ -37,5 +41,5 @@ arm_full() { feedback "$1" 1 random 1 1; }
 # Of the last round; `ai` has only the first. labels: accuracy of all pairs' final labels, accuracy: of the reward model on
 # held-out pairs, both by the oracle.
 measure() {
-    tail -n 1 "$2/rounds.jsonl" | tr -d '{}' | tr ',' '\n' | sed -n 's/^ *"\(accuracy\|labels\|share\|changed\|turned_right\|ece\)": /\1 /p'
+    tail -n 1 "$2/metrics.jsonl" | tr -d '{}' | tr ',' '\n' | sed -n 's/^ *"\(accuracy\|labels\|share\|changed\|turned\|ece\)": /\1 /p'
 }

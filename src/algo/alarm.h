@@ -2,20 +2,20 @@
  * threshold; a level of 1 is an alarm. Where they start from is the first batch, which the starting policy sampled.
  *
  *   kl           mean over responses of KL(policy || reference), nats, against a budget
- *   divergence   the same over the entropy of the first batch (nats a response): at 1 the policy's responses have come as far
- *                from the reference as it was from certainty. Has no unit: one threshold for short and long responses,
- *                small and large vocabularies
- *   unpriced     the same where the KL has no price (coefficient 0), a notice: nothing will bring it back. Runs that pay
- *                for KL go as far now and then and return
+ *   divergence   the median of that over the last `window` batches, over the entropy of the first batch (nats a response):
+ *                at 1 the policy's responses have come as far from the reference as it was from certainty. Has no unit: one
+ *                threshold for short and long responses, small and large vocabularies. Times (1 - price/fair), 0 beyond:
+ *                where each nat is paid for, runs went as far and their true reward did not fall
+ *   speed        the same, a batch: divergence over the batches since the first. Fast runs fall at a smaller divergence than
+ *                slow ones
  *   length       |median of the last `window` mean lengths - first mean| over the first batch's standard deviation
  *   spread       median disagreement of reward models over the first batch's (Coste et al. 2023 saw it rise 3 times under
  *                the mean, 1.2 times under the uncertainty-weighted reward)
- *   latent       median distance in a reward model's latent space from the cloud of the starting policy's responses,
- *                over the first batch's (InfoRM: algo/latent.h)
  *   saturation   the KL of the later half of the last 2 `window` batches less that of the earlier half (medians), over the
  *                first batch's entropy, where the proxy meanwhile gained less than 2 % of all that it has gained
  *
- * A value that is not known (NaN: one reward model, no latent, no reference) gives no level. */
+ * A value that is not known (NaN: one reward model, no reference) gives no level. Where responses lie in a reward model's
+ * latent space is not among them: in the world that moved in healthy runs as in others (docs/results.md). */
 #ifndef TN_ALGO_ALARM_H
 #define TN_ALGO_ALARM_H
 #include "algo/algo.h"
@@ -23,24 +23,24 @@
 enum {
     TN_ALARM_KL,
     TN_ALARM_DIVERGENCE,
+    TN_ALARM_SPEED,
     TN_ALARM_LENGTH,
     TN_ALARM_SPREAD,
-    TN_ALARM_LATENT,
     TN_ALARM_SATURATION,
-    TN_ALARM_UNPRICED,
     TN_ALARMS
 };
 extern const char *const tn_alarm_names[TN_ALARMS];
 
 typedef struct tn_alarm_opt {
     double limit[TN_ALARMS]; /* thresholds; 0: this alarm is off */
+    double fair;             /* price of a nat, in units of the score, from which on KL counts as paid for; 0: none */
     int64_t window;
 } tn_alarm_opt;
 extern const tn_opt_row tn_alarm_rows[];
 
 typedef struct tn_alarm_seen {
     double kl, entropy; /* nats, means over responses */
-    double length, length_sd, score, spread, latent;
+    double length, length_sd, score, spread;
     double price; /* of a nat of KL; NaN: there is none to speak of */
 } tn_alarm_seen;
 
@@ -57,6 +57,6 @@ typedef struct tn_alarm_state {
 tn_status tn_alarm_check(const tn_alarm_opt *o, tn_err *e);
 /* Adds a batch; level[TN_ALARMS], NaN where it is off or not known. */
 void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_seen *x, double *level);
-/* The greatest level and whose it is (-1 and 0 where none is known), notices left out. */
+/* The greatest level and whose it is (-1 and 0 where none is known). */
 double tn_alarm_worst(const double *level, int *which);
 #endif

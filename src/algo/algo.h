@@ -43,6 +43,7 @@ enum { /* needs, bit set */
 typedef struct tn_total {
     double tok, seq, pair, group;
     double chosen_tok;          /* scored tokens of the chosen sides of all pairs (and their prompts: TN_NEED_PROMPT) */
+    double gold_tok;            /* of gold answers beside pairs */
     /* Rollouts. gen_tok: tokens of the generation batch over the steps that share it (DAPO's
      * denominator); kept_tok: those at or above an entropy floor. 0: the same as tok. */
     double gen_tok, kept_tok;
@@ -71,6 +72,7 @@ typedef struct tn_obs {
     const int *chosen, *rejected; /* [n_pair] sequence numbers */
     const double *margin;         /* [n_pair] label strength, or NULL (0) */
     const double *p_chosen;       /* [n_pair] probability that the label is right, or NULL (1) */
+    const int *gold;              /* [n_pair] sequence of the gold answer beside the pair, -1: has none */
     const int *prompt;            /* [n_pair] sequence of the prompt's tokens, -1: has none; NULL unless asked for */
     /* Single responses. */
     const int *label;             /* [n_seq] 1 desirable, 0 not */
@@ -144,7 +146,7 @@ extern const tn_algo tn_algo_sft, tn_algo_reward, tn_algo_reward_rank, tn_algo_p
     tn_algo_dpo_aot, tn_algo_tdpo, tn_algo_kto, tn_algo_cpo, tn_algo_orpo, tn_algo_slic, tn_algo_ppo_policy,
     tn_algo_ppo_value, tn_algo_grpo, tn_algo_rloo, tn_algo_reinforce, tn_algo_gkd;
 extern const tn_algo tn_algo_macro_policy, tn_algo_macro_value, tn_algo_cost, tn_algo_inform,
-    tn_algo_odin, tn_algo_many, tn_algo_a2po, tn_algo_xpo;
+    tn_algo_odin, tn_algo_many, tn_algo_a2po, tn_algo_xpo, tn_algo_tpo;
 extern const tn_algo *const tn_algo_all[]; /* NULL-terminated */
 const tn_algo *tn_algo_find(const char *name); /* NULL when there is none */
 #endif

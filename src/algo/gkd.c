@@ -5,6 +5,7 @@
  *         beta KL(q_t || M_t) + (1 - beta) KL(p_t || M_t) else       M_t = beta q_t + (1 - beta) p_t
  *   L = (1/N) sum_t D_t                                   N = scored tokens of the whole optimisation batch
  *   dL/dD_t = 1/N
+ *   sequence mean (TRL's SDFT):  L = (1/B) sum_b (1/N_b) sum_t D_t     over its B sequences of N_b scored tokens
  *
  * The divergences are exact, over the whole vocabulary. The temperature that answers are sampled at is not theirs,
  * as in TRL. Near its ends the mixture's divergence is beta or 1 - beta times one of the KLs, so the loss jumps at
@@ -12,14 +13,24 @@
 #include "algo/losses.h"
 #include "algo/obs.h"
 #include <stddef.h>
+#include <string.h>
 
 #define AT(f) offsetof(tn_gkd_opt, f)
 const tn_opt_row tn_gkd_rows[] = {
     {"beta", TN_OPT_REAL, AT(beta), "0.5", NULL, 0, 1, NULL, "X",
      "Divergence: 0 KL(teacher|student), covering all that the teacher says; 1 KL(student|teacher), keeping to what "
      "the teacher would say; between them the generalised Jensen-Shannon divergence."},
+    {"loss-reduction", TN_OPT_CHOICE, AT(reduction), "token_mean", "token_mean|sequence_mean", 0, 0, NULL, NULL,
+     "token_mean: every scored token of the batch counts alike; sequence_mean: every answer does."},
+    TN_OPT_LAST};
+const tn_opt_row tn_sdft_rows[] = {
+    {"distillation-alpha", TN_OPT_REAL, AT(beta), "0.5", NULL, 0, 1, "beta", "X",
+     "Divergence: 0 KL(teacher|student), 1 KL(student|teacher), between them the generalised Jensen-Shannon divergence."},
+    {"loss-reduction", TN_OPT_CHOICE, AT(reduction), "sequence_mean", "token_mean|sequence_mean", 0, 0, NULL, NULL,
+     "sequence_mean: every answer counts alike; token_mean: every token of the batch does."},
     TN_OPT_LAST};
 
+static bool by_sequence(const tn_gkd_opt *o) { return o->reduction && strcmp(o->reduction, "sequence_mean") == 0; }
 static bool mixes(const tn_gkd_opt *o) { return o->beta > 0 && o->beta < 1; }
 
 static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *m, tn_err *e) {
@@ -30,11 +41,17 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
     TN_TRY(tn_total_check(x->total.tok, n, "tokens", "gkd", e));
     const double *d = mixes(o) ? x->jsd : o->beta == 0 ? x->rkl : x->kl;
     double *grad = mixes(o) ? g->jsd : o->beta == 0 ? g->rkl : g->kl, sum = 0;
-    for (int t = 0; t < n; t++) {
-        sum += d[t];
-        if (grad) grad[t] += 1 / x->total.tok;
+    if (by_sequence(o)) TN_TRY(tn_total_check(x->total.seq, x->n_seq, "sequences", "gkd", e));
+    for (int s = 0; s < x->n_seq; s++) {
+        int len = tn_obs_len(x, s);
+        double scale = by_sequence(o) ? 1 / (x->total.seq * (len ? len : 1)) : 1 / x->total.tok, own = 0;
+        for (int t = x->off[s]; t < x->off[s + 1]; t++) {
+            *(by_sequence(o) ? &own : &sum) += d[t];
+            if (grad) grad[t] += scale;
+        }
+        sum += own * scale;
     }
-    g->loss = sum / x->total.tok;
+    g->loss = by_sequence(o) ? sum : sum / x->total.tok;
     tn_obs_token_metric(x, x->rkl, "kl_teacher_student", m);
     tn_obs_token_metric(x, x->kl, "kl_student_teacher", m);
     tn_obs_token_metric(x, x->top1, "mean_token_accuracy", m);

@@ -109,7 +109,7 @@ static double weight_of(const tn_grpo_opt *o, const tn_obs *x, int s) {
     return 1 / (is(o, "bnpo") ? x->total.tok : or_tok(x->total.gen_tok, x));
 }
 
-static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
+tn_status tn_grpo_check(const tn_grpo_opt *o, tn_err *e) {
     TN_TRY(tn_opt_between(low_of(o), 0, 1, "grpo", "epsilon", e));
     if (!isnan(o->epsilon_high))
         TN_TRY(tn_opt_between(o->epsilon_high, 0, HUGE_VAL, "grpo", "epsilon-high", e));
@@ -120,7 +120,11 @@ static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
     if ((is(o, "cispo") || is(o, "gmpo")) && strcmp(o->level, "sequence") == 0)
         return tn_fail(e, TN_ARG, "grpo: %s clips the ratio of every token; importance-sampling-level must be token",
                        o->loss_type);
-    if (is(o, "gmpo") && !isnan(o->delta)) return tn_fail(e, TN_ARG, "grpo: delta has no meaning in gmpo; leave it out");
+    return is(o, "gmpo") && !isnan(o->delta) ? tn_fail(e, TN_ARG, "grpo: delta has no meaning in gmpo; leave it out") : TN_OK;
+}
+
+static tn_status check(const tn_grpo_opt *o, const tn_obs *x, tn_err *e) {
+    TN_TRY(tn_grpo_check(o, e));
     unsigned reads = TN_READ_TOKENS | TN_NEED_LOGP | TN_NEED_OLD_LOGP | TN_NEED_ADVANTAGE;
     if (o->beta != 0) reads |= TN_NEED_REF_LOGP;
     if (o->entropy_coef != 0 || o->entropy_floor > 0) reads |= TN_NEED_ENTROPY;

@@ -5,7 +5,8 @@
 
 extern const tn_opt_row tn_sft_rows[], tn_reward_rows[], tn_dpo_rows[], tn_tdpo_rows[], tn_kto_rows[], tn_cpo_rows[],
     tn_simpo_rows[] /* of tn_cpo_opt, without its loss_type */, tn_orpo_rows[], tn_slic_rows[], tn_ppo_policy_rows[], tn_ppo_value_rows[], tn_grpo_rows[],
-    tn_rloo_rows[], tn_gkd_rows[], tn_a2po_rows[], tn_xpo_rows[];
+    tn_rloo_rows[], tn_gkd_rows[], tn_sdft_rows[] /* of tn_gkd_opt, under the names of TRL's SDFT */, tn_a2po_rows[], tn_xpo_rows[],
+    tn_tpo_rows[] /* of tn_cpo_opt, without alpha */;
 
 typedef struct tn_sft_opt {
     const char *loss_type; /* nll | dft */
@@ -50,7 +51,7 @@ double tn_kto_balance(double n_desirable, double n_undesirable, double undesirab
 
 typedef struct tn_cpo_opt {
     double beta;
-    const char *loss_type;  /* sigmoid | hinge | ipo | simpo */
+    const char *loss_type;  /* sigmoid | hinge | ipo | simpo; of tpo: tpo-l for simpo */
     double label_smoothing, nll, gamma, alpha;
 } tn_cpo_opt;
 
@@ -60,7 +61,10 @@ typedef struct tn_orpo_opt {
 } tn_orpo_opt;
 typedef struct tn_slic_opt { double delta, lambda; } tn_slic_opt;
 
-typedef struct tn_gkd_opt { double beta; } tn_gkd_opt;
+typedef struct tn_gkd_opt {
+    double beta;
+    const char *reduction; /* token_mean (NULL) | sequence_mean */
+} tn_gkd_opt;
 typedef struct tn_tdpo_opt {
     double beta;
     const char *loss_type;  /* tdpo1 | tdpo2 */
@@ -82,6 +86,9 @@ typedef struct tn_grpo_opt {
     double top_entropy;     /* share of tokens kept; who calls turns it into the floor */
     double entropy_floor;   /* no option: tokens of less entropy stay out of p_t; 0: none do */
 } tn_grpo_opt;
+
+/* Do the options go together? Every step asks, too. */
+tn_status tn_grpo_check(const tn_grpo_opt *o, tn_err *e);
 
 /* The entropy that a share `top` of the n tokens reaches: the (1 - top) quantile, interpolated
  * (2506.01939). Reorders its input. */

@@ -14,7 +14,10 @@ const tn_opt_row tn_rlthf_rows[] = {
     {"rlthf-backoff", TN_OPT_REAL, AT(backoff), "0.4", NULL, 0, 1, NULL, "X",
      "Share of the trusted head that the first round leaves out again; falls to 0 at the last."},
     {"rlthf-amplification", TN_OPT_REAL, AT(amplification), "6", NULL, 1, 1e6, NULL, "X",
-     "Copies of each human label in the first round's training set; falls to 1 at the last."},
+     "Copies of each human label in the first round's training set."},
+    {"rlthf-amplification-end", TN_OPT_REAL, AT(amplification_end), "1", NULL, 1, 1e6, NULL, "X",
+     "Copies in the last round's, with a line between. Where the first labeller errs by rule, 1 lets its many labels "
+     "outvote people's few again: as many as at first keep what they said."},
     TN_OPT_LAST,
 };
 

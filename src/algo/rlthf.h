@@ -19,7 +19,7 @@ typedef struct tn_rlthf_opt {
     double shard;         /* share of the data that the rounds work on */
     double human;         /* share of all pairs that people label, over all rounds */
     double backoff;       /* at the first round, falling to 0 at the last */
-    double amplification; /* at the first round, falling to 1 at the last */
+    double amplification, amplification_end; /* at the first round, and at the last */
 } tn_rlthf_opt;
 extern const tn_opt_row tn_rlthf_rows[];
 

@@ -14,8 +14,8 @@ static const size_t most = (size_t)1 << 34; /* bytes */
 static const char *line_end(const char *s, size_t n) { return memchr(s, '\n', n); }
 
 /* Notes of the complete groups; *used: bytes up to the end of the last one. */
-static tn_status read_groups(tn_journal *j, const tn_str *text, size_t from, tn_journal_note *seen, void *ctx, size_t *used,
-                             tn_err *e) {
+static tn_status read_groups(tn_journal *j, const tn_str *text, size_t from, tn_journal_note *seen, void *ctx,
+                             size_t *used, tn_err *e) {
     tn_str note = TN_STR_INIT;
     tn_status st = TN_OK;
     *used = from;
@@ -38,7 +38,8 @@ static tn_status read_groups(tn_journal *j, const tn_str *text, size_t from, tn_
 static bool begins_with(const tn_str *text, const char *what, size_t *head) {
     size_t n = strlen(what);
     *head = n + 3;
-    return text->len >= *head && memcmp(text->s, "# ", 2) == 0 && memcmp(text->s + 2, what, n) == 0 && text->s[n + 2] == '\n';
+    return text->len >= *head && memcmp(text->s, "# ", 2) == 0 && memcmp(text->s + 2, what, n) == 0 &&
+           text->s[n + 2] == '\n';
 }
 
 /* What a process before this one left: its complete groups, and nothing behind them. */
@@ -48,10 +49,11 @@ static tn_status go_on(tn_journal *j, const char *what, tn_journal_note *seen, v
     tn_status st = tn_read_file(j->part.s, &text, most, e);
     if (st == TN_OK && !line_end(text.s, text.len)) text.len = 0; /* died in its first line */
     if (st == TN_OK && text.len && !begins_with(&text, what, &head))
-        st = tn_fail(e, TN_STATE,
-                     "%s was begun with other options, rows or models; give those, --overwrite to begin anew, or another "
-                     "output file",
-                     j->part.s);
+        st = tn_fail(
+            e, TN_STATE,
+            "%s was begun with other options, rows or models; give those, --overwrite to begin anew, or another "
+            "output file",
+            j->part.s);
     if (st == TN_OK && text.len) st = read_groups(j, &text, head, seen, ctx, &used, e);
     if (st == TN_OK && (used < text.len || !text.len)) {
         if (!text.len) {
@@ -65,8 +67,8 @@ static tn_status go_on(tn_journal *j, const char *what, tn_journal_note *seen, v
     return st;
 }
 
-tn_status tn_journal_open(tn_journal **out, const char *path, const char *what, bool overwrite, tn_journal_note *seen, void *ctx,
-                          tn_err *e) {
+tn_status tn_journal_open(tn_journal **out, const char *path, const char *what, bool overwrite, tn_journal_note *seen,
+                          void *ctx, tn_err *e) {
     tn_journal *j = *out = tn_calloc(1, sizeof *j);
     if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
     j->part = (tn_str)TN_STR_INIT;
@@ -76,7 +78,8 @@ tn_status tn_journal_open(tn_journal **out, const char *path, const char *what, 
     if (tn_exists(path) && !overwrite)
         return tn_fail(e, TN_STATE, "%s is there already; give --overwrite to make it anew", path);
     if (overwrite) TN_TRY(tn_remove_tree(j->part.s, e));
-    if (tn_exists(j->part.s)) TN_TRY(go_on(j, what, seen, ctx, e));
+    if (tn_exists(j->part.s))
+        TN_TRY(go_on(j, what, seen, ctx, e));
     else {
         tn_str head = TN_STR_INIT;
         tn_str_addf(&head, "# %s\n", what);

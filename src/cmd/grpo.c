@@ -23,6 +23,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_grpo_rows, &loss);
     tn_opts_bind(o, tn_grpo_advantage_rows, &adv);
+    TN_TRY(tn_grpo_check(&loss, e));
     t.max_completion = loss.max_completion, t.beta = loss.beta, t.top_entropy = loss.top_entropy;
     return tn_critic_free_run(&t, o, e);
 }

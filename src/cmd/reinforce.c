@@ -7,7 +7,7 @@
 static const tn_opt_row rows[] = {
     {"num-generations", TN_OPT_INT, TN_OPT_NOFIELD, "1", NULL, 1, 4096, "n-samples-per-prompt", "G",
      "Responses to each prompt; remax adds the greedy one."},
-    {"loss-type", TN_OPT_CHOICE, TN_OPT_NOFIELD, "bnpo", "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo|vespo", 0, 0, NULL, NULL,
+    {"loss-type", TN_OPT_CHOICE, TN_OPT_NOFIELD, "bnpo", "dapo|bnpo|grpo|dr_grpo|luspo|cispo|sapo|vespo|gmpo", 0, 0, NULL, NULL,
      "How the clipped token terms are averaged (`tenet grpo --help`); bnpo: over the tokens of the step."},
     TN_OPT_LAST};
 
@@ -35,6 +35,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_opts_bind(o, tn_grpo_rows, &loss);
     tn_opts_bind(o, tn_token_advantage_rows, &adv);
     loss.loss_type = tn_opts_str(o, "loss-type");
+    TN_TRY(tn_grpo_check(&loss, e));
     bool group = strcmp(adv.estimator, "reinforce_plus_plus_baseline") == 0;
     if (group && t.q.generations < 2)
         return tn_fail(e, TN_ARG, "--advantage-estimator %s compares the responses to a prompt: --num-generations must be 2 or more",

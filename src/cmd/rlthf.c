@@ -159,7 +159,7 @@ static tn_status clear(const session *s, tn_err *e) {
     tn_str p = TN_STR_INIT;
     tn_status st = tn_list_dir(s->t.output_dir, &names, &n, e);
     for (size_t i = 0; i < n; i++) {
-        bool ours = !strncmp(names[i], "round-", 6) || !strcmp(names[i], "rounds.jsonl") || !strcmp(names[i], "labels.jsonl") ||
+        bool ours = !strncmp(names[i], "round-", 6) || !strcmp(names[i], "metrics.jsonl") || !strcmp(names[i], "labels.jsonl") ||
                     !strcmp(names[i], "tenet.json");
         tn_path_join(&p, s->t.output_dir, names[i]);
         if (st == TN_OK && ours) st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_remove_tree(p.s, e);
@@ -219,11 +219,11 @@ static tn_status open_run(session *s, tn_err *e) {
     return st;
 }
 
-/* rounds.jsonl as a table. */
+/* metrics.jsonl as a table. */
 static tn_status print_rounds(const session *s, tn_err *e) {
     tn_str p = TN_STR_INIT;
     tn_lines *in;
-    tn_path_join(&p, s->t.output_dir, "rounds.jsonl");
+    tn_path_join(&p, s->t.output_dir, "metrics.jsonl");
     TN_TRY(tn_lines_open(&in, p.s, (size_t)1 << 20, e));
     printf("%5s %7s %7s %8s %7s %8s %9s %9s %8s\n", "round", "people", "share", "changed", "turned", "rows", "trained", "labels",
            "accuracy");
@@ -231,7 +231,7 @@ static tn_status print_rounds(const session *s, tn_err *e) {
     for (json_t *r; st == TN_OK;) {
         static const struct {
             const char *key, *format;
-        } cell[] = {{"round", "%5.0f"}, {"people", " %7.0f"}, {"share", " %7.3f"}, {"changed", " %8.3f"}, {"turned", " %7.0f"},
+        } cell[] = {{"step", "%5.0f"}, {"people", " %7.0f"}, {"share", " %7.3f"}, {"changed", " %8.3f"}, {"turned", " %7.0f"},
                     {"rows", " %8.0f"}, {"trained_right", " %9.3f"}, {"labels", " %9.3f"}, {"accuracy", " %8.3f"}};
         st = tn_jsonl_next(in, p.s, &r, e);
         if (st != TN_OK || !r) break;
@@ -301,8 +301,8 @@ const tn_verb tn_verb_rlthf = {
         "Rows: pairs with a first labeller's word, as `tenet label` writes them ({\"prompt\",\"responses\",\"rank\"}) or\n"
         "{\"prompt\",\"chosen\",\"rejected\"}. Each round trains a reward model (all options of `tenet reward`), looks where it\n"
         "resists the labels it was trained on, turns the clear errors round, and asks people about the doubtful ones. The\n"
-        "last round's model is round-N/reward, the labels of all pairs are labels.jsonl, and rounds.jsonl says what the\n"
-        "annotations bought.\n\n"
+        "last round's model is round-N/reward, the labels of all pairs are labels.jsonl, and metrics.jsonl says what the\n"
+        "annotations bought (`tenet report --runs` draws it).\n\n"
         "  tenet label --model judge/ --input pairs.jsonl --out labelled.jsonl\n"
         "  tenet rlthf --model sft/ --data labelled.jsonl --output-dir rlthf/ --rlthf-human 0.07",
     .tables = tables, .run = run};

@@ -18,9 +18,11 @@ typedef struct command_options {
 static const tn_opt_row rows[] = {
     {"model", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, "model_name_or_path", "DIR",
      "Hugging Face folder of the policy, or of an adapter."},
-    {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE", "Override the checkpoint's chat template."},
+    {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE",
+     "Override the checkpoint's chat template."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
-     "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"} with what --localise and --verify read; with --localise labels solutions "
+     "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"} with what --localise and --verify read; with --localise labels "
+     "solutions "
      "in steps."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output", "FILE",
      "Output rows. FILE.part is what there is so far; the same command goes on with it."},
@@ -46,7 +48,8 @@ static tn_status check(const session *s, const char *dir, tn_err *e) {
     if (!dir) return tn_fail(e, TN_ARG, "--model is missing; give a Hugging Face folder");
     if (!s->o.input || strcmp(s->o.input, "-") == 0)
         return tn_fail(e, TN_ARG, "--input is missing; give a file of prompts, or of solutions in labelled steps");
-    if (!s->o.out || strcmp(s->o.out, "-") == 0) return tn_fail(e, TN_ARG, "--out is missing; give the file of pairs to make");
+    if (!s->o.out || strcmp(s->o.out, "-") == 0)
+        return tn_fail(e, TN_ARG, "--out is missing; give the file of pairs to make");
     if (!*s->q.separator) return tn_fail(e, TN_ARG, "--step-separator is empty: where does a step end?");
     TN_TRY(tn_step_judge_check(&s->judge_options, tn_world_step_oracles, tn_world_reward_fns, e));
     if (strcmp(s->judge_options.localise, "labels") == 0 && strcmp(s->q.pairs, "answer") == 0)
@@ -56,8 +59,9 @@ static tn_status check(const session *s, const char *dir, tn_err *e) {
 
 /* Options that do not touch what is written. */
 static bool is_free(const char *name) {
-    static const char *const free_names[] = {"model", "base-model", "reward-model", "input", "out", "overwrite", "threads", "backend",
-                                             "kernels", "batch-size", "score-tokens", "profile", "max-memory"};
+    static const char *const free_names[] = {"model",        "base-model", "reward-model", "input",   "out",
+                                             "overwrite",    "threads",    "backend",      "kernels", "batch-size",
+                                             "score-tokens", "profile",    "max-memory"};
     for (size_t i = 0; i < sizeof free_names / sizeof *free_names; i++)
         if (!strcmp(name, free_names[i])) return true;
     return false;
@@ -73,8 +77,7 @@ static tn_status describe(session *s, const tn_opts *opts, tn_str *what, tn_err 
     TN_TRY(tn_hash_file(s->o.input, s->data->hash, &hash, &bytes, e));
     TN_TRY(tn_run_record(&record, "step-pairs", opts, s->be, hash, e));
     json_t *options = json_object_get(record, "options");
-    json_object_foreach_safe(options, next, name, v)
-        if (is_free(name)) json_object_del(options, name);
+    json_object_foreach_safe(options, next, name, v) if (is_free(name)) json_object_del(options, name);
     tn_status st = tn_json_add(what, record, JSON_COMPACT | JSON_SORT_KEYS, "the run's record", e);
     json_decref(record);
     return st;
@@ -100,15 +103,23 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     bool labels = strcmp(s->judge_options.localise, "labels") == 0;
     TN_TRY(tn_step_pairs_measure(s->data, s->tok, &s->q, labels, q.vocab, &length, e));
-    TN_TRY(tn_step_judge_open(&s->judge, &s->judge_options, tn_world_step_oracles, tn_world_reward_fns, s->tok, s->q.separator, dir, s->be,
-                              length, (int)s->q.max_new, (int)(4 * s->q.batch + s->q.n), e));
+    TN_TRY(tn_step_judge_open(&s->judge, &s->judge_options, tn_world_step_oracles, tn_world_reward_fns, s->tok,
+                              s->q.separator, dir, s->be, length, (int)s->q.max_new, (int)(4 * s->q.batch + s->q.n),
+                              e));
     TN_TRY(tn_gen_new(&s->gen, s->model, (int)s->q.batch, length, e));
     tn_status st = describe(s, opts, &what, e);
     if (st == TN_OK) st = tn_journal_open(&s->out, s->o.out, what.s, s->o.overwrite, tn_step_pairs_note, &s->p.all, e);
     tn_str_free(&what);
     TN_TRY(st);
-    s->p = (tn_step_pairs){.o = &s->q, .rows = s->data, .tok = s->tok, .model = s->model, .gen = s->gen, .judge = &s->judge, .out = s->out,
-                           .seed = (uint64_t)s->machine.seed, .all = s->p.all};
+    s->p = (tn_step_pairs){.o = &s->q,
+                           .rows = s->data,
+                           .tok = s->tok,
+                           .model = s->model,
+                           .gen = s->gen,
+                           .judge = &s->judge,
+                           .out = s->out,
+                           .seed = (uint64_t)s->machine.seed,
+                           .all = s->p.all};
     tn_signals_install();
     if (tn_journal_groups(s->out)) tn_info("going on after row %ld of %zu", tn_journal_groups(s->out), s->data->n);
     TN_TRY(tn_step_pairs_run(&s->p, e));
@@ -136,16 +147,22 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_step_pairs_rows, tn_step_judge_rows, tn_base_model_rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {
+    rows, tn_step_pairs_rows, tn_step_judge_rows, tn_base_model_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_step_pairs = {
     .name = "step-pairs",
     .stage = "Train",
     .summary = "pairs for Step-DPO: a right next step against the policy's own first wrong one",
-    .details = "Solutions are sampled, the first wrong step of a wrong one is found and cut off, and continuations from there are\n"
-               "sampled until one is right. Rows out have the steps before as prefix and the two next steps as chosen and rejected, as\n"
-               "text and as the sampled token ids; `tenet dpo` trains on the steps alone. A killed run goes on where it was.\n\n"
-               "  tenet step-pairs --model sft/ --input gsm8k.jsonl --localise prm --reward-model prm/ --verify number:answer --out pairs.jsonl\n"
-               "  tenet step-pairs --model sft/ --input prm800k.jsonl --localise labels --verify number:answer --out pairs.jsonl\n"
+    .details = "Solutions are sampled, the first wrong step of a wrong one is found and cut off, and continuations "
+               "from there are\n"
+               "sampled until one is right. Rows out have the steps before as prefix and the two next steps as chosen "
+               "and rejected, as\n"
+               "text and as the sampled token ids; `tenet dpo` trains on the steps alone. A killed run goes on where "
+               "it was.\n\n"
+               "  tenet step-pairs --model sft/ --input gsm8k.jsonl --localise prm --reward-model prm/ --verify "
+               "number:answer --out pairs.jsonl\n"
+               "  tenet step-pairs --model sft/ --input prm800k.jsonl --localise labels --verify number:answer --out "
+               "pairs.jsonl\n"
                "  tenet dpo --model sft/ --data pairs.jsonl --beta 0.4 --output-dir step-dpo/",
     .tables = tables,
     .run = run};

@@ -17,8 +17,10 @@
     X(orpo)                                                                          \
     X(cpo)                                                                           \
     X(simpo)                                                                         \
+    X(tpo)                                                                           \
     X(tdpo)                                                                          \
     X(distill)                                                                       \
+    X(sdft)                                                                          \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \

@@ -26,7 +26,8 @@ int tn_example_trained(const tn_example *x) {
 static tn_status read_row(tn_reader *r, const json_t *found, tn_err *e) {
     json_t *row;
     TN_TRY(tn_row_canonical(found, r->o->chat_transcripts, &row, e));
-    tn_status st = r->o->kind == TN_DATA_SFT          ? tn_read_sft(r, row, e)
+    tn_status st = r->o->teacher_template             ? tn_read_taught(r, row, e)
+                   : r->o->kind == TN_DATA_SFT        ? tn_read_sft(r, row, e)
                    : r->o->kind == TN_DATA_PREFERENCE ? tn_read_preference(r, row, e)
                    : r->o->kind == TN_DATA_UNPAIRED   ? tn_read_unpaired(r, row, e)
                    : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
@@ -88,6 +89,7 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
             d->stats.dropped[TN_DROP_LONG], d->stats.dropped[TN_DROP_EMPTY],
             d->stats.dropped[TN_DROP_NO_TARGET], d->stats.dropped[TN_DROP_SAME]);
     if (st == TN_OK && o->kind == TN_DATA_UNPAIRED) st = tn_order_unpaired(d, e);
+    if (st == TN_OK && o->teacher_template) st = tn_gather_teachers(d, e);
     if (st != TN_OK) {
         tn_dataset_free(d);
         return st;
@@ -99,6 +101,7 @@ tn_status tn_dataset_load(tn_dataset **out, const char *const *paths, int n_path
 void tn_dataset_free(tn_dataset *d) {
     if (!d) return;
     tn_dataset_free(d->mismatched);
+    tn_dataset_free(d->teachers);
     for (size_t i = 0; i < d->n; i++) json_decref(d->ex[i].meta);
     for (int i = 0; i < d->n_path; i++) tn_free(d->path[i]);
     tn_free(d->path);

@@ -9,11 +9,16 @@
  *              (step_pair.h); optional "margin"
  *   unpaired   {"prompt","completion","label"} · {"prompt_ids","completion_ids","label"} · pairs, which become two
  *              rows in TRL's order: a thousand pairs' chosen responses, then their rejected ones
+ *   triples    pairs with a gold answer: {"prompt","chosen","rejected","reference"} · {"prompt_ids","chosen_ids",
+ *              "rejected_ids","reference_ids"}
  *   rankings   {"prompt","responses",["ended"],"rank"} (rank[i] = place of response i, 1 = best)
  *              · {"text":[...],"score":[...]} (whole transcripts, higher is better)
  *   safety     {"prompt","chosen","rejected","chosen_safe","rejected_safe"}, all pairs likewise · PKU-SafeRLHF
  *              {"prompt","response_0","response_1","safer_response_id","is_response_0_safe","is_response_1_safe"}
  *              · single ones, {"prompt","completion","label"}: label says whether the completion is safe
+ *   with a teacher's context  {"prompt","completion"[,"privileged_context"]} · {"prompt","privileged_context"}
+ *              · {"prompt","chosen","rejected"}: the rejected answer, the chosen one as the context
+ *              · {"prompt_ids","ids","teacher_prompt_ids"} (teacher_prompt.h)
  *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
  *              last ones, and ret their labels
  *   prompts    {"prompt"} · {"messages"} · {"ids"}
@@ -43,12 +48,14 @@ typedef struct tn_example {
     tn_response *response;
     double margin;
     bool pair;       /* the row was a pair */
+    bool gold;       /* its last response is a gold answer, which is compared with none */
     int first;       /* number of its first response in the step under way: the trainer's */
     int label;       /* of up to two responses, bit i: response i is desirable (unpaired), or safe */
     double baseline; /* what the trainer found it is to be compared with (tn_obs.baseline) */
     int file, line; /* where it came from, for messages */
     long row;       /* number of the row, from 1, dropped ones counted */
     struct tn_example *mismatched; /* its prompt with another row's response (tn_dataset_mismatch); NULL: none */
+    struct tn_example *teacher; /* the same responses behind what a teacher reads (teacher_prompt.h); NULL: the same prompt */
     double *ref;    /* [trained tokens] reference log-probs, filled by the trainer; NULL: none */
     bool ref_known;
     const double *grad; /* [trained tokens] d loss / d log-prob, found ahead of the pass; NULL: none */
@@ -68,6 +75,8 @@ typedef struct tn_data_options {
                             * model's template */
     tn_steps_how steps;    /* TN_DATA_STEPS, and: the last step's label only */
     bool last_step_only;
+    bool gold; /* TN_DATA_PREFERENCE: rows are triples */
+    const char *teacher_template; /* SFT: every row also gets a teacher's prompt, made by it; NULL: none */
     tn_seam seam;
     const json_t *shots; /* prompts: examples to put before each (shots.h); NULL: none */
     int room;            /* most tokens of a prompt with them; <= 0: no limit */
@@ -93,6 +102,7 @@ typedef struct tn_dataset {
     uint64_t hash; /* of all ids and masks in order: recorded, checked at resume */
     tn_data_stats stats;
     struct tn_dataset *mismatched; /* [n] examples of tn_dataset_mismatch; NULL: none */
+    struct tn_dataset *teachers;   /* [n] what the examples' `teacher` points to; NULL: they have none */
 } tn_dataset;
 
 /* tok may be NULL when every row is ids. */

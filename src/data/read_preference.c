@@ -17,6 +17,26 @@ static tn_status pair_from(tn_reader *r, const json_t *row, const tn_ids *p, con
     return TN_OK;
 }
 
+/* Chosen and rejected are a pair, the gold answer stands beside it. */
+static void mark_triple(tn_reader *r, tn_example *x) {
+    x->pair = x->gold = true;
+    tn_reader_finish(r, x);
+}
+
+static tn_status triple_ids(tn_reader *r, const json_t *row, tn_err *e) {
+    static const char *const keys[] = {"chosen_ids", "rejected_ids", "reference_ids"};
+    tn_example *x;
+    TN_TRY(tn_reader_get_ids(r, row, "prompt_ids", &r->a, e));
+    TN_TRY(tn_reader_new_example(r, 3, &x, e));
+    TN_TRY(tn_reader_set_prompt(r, x, r->a.v, r->a.n, e));
+    for (int i = 0; i < 3; i++) {
+        TN_TRY(tn_reader_get_ids(r, row, keys[i], &r->b, e));
+        TN_TRY(tn_reader_set_response(r, x, i, r->b.v, r->b.n, NULL, e));
+    }
+    mark_triple(r, x);
+    return TN_OK;
+}
+
 static tn_status pair_ids(tn_reader *r, const json_t *row, tn_err *e) {
     TN_TRY(tn_reader_get_ids(r, row, "chosen_ids", &r->b, e));
     TN_TRY(tn_reader_get_ids(r, row, "rejected_ids", &r->c, e));
@@ -97,7 +117,7 @@ static tn_status ranking_check(tn_reader *r, const json_t *list, const json_t *o
     return TN_OK;
 }
 
-/* Each response encoded after the prompt; the shared prompt is the smallest common prefix. */
+/* Each response encoded after the prompt; the shared prompt is the smallest common prefix. order NULL: a triple. */
 static tn_status ranking_texts(tn_reader *r, const json_t *prompt, const json_t *responses,
                                const json_t *ended, const json_t *order, bool scores, tn_err *e) {
     size_t k = json_array_size(responses), shared = 0;
@@ -124,10 +144,12 @@ static tn_status ranking_texts(tn_reader *r, const json_t *prompt, const json_t 
     for (size_t i = 0; i < k; i++) {
         TN_GO(tn_reader_set_response(r, x, (int)i, all[i].v + shared, all[i].n - shared, NULL, e),
               done);
+        if (!order) continue;
         x->response[i].rank =
             scores ? place(order, i) : (int)json_number_value(json_array_get(order, i));
     }
-    tn_reader_finish(r, x);
+    if (order) tn_reader_finish(r, x);
+    else mark_triple(r, x);
 done:
     for (size_t i = 0; i < k; i++) tn_ids_free(&all[i]);
     return st;
@@ -165,9 +187,31 @@ done:
     return st;
 }
 
+static tn_status triple_text(tn_reader *r, const json_t *row, tn_err *e) {
+    json_t *prompt = json_object_get(row, "prompt"), *list = json_array();
+    static const char *const keys[] = {"chosen", "rejected", "reference"};
+    tn_status st = prompt ? TN_OK : tn_fail(e, TN_FORMAT, "%s: a row with a gold \"reference\" needs its \"prompt\"", r->where);
+    for (int i = 0; i < 3; i++) json_array_append_new(list, as_list(json_object_get(row, keys[i])));
+    if (st == TN_OK) st = ranking_texts(r, prompt, list, NULL, NULL, false, e);
+    json_decref(list);
+    return st;
+}
+
+static tn_status read_triple(tn_reader *r, const json_t *row, tn_err *e) {
+    if (json_object_get(row, "reference_ids")) return triple_ids(r, row, e);
+    if (json_object_get(row, "chosen") && json_object_get(row, "rejected") && json_object_get(row, "reference")) {
+        TN_TRY(tn_reader_need_tokenizer(r, e));
+        return triple_text(r, row, e);
+    }
+    return tn_fail(e, TN_FORMAT,
+                   "%s: a row needs \"chosen\", \"rejected\" and a gold \"reference\" (or \"prompt_ids\", \"chosen_ids\", "
+                   "\"rejected_ids\" and \"reference_ids\")", r->where);
+}
+
 tn_status tn_read_preference(tn_reader *r, const json_t *row, tn_err *e) {
     const json_t *prompt = json_object_get(row, "prompt"), *c = json_object_get(row, "chosen"),
                  *j = json_object_get(row, "rejected"), *list;
+    if (r->o->gold) return read_triple(r, row, e);
     if (json_object_get(row, "chosen_ids")) return pair_ids(r, row, e);
     if (json_object_get(row, "response_0")) return tn_read_safe_rlhf(r, row, "better_response_id", &(int){0}, e);
     TN_TRY(tn_reader_need_tokenizer(r, e));

@@ -49,4 +49,8 @@ tn_status tn_read_steps(tn_reader *r, const json_t *row, tn_err *e);
 /* A row {"prompt","response_0","response_1",KEY: 0 or 1} (PKU-SafeRLHF) as a pair whose chosen response KEY names. */
 tn_status tn_read_safe_rlhf(tn_reader *r, const json_t *row, const char *key, int *better, tn_err *e);
 tn_status tn_read_prompt(tn_reader *r, json_t *row, tn_err *e);
+/* TN_DATA_SFT with a teacher_template: teacher_prompt.c. */
+tn_status tn_read_taught(tn_reader *r, const json_t *row, tn_err *e);
+/* When all rows are read: the teachers' sides as a dataset. */
+tn_status tn_gather_teachers(tn_dataset *d, tn_err *e);
 #endif

@@ -7,9 +7,12 @@ static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 static bool blank(const char *s, const char *separator) {
     size_t k = strlen(separator);
     while (*s) {
-        if (strncmp(s, separator, k) == 0) s += k;
-        else if (is_space(*s)) s++;
-        else return false;
+        if (strncmp(s, separator, k) == 0)
+            s += k;
+        else if (is_space(*s))
+            s++;
+        else
+            return false;
     }
     return true;
 }

@@ -29,10 +29,11 @@ static tn_status render_begun(const tn_tokenizer *t, const json_t *prompt, const
     if (st != TN_OK) return tn_err_context(e, st, "%s", where);
     size_t end = end_of_last(out, text + from, to - from);
     if (end == 0)
-        return tn_fail(e, TN_UNSUPPORTED,
-                       "%s: the chat template does not print an answer as it is, so that none can be gone on with; give "
-                       "\"prompt\" as text, or token ids",
-                       where);
+        return tn_fail(
+            e, TN_UNSUPPORTED,
+            "%s: the chat template does not print an answer as it is, so that none can be gone on with; give "
+            "\"prompt\" as text, or token ids",
+            where);
     out->len = end;
     tn_str_add(out, text + to, n - to); /* white space that the template may have cut off */
     return out->oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", where) : TN_OK;
@@ -50,7 +51,8 @@ tn_status tn_encode_continued(const tn_tokenizer *t, const json_t *prompt, const
         tn_str_add(&all, json_string_value(prompt), json_string_length(prompt));
         tn_str_add(&all, text, n);
         if (all.oom) st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-    } else st = render_begun(t, prompt, text, n, &all, where, e);
+    } else
+        st = render_begun(t, prompt, text, n, &all, where, e);
     if (st == TN_OK) st = tn_encode(t, all.s, all.len, string, ids, NULL, e);
     tn_str_free(&all);
     return st;
@@ -102,7 +104,7 @@ done:
 const json_t *tn_row_step_prefix(const json_t *row) {
     const json_t *prefix = json_object_get(row, "prefix");
     if (!prefix) prefix = json_object_get(row, "initial_reason_steps");
-    bool whole = json_is_string(prefix) && json_object_get(row, "prompt") && json_is_string(json_object_get(row, "chosen")) &&
-                 json_is_string(json_object_get(row, "rejected"));
+    bool whole = json_is_string(prefix) && json_object_get(row, "prompt") &&
+                 json_is_string(json_object_get(row, "chosen")) && json_is_string(json_object_get(row, "rejected"));
     return whole ? prefix : NULL;
 }

@@ -23,8 +23,11 @@ static size_t common(const int32_t *a, size_t na, const int32_t *b, size_t nb) {
 static tn_status find_wrong(const json_t *steps, const json_t *labels, int *first, const char *where, tn_err *e) {
     size_t n = json_array_size(steps);
     *first = -1;
-    if (n == 0) return tn_fail(e, TN_FORMAT, "%s: a row of labelled steps needs \"completions\" (or \"step_ids\") and \"labels\"", where);
-    if (json_array_size(labels) != n) return tn_fail(e, TN_FORMAT, "%s: \"labels\" must be a list of %zu, one a step", where, n);
+    if (n == 0)
+        return tn_fail(e, TN_FORMAT,
+                       "%s: a row of labelled steps needs \"completions\" (or \"step_ids\") and \"labels\"", where);
+    if (json_array_size(labels) != n)
+        return tn_fail(e, TN_FORMAT, "%s: \"labels\" must be a list of %zu, one a step", where, n);
     for (size_t i = n; i-- > 0;) {
         const json_t *v = json_array_get(labels, i);
         double p = json_is_boolean(v) ? json_is_true(v) : json_number_value(v);
@@ -35,7 +38,8 @@ static tn_status find_wrong(const json_t *steps, const json_t *labels, int *firs
     return TN_OK;
 }
 
-static tn_status read_ids(tn_labelled_steps *l, const tn_example *x, const json_t *steps, int vocab, const char *where, tn_err *e) {
+static tn_status read_ids(tn_labelled_steps *l, const tn_example *x, const json_t *steps, int vocab, const char *where,
+                          tn_err *e) {
     TN_TRY(append(&l->ids, x->prompt, (size_t)x->n_prompt, e));
     l->n_prompt = x->n_prompt;
     for (int i = 0; i <= l->first_wrong; i++) {
@@ -75,7 +79,8 @@ static tn_status read_text(tn_labelled_steps *l, const tn_example *x, const json
     l->ids.n = cut;
     l->n_prompt = (int)common(x->prompt, (size_t)x->n_prompt, l->ids.v, cut);
     st = append(&l->wrong, all.v + cut, all.n - cut, e);
-    if (st == TN_OK && l->wrong.n == 0) st = tn_fail(e, TN_FORMAT, "%s: step %d has no tokens", where, l->first_wrong + 1);
+    if (st == TN_OK && l->wrong.n == 0)
+        st = tn_fail(e, TN_FORMAT, "%s: step %d has no tokens", where, l->first_wrong + 1);
 done:
     tn_str_free(&before);
     tn_str_free(&with);
@@ -83,9 +88,10 @@ done:
     return st;
 }
 
-tn_status tn_labelled_steps_read(tn_labelled_steps *l, const tn_dataset *d, const tn_example *x, const tn_tokenizer *tok,
-                                 const char *separator, int vocab, tn_err *e) {
-    const json_t *ids = json_object_get(x->meta, "step_ids"), *steps = ids ? ids : json_object_get(x->meta, "completions");
+tn_status tn_labelled_steps_read(tn_labelled_steps *l, const tn_dataset *d, const tn_example *x,
+                                 const tn_tokenizer *tok, const char *separator, int vocab, tn_err *e) {
+    const json_t *ids = json_object_get(x->meta, "step_ids"),
+                 *steps = ids ? ids : json_object_get(x->meta, "completions");
     char where[600];
     snprintf(where, sizeof where, "%.560s:%d", d->path[x->file], x->line);
     *l = (tn_labelled_steps){.first_wrong = -1};
@@ -94,6 +100,7 @@ tn_status tn_labelled_steps_read(tn_labelled_steps *l, const tn_dataset *d, cons
     TN_TRY(ids ? read_ids(l, x, ids, vocab, where, e) : read_text(l, x, steps, tok, separator, where, e));
     for (size_t i = 0; i < l->ids.n + l->wrong.n; i++)
         if ((i < l->ids.n ? l->ids.v[i] : l->wrong.v[i - l->ids.n]) >= vocab)
-            return tn_fail(e, TN_STATE, "%s: the tokenizer gives ids that the model's %d tokens do not have", where, vocab);
+            return tn_fail(e, TN_STATE, "%s: the tokenizer gives ids that the model's %d tokens do not have", where,
+                           vocab);
     return TN_OK;
 }

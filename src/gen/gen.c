@@ -24,8 +24,20 @@ void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int bat
     int pages = tn_gen_pages(batch, max_len);
     tn_budget_kv(p, "sampling", d, be, in_use && in_use < pages ? in_use : pages);
     tn_budget_run(p, "sampling", d, be, tokens_at_once(batch, max_len), batch, max_len, 0, false);
-    size_t rows = 2 * (size_t)rows_at_once(batch) + (size_t)tn_pool_threads(be->pool);
+    size_t rows = (size_t)rows_at_once(batch) + 2 * (size_t)tn_pool_threads(be->pool);
     tn_budget_add(p, "sampling", "logits", rows * (size_t)d->vocab * sizeof(float));
+}
+
+static bool rooms_new(tn_gen *g, int threads, size_t V) {
+    bool all = (g->room = tn_calloc((size_t)threads, sizeof *g->room)) != NULL;
+    g->rooms = all ? threads : 0;
+    for (tn_gen_draw_room *r = g->room; r < g->room + g->rooms; r++) {
+        r->p = tn_calloc(V, sizeof *r->p);
+        r->block = tn_calloc(V / TN_EXP_BLOCK + 1, sizeof *r->block);
+        r->heap = tn_calloc(V, sizeof *r->heap);
+        all = all && r->p && r->block && r->heap;
+    }
+    return all;
 }
 
 tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn_err *e) {
@@ -40,10 +52,8 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
     g->prompt = tn_calloc(rows, sizeof *g->prompt);
     g->lse = tn_calloc(rows, sizeof *g->lse);
     g->z = tn_calloc(rows * V, sizeof *g->z);
-    g->p = tn_calloc(rows * V, sizeof *g->p);
-    g->heap = tn_calloc((size_t)tn_pool_threads(m->be->pool) * V, sizeof *g->heap);
     g->arena = tn_arena_new((size_t)1 << 18);
-    bool all = g->slot && g->item && g->prompt && g->lse && g->z && g->p && g->heap && g->arena;
+    bool all = rooms_new(g, tn_pool_threads(m->be->pool), V) && g->slot && g->item && g->prompt && g->lse && g->z && g->arena;
     tn_status st = all ? TN_OK
                        : tn_fail(e, TN_NOMEM, "out of memory for generation");
     if (st == TN_OK) st = tn_run_new(&g->run, m, g->tokens, batch, max_len, false, e);
@@ -67,8 +77,8 @@ void tn_gen_free(tn_gen *g) {
     tn_free(g->prompt);
     tn_free(g->lse);
     tn_free(g->z);
-    tn_free(g->p);
-    tn_free(g->heap);
+    for (tn_gen_draw_room *r = g->room; r < g->room + g->rooms; r++) tn_free(r->p), tn_free(r->block), tn_free(r->heap);
+    tn_free(g->room);
     tn_free(g->draw);
     tn_arena_free(g->arena);
     tn_free(g->kept);
@@ -99,20 +109,23 @@ static bool is_stop(const tn_sampling *s, int32_t id) {
     return false;
 }
 
-static float *row_of(const tn_gen *g, float *p, int row) {
-    return p + (size_t)row * (size_t)g->m->desc.vocab;
-}
+static const float *row_of(const tn_gen *g, int row) { return g->z + (size_t)row * (size_t)g->m->desc.vocab; }
 
 static void draw_part(void *ctx, size_t begin, size_t end, int thread) {
     const tn_gen_job *j = ctx;
     tn_gen *g = j->g;
-    int V = g->m->desc.vocab;
+    const tn_backend *be = g->m->be;
+    const tn_gen_draw_room *room = &g->room[thread];
+    int V = g->m->desc.vocab, row = -1;
     tn_sampling greedy = *j->s;
     greedy.temperature = 0;
     for (tn_gen_draw *d = g->draw + begin; d < g->draw + end; d++) {
         const tn_sampling *how = d->key == TN_GEN_GREEDY ? &greedy : j->s;
         double u = tn_sample_uniform(j->s->seed, d->key, j->out[d->out].n);
-        d->token = tn_sample_token(how, row_of(g, g->p, d->row), V, u, g->heap + (size_t)thread * (size_t)V, &d->share);
+        double unit = (g->second ? g->second->top : g->lse)[d->row];
+        if (d->row != row) be->op->exp_row(be, room->p, room->block, row_of(g, d->row), unit, V);
+        row = d->row;
+        d->token = tn_sample_token(how, room->p, room->block, V, u, room->heap, &d->share);
     }
 }
 
@@ -126,7 +139,7 @@ void tn_gen_draws(tn_gen_job *j, int n) {
 bool tn_gen_append(tn_gen_job *j, const tn_gen_draw *d, int length) {
     const tn_gen *g = j->g;
     tn_gen_sample *o = &j->out[d->out];
-    double logp = (double)(row_of(g, g->z, d->row)[d->token] - (float)g->lse[d->row]);
+    double logp = (double)(row_of(g, d->row)[d->token] - (float)g->lse[d->row]);
     if (j->s->truncated_logp && d->share < 1) logp -= tn_log(d->share);
     o->ids[o->n] = d->token;
     o->logp[o->n++] = logp;
@@ -137,12 +150,9 @@ bool tn_gen_append(tn_gen_job *j, const tn_gen_draw *d, int length) {
 
 tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e) {
     tn_gen *g = j->g;
-    tn_backend *be = g->m->be;
     tn_lm h = {.n = n, .rows = rows, .inv_temp = inv_temp(j->s), .lse = g->lse, .z = g->z};
     TN_TRY(tn_lm_head(g->run, g->m, &h, e));
-    if (g->second) return tn_gen_mix_rows(g, rows, n, h.inv_temp, e);
-    be->op->exp_rows(be, g->p, g->z, g->lse, n, g->m->desc.vocab);
-    return TN_OK;
+    return g->second ? tn_gen_mix_rows(g, rows, n, h.inv_temp, e) : TN_OK;
 }
 
 /* The tokens of the n <= g->rows slots whose rows begin at `first`. */

@@ -4,7 +4,7 @@
 #include "gen/gen.h"
 
 #define TN_GEN_CHUNK 512 /* prompt tokens put through at once */
-#define TN_GEN_ROWS 32   /* rows of logits kept at a time, at most: bounded, never [T,V] */
+#define TN_GEN_ROWS 64   /* rows of logits kept at a time, at most: bounded, never [T,V] */
 
 #define TN_GEN_GREEDY UINT64_MAX /* key of greedy samples */
 typedef struct tn_gen_slot {
@@ -18,7 +18,7 @@ typedef struct tn_gen_slot {
 /* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. */
 typedef struct tn_gen_prompt { int seq, req, next; } tn_gen_prompt;
 
-/* One token to draw: from row `row` of the probabilities, as token 0, 1, ... of a sample. */
+/* One token to draw: from row `row` of the logits, as token 0, 1, ... of a sample. */
 typedef struct tn_gen_draw {
     int row, out;
     uint64_t key;
@@ -26,12 +26,20 @@ typedef struct tn_gen_draw {
     double share; /* of the probability that the truncation kept */
 } tn_gen_draw;
 
+/* What a thread needs to draw from a row. */
+typedef struct tn_gen_draw_room {
+    float *p;      /* [V] probabilities */
+    double *block; /* sums of their blocks */
+    int32_t *heap; /* [V] */
+} tn_gen_draw_room;
+
 /* The second model of a mixture (mixture.c), and its share c. */
 typedef struct tn_gen_second {
     const tn_model *m;
     tn_run *run;
     tn_kv *kv;
-    float *z; /* [rows, V] */
+    float *z;    /* [rows, V] */
+    double *top; /* [rows] largest of a row's mixed logits */
     float c;
 } tn_gen_second;
 
@@ -43,10 +51,10 @@ struct tn_gen {
     tn_gen_slot *slot;          /* [batch] */
     tn_gen_prompt *prompt;      /* [rows] */
     tn_kv_item *item;           /* [batch] */
-    int rows;                   /* that get a token at once */
+    int rows, rooms;            /* that get a token at once; threads */
     double *lse;                /* [rows] */
-    float *z, *p;               /* [rows, V] logits and probabilities */
-    int32_t *heap;              /* [threads, V] */
+    float *z;                   /* [rows, V] logits */
+    tn_gen_draw_room *room;     /* [threads] */
     tn_gen_draw *draw;          /* grown */
     size_t cap_draw;
     tn_arena *arena; /* responses of the last run */
@@ -73,7 +81,7 @@ static inline uint64_t tn_gen_key(const tn_gen_job *j, const tn_gen_request *q, 
 }
 int tn_gen_pages(int batch, int max_len);
 void tn_gen_unmix(tn_gen *g);
-/* Mixed logits, probabilities (of any sum) and lse of n rows whose own logits are in g->z. */
+/* Mixed logits and their lse of n rows whose own logits are in g->z; a draw's probabilities are e^(z - top), of any sum. */
 tn_status tn_gen_mix_rows(tn_gen *g, const int32_t *rows, int n, double inv_temp, tn_err *e);
 
 /* The caches of both models in step. */
@@ -99,7 +107,7 @@ static inline tn_status tn_gen_forward(tn_gen *g, int items, const int32_t *read
         TN_TRY(tn_forward_kv_rows(g->second->run, g->second->m, g->second->kv, g->item, items, read, n_read, e));
     return tn_forward_kv_rows(g->run, g->m, g->kv, g->item, items, read, n_read, e);
 }
-/* Head and probabilities of n <= g->rows rows of the last forward. */
+/* Logits of n <= g->rows rows of the last forward. */
 tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);
 /* Draws n tokens, shared out over the threads. */
 void tn_gen_draws(tn_gen_job *j, int n);

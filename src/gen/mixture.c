@@ -15,7 +15,8 @@ tn_status tn_gen_mix(tn_gen *g, const tn_model *second, double c, tn_err *e) {
     if (!s) return tn_fail(e, TN_NOMEM, "out of memory");
     s->m = second, s->c = (float)c;
     s->z = tn_calloc((size_t)g->rows * (size_t)second->desc.vocab, sizeof *s->z);
-    if (!s->z) return tn_fail(e, TN_NOMEM, "out of memory for generation");
+    s->top = tn_calloc((size_t)g->rows, sizeof *s->top);
+    if (!s->z || !s->top) return tn_fail(e, TN_NOMEM, "out of memory for generation");
     TN_TRY(tn_run_new(&s->run, second, g->tokens, g->batch, g->max_len, false, e));
     return tn_kv_new(&s->kv, second, tn_gen_pages(g->batch, g->max_len), 2 * g->batch + 2, g->max_len, e);
 }
@@ -26,29 +27,30 @@ void tn_gen_unmix(tn_gen *g) {
     tn_kv_free(s->kv);
     tn_run_free(s->run);
     tn_free(s->z);
+    tn_free(s->top);
     tn_free(s);
     g->second = NULL;
 }
 
 static void mix_rows(void *ctx, size_t begin, size_t end, int thread) {
     tn_gen *g = ctx;
-    size_t V = (size_t)g->m->desc.vocab;
+    const tn_backend *be = g->m->be;
+    const tn_gen_draw_room *room = &g->room[thread];
+    int V = g->m->desc.vocab;
     float c = g->second->c, own = 1 - c;
     for (size_t r = begin; r < end; r++) {
-        float *z = g->z + r * V, top = 0;
-        const float *z2 = g->second->z + r * V;
-        for (size_t v = 0; v < V; v++) {
+        float *z = g->z + r * (size_t)V, top = 0;
+        const float *z2 = g->second->z + r * (size_t)V;
+        double sum = 0;
+        for (int v = 0; v < V; v++) {
             z[v] = own * z[v] + c * z2[v];
             if (v == 0 || z[v] > top) top = z[v];
         }
-        g->lse[r] = top;
+        be->op->exp_row(be, room->p, room->block, z, top, V);
+        for (int b = 0; b * TN_EXP_BLOCK < V; b++) sum += room->block[b];
+        g->second->top[r] = top;
+        g->lse[r] = (double)top + tn_log(sum);
     }
-}
-
-static void sum_rows(void *ctx, size_t begin, size_t end, int thread) {
-    tn_gen *g = ctx;
-    int V = g->m->desc.vocab;
-    for (size_t r = begin; r < end; r++) g->lse[r] += tn_log(tn_sample_sum(g->p + r * (size_t)V, V));
 }
 
 tn_status tn_gen_mix_rows(tn_gen *g, const int32_t *rows, int n, double inv_temp, tn_err *e) {
@@ -58,8 +60,6 @@ tn_status tn_gen_mix_rows(tn_gen *g, const int32_t *rows, int n, double inv_temp
     TN_TRY(tn_lm_head(s->run, s->m, &h, e));
     double begin = tn_work_begin(be);
     tn_pool_run(be->pool, (size_t)n, 1, mix_rows, g);
-    be->op->exp_rows(be, g->p, g->z, g->lse, n, g->m->desc.vocab);
-    tn_pool_run(be->pool, (size_t)n, 1, sum_rows, g);
     tn_work_end(be, begin, "mixture", 4.0 * 3 * n * g->m->desc.vocab);
     return TN_OK;
 }

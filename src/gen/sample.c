@@ -1,4 +1,5 @@
 #include "gen/sample.h"
+#include "ops/ops.h"
 
 static int arg_max(const float *p, int V) {
     int best = 0;
@@ -7,40 +8,18 @@ static int arg_max(const float *p, int V) {
     return best;
 }
 
-#define BLOCK 512
-#define LANES 16
-
-/* Sum of up to BLOCK probabilities: id v in lane v mod LANES, lanes by halves. */
-static double block_sum(const float *p, int n) {
-    double lane[LANES] = {0};
-    int v = 0;
-    for (; v + LANES <= n; v += LANES)
-        for (int l = 0; l < LANES; l++) lane[l] += (double)p[v + l];
-    for (; v < n; v++) lane[v % LANES] += (double)p[v];
-    for (int w = LANES / 2; w > 0; w /= 2)
-        for (int l = 0; l < w; l++) lane[l] += lane[l + w];
-    return lane[0];
-}
-
-static int block_width(int V, int v) { return V - v < BLOCK ? V - v : BLOCK; }
-
-double tn_sample_sum(const float *p, int V) {
-    double total = 0;
-    for (int v = 0; v < V; v += BLOCK) total += block_sum(p + v, block_width(V, v));
-    return total;
-}
-
 /* Inverse of the cumulative sum in ascending ids: by blocks, then within the one that reaches the goal. */
-static int draw_all(const float *p, int V, double u) {
-    double sum = 0, goal = u * tn_sample_sum(p, V), before = 0;
-    int at = 0;
-    for (int v = 0; v < V && sum <= goal; v += BLOCK) {
-        double share = block_sum(p + v, block_width(V, v));
-        if (share > 0) at = v, before = sum;
-        sum += share;
+static int draw_all(const float *p, const double *block, int V, double u) {
+    double total = 0, sum = 0;
+    int blocks = (V + TN_EXP_BLOCK - 1) / TN_EXP_BLOCK, at = 0;
+    for (int b = 0; b < blocks; b++) total += block[b];
+    double goal = u * total, before = 0;
+    for (int b = 0; b < blocks && sum <= goal; b++) {
+        if (block[b] > 0) at = b * TN_EXP_BLOCK, before = sum;
+        sum += block[b];
     }
     int last = at;
-    for (int v = at; v < at + block_width(V, at) && before <= goal; v++) {
+    for (int v = at; v < V && v < at + TN_EXP_BLOCK && before <= goal; v++) {
         if (p[v] <= 0) continue;
         before += (double)p[v];
         last = v;
@@ -73,11 +52,11 @@ static int32_t pop(const float *p, int32_t *h, int *n) {
     return top;
 }
 
-int tn_sample_token(const tn_sampling *s, const float *p, int V, double u, int32_t *heap,
+int tn_sample_token(const tn_sampling *s, const float *p, const double *block, int V, double u, int32_t *heap,
                     double *share) {
     *share = 1;
     if (s->temperature == 0) return arg_max(p, V);
-    if (!tn_sampling_truncates(s)) return draw_all(p, V, u);
+    if (!tn_sampling_truncates(s)) return draw_all(p, block, V, u);
     double all = 0, total = 0, sum = 0;
     int n = V, kept = 0, limit = s->top_k > 0 && s->top_k < V ? s->top_k : V;
     for (int v = 0; v < V; v++) heap[v] = v, all += (double)p[v];

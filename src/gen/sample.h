@@ -22,11 +22,10 @@ static inline bool tn_sampling_truncates(const tn_sampling *s) {
     return s->top_k > 0 || s->top_p < 1 || s->min_p > 0;
 }
 
-/* p [V]: probabilities (sum about 1). u in [0,1). heap [V]: scratch. *share gets the probability mass that the
+/* p [V]: probabilities (sum about 1), and the sums of their blocks (tn_ops.exp_row). u in [0,1). heap [V]: scratch. *share gets the probability mass that the
  * truncation keeps (1 without). Order as in transformers: top-k, then top-p of what is left, then min-p. */
-int tn_sample_token(const tn_sampling *s, const float *p, int V, double u, int32_t *heap,
+int tn_sample_token(const tn_sampling *s, const float *p, const double *block, int V, double u, int32_t *heap,
                     double *share);
-double tn_sample_sum(const float *p, int V); /* of p, in the order that draws use */
 /* The uniform number of position `pos` (0-based) of sequence `key`. */
 static inline double tn_sample_uniform(uint64_t seed, uint64_t key, int pos) {
     tn_rng r = tn_rng_stream(seed, TN_RNG_SAMPLE, key);

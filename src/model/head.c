@@ -98,14 +98,16 @@ enum { D_LOGP, D_ENTROPY, D_LSE, D_KL, D_RKL, D_JSD, N_GRAD };
 enum { LSE = N_GRAD, ENTROPY, LSE2, KL, KL_MIX, N_COEF };
 _Static_assert(N_COEF == TN_HEAD_COEFS, "room for all of them");
 
-/* Rows [i, q->n) with a coefficient, until `most` are found, their numbers in r->coef; *next is where to go on. */
-static int compact(tn_run *r, const tn_lm *q, const double *const from[N_COEF], int most, int i, int *next) {
+/* Rows [i, q->n) with a coefficient, until `most` are found, their numbers in r->coef, a second model's rows in its run;
+ * *next is where to go on. */
+static int compact(tn_run *r, const tn_lm *q, const tn_lm_pair *p, const double *const from[N_COEF], int most, int i, int *next) {
     int n = 0;
     for (; i < q->n && n < most; i++) {
         bool any = false;
         for (int k = 0; k < N_GRAD; k++) any = any || (from[k] && from[k][i] != 0);
         if (!any) continue;
         r->row_id[n] = q->rows[i];
+        if (p) p->run->row_id[n] = p->rows ? p->rows[i] : q->rows[i];
         r->target[n] = q->target ? q->target[i] : -1;
         for (int k = 0; k < N_COEF; k++)
             if (from[k]) r->coef[k][n] = from[k][i];
@@ -133,12 +135,12 @@ tn_status tn_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const tn_lm_p
         [KL] = p && d->kl ? p->kl : NULL, [KL_MIX] = p && d->jsd ? p->kl_mix : NULL};
     int most = p && p->run->max_rows < r->max_rows ? p->run->max_rows : r->max_rows;
     for (int i = 0; i < q->n;) {
-        int n = compact(r, q, from, most, i, &i);
+        int n = compact(r, q, p, from, most, i, &i);
         if (n == 0) break;
         tn_head_rows(r, m, r->row_id, n);
         tn_head_pair second = {.lse2 = r->coef[LSE2], .kl = r->coef[KL], .kl_mix = r->coef[KL_MIX]};
         if (p) {
-            tn_head_rows(p->run, p->model, r->row_id, n);
+            tn_head_rows(p->run, p->model, p->run->row_id, n);
             second.x2 = p->run->rn, second.w2 = &p->model->lm_head, second.beta = p->beta;
         }
         tn_head_bwd h = {.rows = n,

@@ -3,11 +3,13 @@
 
 static tn_status check(const tn_run *r, const tn_model *m, const tn_lm *q, const tn_lm_pair *p, tn_err *e) {
     TN_TRY(tn_head_check(r, m, q, e));
-    TN_TRY(tn_head_check(p->run, p->model, q, e));
+    tn_lm second = *q;
+    if (p->rows) second.rows = p->rows;
+    TN_TRY(tn_head_check(p->run, p->model, &second, e));
     if (p->model->desc.vocab != m->desc.vocab)
         return tn_fail(e, TN_STATE, "two models of %d and %d tokens have no divergence; they need one tokenizer",
                        m->desc.vocab, p->model->desc.vocab);
-    if (p->run == r || p->run->n_tok != r->n_tok || !q->lse || !p->lse2)
+    if (p->run == r || (!p->rows && p->run->n_tok != r->n_tok) || !q->lse || !p->lse2)
         return tn_fail(e, TN_BUG, "heads of a pair need a run each, one forest and room for both lse");
     if ((p->jsd || p->kl_mix) && !(p->beta > 0 && p->beta < 1))
         return tn_fail(e, TN_BUG, "a mixture of two distributions with beta %g, expected a number between 0 and 1",
@@ -24,7 +26,7 @@ tn_status tn_lm_pair_head(tn_run *r, const tn_model *m, const tn_lm *q, const tn
     for (int i = 0; i < q->n; i += most) {
         int n = q->n - i < most ? q->n - i : most;
         tn_head_rows(r, m, q->rows + i, n);
-        tn_head_rows(p->run, p->model, q->rows + i, n);
+        tn_head_rows(p->run, p->model, (p->rows ? p->rows : q->rows) + i, n);
         tn_head second = {.rows = n, .x = p->run->rn, .w = &p->model->lm_head, .inv_temp = q->inv_temp,
                           .target = q->target ? q->target + i : NULL, .lse = p->lse2 + i, .logp = at(p->logp2, i)};
         be->op->head(be, &second);

@@ -240,10 +240,11 @@ tn_status tn_lm_head_backward(tn_run *r, tn_model *m, const tn_lm *q, const doub
                               const double *d_entropy, const double *d_lse, tn_err *e);
 /* The same head beside a second model's, frozen and with the same vocabulary: divergences of their distributions (ops.h
  * N10), exact and without an array of the vocabulary's size. `run` is the second model's own; its last forward had the
- * same forest, so that rows are the same. */
+ * same forest, so that rows are the same, or another one, whose rows of the same tokens are `rows`. */
 typedef struct tn_lm_pair {
     tn_run *run;
     const tn_model *model;
+    const int32_t *rows;     /* [n] of the second model's forward; NULL: the first one's */
     double beta;             /* of jsd, in (0, 1) */
     double *lse2;            /* [n] of the second model */
     double *logp2, *kl, *rkl, *jsd, *kl_mix; /* [n], each may be NULL; backward reads kl for d_kl, kl_mix for d_jsd */

@@ -42,6 +42,7 @@
 #define TN_KV_BLOCK 32      /* keys per key/value block, counted from each segment's start */
 #define TN_HEAD_TILE 1024   /* vocabulary columns per tile of the head (N8 below) */
 #define TN_HEAD_ROWS 256    /* rows per block of the head's backward */
+#define TN_EXP_BLOCK 512    /* probabilities per partial sum of a sampling row */
 #define TN_NORM_BLOCK 4096  /* elements per partial sum of a gradient's norm, counted from a tensor's start */
 
 typedef enum tn_dtype { TN_F32, TN_BF16, TN_F64 } tn_dtype; /* of matrix operands */
@@ -292,8 +293,9 @@ struct tn_ops {
     void (*rowdot)(tn_backend *b, double *out, const void *x, const void *w, int R, int D); /* N4 dot */
     void (*rowdot_bwd)(tn_backend *b, void *dx /* set */, void *dw /* += */, const double *d_out,
                        const void *x, const void *w, int R, int D);
-    /* --- sampling: p[r][v] = exp(z[r][v] - (float)lse[r]) by N5, the row's probabilities; p may be z --- */
-    void (*exp_rows)(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
+    /* --- sampling: one row's probabilities, p[v] = exp(z[v] - (float)lse) by N5, and the sum of every TN_EXP_BLOCK of
+     * them, N4 in double. On the calling thread: several may call it at once. --- */
+    void (*exp_row)(const tn_backend *b, float *p, double *sum, const float *z, double lse, int V);
     /* --- optimiser: N9; p and g are elements, m and v as s->moments says --- */
     void (*adamw)(tn_backend *b, void *p, const void *g, void *m, void *v, size_t n, const tn_adamw *s);
     /* of every TN_NORM_BLOCK elements; live: as above, or NULL */

@@ -243,9 +243,6 @@ static void p_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out,
                          const void *w, int R, int D) {
     TIMED(OP->rowdot_bwd(b, dx, dw, d_out, x, w, R, D), R, 0, D, 2 * elems(b, R, D));
 }
-static void p_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
-    TIMED(OP->exp_rows(b, p, z, lse, R, V), R, 0, V, 8.0 * R * V);
-}
 /* Of n elements: those that are looked at. */
 static double looked_at(const uint8_t *live, size_t n) {
     size_t blocks = (n + TN_MOMENT_BLOCK - 1) / TN_MOMENT_BLOCK, seen = 0;
@@ -266,7 +263,7 @@ static bool p_finite(tn_backend *b, const void *x, size_t n) {
     return all;
 }
 
-/* Questions of size (weight_bytes, kv_block_bytes) stay the backend's own. */
+/* Questions of size (weight_bytes, kv_block_bytes), and what threads call, stay the backend's own. */
 static void set_table(tn_ops *t, const tn_ops *inner) {
     *t = *inner;
     t->weight_pack = p_weight_pack;
@@ -277,7 +274,7 @@ static void set_table(tn_ops *t, const tn_ops *inner) {
     t->gather = p_gather, t->scatter_add = p_scatter_add, t->spread = p_spread, t->add = p_add, t->scale = p_scale;
     t->kv_write = p_kv_write, t->attn = p_attn, t->attn_bwd = p_attn_bwd;
     t->head = p_head, t->head_bwd = p_head_bwd, t->head_pair = p_head_pair, t->rowdot = p_rowdot, t->rowdot_bwd = p_rowdot_bwd;
-    t->exp_rows = p_exp_rows, t->lora = p_lora, t->lora_bwd = p_lora_bwd;
+    t->lora = p_lora, t->lora_bwd = p_lora_bwd;
     t->adamw = p_adamw, t->sumsq = p_sumsq, t->finite = p_finite;
 }
 

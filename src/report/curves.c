@@ -36,6 +36,9 @@ static const curve curves[] = {
     {"safe/lambda", NULL, "Multiplier of the cost"},
     {"safe/unsafe", NULL, "Share of answers that cost"},
     {"macro/length", NULL, "Tokens of a macro action"},
+    {"labels", "trained_right", "Labels that are right: all, those trained on (dashed)"},
+    {"share", NULL, "Share of pairs that people were asked about"},
+    {"changed", "turned_right", "Answers that were not the label; turned rightly (dashed)"},
     {"grad_norm", NULL, "Gradient norm"},
     {"learning_rate", NULL, "Learning rate"}};
 #define N_CURVES ((int)(sizeof curves / sizeof *curves))
@@ -143,7 +146,7 @@ static void legend(const tn_report *r, int first, bool with_truth, tn_str *o) {
 static const char *verb_title(const char *verb) {
     static const char *const known[][2] = {
         {"pretrain", "Pretraining"},  {"sft", "Supervised fine-tuning"},
-        {"reward", "Reward model"},   {"dpo", "Preference optimisation"},
+        {"reward", "Reward model"},   {"rlthf", "Targeted human feedback, by round"}, {"dpo", "Preference optimisation"},
         {"ppo", "PPO"},               {"grpo", "GRPO"},
         {"rloo", "RLOO"},             {"", "Training"}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -56,7 +56,7 @@ static double spread_of(const tn_alarm_view *v, int n) {
 }
 
 static tn_alarm_seen see(const tn_rollouts *r, const tn_alarm_view *v) {
-    tn_alarm_seen x = {.kl = r->has_ref ? 0 : NAN, .spread = NAN, .latent = v->latent, .price = v->price};
+    tn_alarm_seen x = {.kl = r->has_ref ? 0 : NAN, .spread = NAN, .price = v->price};
     tn_moments length = {0}, score = {0};
     int own = 0;
     for (int i = 0; i < r->n; i++) own += r->own[i];
@@ -77,15 +77,14 @@ static tn_alarm_seen see(const tn_rollouts *r, const tn_alarm_view *v) {
 
 static tn_status report(tn_alarms *a, int k, long step, const tn_alarm_seen *x, tn_err *e) {
     const char *name = tn_alarm_names[k] + strlen("alarm/");
-    bool notice = k == TN_ALARM_UNPRICED && !does(a->o, "raise-kl");
     tn_warn("step %ld: alarm: %s is %.2f times its threshold (KL %.2f, entropy %.2f nats a response, length %.1f, score "
             "%.3f); --on-alarm %s",
-            step, name, a->level[k], x->kl, x->entropy, x->length, x->score, notice ? "warn" : a->o->on_alarm);
+            step, name, a->level[k], x->kl, x->entropy, x->length, x->score, a->o->on_alarm);
     if (!a->log) return TN_OK;
     tn_str line = TN_STR_INIT;
     tn_str_addf(&line, "{\"step\": %ld, \"alarm\": \"%s\", \"level\": ", step, name);
     tn_str_add_f64(&line, a->level[k]);
-    tn_str_addf(&line, ", \"action\": \"%s\"}\n", notice ? "warn" : a->o->on_alarm);
+    tn_str_addf(&line, ", \"action\": \"%s\"}\n", a->o->on_alarm);
     tn_status st = line.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_out_write(a->log, line.s, line.len, e);
     tn_str_free(&line);
     return st == TN_OK ? tn_out_flush(a->log, false, e) : st;
@@ -112,7 +111,7 @@ tn_status tn_alarms_look(tn_alarms *a, const tn_online *on, const tn_alarm_view 
 bool tn_alarms_stop(const tn_alarms *a) { return a->now && (does(a->o, "stop") || does(a->o, "roll-back")); }
 
 bool tn_alarms_raise(const tn_alarms *a, double *kl_coef) {
-    if (!(a->now || a->raised[TN_ALARM_UNPRICED]) || !does(a->o, "raise-kl")) return false;
+    if (!a->now || !does(a->o, "raise-kl")) return false;
     *kl_coef = *kl_coef < 0.05 / 1.5 ? 0.05 : *kl_coef * 1.5;
     return true;
 }

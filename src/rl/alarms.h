@@ -4,8 +4,7 @@
  *
  *   warn       nothing else
  *   stop       the run ends with a checkpoint and the policy as it is
- *   raise-kl   the KL coefficient times 1.5, at each sampling that is alarmed (at least 0.05; ppo alone); a notice
- *              of a KL without a price puts one
+ *   raise-kl   the KL coefficient times 1.5, at each sampling that is alarmed (at least 0.05; ppo alone)
  *   roll-back  the run ends with the policy of the newest checkpoint before the greatest level passed 1/2; the start
  *              when there is none */
 #ifndef TN_RL_ALARMS_H
@@ -36,11 +35,11 @@ tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, const tn_onli
 tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, const tn_online *on, tn_err *e);
 void tn_alarms_close(tn_alarms *a);
 /* Looks at the rollouts in hand. score[n]: as the reward models gave it; member: by each of n_member reward models (below 2: no spread);
- * latent: NaN where no reward model has one. */
+ * price of a nat of KL, NaN where there is none to speak of. */
 typedef struct tn_alarm_view {
     const double *score, *member; /* member[i * stride + j] */
     int n_member, stride;
-    double latent, price; /* of a nat of KL */
+    double price;
 } tn_alarm_view;
 tn_status tn_alarms_look(tn_alarms *a, const tn_online *on, const tn_alarm_view *v, tn_metrics *m, tn_err *e);
 bool tn_alarms_stop(const tn_alarms *a);    /* stop or roll-back, and an alarm */

@@ -90,9 +90,9 @@ static tn_status watch(tn_critic_free *l, tn_metrics *m, tn_err *e) {
         for (int k = 0; k < w->n; k++)
             if (!isnan(w->value[i * w->n + k])) l->scratch[i] += w->weight[k] * w->value[i * w->n + k];
     }
+    double price = l->task->pairs || l->task->best ? NAN : l->task->beta; /* a preference loss's beta is none */
     return tn_alarms_look(&l->alarms, &l->on,
-                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, NAN, l->task->beta},
-                          m, e);
+                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, price}, m, e);
 }
 
 /* Responses, rewards and advantages of a new batch. */

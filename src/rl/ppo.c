@@ -50,7 +50,7 @@ static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
     TN_TRY(tn_safe_score(&p->safe, on, m, e));
     if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->raw_score, m, e));
-    TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, k, k, NAN, p->kl.coef}, m, e));
+    TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, k, k, p->kl.coef}, m, e));
     if (p->shaping.o)
         for (int j = 0; j < k; j++) TN_TRY(tn_shaping_apply(&p->shaping, j, on, p->member + j, k, e));
     for (int i = 0; k == 1 && i < r->n; i++) r->score[i] = p->member[i];

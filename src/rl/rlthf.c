@@ -95,7 +95,8 @@ static tn_status split(state *s, int *which, int *n, tn_err *e) {
     int budget = budget_of(s, usable);
     *n = 0, s->curved = false;
     s->plan = (tn_rlthf_round){.keep = s->n, .held = s->n, .flip = s->n};
-    s->copies = (int)(tn_rlthf_schedule(s->l->opt->amplification, 1, s->round - 1, rounds) + 0.5);
+    double copies = tn_rlthf_schedule(s->l->opt->amplification, s->l->opt->amplification_end, s->round - 1, rounds);
+    s->copies = (int)(copies + 0.5);
     if (!s->l->targeted) {
         *n = choose_random(s, budget);
         memcpy(which, s->order, (size_t)*n * sizeof *which);
@@ -250,7 +251,7 @@ static tn_status report(state *s, tn_err *e) {
     tn_str_addz(&s->rounds, "\n");
     if (s->rounds.oom) return no_memory(e);
     TN_TRY(write_gaps(s, e));
-    TN_TRY(path_of(s, -1, "rounds.jsonl", e));
+    TN_TRY(path_of(s, -1, "metrics.jsonl", e));
     return tn_write_file(s->path.s, s->rounds.s, s->rounds.len, e);
 }
 
@@ -272,7 +273,7 @@ static tn_status write_labels(state *s, tn_err *e) {
 static tn_status one_round(state *s, bool *waiting, tn_err *e) {
     int n = 0, *which = tn_calloc((size_t)pairs(s) + 1, sizeof *which);
     json_decref(s->report);
-    s->report = json_pack("{s:i}", "round", s->round);
+    s->report = json_pack("{s:i}", "step", s->round);
     tn_status st = which && s->report ? path_of(s, s->round, "", e) : no_memory(e);
     if (st == TN_OK) st = tn_mkdirs(s->path.s, e);
     if (st == TN_OK) st = tn_commit_mend(s->path.s, e);

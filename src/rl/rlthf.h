@@ -6,7 +6,7 @@
  *                what stays, what is turned and `amplification` copies of every answer so far
  *   labels       of all pairs: people's answers, else the last model's word
  *
- * Files of `dir`: round-K/{train.jsonl, reward/, trained.json, gaps.jsonl, to_label.jsonl, labelled.jsonl}, rounds.jsonl,
+ * Files of `dir`: round-K/{train.jsonl, reward/, trained.json, gaps.jsonl, to_label.jsonl, labelled.jsonl}, metrics.jsonl,
  * labels.jsonl. A run that stopped anywhere goes on from them: trainings and answers that are there are not made again,
  * all else is, to the same bytes. */
 #ifndef TN_RL_RLTHF_H

@@ -10,7 +10,8 @@ const tn_opt_row tn_step_judge_rows[] = {
      "Who finds the first wrong step: labels (rows have \"completions\" and \"labels\", as for `tenet prm`), prm "
      "(--reward-model), or world[:SEED] (the built-in world's oracle)."},
     {"verify", TN_OPT_STRING, AT(verify), NULL, NULL, 0, 0, NULL, "WHO",
-     "Who says that a solution is right: world[:SEED], prm (no step is wrong), or a verifiable reward as in --reward-funcs, "
+     "Who says that a solution is right: world[:SEED], prm (no step is wrong), or a verifiable reward as in "
+     "--reward-funcs, "
      "such as number:answer, of at least 1. Default: who localises."},
     {"reward-model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "reward_model_path", "DIR",
      "Process reward model, made by `tenet prm`."},
@@ -33,7 +34,8 @@ static const tn_step_oracle *find(const tn_step_oracle *table, const char *spec,
 
 static bool by_model(const char *who) { return who && strcmp(who, "prm") == 0; }
 
-tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_oracle *oracles, const tn_reward_fn *more, tn_err *e) {
+tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_oracle *oracles, const tn_reward_fn *more,
+                              tn_err *e) {
     const char *argument;
     if (!o->localise)
         return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm or world[:SEED]");
@@ -42,12 +44,14 @@ tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_orac
     if (!labels && !by_model(o->localise) && !by)
         return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm or world[:SEED]", o->localise);
     if (labels && !o->verify)
-        return tn_fail(e, TN_ARG,
-                       "--localise labels says what is wrong in the rows' solutions, and not whether new ones are right; give "
-                       "--verify (prm, world[:SEED], or a verifiable reward such as number:answer), too");
+        return tn_fail(
+            e, TN_ARG,
+            "--localise labels says what is wrong in the rows' solutions, and not whether new ones are right; give "
+            "--verify (prm, world[:SEED], or a verifiable reward such as number:answer), too");
     if (model != (o->model != NULL))
-        return tn_fail(e, TN_ARG, model ? "--reward-model is missing: which process reward model (`tenet prm`) is to judge?"
-                                        : "--reward-model judges nothing here; say --localise prm or --verify prm");
+        return tn_fail(e, TN_ARG,
+                       model ? "--reward-model is missing: which process reward model (`tenet prm`) is to judge?"
+                             : "--reward-model judges nothing here; say --localise prm or --verify prm");
     if (!o->verify || by_model(o->verify)) return TN_OK;
     const tn_reward_fn *fn;
     by = find(oracles, o->verify, &argument);
@@ -67,7 +71,8 @@ static tn_status open_model(tn_step_judge *j, const char *policy_dir, tn_backend
     if (!(j->prm = tn_calloc(1, sizeof *j->prm))) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_scorer_open(j->prm, j->o.model, policy_dir, be, tokens, longest, e));
     if (!j->prm->model->desc.per_token)
-        return tn_fail(e, TN_STATE, "%s judges whole responses, not their steps; train a process reward model with `tenet prm`",
+        return tn_fail(e, TN_STATE,
+                       "%s judges whole responses, not their steps; train a process reward model with `tenet prm`",
                        j->o.model);
     if (strcmp(j->prm->separator.s, j->separator) != 0)
         return tn_fail(e, TN_ARG, "%s was trained with another --step-separator; give its own here, too", j->o.model);
@@ -76,11 +81,11 @@ static tn_status open_model(tn_step_judge *j, const char *policy_dir, tn_backend
 }
 
 tn_status tn_step_judge_open(tn_step_judge *j, const tn_step_judge_options *o, const tn_step_oracle *oracles,
-                             const tn_reward_fn *more, const tn_tokenizer *tok, const char *separator, const char *policy_dir,
-                             tn_backend *be, int length, int max_new, int most, tn_err *e) {
+                             const tn_reward_fn *more, const tn_tokenizer *tok, const char *separator,
+                             const char *policy_dir, tn_backend *be, int length, int max_new, int most, tn_err *e) {
     const char *argument, *verify = o->verify ? o->verify : o->localise;
-    *j = (tn_step_judge){.o = *o, .tok = tok, .separator = separator, .max_new = max_new, .text = TN_STR_INIT,
-                         .steps = TN_STR_INIT};
+    *j = (tn_step_judge){
+        .o = *o, .tok = tok, .separator = separator, .max_new = max_new, .text = TN_STR_INIT, .steps = TN_STR_INIT};
     j->labels = strcmp(o->localise, "labels") == 0;
     if (by_model(o->localise) || by_model(verify)) TN_TRY(open_model(j, policy_dir, be, length, most, e));
     const tn_step_oracle *by = find(oracles, o->localise, &argument);
@@ -112,8 +117,13 @@ void tn_step_judge_close(tn_step_judge *j) {
 
 static tn_status completion_of(tn_step_judge *j, const tn_solution *s, tn_completion *x, tn_err *e) {
     TN_TRY(tn_step_text(j->tok, j->separator, s->ids, 0, s->n, false, &j->text, e));
-    *x = (tn_completion){.row = s->x->meta, .text = j->text.s, .len = j->text.len, .ids = s->ids, .n = s->n,
-                         .max_new = j->max_new, .ended = s->ended};
+    *x = (tn_completion){.row = s->x->meta,
+                         .text = j->text.s,
+                         .len = j->text.len,
+                         .ids = s->ids,
+                         .n = s->n,
+                         .max_new = j->max_new,
+                         .ended = s->ended};
     return TN_OK;
 }
 
@@ -121,7 +131,8 @@ static tn_status completion_of(tn_step_judge *j, const tn_solution *s, tn_comple
 static tn_status steps_of(tn_step_judge *j, const tn_solution *s, tn_err *e) {
     tn_str one = TN_STR_INIT;
     tn_status st = TN_OK;
-    if (!TN_GROW(j->step, j->cap_step, (size_t)s->n_step + 1) || !TN_GROW(j->step_right, j->cap_right, (size_t)s->n_step + 1))
+    if (!TN_GROW(j->step, j->cap_step, (size_t)s->n_step + 1) ||
+        !TN_GROW(j->step_right, j->cap_right, (size_t)s->n_step + 1))
         return tn_fail(e, TN_NOMEM, "out of memory");
     tn_str_clear(&j->steps);
     for (int i = 0; i < s->n_step && st == TN_OK; i++) {
@@ -163,12 +174,16 @@ static tn_status ask_function(tn_step_judge *j, tn_solution *s, tn_err *e) {
 /* Only where the model cuts the text into as many steps as we do. */
 static tn_status ask_model(tn_step_judge *j, tn_solution *s, int n, tn_err *e) {
     size_t k = (size_t)n;
-    if (!TN_GROW(j->ex, j->cap_ex, k) || !TN_GROW(j->response, j->cap_response, k) || !TN_GROW(j->score, j->cap_score, k))
+    if (!TN_GROW(j->ex, j->cap_ex, k) || !TN_GROW(j->response, j->cap_response, k) ||
+        !TN_GROW(j->score, j->cap_score, k))
         return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < n; i++) {
         j->response[i] = (tn_response){.ids = (int32_t *)s[i].ids, .n = s[i].n};
-        j->ex[i] = (tn_example){.prompt = s[i].x->prompt, .n_prompt = s[i].x->n_prompt, .n_response = 1,
-                                .response = &j->response[i], .meta = s[i].x->meta};
+        j->ex[i] = (tn_example){.prompt = s[i].x->prompt,
+                                .n_prompt = s[i].x->n_prompt,
+                                .n_response = 1,
+                                .response = &j->response[i],
+                                .meta = s[i].x->meta};
     }
     TN_TRY(tn_scorer_scores(j->prm, j->ex, n, j->tok, j->score, e));
     for (int i = 0; i < n; i++) {

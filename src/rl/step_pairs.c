@@ -8,10 +8,12 @@
 
 #define AT(f) offsetof(tn_step_pairs_options, f)
 const tn_opt_row tn_step_pairs_rows[] = {
-    {"n", TN_OPT_INT, AT(n), "8", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N", "Solutions sampled per prompt."},
+    {"n", TN_OPT_INT, AT(n), "8", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N",
+     "Solutions sampled per prompt."},
     {"tries", TN_OPT_INT, AT(tries), "16", NULL, 1, 1 << 20, NULL, "N",
      "Most continuations sampled before a wrong step, until one is right."},
-    {"max-pairs", TN_OPT_INT, AT(max_pairs), "1", NULL, 1, 1 << 16, NULL, "N", "Most wrong solutions of a prompt that are used."},
+    {"max-pairs", TN_OPT_INT, AT(max_pairs), "1", NULL, 1, 1 << 16, NULL, "N",
+     "Most wrong solutions of a prompt that are used."},
     {"pairs", TN_OPT_CHOICE, AT(pairs), "step", "step|answer", 0, 0, NULL, NULL,
      "step: the next step; answer: whole right answers against whole wrong ones, without further sampling."},
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N", "Longest solution."},
@@ -23,13 +25,13 @@ const tn_opt_row tn_step_pairs_rows[] = {
      "Sequences decoded together; does not change the output."},
     TN_OPT_LAST};
 
-enum { TRIES_AT_ONCE = 4 }; /* does not change which is the first right one */
+enum { TRIES_AT_ONCE = 4 };                            /* does not change which is the first right one */
 static const uint64_t corrections = (uint64_t)1 << 44; /* keys of continuations, beyond those of solutions */
 
 /* A step that is wrong, or (pairs of answers) two whole answers. */
 typedef struct cand {
-    size_t row;        /* in the dataset */
-    long key;          /* number of the solution in the run: keys of its continuations */
+    size_t row;         /* in the dataset */
+    long key;           /* number of the solution in the run: keys of its continuations */
     const int32_t *ids; /* prompt and the answer up to the cut */
     int n_prompt, n;
     const int32_t *rejected, *chosen;
@@ -79,7 +81,8 @@ static void tick(void *ctx, long samples, long tokens) {
 
 static tn_status sample(portion *q, int n_req, uint64_t seed, tn_err *e) {
     tn_step_pairs *p = q->p;
-    tn_sampling how = {.temperature = p->o->temperature, .top_p = p->o->top_p, .max_new = (int)p->o->max_new, .seed = seed};
+    tn_sampling how = {
+        .temperature = p->o->temperature, .top_p = p->o->top_p, .max_new = (int)p->o->max_new, .seed = seed};
     size_t n = 0;
     for (int i = 0; i < n_req; i++) n += (size_t)q->req[i].n;
     if (!TN_GROW(q->sample, q->cap_sample, n + 1)) return no_memory(e);
@@ -115,7 +118,8 @@ static tn_status solve(portion *q, tn_err *e) {
     for (size_t i = 0; i < all; i++) {
         const tn_gen_sample *y = &q->sample[i];
         tn_solution *s = &q->sol[i];
-        *s = (tn_solution){.x = &p->rows->ex[q->from + i / n], .ids = keep(q, y->ids, y->n), .n = y->n, .ended = y->stopped};
+        *s = (tn_solution){
+            .x = &p->rows->ex[q->from + i / n], .ids = keep(q, y->ids, y->n), .n = y->n, .ended = y->stopped};
         if (!s->ids) return no_memory(e);
         TN_TRY(cut(q, s, e));
     }
@@ -138,8 +142,13 @@ static tn_status add_step(portion *q, size_t i, size_t k, size_t first, tn_err *
     tn_step_pairs_counts *c = &q->count[i];
     if (s->first_wrong < 0) return c->v[TN_SP_UNLOCATED]++, TN_OK;
     int w = s->first_wrong, at = w ? s->end[w - 1] : 0;
-    cand x = {.row = q->from + i, .key = (long)((q->from + i) * (size_t)q->p->o->n + k), .n_prompt = s->x->n_prompt,
-              .n = s->x->n_prompt + at, .rejected = s->ids + at, .n_rejected = s->end[w] - at, .step = w};
+    cand x = {.row = q->from + i,
+              .key = (long)((q->from + i) * (size_t)q->p->o->n + k),
+              .n_prompt = s->x->n_prompt,
+              .n = s->x->n_prompt + at,
+              .rejected = s->ids + at,
+              .n_rejected = s->end[w] - at,
+              .step = w};
     if (!(x.ids = join(q, s->x->prompt, x.n_prompt, s->ids, at))) return no_memory(e);
     for (size_t j = first; j < q->n_cand; j++) {
         const cand *y = &q->cand[j];
@@ -164,17 +173,27 @@ static tn_status add_answers(portion *q, size_t i, tn_err *e) {
         int side = !s[k].good;
         size_t j = 0;
         while (j < len[side] && !same(s[k].ids, s[k].n, list[side][j]->ids, list[side][j]->n)) j++;
-        if (j < len[side]) c->v[TN_SP_SAME] += side;
-        else list[side][len[side]++] = &s[k];
+        if (j < len[side])
+            c->v[TN_SP_SAME] += side;
+        else
+            list[side][len[side]++] = &s[k];
     }
     n_right = len[0];
     for (size_t k = 0; k < len[1]; k++) {
-        if (!n_right) c->v[TN_SP_UNCORRECTED]++;
-        else if ((long)k >= q->p->o->max_pairs) c->v[TN_SP_BEYOND]++;
+        if (!n_right)
+            c->v[TN_SP_UNCORRECTED]++;
+        else if ((long)k >= q->p->o->max_pairs)
+            c->v[TN_SP_BEYOND]++;
         else {
             const tn_solution *good = list[0][k % n_right], *bad = list[1][k];
-            cand x = {.row = q->from + i, .ids = bad->x->prompt, .n_prompt = bad->x->n_prompt, .n = bad->x->n_prompt, .rejected = bad->ids,
-                      .n_rejected = bad->n, .chosen = good->ids, .n_chosen = good->n};
+            cand x = {.row = q->from + i,
+                      .ids = bad->x->prompt,
+                      .n_prompt = bad->x->n_prompt,
+                      .n = bad->x->n_prompt,
+                      .rejected = bad->ids,
+                      .n_rejected = bad->n,
+                      .chosen = good->ids,
+                      .n_chosen = good->n};
             TN_TRY(add(q, &x, e));
         }
     }
@@ -262,7 +281,8 @@ static tn_status correct(portion *q, long done, bool *more, tn_err *e) {
     for (size_t i = 0; i < q->n_cand; i++) {
         const cand *c = &q->cand[i];
         if (!c->n_chosen)
-            q->req[n_req++] = (tn_gen_request){c->ids, c->n, round, corrections + (uint64_t)(c->key * p->o->tries + done)};
+            q->req[n_req++] =
+                (tn_gen_request){c->ids, c->n, round, corrections + (uint64_t)(c->key * p->o->tries + done)};
     }
     if (n_req == 0) return TN_OK;
     *more = true;
@@ -272,7 +292,9 @@ static tn_status correct(portion *q, long done, bool *more, tn_err *e) {
         for (int t = 0; t < round && !c->n_chosen; t++, k++) {
             const tn_gen_sample *y = &q->sample[k];
             int given = c->n - c->n_prompt;
-            q->sol[k] = (tn_solution){.x = &p->rows->ex[c->row], .ids = join(q, c->ids + c->n_prompt, given, y->ids, y->n), .n = given + y->n,
+            q->sol[k] = (tn_solution){.x = &p->rows->ex[c->row],
+                                      .ids = join(q, c->ids + c->n_prompt, given, y->ids, y->n),
+                                      .n = given + y->n,
                                       .ended = y->stopped && given + y->n <= p->o->max_new};
             if (!q->sol[k].ids) return no_memory(e);
             TN_TRY(cut(q, &q->sol[k], e));
@@ -298,7 +320,8 @@ static void put_ids(tn_str *b, const char *name, const int32_t *v, int n) {
 }
 
 /* Text of `more` behind that of the given tokens. */
-static tn_status put_text(portion *q, tn_str *b, const char *name, const cand *c, const int32_t *more, int n, tn_err *e) {
+static tn_status put_text(portion *q, tn_str *b, const char *name, const cand *c, const int32_t *more, int n,
+                          tn_err *e) {
     const tn_tokenizer *t = q->p->tok;
     int given = c->n - c->n_prompt;
     tn_str before = TN_STR_INIT, all = TN_STR_INIT;
@@ -318,7 +341,8 @@ static tn_status put_text(portion *q, tn_str *b, const char *name, const cand *c
 }
 
 static tn_status put_pair(portion *q, const cand *c, tn_str *b, tn_err *e) {
-    const json_t *row = q->p->rows->ex[c->row].meta, *id = json_object_get(row, "id"), *prompt = json_object_get(row, "prompt");
+    const json_t *row = q->p->rows->ex[c->row].meta, *id = json_object_get(row, "id"),
+                 *prompt = json_object_get(row, "prompt");
     cand none = *c;
     none.n = none.n_prompt;
     tn_str_addf(b, "{\"step\": %d, \"tries\": %d", c->step + 1, c->tries);
@@ -386,7 +410,8 @@ static tn_status all_portions(portion *q, tn_err *e) {
     tn_progress_begin(q->bar, "step-pairs", "rows", (long)p->rows->n, (long)at);
     for (q->t0 = tn_now(); at < p->rows->n; at += q->n) {
         if (tn_stop_requested())
-            return tn_fail(e, TN_INTERRUPTED, "stopped after %zu of %zu rows; the same command goes on", at, p->rows->n);
+            return tn_fail(e, TN_INTERRUPTED, "stopped after %zu of %zu rows; the same command goes on", at,
+                           p->rows->n);
         q->from = at, q->before = (long)at;
         q->n = p->rows->n - at < some ? p->rows->n - at : some;
         tn_arena_reset(q->arena);
@@ -400,7 +425,10 @@ static tn_status all_portions(portion *q, tn_err *e) {
 
 tn_status tn_step_pairs_run(tn_step_pairs *p, tn_err *e) {
     tn_progress bar;
-    portion q = {.p = p, .bar = &bar, .arena = tn_arena_new((size_t)1 << 18), .cut = {.tok = p->tok, .separator = p->o->separator, .text = TN_STR_INIT}};
+    portion q = {.p = p,
+                 .bar = &bar,
+                 .arena = tn_arena_new((size_t)1 << 18),
+                 .cut = {.tok = p->tok, .separator = p->o->separator, .text = TN_STR_INIT}};
     tn_status st = q.arena ? all_portions(&q, e) : no_memory(e);
     tn_step_cut_free(&q.cut);
     tn_arena_free(q.arena);
@@ -425,8 +453,8 @@ tn_status tn_step_pairs_note(void *counts, const char *note, tn_err *e) {
     return TN_OK;
 }
 
-tn_status tn_step_pairs_measure(const tn_dataset *rows, const tn_tokenizer *tok, const tn_step_pairs_options *o, bool labels,
-                                int vocab, int *length, tn_err *e) {
+tn_status tn_step_pairs_measure(const tn_dataset *rows, const tn_tokenizer *tok, const tn_step_pairs_options *o,
+                                bool labels, int vocab, int *length, tn_err *e) {
     *length = 1;
     for (size_t i = 0; i < rows->n; i++) {
         int n = rows->ex[i].n_prompt + (int)o->max_new;
@@ -436,7 +464,8 @@ tn_status tn_step_pairs_measure(const tn_dataset *rows, const tn_tokenizer *tok,
             if ((int)l.ids.n + (int)o->max_new > n) n = (int)l.ids.n + (int)o->max_new;
             tn_labelled_steps_free(&l);
             TN_TRY(st);
-        } else n += (int)o->max_new; /* a continuation may be as long as a solution */
+        } else
+            n += (int)o->max_new; /* a continuation may be as long as a solution */
         if (n > *length) *length = n;
     }
     return TN_OK;
@@ -444,9 +473,12 @@ tn_status tn_step_pairs_measure(const tn_dataset *rows, const tn_tokenizer *tok,
 
 void tn_step_pairs_print(const tn_step_pairs_counts *c, bool steps) {
     const long *v = c->v;
-    tn_info("%ld rows: %ld solutions, %ld right, %ld wrong, %ld that nobody could judge", v[TN_SP_ROWS], v[TN_SP_SOLUTIONS], v[TN_SP_RIGHT],
-            v[TN_SP_WRONG], v[TN_SP_UNKNOWN]);
-    tn_info("not used: %ld without a wrong step found, %ld the same as another of their row, %ld beyond --max-pairs, %ld without a right %s",
-            v[TN_SP_UNLOCATED], v[TN_SP_SAME], v[TN_SP_BEYOND], v[TN_SP_UNCORRECTED], steps ? "continuation" : "answer of their row");
-    tn_info("%ld pairs, from %ld samples (%ld continuations)", v[TN_SP_PAIRS], v[TN_SP_SOLUTIONS] + v[TN_SP_TRIES], v[TN_SP_TRIES]);
+    tn_info("%ld rows: %ld solutions, %ld right, %ld wrong, %ld that nobody could judge", v[TN_SP_ROWS],
+            v[TN_SP_SOLUTIONS], v[TN_SP_RIGHT], v[TN_SP_WRONG], v[TN_SP_UNKNOWN]);
+    tn_info("not used: %ld without a wrong step found, %ld the same as another of their row, %ld beyond --max-pairs, "
+            "%ld without a right %s",
+            v[TN_SP_UNLOCATED], v[TN_SP_SAME], v[TN_SP_BEYOND], v[TN_SP_UNCORRECTED],
+            steps ? "continuation" : "answer of their row");
+    tn_info("%ld pairs, from %ld samples (%ld continuations)", v[TN_SP_PAIRS], v[TN_SP_SOLUTIONS] + v[TN_SP_TRIES],
+            v[TN_SP_TRIES]);
 }

@@ -72,6 +72,25 @@ static int most_rows(const tn_dataset *d, const tn_train_options *o) {
     return n < (int64_t)d->n ? (int)n : (int)d->n;
 }
 
+/* The same answers behind other prompts. */
+static tn_status measure_teachers(tn_answers *a, int64_t tokens, tn_batch_need *need, int *length, tn_err *e) {
+    const tn_dataset *d = a->rows->teachers;
+    int longest = 1, shortest = d->ex[0].n_prompt;
+    if (!(a->teacher_side = tn_calloc((size_t)a->n, sizeof *a->teacher_side)))
+        return tn_fail(e, TN_NOMEM, "out of memory for the answers of a step");
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->ex[i].n_prompt > longest) longest = d->ex[i].n_prompt;
+        if (d->ex[i].n_prompt < shortest) shortest = d->ex[i].n_prompt;
+    }
+    int most = longest + (int)a->q.max_new + 1;
+    int64_t blocks = a->n * (int64_t)(tn_kv_pages_for(longest) + tn_kv_pages_for((int)a->q.max_new));
+    if (tokens < most) tokens = most;
+    tn_batch_need q = tn_batch_rollouts((int)tokens, a->n, 1, shortest, blocks < INT32_MAX / 2 ? (int)blocks : 0);
+    tn_batch_need_raise(need, &q);
+    if (most > *length) *length = most;
+    return TN_OK;
+}
+
 tn_status tn_answers_measure(tn_answers *a, const tn_dataset *rows, const tn_train_options *o, tn_batch_need *need,
                              int *length, tn_err *e) {
     a->rows = rows;
@@ -88,7 +107,7 @@ tn_status tn_answers_measure(tn_answers *a, const tn_dataset *rows, const tn_tra
     tn_batch_need q = tn_batch_rollouts((int)tokens, a->n, 1, a->shortest, a->blocks);
     tn_batch_need_raise(need, &q);
     if (a->length > *length) *length = a->length;
-    return TN_OK;
+    return rows->teachers ? measure_teachers(a, tokens, need, length, e) : TN_OK;
 }
 
 tn_status tn_answers_budget(const tn_answers *a, tn_budget *p, const tn_desc *d, const char *teacher, const char *base,
@@ -129,13 +148,17 @@ tn_status tn_answers_give(tn_answers *a, tn_example **rows, int n, long step, tn
     tn_metrics_mean(m, "on_policy", on_policy, 1);
     if (!on_policy && !a->q.seq_kd) return TN_OK;
     if (n > a->n) return tn_fail(e, TN_BUG, "a step of %d rows, room was made for %d", n, a->n);
-    for (int i = 0; i < n; i++) a->roll.prompt[i] = &a->prompt[rows[i] - a->rows->ex];
+    for (int i = 0; i < n; i++) {
+        a->roll.prompt[i] = &a->prompt[rows[i] - a->rows->ex];
+        if (a->teacher_side) a->teacher_side[i] = *rows[i]->teacher;
+    }
     a->roll.n_prompt = n;
     TN_TRY(tn_rollouts_sample(&a->roll, on_policy ? a->own : a->teacher, (uint64_t)step * (uint64_t)a->n, &a->sampling,
                               e));
     double tokens = 0, ended = 0;
     for (int i = 0; i < n; i++) {
         rows[i] = a->roll.at[i];
+        if (a->teacher_side) a->teacher_side[i].response = rows[i]->response, rows[i]->teacher = &a->teacher_side[i];
         tokens += a->roll.response[i].n;
         ended += a->roll.ended[i] != 0;
     }
@@ -150,4 +173,5 @@ void tn_answers_close(tn_answers *a) {
     tn_rollouts_free(&a->roll);
     tn_free(a->prompt);
     tn_free(a->ids);
+    tn_free(a->teacher_side);
 }

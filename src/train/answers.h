@@ -20,6 +20,7 @@ typedef struct tn_answers {
     const tn_dataset *rows;
     tn_example *prompt; /* [rows->n] */
     int32_t *ids;       /* of the prompts that rows do not have as they are */
+    tn_example *teacher_side; /* [n] the step's answers behind what the teacher reads; NULL: it reads the same prompts */
     int n;              /* most rows of a step */
     int shortest, longest, length, blocks, batch;
     uint64_t seed;

@@ -70,13 +70,15 @@ static tn_status grow_pair(tn_batch *b, size_t need, tn_err *e) {
     if (r) b->rejected = r;
     int *p = tn_realloc(b->prompt, cap, sizeof *p);
     if (p) b->prompt = p;
+    int *g = tn_realloc(b->gold, cap, sizeof *g);
+    if (g) b->gold = g;
     double *m = tn_realloc(b->margin, cap, sizeof *m);
     if (m) b->margin = m;
     double *v = tn_realloc(b->sort_value, 2 * cap, sizeof *v);
     if (v) b->sort_value = v;
     int *o = tn_realloc(b->sort_order, 2 * cap, sizeof *o);
     if (o) b->sort_order = o;
-    if (!c || !r || !p || !m || !v || !o)
+    if (!c || !r || !p || !g || !m || !v || !o)
         return tn_fail(e, TN_NOMEM, "out of memory for %zu pairs", cap);
     b->cap_pair = cap;
     return TN_OK;
@@ -104,7 +106,7 @@ void tn_batch_free(tn_batch *b) {
                  b->prompt,     b->label,     b->baseline, b->sort_value, b->sort_order,
                  b->mean_logit, b->top1,      b->value,  b->ref_logp,  b->old_logp,  b->old_value,
                  b->advantage,  b->ret,       b->score,  b->d_logp,    b->d_entropy, b->d_lse,
-                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin,   b->log_sum_sq};
+                 b->d_value,    b->d_score,   b->macro_off, b->length,   b->number,   b->origin,   b->log_sum_sq, b->gold};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     memset(b, 0, sizeof *b);
 }
@@ -157,10 +159,13 @@ static bool gives_pairs(const tn_example *x, const tn_batch_options *o) {
     return x->n_response > 1 && o->rankings == TN_RANKINGS_AS_PAIRS;
 }
 
+/* Responses that are compared with each other. */
+static int compared(const tn_example *x) { return x->n_response - x->gold; }
+
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o) {
     int n = 0;
-    for (int i = 0; i < x->n_response && gives_pairs(x, o); i++)
-        for (int j = 0; j < x->n_response; j++) n += beats(x, i, j);
+    for (int i = 0; i < compared(x) && gives_pairs(x, o); i++)
+        for (int j = 0; j < compared(x); j++) n += beats(x, i, j);
     return n;
 }
 
@@ -168,11 +173,18 @@ static int prompt_tokens(const tn_example *x, const tn_batch_options *o) {
     return o->score_prompts && x->n_prompt > 1 ? x->n_prompt - 1 : 0;
 }
 
+long tn_batch_gold_tokens(const tn_example *x) {
+    long n = 0;
+    const tn_response *r = &x->response[x->n_response - 1];
+    for (int t = 0; x->gold && t < r->n; t++) n += r->trained[t];
+    return n;
+}
+
 long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o) {
     long n = 0;
-    for (int i = 0; i < x->n_response && gives_pairs(x, o); i++) {
+    for (int i = 0; i < compared(x) && gives_pairs(x, o); i++) {
         int pairs = 0, trained = prompt_tokens(x, o);
-        for (int j = 0; j < x->n_response; j++) pairs += beats(x, i, j);
+        for (int j = 0; j < compared(x); j++) pairs += beats(x, i, j);
         for (int t = 0; t < x->response[i].n && pairs; t++) trained += x->response[i].trained[t];
         n += (long)pairs * trained;
     }
@@ -182,9 +194,10 @@ long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o) {
 static tn_status add_pairs(tn_batch *b, const tn_example *x, int first, int prompt,
                            const tn_batch_options *o, tn_err *e) {
     TN_TRY(grow_pair(b, (size_t)(b->n_pair + tn_batch_pairs(x, o)), e));
-    for (int i = 0; i < x->n_response; i++)
-        for (int j = 0; j < x->n_response; j++) {
+    for (int i = 0; i < compared(x); i++)
+        for (int j = 0; j < compared(x); j++) {
             if (!beats(x, i, j)) continue;
+            b->gold[b->n_pair] = x->gold ? first + x->n_response - 1 : -1;
             b->chosen[b->n_pair] = first + i;
             b->rejected[b->n_pair] = first + j;
             b->prompt[b->n_pair] = prompt;
@@ -300,7 +313,7 @@ void tn_batch_obs(const tn_batch *b, tn_obs *x) {
     x->ref_logp = b->ref_logp, x->old_logp = b->old_logp, x->old_value = b->old_value;
     x->advantage = b->advantage, x->ret = b->ret;
     x->label = b->label, x->baseline = b->baseline, x->length = b->length, x->origin = b->origin;
-    x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt;
+    x->n_pair = b->n_pair, x->chosen = b->chosen, x->rejected = b->rejected, x->prompt = b->prompt, x->gold = b->gold;
     x->sort_value = b->sort_value, x->sort_order = b->sort_order;
     x->margin = b->has_margin ? b->margin : NULL;
     x->n_group = b->n_group, x->group_off = b->group_off, x->rank = b->rank;

@@ -17,6 +17,7 @@ typedef struct tn_batch {
     int32_t *score_row;         /* [n_seq] */
     int *chosen, *rejected;     /* [n_pair] */
     int *prompt;                /* [n_pair] sequence of the prompt's tokens, or -1 */
+    int *gold;                  /* [n_pair] sequence of the gold answer, or -1 */
     double *margin;             /* [n_pair] */
     double *sort_value;         /* [2 n_pair], with sort_order: room for algorithms that sort pairs */
     int *sort_order;
@@ -79,6 +80,7 @@ int tn_batch_fit(const tn_example *x, int first, int room, const tn_batch_option
 /* Pairs that an example gives under `o`, and the scored tokens of their chosen sides (tn_total.chosen_tok). */
 int tn_batch_pairs(const tn_example *x, const tn_batch_options *o);
 long tn_batch_chosen_tokens(const tn_example *x, const tn_batch_options *o);
+long tn_batch_gold_tokens(const tn_example *x); /* tn_total.gold_tok */
 /* The algorithm's view; `total` is left to the caller. */
 void tn_batch_obs(const tn_batch *b, tn_obs *x);
 #endif

@@ -142,6 +142,6 @@ size_t tn_batch_bytes(const tn_batch_need *q) {
     size_t seq = 5 * sizeof(double) + 6 * sizeof(int32_t);
     size_t seg = sizeof(tn_aseg) + 3 * sizeof(int32_t);
     return (size_t)q->tokens * tok + (size_t)q->seqs * seq + (size_t)q->segs * seg +
-           (size_t)q->pairs * (3 * sizeof(double) + 5 * sizeof(int)) +
+           (size_t)q->pairs * (3 * sizeof(double) + 6 * sizeof(int)) +
            q->chain * sizeof(tn_kblock) + q->desc * sizeof(int32_t);
 }

@@ -44,7 +44,8 @@ tn_status tn_intro_sample(const tn_example *x, const tn_tokenizer *tok, tn_err *
     TN_GO(add_span(&s, tok, x->prompt, (size_t)x->n_prompt, e), done);
     for (int k = 0; k < x->n_response; k++) {
         const tn_response *r = &x->response[k];
-        if (x->n_response > 1) tn_str_addf(&s, "\n    [%d, rank %d] ", k + 1, r->rank);
+        if (x->gold && k + 1 == x->n_response) tn_str_addz(&s, "\n    [gold] ");
+        else if (x->n_response > 1) tn_str_addf(&s, "\n    [%d, rank %d] ", k + 1, r->rank);
         for (int i = 0, j; i < r->n; i = j) {
             for (j = i + 1; j < r->n && r->trained[j] == r->trained[i]; j++) {}
             if (r->trained[i]) tn_str_addz(&s, on);

@@ -18,6 +18,7 @@ tn_status tn_pairing_reserve(tn_pairing *p, int tokens, tn_err *e) {
 
 void tn_pairing_free(tn_pairing *p) {
     tn_free(p->slab);
+    tn_batch_free(&p->mb);
     *p = (tn_pairing){0};
 }
 
@@ -38,10 +39,26 @@ tn_status tn_pairing_budget(tn_budget *p, const tn_desc *policy, const tn_lora_s
     return TN_OK;
 }
 
+tn_status tn_pairing_fill(tn_trainee *t, tn_example *const *ex, int n, tn_err *e) {
+    tn_batch *b = &t->pair.mb;
+    tn_batch_clear(b);
+    for (int i = 0; i < n && ex[i]->teacher; i++) TN_TRY(tn_batch_add(b, ex[i]->teacher, &t->batch, e));
+    if (b->n_seq == 0) return TN_OK;
+    TN_TRY(tn_batch_finish(b, e));
+    if (b->n_seq != t->mb.n_seq || b->n_tok != t->mb.n_tok ||
+        (b->n_tok && memcmp(b->target, t->mb.target, (size_t)b->n_tok * sizeof *b->target) != 0))
+        return tn_fail(e, TN_BUG, "a teacher's side of %d responses and %d tokens beside a student's of %d and %d", b->n_seq, b->n_tok,
+                       t->mb.n_seq, t->mb.n_tok);
+    return TN_OK;
+}
+
+static bool two_sides(const tn_trainee *t) { return t->pair.mb.n_seq > 0; }
+
 /* The divergences that are needed; the others are not computed. */
 static tn_lm_pair pair_of(tn_trainee *t) {
     const tn_pairing *p = &t->pair;
     tn_lm_pair q = {.run = t->ref_run, .model = t->ref, .beta = p->beta, .lse2 = array(p, LSE2)};
+    if (two_sides(t)) q.rows = p->mb.row;
     if (t->needs & TN_NEED_REF_LOGP) q.logp2 = t->mb.ref_logp;
     if (t->needs & TN_NEED_KL) q.kl = array(p, KL);
     if (t->needs & TN_NEED_RKL) q.rkl = array(p, RKL);
@@ -55,7 +72,8 @@ tn_status tn_pairing_observe(tn_trainee *t, tn_err *e) {
     if (!t->ref || !t->ref_run) return tn_fail(e, TN_BUG, "divergences need a second model with its own workspace");
     TN_TRY(tn_pairing_reserve(&t->pair, b->n_tok, e));
     tn_phase before = tn_phase_enter(t->ref->be, TN_PHASE_REFERENCE);
-    TN_TRY(tn_forward_rows(t->ref_run, t->ref, &b->forest, b->row, b->n_tok, e));
+    tn_batch *side = two_sides(t) ? &t->pair.mb : b;
+    TN_TRY(tn_forward_rows(t->ref_run, t->ref, &side->forest, side->row, side->n_tok, e));
     tn_lm q = {.n = b->n_tok, .rows = b->row, .target = b->target, .inv_temp = t->inv_temp, .lse = b->lse};
     tn_lm_pair pair = pair_of(t);
     TN_TRY(tn_lm_pair_head(t->run, t->model, &q, &pair, e));

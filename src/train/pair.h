@@ -6,11 +6,13 @@
 #include "algo/algo.h"
 #include "model/budget.h"
 #include "train/adapters.h"
+#include "train/batch.h"
 
 #define TN_NEED_PAIR (TN_NEED_KL | TN_NEED_RKL | TN_NEED_JSD)
 
 typedef struct tn_pairing {
     double beta;    /* of the Jensen-Shannon divergence */
+    tn_batch mb;    /* the second model's side of the micro-batch, where examples have one (tn_example.teacher) */
     size_t cap;     /* tokens */
     double *slab;   /* arrays of cap numbers each */
 } tn_pairing;
@@ -22,6 +24,8 @@ void tn_pairing_free(tn_pairing *p);
 tn_status tn_pairing_budget(tn_budget *p, const tn_desc *policy, const tn_lora_spec *s, const tn_adapter_options *o,
                             const char *dir, const char *ref_dir, tn_backend *be, int tokens, int rows, int length,
                             int blocks, tn_err *e);
+/* The second model's side of examples ex[n], which are the finished micro-batch; nothing when they have none. */
+tn_status tn_pairing_fill(struct tn_trainee *t, tn_example *const *ex, int n, tn_err *e);
 /* After the micro-batch's own heads: the second model's forward and the divergences that t->needs names. Its
  * log-probs go to mb.ref_logp where they are needed. */
 tn_status tn_pairing_observe(struct tn_trainee *t, tn_err *e);

@@ -170,17 +170,24 @@ static tn_status run_micro(tn_trainee *t, const tn_total *total, bool train, tn_
     return TN_OK;
 }
 
+/* Forest tokens of the larger side. */
+static int cost_of(const tn_trainee *t, const tn_example *x) {
+    int own = tn_batch_cost(x, &t->batch), other = x->teacher ? tn_batch_cost(x->teacher, &t->batch) : 0;
+    return own > other ? own : other;
+}
+
 tn_status tn_trainee_fill(tn_trainee *t, tn_example *const *ex, int n, int *i, tn_err *e) {
     tn_backend *be = t->model->be;
     tn_phase before = tn_phase_enter(be, TN_PHASE_DATA);
     double begin = tn_work_begin(be);
-    int cost = 0;
+    int cost = 0, first = *i;
     tn_batch_clear(&t->mb);
     do {
         TN_TRY(tn_batch_add(&t->mb, ex[*i], &t->batch, e));
-        cost += tn_batch_cost(ex[(*i)++], &t->batch);
-    } while (*i < n && cost + tn_batch_cost(ex[*i], &t->batch) <= t->max_tokens);
+        cost += cost_of(t, ex[(*i)++]);
+    } while (*i < n && cost + cost_of(t, ex[*i]) <= t->max_tokens);
     TN_TRY(tn_batch_finish(&t->mb, e));
+    if (wants(t, TN_NEED_PAIR)) TN_TRY(tn_pairing_fill(t, ex + first, *i - first, e));
     tn_work_end(be, begin, "batch", 0);
     tn_phase_leave(be, before);
     return TN_OK;
@@ -205,6 +212,7 @@ static tn_total count(const tn_trainee *t, tn_example *const *ex, int n) {
         sum.pair += pairs;
         sum.group += !pairs && ex[i]->n_response > 1;
         sum.chosen_tok += tn_batch_chosen_tokens(ex[i], &t->batch);
+        sum.gold_tok += (double)tn_batch_gold_tokens(ex[i]);
         for (int k = ex[i]->macro ? tn_example_trained(ex[i]) : 0; k-- > 0;) sum.macro += ex[i]->macro[k];
     }
     return sum;

@@ -25,12 +25,15 @@ typedef struct tn_task {
     double head_init;      /* standard deviation of a fresh score head; NaN: the config's initializer_range */
     bool reference;        /* the loss compares with a frozen copy of the starting model */
     const char *ref_model; /* another reference folder, or NULL */
+    bool live_reference;   /* the reference is the model itself, as it is at every step */
+    const char *teacher_template; /* tn_data_options */
     double pair_beta;      /* of Jensen-Shannon divergences from it (train/pair.h) */
     struct tn_answers *answers; /* in place of the rows' (train/answers.h), closed by the run; NULL: none */
     bool answers_only;     /* conversations train on assistant turns, whatever the options say */
     bool precompute_ref;   /* compute all reference log-probs first and free the reference */
     const tn_ahead *ahead;     /* the loss compares with reference points; NULL: it does not */
     const tn_sync_options *sync; /* the reference follows the model; NULL: it does not */
+    bool gold;             /* rows are triples, with a gold answer beside the pair */
     bool drop_long;
     bool in_order; /* rows are not shuffled unless the options say so */
     bool fresh; /* --model holds only config.json (and a tokenizer): random weights */

@@ -4,7 +4,7 @@
 #include "train/plan.h"
 #include "train/trainer.h"
 
-enum { TN_LOOP_SETS = 4 };
+enum { TN_LOOP_SETS = 6 };
 
 /* Everything of one run; freed in one place. */
 typedef struct tn_loop {
@@ -37,7 +37,7 @@ typedef struct tn_loop {
     bool have_best, owes_eval; /* an evaluation is due after `step` */
 } tn_loop;
 
-/* Training and evaluation rows, and their mismatched pairs where there are some; returns how many sets. */
+/* Training and evaluation rows, and their mismatched pairs and teachers' sides where there are some; returns how many sets. */
 int tn_loop_sets(const tn_loop *l, tn_dataset *d[TN_LOOP_SETS]);
 /* Examples of the largest step or evaluation. */
 size_t tn_loop_examples(const tn_loop *l);

@@ -12,7 +12,8 @@
 
 int tn_loop_sets(const tn_loop *l, tn_dataset *d[TN_LOOP_SETS]) {
     tn_dataset *all[] = {l->train, l->eval, l->train->mismatched,
-                         l->eval ? l->eval->mismatched : NULL};
+                         l->eval ? l->eval->mismatched : NULL, l->train->teachers,
+                         l->eval ? l->eval->teachers : NULL};
     int n = 0;
     for (int i = 0; i < TN_LOOP_SETS; i++)
         if (all[i]) d[n++] = all[i];
@@ -44,7 +45,9 @@ static tn_status load_data(tn_loop *l, const tn_desc *d, tn_err *e) {
                          .chat_transcripts = strcmp(o->transcripts, "chat") == 0,
                          .seam = strcmp(o->seam, "force") == 0 ? TN_SEAM_FORCE : TN_SEAM_TRL,
                          .steps = l->task->steps,
+                         .teacher_template = l->task->teacher_template,
                          .last_step_only = l->task->last_step_only,
+                         .gold = l->task->gold,
                          .vocab = d->vocab,
                          .limit = (long)o->max_rows};
     if (o->data.n == 0)
@@ -140,7 +143,7 @@ static tn_status measure(tn_loop *l, tn_err *e) {
     long rows = o->batch_tokens > 0 ? 0 : (long)(o->batch_size * o->accumulation);
     tn_dataset *d[TN_LOOP_SETS];
     for (int k = 0, n = tn_loop_sets(l, d); k < n; k++) {
-        bool in_steps = d[k] == l->train || d[k] == l->train->mismatched;
+        bool in_steps = d[k] == l->train || d[k] == l->train->mismatched || d[k] == l->train->teachers;
         int length = longest(d[k]);
         if (length > l->length) l->length = length;
         TN_TRY(tn_batch_measure(&l->need, d[k], &l->t.batch, (int)o->micro_tokens,
@@ -245,12 +248,12 @@ static tn_status plan_memory(tn_loop *l, const uint8_t *live, tn_err *e) {
                   tn_keep_from_options(&l->o));
     tn_budget_adapter_run(&p, "model", d, &l->spec, l->be, n, true);
     tn_budget_scratch(&p, d, &l->spec, l->be, n, score ? 0 : n, true);
-    tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q));
+    tn_budget_add(&p, "micro-batch", "", tn_batch_bytes(q) * (l->task->teacher_template ? 2 : 1));
     if (l->task->pooled)
         tn_budget_add(&p, "score head", "", tn_pooled_bytes(l->task->pooled, l->task->opt, d->hidden, q->seqs));
     if (pools_steps(l))
         tn_budget_add(&p, "score head", "step", tn_pooled_step_bytes(l->task->pooled, l->task->opt, step_responses(l)));
-    if (l->task->reference) {
+    if (l->task->reference && !l->task->live_reference) {
         if (l->task->sync) {
             tn_budget_model(&p, "reference", d, l->be, false, false);
             if (l->task->ref_model)
@@ -314,15 +317,16 @@ static tn_status make_reference(tn_loop *l, tn_err *e) {
         t->ref = t->model;
         return reserve_reference(l, e);
     }
-    TN_TRY(open_reference(l, e));
     int n = l->need.tokens;
-    t->ref = l->ref;
+    if (!l->task->live_reference) TN_TRY(open_reference(l, e));
+    t->ref = l->task->live_reference ? t->model : l->ref;
+    if (l->task->teacher_template) TN_TRY(tn_batch_reserve(&t->pair.mb, &l->need, e));
     if (!pair && tn_reference_shares_run(t->run, l->ref, t->model, l->task->ref_model))
         return reserve_reference(l, e);
     t->pair.beta = l->task->pair_beta;
     if (pair) TN_TRY(tn_pairing_reserve(&t->pair, n, e));
-    TN_TRY(tn_run_new(&t->ref_run, l->ref, n, n, l->length, false, e));
-    TN_TRY(tn_run_reserve(t->ref_run, l->ref, l->need.blocks, e));
+    TN_TRY(tn_run_new(&t->ref_run, t->ref, n, n, l->length, false, e));
+    TN_TRY(tn_run_reserve(t->ref_run, t->ref, l->need.blocks, e));
     return reserve_reference(l, e);
 }
 

@@ -22,8 +22,10 @@ static bool windows_right(const tn_world *w, const tn_world_prompt *p, const int
         int x[3];
         for (int k = 0; k < 3; k++) x[k] = tn_world_number_value(w, y[i + 2 * k]);
         if (y[i + 1] != plus || y[i + 3] != equals || x[0] < 0 || x[1] < 0 || x[2] < 0) continue;
-        if (*seen < 2) right &= x[0] == want[*seen][0] && x[1] == want[*seen][1] && x[2] == want[*seen][2];
-        else right &= x[0] + x[1] == x[2];
+        if (*seen < 2)
+            right &= x[0] == want[*seen][0] && x[1] == want[*seen][1] && x[2] == want[*seen][2];
+        else
+            right &= x[0] + x[1] == x[2];
         ++*seen;
     }
     return right;
@@ -116,7 +118,8 @@ static tn_status judge(void *state, const tn_completion *x, const char *const *s
     if (!json_is_string(json_object_get(x->row, "id"))) return TN_OK;
     if (x->row != o->row) {
         o->row = NULL;
-        TN_TRY(tn_world_row_item(&o->w, x->row, "a prompt of --localise world", o->seed, &id, &o->prompt, &o->scratch, e));
+        TN_TRY(
+            tn_world_row_item(&o->w, x->row, "a prompt of --localise world", o->seed, &id, &o->prompt, &o->scratch, e));
         o->row = x->row;
     }
     if (o->prompt.task != TN_WT_ARITH || n == 0) return TN_OK;

@@ -86,6 +86,12 @@ for lmbda in 0 1; do # both samplers, each from the first step on
     steady distill_$lmbda distill --model "$A/base" --teacher-model models/world --data "$A/sft.jsonl" --lmbda $lmbda --seq-kd \
         --max-new-tokens 24 --max-steps 8 --micro-batch-tokens 256
 done
+# a teacher that reads other prompts
+sed 's/.*"prompt_ids": \(\[[^]]*\)\], "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1], "ids": \2, "teacher_prompt_ids": \1, 9, 10, 11, 9, 10, 11, 9]}/' "$A/samples.jsonl" >"$A/taught.jsonl"
+for kind in "base 1" "live 1" "ema 0"; do
+    steady "sdft_${kind% *}" sdft --model "$A/base" --data "$A/taught.jsonl" --teacher-model-kind ${kind% *} --lmbda ${kind#* } --max-completion-length 16 \
+        --per-device-train-batch-size 12 --max-steps 8 --micro-batch-tokens 128
+done
 steady tdpo tdpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 lora="--use-peft --lora-target-modules all-linear"
 # shellcheck disable=SC2086

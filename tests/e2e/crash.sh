@@ -83,7 +83,7 @@ crash() {
     if [ -z "$bad" ]; then ok "crash_$name ($kills kills, $stops of them asked to stop, $resumed resumed runs, $ends ends before the last)"; else fail "crash_$name after $kills kills: $bad"; fi
 }
 
-for run in ${TENET_CRASH_RUNS:-pretrain sft reward inform odin cost prm dpo kto bco aot trdpo orpo simpo ppo ppo_safe grpo rloo online_dpo lora distill tdpo}; do
+for run in ${TENET_CRASH_RUNS:-pretrain sft reward inform odin cost prm dpo kto bco aot trdpo orpo simpo ppo ppo_safe grpo rloo online_dpo a2po nash_md lora distill tpo tdpo}; do
     # shellcheck disable=SC2046
     crash $run $(arguments $run 24)
 done

@@ -209,7 +209,7 @@ if grep -q 'class="r">reward [−0-9]' "$O/report.html"; then ok online_report_s
 
 # a dry run writes nothing, tells the plan, memory and time, and refuses what the run would
 # shellcheck disable=SC2086
-for run in grpo_cut rloo ppo_ptx; do
+for run in grpo_cut rloo ppo_ptx nash_md; do
     quiet tenet ${!run} --output-dir "$O/dry" --dry-run && [ ! -e "$O/dry" ] && grep -q "^tenet: memory: " "$O/log" &&
         grep -q "^tenet: time: .* sequences at once .* about [0-9]* s when every response has 12 tokens" "$O/log" &&
         ok "online_dry_run_$run" || fail "online_dry_run_$run: $(tail -1 "$O/log")"
@@ -248,6 +248,10 @@ base="--model $O/base --data $O/rl.jsonl"
     refused no_argument "takes no argument" grpo $base --reward-funcs think_format_reward:x
     refused pattern "regex:(" grpo $base --reward-funcs "regex:("
     refused world_seed "expected the seed" rloo $base --reward-funcs world:x
+    refused a2po_shaped "the optimal values are those of the rewards as they are" a2po $base --reward-model "$O/rm" --reward-shaping par
+    refused nash_groups "num-generations" nash-md $base --reward-funcs world --num-generations 4
+    refused nash_mixture "mixture-coef" nash-md $base --reward-funcs world --mixture-coef 1.5
+    refused gmpo_level "gmpo clips the ratio of every token" grpo $base --reward-funcs world --loss-type gmpo --importance-sampling-level sequence
     [ ! -e "$O/refused" ] && ok online_refused_leaves_nothing || fail online_refused_leaves_nothing
     refused field 'number:answr needs the field "answr" in the rows' grpo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:answr
     refused field_of_world 'the first has "prompt"' rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs world

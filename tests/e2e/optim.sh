@@ -1,5 +1,6 @@
-# AdamW's moments, rounded (--optim) or of an embedding that is not reached everywhere: kill -9 and resume to the same bytes, the same bits on 1, 2 and 4 ranks, with adapters and a
-# critic; another --optim does not go on. Matrices of 4,096 elements and more, so that they are rounded.
+# AdamW's moments, rounded (--optim) or of an embedding that tokens reach in part: kill -9 and resume to the same bytes,
+# the same bits on 1, 2 and 4 ranks, with adapters and a critic; another --optim does not go on. Matrices of 4,096 elements
+# and more, so that they are rounded.
 . tests/e2e/lib.sh
 T=$E2E_TMP/optim
 mkdir -p "$T"

@@ -125,14 +125,15 @@ run shaped5 --reward-shaping par --reference-answers 2 --gen-batch-size 5
 same shaped shaped5 && cmp -s "$O/shaped/metrics.jsonl" "$O/shaped5/metrics.jsonl" && ok ppo_shaping_gen_batch || fail ppo_shaping_gen_batch
 
 # alarms, at a budget that plain PPO passes at one of its later samplings: the first is $at
-survives raise --kl-coef 0 --alarm-unpriced 1e-9 --on-alarm raise-kl
+survives raise --kl-coef 0 --alarm-divergence 1e-9 --on-alarm raise-kl
 grep -q '"objective/kl_coef": 0, ' "$O/raise/metrics.jsonl" && grep -q '"objective/kl_coef": 0.05, ' "$O/raise/metrics.jsonl" &&
     ok ppo_alarm_raises_kl || fail ppo_alarm_raises_kl
 limit=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
 at=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/plain/metrics.jsonl" | awk -v l="$limit" '$1 >= l { print NR; exit }')
 run calm
-run notice --kl-coef 0 --alarm-unpriced 1e-9 --on-alarm stop # nothing to stop for
-grep -q '"alarm": "unpriced", .*"action": "warn"' "$O/notice/alarms.jsonl" && grep -q '"step": 6' "$O/notice/metrics.jsonl" && ok ppo_notice || fail ppo_notice
+# a KL that costs what it is worth is no divergence
+run fair --kl-coef 0.05 --alarm-divergence 1e-9 --alarm-fair-price 0.05 && run unfair --kl-coef 0.05 --alarm-divergence 1e-9
+[ ! -s "$O/fair/alarms.jsonl" ] && grep -q '"alarm": "divergence"' "$O/unfair/alarms.jsonl" && ok ppo_fair_price || fail ppo_fair_price
 run warn --alarm-kl "$limit"
 grep -q "step $at: alarm: kl is" "$O/log" && same plain warn && grep -q '"alarm/kl"' "$O/warn/metrics.jsonl" &&
     grep -q "^{\"step\": $at, \"alarm\": \"kl\", \"level\": 1" "$O/warn/alarms.jsonl" && ok "ppo_alarm_warns (at $at)" || fail "ppo_alarm_warns: $at $(last)"
@@ -144,10 +145,11 @@ grep -q "stopped by an alarm after step $((at - 1))" "$O/log" && cmp -s "$O/halt
 rising="--kl-coef 0 --rollouts 64 --minibatch-size 16 --iterations 9 --learning-rate 6e-3"
 # shellcheck disable=SC2086
 run whole $rising --save-steps 1
-budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.9 * $1 }')
+budget=$(sed 's/.*"objective\/kl": \([0-9.e-]*\).*/\1/' "$O/whole/metrics.jsonl" | sort -g | tail -n 1 | awk '{ print 0.95 * $1 }')
 back() {
     # shellcheck disable=SC2086
-    tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --on-alarm roll-back --save-dtype float32 "${@:2}" >"$O/log" 2>&1
+    tenet $plain $rising --output-dir "$1" --save-steps 2 --save-total-limit 1 --alarm-kl "$budget" --alarm-divergence 0 --alarm-speed 0 --on-alarm roll-back --save-dtype float32 \
+        "${@:2}" >"$O/log" 2>&1
 }
 back "$O/back" || fail "ppo_roll_back: $(last)"
 to=$(sed -n 's/.*rolling back from step [0-9]* to checkpoint-\([0-9]*\).*/\1/p' "$O/log")

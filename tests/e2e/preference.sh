@@ -62,6 +62,7 @@ done
     fails preference_aot_mixed 2 "aot or aot_unpaired alone" tenet dpo --loss-type aot sigmoid $pairs --output-dir "$P/none"
     fails preference_kto_keep_end 2 "needs the prompt" tenet $kto --truncation-mode keep_end --output-dir "$P/none"
     fails preference_kto_batch_of_1 2 "its own mismatched pair" tenet $kto --per-device-train-batch-size 1 --output-dir "$P/none"
+    fails preference_tpo_rows 1 'and a gold "reference"' tenet tpo $pairs --output-dir "$P/none-rows"
     fails preference_kto_rows 1 "must be true" tenet kto --model models/world --output-dir "$P/none-rows" --data <(echo '{"prompt": "a", "completion": "b", "label": 2}')
 }
 [ -z "${e2e_failed:-}" ]

@@ -56,6 +56,8 @@ pairs="--model $T/base --data $T/pairs.jsonl --eval-data $T/pairs.jsonl --eval-s
 kto="kto $pairs --gradient-accumulation-steps 2 --train-sampling-strategy random"
 bco="kto --loss-type bco $pairs --precompute-ref-log-probs"
 orpo="orpo $pairs"
+sed 's/"chosen": \(.*\), "rejected": /"chosen": \1, "reference": \1, "rejected": /' "$T/pairs.jsonl" >"$T/triples.jsonl"
+tpo="tpo --model $T/base --data $T/triples.jsonl --eval-data $T/triples.jsonl --eval-steps 4 --per-device-train-batch-size 6 --max-steps 6 $common"
 aot="dpo --loss-type aot_unpaired $pairs"
 trdpo="dpo --sync-ref-model --ref-model-sync-steps 2 $pairs"
 
@@ -109,7 +111,7 @@ else
     fi
 fi
 
-for method in sft reward inform odin heads cost prm dpo kto bco orpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po xpo nash_md remax distill tdpo; do
+for method in sft reward inform odin heads cost prm dpo kto bco orpo tpo aot trdpo ppo ppo_safe sft_lora ppo_lora grpo gmpo ensemble rloo online_dpo rft a2po xpo nash_md remax distill tdpo; do
     line=${!method}
     bad=
     for n in 1 2 4; do

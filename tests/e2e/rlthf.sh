@@ -56,7 +56,7 @@ rlthf() { tenet "${command[@]}" "$@"; }
 # what a run leaves, less times and options (whose hash is in manifests)
 trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
 if rlthf --human rows --output-dir "$R/whole" >"$R/out" 2>"$R/log"; then ok rlthf_runs; else fail "rlthf_runs: $(tail -n 1 "$R/log")"; fi
-if [ "$(wc -l <"$R/whole/rounds.jsonl")" = 3 ] && [ "$(wc -l <"$R/whole/labels.jsonl")" = "$(wc -l <"$R/labelled.jsonl")" ] &&
+if [ "$(wc -l <"$R/whole/metrics.jsonl")" = 3 ] && [ "$(wc -l <"$R/whole/labels.jsonl")" = "$(wc -l <"$R/labelled.jsonl")" ] &&
     grep -q '"source": "human"' "$R/whole/labels.jsonl"; then ok rlthf_files; else fail "rlthf_files: $(cat "$R/out")"; fi
 rlthf --human rows --threads 1 --output-dir "$R/one" >/dev/null 2>&1
 trace "$R/whole" >"$R/a"
@@ -64,6 +64,8 @@ trace "$R/one" | cmp -s - "$R/a" && ok rlthf_threads || fail rlthf_threads
 # its labels and its model are what other verbs read
 check rlthf_labels_train tenet dpo --model "$R/base" --data "$R/whole/labels.jsonl" --max-steps 1 --output-dir "$R/dpo"
 check rlthf_model_scores tenet eval --input "$R/prompts.jsonl" --count 2 --models "$R/base" --reward-model "$R/whole/round-2/reward" --out "$R/ev"
+tenet report --runs rounds="$R/whole" --out "$R/page.html" 2>"$R/log" && grep -q "Targeted human feedback" "$R/page.html" &&
+    grep -q "Share of pairs that people were asked about" "$R/page.html" && ok rlthf_report || fail "rlthf_report: $(cat "$R/log")"
 # people who fill in files: the run stops for each round
 stops=0
 while [ $stops -lt 4 ]; do

@@ -116,3 +116,4 @@ must tenet prm --model $base --dtype float32 --data "$S/labelled.jsonl" --step-s
     fails steps_prm_separator 2 "another --step-separator" tenet $how --input "$S/prompts.jsonl" --localise prm --reward-model "$S/prm" --out "$S/none"
 }
 if cmp -s "$S/prm-one.jsonl" "$S/prm-two.jsonl" && [ "$(wc -l <"$S/prm-one.jsonl")" -gt 3 ]; then ok "steps_prm ($(wc -l <"$S/prm-one.jsonl") pairs)"; else fail "steps_prm: $(tail -n 2 "$S/log")"; fi
+[ -z "${e2e_failed:-}" ]

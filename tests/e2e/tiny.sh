@@ -16,6 +16,7 @@ mkdir -p "$TINY"
     tenet reward --model "$TINY/base" --data "$TINY/rank.jsonl" --kwise --output-dir "$TINY/rm" --max-steps 3 --save-steps 0 \
         --save-dtype float32
     sed 's/}$/, "chosen_safe": true, "rejected_safe": false}/' "$TINY/pairs.jsonl" >"$TINY/safety.jsonl"
+    sed 's/"chosen": \(.*\), "rejected": /"chosen": \1, "reference": \1, "rejected": /' "$TINY/pairs.jsonl" >"$TINY/triples.jsonl"
     awk 'BEGIN { srand(9); for (i = 0; i < 64; i++) { m = 1 + i % 4; s = l = ""
         for (k = 0; k < m; k++) { s = s (k ? "," : "") "["; l = l (k ? "," : "") (rand() < 0.5 ? "true" : "false")
             for (t = 0; t < 3 + (i + k) % 5; t++) s = s 50 + int(rand() * 100) ","; s = s "7]" }
@@ -46,6 +47,8 @@ arguments() {
         orpo) echo "orpo --model $TINY/base $pairs --max-steps $2 $common" ;;
         cpo) echo "cpo --model $TINY/base $pairs --max-steps $2 $common" ;;
         simpo) echo "simpo --model $TINY/base $pairs --max-steps $2 $common" ;;
+        tpo) echo "tpo --model $TINY/base --data $TINY/triples.jsonl --eval-data $TINY/triples.jsonl --eval-steps 5
+            --per-device-train-batch-size 6 --max-steps $2 $common" ;;
         tdpo) echo "tdpo --model $TINY/base --data $TINY/pairs.jsonl --per-device-train-batch-size 6 --beta 0.5 --max-steps $2 $common" ;;
         distill) echo "distill --model $TINY/base --teacher-model models/world $sft --seq-kd --max-new-tokens 12 --max-steps $2 $common" ;;
         ppo) echo "ppo $prompts --reward-model $TINY/rm --iterations $2 --rollouts 12 --minibatch-size 6 --num-ppo-epochs 2
@@ -61,5 +64,9 @@ arguments() {
             --max-completion-length 12 $common" ;;
         online_dpo) echo "online-dpo $prompts --reward-model $TINY/rm --num-generations 3 --per-device-train-batch-size 4
             --steps-per-generation 2 --num-iterations 2 --max-steps $2 --max-new-tokens 12 $common" ;;
+        a2po) echo "a2po $prompts --reward-funcs world --per-device-train-batch-size 12 --num-value-samples 2 --max-steps $2
+            --max-completion-length 12 $common" ;;
+        xpo | nash_md) echo "$(echo "$1" | tr _ -) $prompts --reward-model $TINY/rm --per-device-train-batch-size 4 --steps-per-generation 2
+            --max-steps $2 --max-new-tokens 12 $common" ;;
     esac
 }

@@ -328,7 +328,7 @@ tn_grpo_opt grpo_defaults(void) {
                          .vespo_lambda_pos = 3, .vespo_k_neg = 3, .vespo_lambda_neg = 2,
                          .top_entropy = 1};
 }
-tn_gkd_opt gkd_defaults(void) { return (tn_gkd_opt){0.5}; }
+tn_gkd_opt gkd_defaults(void) { return (tn_gkd_opt){0.5, "token_mean"}; }
 tn_tdpo_opt tdpo_defaults(void) { return (tn_tdpo_opt){0.1, "tdpo2", 0.5}; }
 tn_rl_opt rl_defaults(void) { return (tn_rl_opt){0.05, "k1", 0, 10000, 1, 0.95, false, true, 1}; }
 
@@ -342,7 +342,7 @@ tn_inform_opt inform_defaults(void) { return (tn_inform_opt){128, 0.1, "sum"}; }
 tn_odin_opt odin_defaults(void) { return (tn_odin_opt){1, 1, "paper"}; }
 tn_shape_opt shape_defaults(void) { return (tn_shape_opt){"none", 1, NAN, 0, 300, 0.85}; }
 tn_ensemble_opt ensemble_defaults(void) { return (tn_ensemble_opt){"mean", 0.5, 0}; }
-tn_rlthf_opt rlthf_defaults(void) { return (tn_rlthf_opt){5, 0.25, 0.06, 0.4, 6}; }
+tn_rlthf_opt rlthf_defaults(void) { return (tn_rlthf_opt){5, 0.25, 0.06, 0.4, 6, 1}; }
 tn_strength_opt strength_defaults(void) { return (tn_strength_opt){0.1, 0}; }
 
 /* case_softmax(z / tau): log-probabilities into lp, entropy returned. */

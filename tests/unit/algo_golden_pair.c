@@ -119,7 +119,7 @@ TEST(algo_trl_gkd) {
     CHECK(json_array_size(json_object_get(all, "cases")) == 5);
     json_array_foreach(json_object_get(all, "cases"), i, c) {
         int off[MAX_ROWS + 1] = {0}, again[MAX_ROWS + 1] = {0};
-        tn_gkd_opt o = {json_number_value(json_object_get(c, "beta"))};
+        tn_gkd_opt o = {.beta = json_number_value(json_object_get(c, "beta"))};
         heads_open(MAX_ROWS, (int)json_array_size(first));
         int n = flat(student, H.z, off);
         flat(json_object_get(all, "teacher"), H.y, again);
@@ -141,8 +141,8 @@ TEST(algo_trl_gkd) {
 TEST(algo_gradients_pair) {
     static problem p;
     static const double betas[] = {0, 0.3, 1};
-    for (int i = 0; i < 3; i++) {
-        tn_gkd_opt o = {betas[i]};
+    for (int i = 0; i < 6; i++) {
+        tn_gkd_opt o = {betas[i % 3], i < 3 ? "token_mean" : "sequence_mean"};
         problem_random(&p, 8, 31);
         problem_differences(&p, &tn_algo_gkd, &o, NULL, NULL, 2e-9, "gkd");
         problem_additive(&p, &tn_algo_gkd, &o, 's', "gkd");
@@ -178,7 +178,7 @@ TEST(algo_gradients_tdpo2) {
 
 TEST(algo_pair_refuses) {
     static problem p;
-    tn_gkd_opt g = {1.5};
+    tn_gkd_opt g = {.beta = 1.5};
     tn_tdpo_opt t = tdpo_defaults();
     problem_random(&p, 8, 34);
     problem_loss(&p, &tn_algo_tdpo, &t);

@@ -10,7 +10,7 @@ static tn_alarm_opt limits(int64_t window) {
     for (int k = 0; k < TN_ALARMS; k++) o.limit[k] = 2;
     return o;
 }
-static const tn_alarm_seen start = {.entropy = 2, .length = 10, .length_sd = 2, .score = 1, .spread = 0.5, .latent = 4};
+static const tn_alarm_seen start = {.entropy = 2, .length = 10, .length_sd = 2, .score = 1, .spread = 0.5};
 
 TEST(alarm_levels) {
     tn_alarm_opt o = limits(3);
@@ -20,13 +20,15 @@ TEST(alarm_levels) {
     int which;
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 0 && level[TN_ALARM_DIVERGENCE] == 0 && level[TN_ALARM_LENGTH] == 0);
-    CHECK(level[TN_ALARM_SPREAD] == 0.5 && level[TN_ALARM_LATENT] == 0.5 && level[TN_ALARM_SATURATION] == 0);
-    x.kl = 3, x.length = 20, x.spread = 2, x.latent = 12, x.entropy = 7; /* the entropy of the start counts */
+    CHECK(level[TN_ALARM_SPREAD] == 0.5 && level[TN_ALARM_SATURATION] == 0);
+    x.kl = 3, x.length = 20, x.spread = 2, x.entropy = 7; /* the entropy of the start counts */
     tn_alarm_update(&s, &o, &x, level);
-    CHECK(level[TN_ALARM_KL] == 1.5 && level[TN_ALARM_DIVERGENCE] == 0.75);
-    CHECK(level[TN_ALARM_LENGTH] == 1.25 && level[TN_ALARM_SPREAD] == 1.25 && level[TN_ALARM_LATENT] == 1);
+    CHECK(level[TN_ALARM_KL] == 1.5 && level[TN_ALARM_DIVERGENCE] == 0.375); /* the median of 0 and 3 */
+    CHECK(level[TN_ALARM_SPEED] == 0.375);
+    CHECK(level[TN_ALARM_LENGTH] == 1.25 && level[TN_ALARM_SPREAD] == 1.25);
     tn_alarm_update(&s, &o, &x, level); /* the median of 10 20 20 */
-    CHECK(level[TN_ALARM_LENGTH] == 2.5 && level[TN_ALARM_SPREAD] == 2 && level[TN_ALARM_LATENT] == 1.5);
+    CHECK(level[TN_ALARM_LENGTH] == 2.5 && level[TN_ALARM_SPREAD] == 2 && level[TN_ALARM_DIVERGENCE] == 0.75);
+    CHECK(level[TN_ALARM_SPEED] == 0.375); /* two batches after the first */
     CHECK(tn_alarm_worst(level, &which) == 2.5 && which == TN_ALARM_LENGTH);
     x.length = 4; /* shorter counts as well: 20 20 4, then 20 4 4 */
     tn_alarm_update(&s, &o, &x, level);
@@ -38,12 +40,11 @@ TEST(alarm_levels) {
 TEST(alarm_unknown) {
     tn_alarm_opt o = limits(1);
     tn_alarm_state s = {0};
-    tn_alarm_seen x = {.kl = NAN, .entropy = 0, .length = 5, .length_sd = 0, .spread = NAN, .latent = NAN};
+    tn_alarm_seen x = {.kl = NAN, .entropy = 0, .length = 5, .length_sd = 0, .spread = NAN};
     double level[TN_ALARMS];
     int which;
     for (int i = 0; i < 5; i++) tn_alarm_update(&s, &o, &x, level);
     CHECK(s.count == 5);
-    CHECK(isnan(level[TN_ALARM_UNPRICED]));
     for (int k = 0; k < TN_ALARM_SATURATION; k++) CHECK_MSG(isnan(level[k]), "%s", tn_alarm_names[k]);
     CHECK(isnan(level[TN_ALARM_SATURATION]) && tn_alarm_worst(level, &which) == 0 && which == -1);
     o.limit[TN_ALARM_KL] = 0;
@@ -52,22 +53,21 @@ TEST(alarm_unknown) {
     CHECK(isnan(level[TN_ALARM_KL]));
 }
 
-/* A KL without a price is noticed; it is no alarm. */
-TEST(alarm_unpriced) {
-    tn_alarm_opt o = limits(1);
-    double level[TN_ALARMS];
-    int which;
-    for (int k = 0; k < 3; k++) {
-        tn_alarm_state s = {0};
-        tn_alarm_seen x = start;
-        x.price = k == 0 ? 0 : k == 1 ? 0.1 : NAN;
-        o.limit[TN_ALARM_UNPRICED] = 0.5;
-        tn_alarm_update(&s, &o, &x, level);
-        x.kl = 3;
-        tn_alarm_update(&s, &o, &x, level);
-        CHECK(level[TN_ALARM_DIVERGENCE] == 0.75);
-        CHECK(k == 0 ? level[TN_ALARM_UNPRICED] == 3 : isnan(level[TN_ALARM_UNPRICED]));
-        CHECK(tn_alarm_worst(level, &which) == 1.5 && which == TN_ALARM_KL);
+/* The nearer the price of KL is to the fair one, the less of it counts; a price that is not known is none. */
+TEST(alarm_fair_price) {
+    static const double price[] = {0, 0.125, 0.25, 1, NAN}, share[] = {1, 0.5, 0, 0, 1};
+    for (int k = 0; k < 5; k++) {
+        for (int fair = 0; fair < 2; fair++) {
+            tn_alarm_opt o = limits(1);
+            tn_alarm_state s = {0};
+            tn_alarm_seen x = start;
+            double level[TN_ALARMS];
+            o.fair = fair ? 0.25 : 0;
+            x.kl = 3, x.price = price[k];
+            tn_alarm_update(&s, &o, &x, level);
+            CHECK_MSG(level[TN_ALARM_DIVERGENCE] == 0.75 * (fair ? share[k] : 1), "price %g", price[k]);
+            CHECK(level[TN_ALARM_KL] == 1.5); /* a budget is one at any price */
+        }
     }
 }
 
@@ -127,6 +127,8 @@ TEST(alarm_refuses) {
     CHECK_OK(tn_alarm_check(&o, e));
     o.limit[TN_ALARM_SPREAD] = -1;
     CHECK_FAIL(tn_alarm_check(&o, e), TN_ARG, "alarm/spread");
+    o = limits(3), o.fair = NAN;
+    CHECK_FAIL(tn_alarm_check(&o, e), TN_ARG, "alarm-fair-price");
     o = limits(0);
     CHECK_FAIL(tn_alarm_check(&o, e), TN_ARG, "alarm-window");
     o = limits(TN_ALARM_WINDOW + 1);

@@ -260,6 +260,34 @@ TEST(algo_optimal_value) {
     CHECK(isnan(tn_optimal_value(none, 2, 0.5)));
 }
 
+TEST(algo_gradients_tpo) {
+    static const char *const types[] = {"sigmoid", "hinge", "ipo", "tpo-l"};
+    static const int gold[] = {2, 5};
+    for (int i = 0; i < 4; i++) {
+        tn_cpo_opt o = {.beta = 0.3, .loss_type = types[i], .label_smoothing = i == 0 ? 0.1 : 0, .nll = 0.7, .gamma = 0.4};
+        problem_random(&P, 6, 180);
+        P.x.n_pair = P.x.total.pair = 2; /* of three responses each, the last one gold */
+        P.chosen[0] = 0, P.rejected[0] = 1, P.chosen[1] = 3, P.rejected[1] = 4;
+        P.x.margin = P.x.p_chosen = NULL;
+        P.x.gold = gold;
+        P.x.total.gold_tok = P.off[3] - P.off[2] + P.off[6] - P.off[5];
+        problem_differences(&P, &tn_algo_tpo, &o, NULL, NULL, TOL, types[i]);
+        double with = problem_loss(&P, &tn_algo_tpo, &o), nll = 0;
+        for (int k = 0; k < 2; k++)
+            for (int t = P.off[gold[k]]; t < P.off[gold[k] + 1]; t++) nll -= P.logp[t];
+        o.nll = 0; /* then nobody asks for gold */
+        P.x.gold = NULL;
+        CHECK_NEAR(with - problem_loss(&P, &tn_algo_tpo, &o), 0.7 * nll / P.x.total.gold_tok, 1e-13, 0);
+        for (int t = P.off[2]; t < P.off[3]; t++) CHECK(P.g_logp[t] == 0);
+        o.nll = 1;
+        CHECK_FAIL(tn_algo_tpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "pair 0 has no gold answer");
+        P.x.gold = gold, P.x.total.gold_tok = 1;
+        CHECK_FAIL(tn_algo_tpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "gold tokens");
+        o.beta = 0;
+        CHECK_FAIL(tn_algo_tpo.step(&o, &P.x, &P.g, &P.m, e), TN_ARG, "beta");
+    }
+}
+
 TEST(algo_gradients_xpo) {
     static const char *const types[] = {"sigmoid", "ipo"};
     for (int i = 0; i < 2; i++) {

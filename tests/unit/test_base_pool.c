@@ -54,6 +54,36 @@ TEST(base_pool_covers_each_range_once) {
     tn_pool_free(NULL);
 }
 
+/* Each element once, whatever thread runs late; ranges cut at the grain. */
+static void late(void *ctx, size_t begin, size_t end, int thread) {
+    job *j = ctx;
+    if (thread == 0 && begin == 0) tn_sleep(0.002);
+    for (size_t i = begin; i < end; i++) __atomic_fetch_add(&j->hits[i], 1, __ATOMIC_RELAXED);
+    CHECK(begin % j->grain == 0);
+    __atomic_fetch_add(&j->calls[thread], 1, __ATOMIC_RELAXED);
+}
+
+TEST(base_pool_deals_out_each_range_once) {
+    static job j;
+    for (int threads = 1; threads <= 9; threads++) {
+        tn_pool *p = NULL;
+        int helped = 0;
+        CHECK_OK(tn_pool_new(&p, threads, e));
+        if (!p) return;
+        for (size_t n = 0; n < MOST; n = n * 2 + 1)
+            for (size_t grain = 1; grain < 40; grain = grain * 4 + 1) {
+                memset(&j, 0, sizeof j);
+                j.grain = grain;
+                tn_pool_deal(p, n, grain, late, &j);
+                for (size_t i = 0; i < n; i++) CHECK(j.hits[i] == 1);
+                CHECK(j.hits[n] == 0);
+                if (threads > 1 && n == 511 && grain == 1) helped = j.calls[0] < 3; /* the late one has halved once or twice */
+            }
+        CHECK_MSG(threads == 1 || helped, "%d threads: nobody helped the late one", threads);
+        tn_pool_free(p);
+    }
+}
+
 typedef struct chain {
     double *x;
     double factor;

@@ -390,7 +390,9 @@ TEST(gen_truncated_draws) {
         if (which & 2) s.top_p = (1 + (double)tn_rng_below(&r, 16)) / 16;
         if (which & 4) s.min_p = (double)tn_rng_below(&r, 9) / 8;
         double u = tn_rng_unit(&r), share, want_share;
-        int got = tn_sample_token(&s, p, V, u, heap, &share);
+        double block[MOST / TN_EXP_BLOCK + 1] = {0};
+        for (int i = 0; i < V; i++) block[i / TN_EXP_BLOCK] += (double)p[i];
+        int got = tn_sample_token(&s, p, block, V, u, heap, &share);
         if (!tn_sampling_truncates(&s)) {
             double all = 0, run = 0;
             int want = 0;
@@ -406,7 +408,7 @@ TEST(gen_truncated_draws) {
     }
     float tie[] = {0.25f, 0.5f, 0.5f, 0.125f};
     double share;
-    CHECK(tn_sample_token(&(tn_sampling){.top_p = 1}, tie, 4, 0.9, heap, &share) == 1);
+    CHECK(tn_sample_token(&(tn_sampling){.top_p = 1}, tie, NULL, 4, 0.9, heap, &share) == 1);
 }
 
 /* With --truncated-logp the stored number is that of the cut distribution. */

@@ -4,16 +4,16 @@
 #include "tiny.h"
 #include <stdlib.h>
 
-enum { N_TOK = 44, N_ROW = N_TOK };
+enum { N_TOK = 44, N_ROW = N_TOK, N_MORE = 9 }; /* more: what a second model reads before */
 
 /* A policy, a second model of another shape, and a random functional of everything that their heads give. */
 typedef struct couple {
     tn_backend *be;
     tn_model *m, *second;
     tn_run *run;
-    tn_forest f;
+    tn_forest f, f2; /* f2: the second model's, empty when it reads the same */
     int n;
-    int32_t rows[N_ROW], target[N_ROW];
+    int32_t rows2[N_ROW], rows[N_ROW], target[N_ROW];
     double logp[N_ROW], lse[N_ROW], entropy[N_ROW], lse2[N_ROW], logp2[N_ROW], y[4][N_ROW]; /* kl, rkl, jsd, kl_mix */
     double d[6][N_ROW]; /* of kl, rkl, jsd, logp, entropy, lse */
     tn_lm q;
@@ -21,13 +21,17 @@ typedef struct couple {
 } couple;
 static couple C;
 
-/* A prompt shared by two answers, one of them longer than a block of keys. */
-static void build_forest(tn_forest *f, int vocab) {
+/* A prompt shared by two answers, one of them longer than a block of keys; `more` tokens before it all. */
+static void build_forest(tn_forest *f, int vocab, int more) {
     static const int len[] = {5, 3, 34, 2}, parent[] = {-1, 0, 0, 2};
     int32_t ids[64];
+    if (more) {
+        tiny_ids(ids, more, vocab, 99);
+        CHECK_OK(tn_forest_add(f, ids, more, -1, 4, NULL, e));
+    }
     for (int s = 0; s < 4; s++) {
         tiny_ids(ids, len[s], vocab, 100 + (uint64_t)s);
-        CHECK_OK(tn_forest_add(f, ids, len[s], parent[s], s, NULL, e));
+        CHECK_OK(tn_forest_add(f, ids, len[s], parent[s] + (more > 0), s, NULL, e));
     }
     CHECK_OK(tn_forest_finish(f, e));
 }
@@ -40,8 +44,8 @@ static void couple_open(const char *backend, tn_dtype dtype, const tn_desc *d, i
     C.m = tiny_model(d, C.be, true, 5);
     C.second = tiny_model(&other, C.be, false, 8);
     CHECK_OK(tn_run_new(&C.run, C.m, N_TOK, rows, 64, TN_KEEP_ALL, e));
-    CHECK_OK(tn_run_new(&C.p.run, C.second, N_TOK, rows2, 64, TN_KEEP_NOTHING, e));
-    build_forest(&C.f, d->vocab);
+    CHECK_OK(tn_run_new(&C.p.run, C.second, N_TOK + N_MORE, rows2, 64, TN_KEEP_NOTHING, e));
+    build_forest(&C.f, d->vocab, 0);
     for (int i = 0; i + 1 < C.f.n_tok; i++, C.n++) {
         C.rows[i] = i, C.target[i] = C.f.ids[i + 1];
         for (int k = 0; k < 6; k++) C.d[k][i] = i % 5 == 3 ? 0 : tiny_unit(20 + (uint64_t)k, (uint64_t)i);
@@ -52,10 +56,18 @@ static void couple_open(const char *backend, tn_dtype dtype, const tn_desc *d, i
     C.p.kl = C.y[0], C.p.rkl = C.y[1], C.p.jsd = C.y[2], C.p.kl_mix = C.y[3];
 }
 
+/* From now on the second model reads more. */
+static void other_side(void) {
+    build_forest(&C.f2, C.m->desc.vocab, N_MORE);
+    for (int i = 0; i < C.n; i++) C.rows2[i] = C.rows[i] + N_MORE;
+    C.p.rows = C.rows2;
+}
+
 static void couple_free(void) {
     tn_run_free(C.run);
     tn_run_free(C.p.run);
     tn_forest_free(&C.f);
+    tn_forest_free(&C.f2);
     tn_model_free(C.m);
     tn_model_free(C.second);
     tn_backend_free(C.be);
@@ -64,7 +76,7 @@ static void couple_free(void) {
 static double couple_loss(void) {
     const double *y[6] = {C.y[0], C.y[1], C.y[2], C.logp, C.entropy, C.lse};
     double sum = 0;
-    CHECK_OK(tn_forward(C.p.run, C.second, &C.f, e));
+    CHECK_OK(tn_forward(C.p.run, C.second, C.p.rows ? &C.f2 : &C.f, e));
     CHECK_OK(tn_forward(C.run, C.m, &C.f, e));
     CHECK_OK(tn_lm_head(C.run, C.m, &C.q, e));
     CHECK_OK(tn_lm_pair_head(C.run, C.m, &C.q, &C.p, e));
@@ -107,6 +119,7 @@ static double slope_error(const tn_tensor *t, uint64_t seed) {
 TEST(head_pair_finite_differences) {
     for (int i = 0; i < n_tiny; i += 3) {
         couple_open("ref64", TN_F64, &tiny_get(i)->desc, 17, 23);
+        if (i % 2) other_side();
         couple_gradient();
         for (int t = 0; t < C.m->n_tensor; t++) {
             double err = slope_error(&C.m->tensor[t], 77 + (uint64_t)t);
@@ -120,12 +133,14 @@ TEST(head_pair_finite_differences) {
 TEST(head_pair_pieces) {
     const tn_desc *d = &tiny_get(1)->desc;
     static double y[4][N_ROW], logp[N_ROW];
-    for (int k = 0; k < 3; k++) {
-        couple_open("cpu", TN_BF16, d, k == 1 ? 7 : N_ROW, k == 2 ? 11 : N_ROW);
+    for (int k = 0; k < 6; k++) { /* from 3 on the second model reads more */
+        couple_open("cpu", TN_BF16, d, k % 3 == 1 ? 7 : N_ROW, k % 3 == 2 ? 11 : N_ROW);
+        if (k >= 3) other_side();
         couple_loss();
-        if (k == 0) {
+        if (k == 3) CHECK(memcmp(y, C.y, sizeof y) != 0);
+        if (k % 3 == 0) {
             memcpy(y, C.y, sizeof y);
-            tn_lm q = {.n = C.n, .rows = C.rows, .target = C.target, .inv_temp = C.q.inv_temp, .logp = logp};
+            tn_lm q = {.n = C.n, .rows = k ? C.rows2 : C.rows, .target = C.target, .inv_temp = C.q.inv_temp, .logp = logp};
             CHECK_OK(tn_lm_head(C.p.run, C.second, &q, e));
         }
         CHECK(memcmp(y, C.y, sizeof y) == 0);

@@ -48,7 +48,8 @@ TEST(journal_goes_on_from_any_byte) {
     }
     for (size_t n = 0; n <= grown.len; n++) {
         int seen = 0;
-        for (size_t i = 6; i < n; i++) seen += grown.s[i] == '\n' && grown.s[i - 2] == ' ' && grown.s[i - 3] == '#' ? grown.s[i - 1] - '0' : 0;
+        for (size_t i = 6; i < n; i++)
+            seen += grown.s[i] == '\n' && grown.s[i - 2] == ' ' && grown.s[i - 3] == '#' ? grown.s[i - 1] - '0' : 0;
         CHECK_OK(tn_remove_tree(path.s, e));
         CHECK_OK(tn_write_file(part.s, grown.s, n, e));
         CHECK_OK(work(path.s, "one", false, &sum, e));

@@ -90,4 +90,10 @@ TEST(recompute_keeps_less) {
     CHECK(all - cheap == (size_t)29 * 64 * 2 * (size_t)d.ffn * 4);
     CHECK(layer < all / 4);
     tn_backend_free(be);
+    /* bf16: gate|up, q, k, v and attention's output have half the bytes, the residual all of them */
+    be = tiny_backend("ref", TN_BF16, "pair", 1);
+    size_t half = tn_budget_run_bytes(&d, be, 64, 64, 64, 4, TN_KEEP_ALL);
+    CHECK(half - tn_budget_run_bytes(&d, be, 64, 64, 64, 4, TN_KEEP_CHEAP) == (size_t)29 * 64 * 2 * (size_t)d.ffn * 2);
+    CHECK(all - half >= (size_t)29 * 64 * 2 * (size_t)(2 * d.ffn + (2 * d.heads + 2 * d.kv_heads) * d.head_dim));
+    tn_backend_free(be);
 }

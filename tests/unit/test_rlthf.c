@@ -189,7 +189,7 @@ static tn_status fake_judge(void *ctx, const char *dir, json_t *report, tn_err *
 static tn_status rounds(fake *f, const char *rows, const char *dir, bool targeted, bool simulate, double human, bool *waiting,
                         tn_err *e) {
     static tn_rlthf_opt opt;
-    opt = (tn_rlthf_opt){.rounds = 3, .shard = 1, .human = human, .backoff = 0.4, .amplification = 4};
+    opt = (tn_rlthf_opt){.rounds = 3, .shard = 1, .human = human, .backoff = 0.4, .amplification = 4, .amplification_end = 1};
     tn_rlthf_pairs_free(&f->rows);
     TN_TRY(tn_rlthf_read(&f->rows, &rows, 1, e));
     TN_TRY(tn_mkdirs(dir, e));
@@ -217,7 +217,7 @@ static int count(const char *dir, const char *name, const char *what) {
     tn_str_free(&s);
     return n;
 }
-static const char *const files[] = {"rounds.jsonl",         "labels.jsonl",           "round-0/train.jsonl",    "round-1/train.jsonl",
+static const char *const files[] = {"metrics.jsonl",         "labels.jsonl",           "round-0/train.jsonl",    "round-1/train.jsonl",
                                     "round-2/train.jsonl",  "round-3/train.jsonl",    "round-1/to_label.jsonl", "round-2/to_label.jsonl",
                                     "round-3/to_label.jsonl", "round-3/labelled.jsonl", "round-3/gaps.jsonl"};
 enum { N_FILE = sizeof files / sizeof *files };

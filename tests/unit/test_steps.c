@@ -63,8 +63,10 @@ TEST(steps_world_agree_with_verdicts) {
             int from[TN_WORLD_TEXT_MAX + 1], first = 0;
             bool right[TN_WORLD_TEXT_MAX];
             tn_world_set_prompt(world(), TN_WS_EVAL, 1, i, &p, &r);
-            if (bad) tn_world_bad(world(), &r, &p, &y);
-            else tn_world_good(world(), &p, &y);
+            if (bad)
+                tn_world_bad(world(), &r, &p, &y);
+            else
+                tn_world_good(world(), &p, &y);
             tn_world_judge(world(), &p, y.id, y.n, true, &v);
             int n = tn_world_sentences(world(), y.id, y.n, from, TN_WORLD_TEXT_MAX);
             tn_world_judge_sentences(world(), &p, y.id, from, n, right);
@@ -87,12 +89,14 @@ static const char *cuts(const tn_tokenizer *tok, const char *text, const char *s
     out[0] = 0;
     CHECK_OK(tn_encode(tok, text, strlen(text), false, &ids, NULL, e));
     CHECK_OK(tn_step_cut_run(&c, ids.v, (int)ids.n, e));
-    for (size_t i = 0; i < c.end.n; i++) at += (size_t)snprintf(out + at, sizeof out - at, i ? " %d" : "%d", c.end.v[i]);
+    for (size_t i = 0; i < c.end.n; i++)
+        at += (size_t)snprintf(out + at, sizeof out - at, i ? " %d" : "%d", c.end.v[i]);
     tn_step_cut_free(&c);
     tn_ids_free(&ids);
     return out;
 }
-#define CUTS(text, want) CHECK_MSG(strcmp(cuts(tok, text, " ."), want) == 0, "%s: %s, expected %s", text, cuts(tok, text, " ."), want)
+#define CUTS(text, want)                                                                                               \
+    CHECK_MSG(strcmp(cuts(tok, text, " ."), want) == 0, "%s: %s, expected %s", text, cuts(tok, text, " ."), want)
 
 TEST(steps_cut_words) {
     tn_tokenizer *tok = tokenizer();
@@ -108,12 +112,17 @@ TEST(steps_cut_words) {
 /* A byte-level tokenizer of single characters: separators that come twice, blank steps, text around them. */
 static tn_tokenizer *characters(void) {
     static const char config[] =
-        "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":8,\"content\":\"<e>\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
-        "\"normalized\":false,\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
-        "\"trim_offsets\":true,\"use_regex\":false},\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,"
+        "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":8,\"content\":\"<e>\",\"single_word\":false,\"lstrip\":false,"
+        "\"rstrip\":false,"
+        "\"normalized\":false,\"special\":true}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_"
+        "prefix_space\":false,"
+        "\"trim_offsets\":true,\"use_regex\":false},\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\",\"add_"
+        "prefix_space\":true,"
         "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
-        "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,"
-        "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\\u010a\":3,\"\\u0120\":4,\"\\u010a\\u010a\":5,\"\\u010ab\":6,\"c\\u010a\":7},"
+        "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
+        "\"ignore_merges\":false,"
+        "\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\\u010a\":3,\"\\u0120\":4,\"\\u010a\\u010a\":5,\"\\u010ab\":6,"
+        "\"c\\u010a\":7},"
         "\"merges\":[\"\\u010a \\u010a\",\"\\u010a b\",\"c \\u010a\"]}}";
     json_t *j = json_loads(config, 0, NULL);
     tn_tokenizer *tok = NULL;
@@ -121,16 +130,17 @@ static tn_tokenizer *characters(void) {
     json_decref(j);
     return tok;
 }
-#define LINES(text, want) CHECK_MSG(strcmp(cuts(tok, text, "\n"), want) == 0, "%s: %s, expected %s", text, cuts(tok, text, "\n"), want)
+#define LINES(text, want)                                                                                              \
+    CHECK_MSG(strcmp(cuts(tok, text, "\n"), want) == 0, "%s: %s, expected %s", text, cuts(tok, text, "\n"), want)
 
 TEST(steps_cut_bytes) {
     tn_tokenizer *tok = characters();
     if (!tok) return;
     LINES("aa\naa", "3 5");
-    LINES("aa\n\naa", "3 5");         /* one token with both line breaks */
-    LINES("aa\n \n\naa<e>", "5 8");   /* a blank line belongs to the step before */
-    LINES("\n\naa\na", "4 5");        /* and before the first one to that */
-    LINES("aa\nba", "3 4");           /* the token that completes the separator has more text, which stays with it */
+    LINES("aa\n\naa", "3 5");       /* one token with both line breaks */
+    LINES("aa\n \n\naa<e>", "5 8"); /* a blank line belongs to the step before */
+    LINES("\n\naa\na", "4 5");      /* and before the first one to that */
+    LINES("aa\nba", "3 4");         /* the token that completes the separator has more text, which stays with it */
     LINES("aac\na", "3 4");
     LINES("aa\n<e>", "4");
     LINES("\n<e>", "");
@@ -167,8 +177,8 @@ static tn_status pair(const tn_tokenizer *tok, const char *row, tn_str *out, tn_
     tn_ids p = {0}, c = {0}, r = {0};
     const json_t *prefix = tn_row_step_prefix(j);
     CHECK(prefix != NULL);
-    tn_status st = tn_encode_step_pair(tok, json_object_get(j, "prompt"), prefix, json_object_get(j, "chosen"), json_object_get(j, "rejected"),
-                                       &p, &c, &r, "row", e);
+    tn_status st = tn_encode_step_pair(tok, json_object_get(j, "prompt"), prefix, json_object_get(j, "chosen"),
+                                       json_object_get(j, "rejected"), &p, &c, &r, "row", e);
     tn_str_clear(out);
     if (st == TN_OK) {
         show(out, tok, &p);
@@ -181,21 +191,27 @@ static tn_status pair(const tn_tokenizer *tok, const char *row, tn_str *out, tn_
     json_decref(j);
     return st;
 }
-#define PAIR(row, want)                                                              \
-    do { CHECK_OK(pair(tok, row, &s, e)); CHECK_MSG(strcmp(s.s, want) == 0, "%s:\n  %s\n  %s", row, s.s, want); } while (0)
+#define PAIR(row, want)                                                                                                \
+    do {                                                                                                               \
+        CHECK_OK(pair(tok, row, &s, e));                                                                               \
+        CHECK_MSG(strcmp(s.s, want) == 0, "%s:\n  %s\n  %s", row, s.s, want);                                          \
+    } while (0)
 
 TEST(steps_pair_rows) {
     tn_tokenizer *tok = tokenizer();
     tn_str s = TN_STR_INIT;
     /* inside an assistant's turn; no end of turn behind a step */
-    PAIR("{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"prefix\":\"3 + 4 = 7 .\",\"chosen\":\" 7 + 5 = 12 .\","
+    PAIR("{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"prefix\":\"3 + 4 = 7 "
+         ".\",\"chosen\":\" 7 + 5 = 12 .\","
          "\"rejected\":\" 7 + 5 = 13 .\"}",
          "<s> User: what is 3 + 4 + 5 ? Assistant: 3 + 4 = 7 . | 7 + 5 = 12 . | 7 + 5 = 13 .");
     /* the first step: the prompt ends where the answer begins */
-    PAIR("{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"initial_reason_steps\":\"\",\"chosen\":\"3 + 4 = 7 .\","
+    PAIR("{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 "
+         "?\"}],\"initial_reason_steps\":\"\",\"chosen\":\"3 + 4 = 7 .\","
          "\"rejected\":\"sorry .\"}",
          "<s> User: what is 3 + 4 + 5 ? Assistant: | 3 + 4 = 7 . | sorry .");
-    PAIR("{\"prompt\":\"3 + 4 =\",\"prefix\":\" 7 .\",\"chosen\":\" the sum is 7 .\",\"rejected\":\" no\"}", "<s> 3 + 4 = 7 . | the sum is 7 . | no");
+    PAIR("{\"prompt\":\"3 + 4 =\",\"prefix\":\" 7 .\",\"chosen\":\" the sum is 7 .\",\"rejected\":\" no\"}",
+         "<s> 3 + 4 = 7 . | the sum is 7 . | no");
     tn_str_free(&s);
     tn_tokenizer_free(tok);
 }
@@ -216,7 +232,8 @@ TEST(steps_pair_dataset) {
     tn_tokenizer *tok = tokenizer();
     tn_dataset *d = NULL;
     CHECK_OK(load(&d, tok,
-                  "{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"prefix\":\"3 + 4 = 7 .\",\"chosen\":\" 7 + 5 = 12 .\","
+                  "{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"prefix\":\"3 + 4 = 7 "
+                  ".\",\"chosen\":\" 7 + 5 = 12 .\","
                   "\"rejected\":\" 7 + 5 = 13 .\"}\n"
                   "{\"prompt\":\"a\",\"prefix\":\" is\",\"chosen\":\" it\",\"rejected\":\" it\"}\n",
                   TN_DATA_PREFERENCE, e));
@@ -228,8 +245,11 @@ TEST(steps_pair_dataset) {
     tn_dataset_free(d);
     d = NULL;
     /* not a prefix row: a list of messages against strings is refused as before */
-    CHECK_FAIL(load(&d, tok, "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"prefix\":7,\"chosen\":\"a\",\"rejected\":\"b\"}\n",
-                    TN_DATA_PREFERENCE, e), TN_FORMAT, "must be a list of messages");
+    CHECK_FAIL(
+        load(&d, tok,
+             "{\"prompt\":[{\"role\":\"user\",\"content\":\"a\"}],\"prefix\":7,\"chosen\":\"a\",\"rejected\":\"b\"}\n",
+             TN_DATA_PREFERENCE, e),
+        TN_FORMAT, "must be a list of messages");
     tn_tokenizer_free(tok);
 }
 
@@ -247,8 +267,11 @@ TEST(steps_labelled_rows) {
     tn_tokenizer *tok = tokenizer();
     tn_labelled_steps l;
     tn_str s = TN_STR_INIT;
-    CHECK_OK(labelled(tok, "{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"completions\":[\"3 + 4 = 7\",\" 7 + 5 = 13\","
-                           "\" the sum is 13\"],\"labels\":[0.9,0.2,false]}\n", &l, e));
+    CHECK_OK(labelled(tok,
+                      "{\"prompt\":[{\"role\":\"user\",\"content\":\"what is 3 + 4 + 5 ?\"}],\"completions\":[\"3 + 4 "
+                      "= 7\",\" 7 + 5 = 13\","
+                      "\" the sum is 13\"],\"labels\":[0.9,0.2,false]}\n",
+                      &l, e));
     show(&s, tok, &l.ids);
     CHECK_MSG(strcmp(s.s, "<s> User: what is 3 + 4 + 5 ? Assistant: 3 + 4 = 7 .") == 0, "%s", s.s);
     CHECK(l.first_wrong == 1 && l.n_prompt == 11 && l.ids.n == 17 && l.wrong.n == 6);
@@ -258,15 +281,17 @@ TEST(steps_labelled_rows) {
     tn_labelled_steps_free(&l);
     CHECK_OK(labelled(tok, "{\"prompt\":\"a\",\"completions\":[\"a\"],\"labels\":[true]}\n", &l, e));
     CHECK(l.first_wrong == -1 && l.ids.n == 0);
-    static const struct { const char *row, *text; tn_status st; } bad[] = {
-        {"{\"prompt\":\"a\"}\n", "needs \"completions\"", TN_FORMAT},
-        {"{\"prompt\":\"a\",\"completions\":\"a\",\"labels\":[true]}\n", "needs \"completions\"", TN_FORMAT},
-        {"{\"prompt\":\"a\",\"completions\":[\"a\",\"b\"],\"labels\":[true]}\n", "list of 2", TN_FORMAT},
-        {"{\"prompt\":\"a\",\"completions\":[\"a\"],\"labels\":[\"no\"]}\n", "\"labels\"[0]", TN_FORMAT},
-        {"{\"prompt\":\"a\",\"completions\":[\"a\"],\"labels\":[1.5]}\n", "\"labels\"[0]", TN_FORMAT},
-        {"{\"prompt\":\"a\",\"completions\":[7],\"labels\":[false]}\n", "no string", TN_FORMAT},
-        {"{\"prompt_ids\":[1],\"step_ids\":[[]],\"labels\":[false]}\n", "no tokens", TN_FORMAT},
-        {"{\"prompt_ids\":[1],\"step_ids\":[[329]],\"labels\":[false]}\n", "329", TN_FORMAT}};
+    static const struct {
+        const char *row, *text;
+        tn_status st;
+    } bad[] = {{"{\"prompt\":\"a\"}\n", "needs \"completions\"", TN_FORMAT},
+               {"{\"prompt\":\"a\",\"completions\":\"a\",\"labels\":[true]}\n", "needs \"completions\"", TN_FORMAT},
+               {"{\"prompt\":\"a\",\"completions\":[\"a\",\"b\"],\"labels\":[true]}\n", "list of 2", TN_FORMAT},
+               {"{\"prompt\":\"a\",\"completions\":[\"a\"],\"labels\":[\"no\"]}\n", "\"labels\"[0]", TN_FORMAT},
+               {"{\"prompt\":\"a\",\"completions\":[\"a\"],\"labels\":[1.5]}\n", "\"labels\"[0]", TN_FORMAT},
+               {"{\"prompt\":\"a\",\"completions\":[7],\"labels\":[false]}\n", "no string", TN_FORMAT},
+               {"{\"prompt_ids\":[1],\"step_ids\":[[]],\"labels\":[false]}\n", "no tokens", TN_FORMAT},
+               {"{\"prompt_ids\":[1],\"step_ids\":[[329]],\"labels\":[false]}\n", "329", TN_FORMAT}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK_FAIL(labelled(tok, bad[i].row, &l, e), bad[i].st, bad[i].text);
         tn_labelled_steps_free(&l);

@@ -119,6 +119,14 @@ static void take_block(const tn_attn_job *j, tile *t, const uint32_t *keys, cons
         tn_attn_bf16_product(m, n, units, t->p, t->ldp, keys + at, acc + i, t->width, true, next ? next + at : NULL);
 }
 
+/* What the work after all of segment s and group g begins with; NULL: nothing. In a decoding step each has one tile and a
+ * few blocks, whose first nobody else has fetched. */
+static const uint32_t *after(const tn_attn_job *j, int s, int g) {
+    const tn_attn *a = j->a;
+    if (g + 1 < a->kv_heads) return tn_attn_bf16_block(j, a->chain[a->seg[s].chain].block, g + 1);
+    return s + 1 < a->n_seg ? tn_attn_bf16_block(j, a->chain[a->seg[s + 1].chain].block, 0) : NULL;
+}
+
 static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     const tn_attn *a = j->a;
     const tn_aseg *seg = &a->seg[s];
@@ -140,7 +148,7 @@ static void forward(const tn_attn_job *j, int s, int g, int first, int n) {
     for (int c = seg->chain, end = c + seg->n_chain; c < end; c++)
         if (tn_attn_keys(a, &a->chain[c], n, t.pos, t.lo, t.hi))
             take_block(j, &t, tn_attn_bf16_block(j, a->chain[c].block, g),
-                       c + 1 < end ? tn_attn_bf16_block(j, a->chain[c + 1].block, g) : NULL);
+                       c + 1 < end ? tn_attn_bf16_block(j, a->chain[c + 1].block, g) : seg->len == 1 ? after(j, s, g) : NULL);
     x = tn_attn_place_of(a, seg, g, first);
     for (int v = 0; v < n; v++, tn_attn_next(a, &x)) {
         j->rows->divide(j->out_half + x.row * (size_t)j->ldo + x.head * (size_t)d, t.acc + (size_t)v * t.width, t.sum[v], d);

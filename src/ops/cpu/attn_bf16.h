@@ -30,7 +30,7 @@ typedef struct tn_attn_bf16_rows {
     void (*value)(tn_form f, uint32_t *panel, int slot, const uint16_t *v, int n);
     void (*row_D)(const tn_attn_job *j, size_t row, float *D); /* sums of dO O, for all heads of a row */
 } tn_attn_bf16_rows;
-extern const tn_attn_bf16_rows tn_attn_bf16_scalar, tn_attn_bf16_avx2, tn_attn_bf16_avx512;
+extern const tn_attn_bf16_rows tn_attn_bf16_scalar, tn_attn_bf16_avx2, tn_attn_bf16_avx512, tn_attn_bf16_avx512bf16;
 extern const tn_attn_kernels tn_attn_bf16; /* but write_keys and row_D */
 
 /* A packer's form for operand rows. */

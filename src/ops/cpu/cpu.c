@@ -5,8 +5,8 @@
 const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels) {
 #ifdef __x86_64__
     if (strcmp(kernels, "avx2") == 0) return &tn_rows_avx2;
-    if (strncmp(kernels, "avx512", 6) == 0 && !strstr(kernels, "model")) return &tn_rows_avx512;
-    if (strcmp(kernels, "amx") == 0) return &tn_rows_avx512;
+    if (strcmp(kernels, "avx512") == 0) return &tn_rows_avx512;
+    if (strcmp(kernels, "avx512bf16") == 0 || strcmp(kernels, "amx") == 0) return &tn_rows_avx512bf16;
 #endif
     return &tn_rows_scalar;
 }
@@ -22,6 +22,6 @@ const tn_ops tn_ops_cpu = {
     .kv_block_bytes = tn_cpu_kv_block_bytes, .kv_write = tn_cpu_kv_write, .attn = tn_cpu_attn, .attn_bwd = tn_cpu_attn_bwd,
     .head = tn_cpu_head, .head_bwd = tn_cpu_head_bwd, .head_pair = tn_cpu_head_pair,
     .rowdot = tn_cpu_rowdot, .rowdot_bwd = tn_cpu_rowdot_bwd,
-    .exp_rows = tn_cpu_exp_rows,
+    .exp_row = tn_cpu_exp_row,
     .adamw = tn_cpu_adamw, .sumsq = tn_cpu_sumsq, .finite = tn_cpu_finite,
 };

@@ -17,7 +17,7 @@ typedef struct tn_cpu {
 /* Kernels of matrix products and head by name ("scalar", "avx2", ..., "amx-model"); NULL when this
  * dtype has none of that name. *profile: "f32", "bf16-pair" or "bf16-dot32". */
 const struct tn_cpu_mm *tn_cpu_mm_pick(tn_dtype dtype, const char *kernels, const char **profile);
-/* The same for rows: every name has one ("amx" uses avx512, models use scalar). */
+/* The same for rows: every name has one ("amx" uses avx512bf16, models use scalar). */
 const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels);
 
 /* matrix products and head: signatures of ops.h */
@@ -58,7 +58,7 @@ void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n);
 void tn_cpu_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D);
 void tn_cpu_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out, const void *x, const void *w,
                        int R, int D);
-void tn_cpu_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V);
+void tn_cpu_exp_row(const tn_backend *b, float *p, double *sum, const float *z, double lse, int V);
 /* attn.c */
 size_t tn_cpu_kv_block_bytes(const tn_backend *b, int kv_heads, int head_dim);
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a);

@@ -2,8 +2,8 @@
  *
  * M is cut into tiles of nearly equal height (at most the kernel's mr), tiles into blocks whose
  * A operand stays in the L2 cache. The unit of work is one block times one panel of B; units are
- * numbered block by block and each thread takes one contiguous run of them, so it converts the few
- * blocks of A that it meets into its own scratch, and no thread waits for another. Within a unit
+ * numbered block by block and dealt out to the threads in long runs, so that each converts the few
+ * blocks of A that it meets into its own scratch. Within a unit
  * the panel of B is read once from memory and then, for the other tiles, from the caches.      */
 #include "ops/cpu/gemm.h"
 #include "base/pool.h"
@@ -110,11 +110,11 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
     const tn_plan *l = ctx;
     const tn_product *p = l->p;
     if (p->kern->begin) p->kern->begin();
-    int loaded = -1;
+    int none = -1, *loaded = l->loaded ? l->loaded + thread : &none;
     for (size_t u = begin; u < end; u++) {
         int block = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
-        const uint32_t *a = tn_plan_block_a(l, block, thread, block == loaded);
-        loaded = block;
+        const uint32_t *a = tn_plan_block_a(l, block, thread, block == *loaded);
+        *loaded = block;
         const uint32_t *b = p->b + (size_t)panel * p->panel, *next = panel + 1 < l->panels ? b + p->panel : p->b;
         for (int i = tn_plan_tile_of(l, block), end_tile = tn_plan_tile_of(l, block + 1); i < end_tile; i++) {
             tn_tile t;
@@ -127,16 +127,18 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
 
 size_t tn_product_scratch(const tn_product *p, int threads) {
     size_t tile = tn_row_units(tn_units(p->kern, p->k)) * 4 * (size_t)p->kern->mr;
-    return (tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) * (size_t)threads;
+    return ((tile > A_BLOCK_BYTES ? tile : A_BLOCK_BYTES) + sizeof(int)) * (size_t)threads;
 }
 
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
     tn_plan l;
     tn_plan_make(&l, p, 1, INT_MAX);
     l.a = scratch;
+    if (!l.direct) l.loaded = (int *)(void *)(l.a + l.a_thread * (size_t)tn_pool_threads(pool));
+    for (int t = 0; l.loaded && t < tn_pool_threads(pool); t++) l.loaded[t] = -1;
     size_t n = (size_t)l.blocks.to * (size_t)l.panels;
     if (2.0 * p->m * p->n * p->k < INLINE_FLOP) work(&l, 0, n, 0);
-    else tn_pool_run(pool, n, 1, work, &l);
+    else tn_pool_deal(pool, n, 1, work, &l);
 }
 
 /* --- packed weights --- */
@@ -178,7 +180,7 @@ void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
     packing j = {.kern = tn_kernel_of(b), .w = w};
     size_t n = (size_t)tn_panels(w->out);
     if ((double)w->out * w->in < INLINE_PACK) pack_panels(&j, 0, n, 0);
-    else tn_pool_run(b->pool, n, 1, pack_panels, &j);
+    else tn_pool_deal(b->pool, n, 1, pack_panels, &j);
 }
 
 /* --- the products --- */

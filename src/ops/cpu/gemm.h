@@ -143,6 +143,7 @@ typedef struct tn_plan {
     size_t lda;         /* of row-major A */
     uint32_t *a;        /* one block for each thread */
     size_t a_thread;    /* units */
+    int *loaded;        /* block that is there, by thread; or NULL */
 } tn_plan;
 /* At least min_blocks blocks (if there are as many tiles), each of at most max_rows rows. */
 void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows);

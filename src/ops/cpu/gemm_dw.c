@@ -74,7 +74,7 @@ static void strips(void *ctx, size_t begin, size_t end, int thread) {
 
 void tn_outer_pack(const tn_outer *o, tn_pool *pool) {
     size_t n = (size_t)(tn_units(o->kern, o->k) + STRIP_UNITS - 1) / STRIP_UNITS;
-    tn_pool_run(pool, n, 2, strips, (void *)o);
+    tn_pool_deal(pool, n, 1, strips, (void *)o);
 }
 
 tn_product tn_outer_product(const tn_outer *o) {

@@ -185,11 +185,12 @@ static void PACK(cols)(int f, uint32_t *panel, int width, const void *src, size_
     else FOR_FORM(f, cols_form, TN_NR, panel, src, lds, n, k, units);
 }
 
-/* A row of y. */
-static inline void finish_row(tn_mode mode, void *to, const float *v, int n) {
+/* One row; compiled for each mode, and for whole panels. */
+INLINE void finish_row(const tn_mode mode, void *to, const float *v, const int n) {
     float *y = to, sum[TN_NR];
     uint16_t *half = to;
-    if (mode == TN_SET) memcpy(y, v, (size_t)n * 4);
+    if (mode == TN_SET)
+        for (int j = 0; j < n; j++) y[j] = v[j];
     else if (mode == TN_ADD)
         for (int j = 0; j < n; j++) y[j] = y[j] + v[j];
     else if (mode == TN_ADD_NONZERO)
@@ -200,14 +201,23 @@ static inline void finish_row(tn_mode mode, void *to, const float *v, int n) {
     } else BF16_ROW(half, v, n);
 }
 
-static void PACK(finish)(tn_mode mode, void *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n) {
+INLINE void finish_rows(const tn_mode mode, const int n, void *y, size_t ldy, const float *c, size_t ldc, const float *bias,
+                        int m) {
     for (int i = 0; i < m; i++, y = (char *)y + ldy * tn_y_size(mode), c += ldc) {
-        _Alignas(64) float v[TN_NR];
-        if (bias)
-            for (int j = 0; j < n; j++) v[j] = c[j] + bias[j];
-        else memcpy(v, c, sizeof v);
-        finish_row(mode, y, v, n);
+        float v[TN_NR];
+        for (int j = 0; bias && j < n; j++) v[j] = c[j] + bias[j];
+        finish_row(mode, y, bias ? v : c, n);
     }
+}
+
+static void PACK(finish)(tn_mode mode, void *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n) {
+#define MODE(x)                                                        \
+    case x:                                                            \
+        if (n == TN_NR) finish_rows(x, TN_NR, y, ldy, c, ldc, bias, m); \
+        else finish_rows(x, n, y, ldy, c, ldc, bias, m);               \
+        break;
+    switch (mode) { MODE(TN_SET) MODE(TN_ADD) MODE(TN_ADD_NONZERO) MODE(TN_ROUND) MODE(TN_ADD_ROUND) }
+#undef MODE
 }
 
 const tn_packer PACK(tn_pack) = {PACK(a_rows), PACK(a_cols), PACK(b_rows), PACK(cols), PACK(finish)};

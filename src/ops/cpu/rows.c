@@ -11,8 +11,14 @@ void tn_cpu_run(tn_backend *b, size_t n, size_t grain, double work, tn_pool_fn *
     if (work < WORTH_THREADS || n <= grain) {
         if (n) fn(ctx, 0, n, 0);
     } else {
-        tn_pool_run(b->pool, n, grain, fn, ctx);
+        tn_pool_deal(b->pool, n, grain, fn, ctx);
     }
+}
+
+/* Ranges of columns, which every row of tokens is read for: as wide as they can be. */
+static void run_columns(tn_backend *b, size_t n, double work, tn_pool_fn *fn, void *ctx) {
+    if (work < WORTH_THREADS || n <= COLUMNS) fn(ctx, 0, n, 0);
+    else tn_pool_run(b->pool, n, COLUMNS, fn, ctx);
 }
 
 static size_t zu(int n) { return (size_t)n; }
@@ -67,12 +73,12 @@ static void scatter(void *c, size_t begin, size_t end, int thread) {
 
 void tn_cpu_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D) {
     job j = {.k = tn_cpu_kernels(b), .y = dtable, .x = dy, .ids = ids, .ldy = zu(D), .T = T, .D = D};
-    tn_cpu_run(b, zu(D), COLUMNS, (double)T * D, scatter, &j);
+    run_columns(b, zu(D), (double)T * D, scatter, &j);
 }
 
 void tn_cpu_scatter_add(tn_backend *b, void *x, int ld, const void *y, const int32_t *rows, int R, int D) {
     job j = {.k = tn_cpu_kernels(b), .y = x, .x = y, .ids = rows, .ldy = zu(ld), .T = R, .D = D};
-    tn_cpu_run(b, zu(D), COLUMNS, (double)R * D, scatter, &j);
+    run_columns(b, zu(D), (double)R * D, scatter, &j);
 }
 
 /* From the last row upwards: a row never goes to one that is still needed. */
@@ -88,7 +94,7 @@ static void spread(void *c, size_t begin, size_t end, int thread) {
 
 void tn_cpu_spread(tn_backend *b, void *x, const int32_t *rows, int R, int T, int D) {
     job j = {.y = x, .ids = rows, .R = R, .T = T, .D = D};
-    tn_cpu_run(b, zu(D), COLUMNS, (double)T * D, spread, &j);
+    run_columns(b, zu(D), (double)T * D, spread, &j);
 }
 
 static void bias(void *c, size_t begin, size_t end, int thread) {
@@ -102,7 +108,7 @@ static void bias(void *c, size_t begin, size_t end, int thread) {
 
 void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n) {
     job j = {.k = tn_cpu_kernels(b), .y = db, .x = dy, .ldx = zu(ld), .T = T, .half = is_half(b)};
-    tn_cpu_run(b, zu(n), COLUMNS, (double)T * n, bias, &j);
+    run_columns(b, zu(n), (double)T * n, bias, &j);
 }
 
 static void norm(void *c, size_t begin, size_t end, int thread) {
@@ -136,7 +142,7 @@ void tn_cpu_rms_norm_bwd(tn_backend *b, tn_mode mode, void *dx, int lddx, void *
     job j = {.k = tn_cpu_kernels(b), .mode = mode, .y = dw, .dy = dy, .x = x, .rstd_in = rstd, .w = w,
              .ldy = zu(lddx), .lddy = zu(lddy), .ldx = zu(ldx), .T = T, .groups = groups, .n = n};
     double work = (double)T * groups * n;
-    if (dw) tn_cpu_run(b, zu(n), COLUMNS, work, norm_dw, &j); /* first: dx may overwrite dy */
+    if (dw) run_columns(b, zu(n), work, norm_dw, &j); /* first: dx may overwrite dy */
     j.y = dx;
     tn_cpu_run(b, zu(T), 4, work, norm_dx, &j);
 }
@@ -208,19 +214,10 @@ void tn_cpu_scale(tn_backend *b, void *y, double s, size_t n) {
     tn_cpu_run(b, n, 1024, (double)n, scale, &j);
 }
 
-/* Ranges of elements over all rows, so that the threads share a single row, too. */
-static void exp_rows(void *c, size_t begin, size_t end, int thread) {
-    const job *j = c;
-    for (size_t V = j->ldy, stop; begin < end; begin = stop) {
-        size_t r = begin / V;
-        stop = (r + 1) * V < end ? (r + 1) * V : end;
-        j->k->exp_span(j->y + begin, j->x + begin, (float)j->d_out[r], stop - begin);
-    }
-}
-
-void tn_cpu_exp_rows(tn_backend *b, float *p, const float *z, const double *lse, int R, int V) {
-    job j = {.k = tn_cpu_kernels(b), .y = p, .x = z, .d_out = lse, .ldy = zu(V)};
-    tn_cpu_run(b, zu(R) * zu(V), 1024, 4.0 * R * V, exp_rows, &j);
+void tn_cpu_exp_row(const tn_backend *b, float *p, double *sum, const float *z, double lse, int V) {
+    const tn_cpu_rows *k = tn_cpu_kernels(b);
+    for (int v = 0; v < V; v += TN_EXP_BLOCK)
+        *sum++ = k->exp_sum(p + v, z + v, (float)lse, zu(V - v < TN_EXP_BLOCK ? V - v : TN_EXP_BLOCK));
 }
 
 static void rowdot(void *c, size_t begin, size_t end, int thread) {
@@ -246,7 +243,7 @@ static void rowdot_dw(void *c, size_t begin, size_t end, int thread) {
 void tn_cpu_rowdot_bwd(tn_backend *b, void *dx, void *dw, const double *d_out, const void *x, const void *w,
                        int R, int D) {
     job j = {.k = tn_cpu_kernels(b), .y = dw, .d_out = d_out, .x = x, .w = w, .T = R, .D = D};
-    tn_cpu_run(b, zu(D), COLUMNS, (double)R * D, rowdot_dw, &j);
+    run_columns(b, zu(D), (double)R * D, rowdot_dw, &j);
     j.y = dx;
     tn_cpu_run(b, zu(R), 4, (double)R * D, rowdot_dx, &j);
 }

@@ -23,7 +23,7 @@ typedef struct tn_cpu_rows {
     void (*add_half)(float *y, const uint16_t *x, size_t n);
     void (*round)(uint16_t *y, const float *x, size_t n);
     void (*scale)(float *y, float s, size_t n);
-    void (*exp_span)(float *y, const float *x, float c, size_t n); /* y = exp(x - c) */
+    double (*exp_sum)(float *y, const float *x, float c, size_t n); /* y = exp(x - c), and its sum (N4, in double) */
     void (*rowdot)(double *out, const float *x, const float *w, int R, int D);
     void (*rowdot_dx)(float *dx, const double *d_out, const float *w, int R, int D);
     void (*rowdot_dw)(float *dw, const double *d_out, const float *x, int R, int D, int cols);
@@ -36,7 +36,7 @@ typedef struct tn_cpu_rows {
     const struct tn_attn_kernels *attn; /* attn.h */
     const struct tn_attn_bf16_rows *attn_bf16; /* attn_bf16.h */
 } tn_cpu_rows;
-extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512;
+extern const tn_cpu_rows tn_rows_scalar, tn_rows_avx2, tn_rows_avx512, tn_rows_avx512bf16;
 
 /* Runs fn over [0, n) in ranges of whole grains, on all threads when the work (floats touched,
  * or as much arithmetic) is worth waking them. */

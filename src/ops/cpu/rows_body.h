@@ -68,11 +68,15 @@ static void scale(float *y, float s, size_t n) {
     }
 }
 
-static void exp_span(float *y, const float *x, float c, size_t n) {
+static double exp_sum(float *y, const float *x, float c, size_t n) {
+    vd sum = vd_zero();
     for (size_t i = 0; i < n; i += VF) {
         int k = chunk(n, i);
-        vf_put(y + i, vf_exp(vf_sub(vf_get(x + i, k), vf_set(c))), k);
+        vf e = vf_exp(vf_sub(vf_get(x + i, k), vf_set(c)));
+        vf_put(y + i, e, k);
+        sum = vd_add(k < VF ? vf_get(y + i, k) : e, sum);
     }
+    return vd_sum(sum);
 }
 
 static void rowdot(double *out, const float *x, const float *w, int R, int D) {
@@ -125,9 +129,15 @@ static bool finite_range(const float *x, size_t n) { /* 0 x is a NaN for infinit
     return vf_sum(acc) == 0;
 }
 
+#ifdef __AVX512BF16__ /* for bf16 profiles alone */
+#define VF_F32_ATTN NULL
+#else
+#define VF_F32_ATTN &VF_SUFFIX(tn_attn)
+#endif
 const tn_cpu_rows VF_SUFFIX(tn_rows) = {
     .norm = norm, .norm_dx = norm_dx, .norm_dw = norm_dw, .rope = rope, .act = act_fwd,
-    .act_bwd = act_bwd, .add = add, .add_half = add_half, .round = round_span, .scale = scale, .exp_span = exp_span, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
+    .act_bwd = act_bwd, .add = add, .add_half = add_half, .round = round_span, .scale = scale,
+    .exp_sum = exp_sum, .rowdot = rowdot, .rowdot_dx = rowdot_dx,
     .rowdot_dw = rowdot_dw, .adamw = adamw, .adamw_kept = adamw_kept, .sumsq = sumsq, .finite = finite_range,
-    .attn = &VF_SUFFIX(tn_attn), .attn_bf16 = &VF_SUFFIX(tn_attn_bf16),
+    .attn = VF_F32_ATTN, .attn_bf16 = &VF_SUFFIX(tn_attn_bf16),
 };

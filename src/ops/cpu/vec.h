@@ -16,7 +16,11 @@
 
 #if defined __AVX512F__
 #include "ops/cpu/transpose_avx512.h"
+#ifdef __AVX512BF16__
+#define VF_SUFFIX(name) name##_avx512bf16
+#else
 #define VF_SUFFIX(name) name##_avx512
+#endif
 typedef __m512 vf;
 static inline __mmask16 vf_mask(int n) { return (__mmask16)((1u << n) - 1); }
 static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -53,6 +57,9 @@ static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t
 
 typedef struct { __m512d a, b; } vd; /* 16 doubles */
 static inline vd vd_zero(void) { return (vd){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+static inline vd vd_add(vf x, vd c) {
+    return (vd){_mm512_add_pd(c.a, _mm512_cvtps_pd(vf_low8(x))), _mm512_add_pd(c.b, _mm512_cvtps_pd(vf_high8(x)))};
+}
 static inline vd vd_fma_square(vf x, vd c) {
     __m512d a = _mm512_cvtps_pd(vf_low8(x)), b = _mm512_cvtps_pd(vf_high8(x));
     return (vd){_mm512_fmadd_pd(a, a, c.a), _mm512_fmadd_pd(b, b, c.b)};
@@ -153,6 +160,12 @@ static inline vd vd_zero(void) {
     __m256d z = _mm256_setzero_pd();
     return (vd){{z, z, z, z}};
 }
+static inline vd vd_add(vf x, vd c) {
+    return (vd){{_mm256_add_pd(c.q[0], _mm256_cvtps_pd(_mm256_castps256_ps128(x.a))),
+                 _mm256_add_pd(c.q[1], _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1))),
+                 _mm256_add_pd(c.q[2], _mm256_cvtps_pd(_mm256_castps256_ps128(x.b))),
+                 _mm256_add_pd(c.q[3], _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1)))}};
+}
 static inline vd vd_fma_square(vf x, vd c) {
     __m256d v[4] = {_mm256_cvtps_pd(_mm256_castps256_ps128(x.a)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.a, 1)),
                     _mm256_cvtps_pd(_mm256_castps256_ps128(x.b)), _mm256_cvtps_pd(_mm256_extractf128_ps(x.b, 1))};
@@ -200,6 +213,10 @@ static inline void vf_transpose(const float *src, size_t lds, float *dst, size_t
 
 typedef struct { double v[VF]; } vd;
 static inline vd vd_zero(void) { return (vd){{0}}; }
+static inline vd vd_add(vf x, vd c) {
+    for (int l = 0; l < VF; l++) c.v[l] = c.v[l] + (double)x.v[l];
+    return c;
+}
 static inline vd vd_fma_square(vf x, vd c) {
     for (int l = 0; l < VF; l++) c.v[l] = fma((double)x.v[l], (double)x.v[l], c.v[l]);
     return c;

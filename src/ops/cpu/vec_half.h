@@ -5,7 +5,8 @@
 #include "ops/cpu/vec_int.h"
 
 /* Bits of the bf16 nearest to each lane, ties to even; denormals become zeros of their sign, NaNs stay NaNs. */
-#if defined __AVX512F__
+#if defined __AVX512BF16__ /* an instruction, below */
+#elif defined __AVX512F__
 static inline vi vi_bf16(vf x) {
     vi u = vi_bits(x), top = vi_right(u, 16);
     vi r = vi_right(vi_add(vi_add(u, vi_set(0x7fff)), vi_and(top, vi_set(1))), 16);
@@ -30,6 +31,12 @@ static inline vi vi_bf16(vf x) {
 }
 #endif
 
+#ifdef __AVX512BF16__
+static inline void vf_round(uint16_t *p, vf x) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh(x)); }
+#else
+static inline void vf_round(uint16_t *p, vf x) { vi_put_16(p, vi_bf16(x)); }
+#endif
+
 /* All of 16 lanes, or the first n. */
 static inline vf vf_get_half(const uint16_t *p, int n) {
     uint16_t part[VF] = {0};
@@ -41,11 +48,11 @@ static inline vf vf_get_half(const uint16_t *p, int n) {
 }
 static inline void vf_put_half(uint16_t *p, vf x, int n) {
     if (n >= VF) {
-        vi_put_16(p, vi_bf16(x));
+        vf_round(p, x);
         return;
     }
     uint16_t part[VF];
-    vi_put_16(part, vi_bf16(x));
+    vf_round(part, x);
     memcpy(p, part, (size_t)n * sizeof *p);
 }
 

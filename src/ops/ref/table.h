@@ -11,6 +11,6 @@ const tn_ops TN_TABLE = {
     .kv_block_bytes = ref_kv_block_bytes, .kv_write = ref_kv_write,
     .attn = ref_attn, .attn_bwd = ref_attn_bwd,
     .head = ref_head, .head_bwd = ref_head_bwd, .head_pair = ref_head_pair, .rowdot = ref_rowdot, .rowdot_bwd = ref_rowdot_bwd,
-    .exp_rows = tn_ref_exp_rows,
+    .exp_row = tn_ref_exp_row,
     .adamw = ref_adamw, .sumsq = ref_sumsq, .finite = ref_finite,
 };
