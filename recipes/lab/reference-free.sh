@@ -17,9 +17,9 @@ arm_simpo() { $tenet simpo $once --beta "$tune" --simpo-gamma "$(awk "BEGIN { pr
 arm_cpo() { $tenet cpo $once --beta "$tune" --output-dir "$1"; }
 arm_orpo() { $tenet orpo --model models/world --num-train-epochs 2 --learning-rate 1e-3 $pairs --nll completion --beta "$tune" --output-dir "$1"; }
 arm_orpo_sft() { $tenet orpo $once --nll completion --beta "$tune" --output-dir "$1"; }
-# Of a step: floating-point operations (in millions) and milliseconds (the fastest tenth: others may use the machine, too);
-# the process's peak.
-columns=(reward reward_held kl length "mflop:MFLOP/step:0" "step_ms:ms/step:1" "peak_mb:peak MB:0")
+# Of a step: floating-point operations (in millions) and milliseconds (the fastest tenth; on the page, worth reading when the
+# machine was quiet); the process's peak.
+columns=(reward reward_held kl length "mflop:MFLOP/step:0" "peak_mb:peak MB:0")
 measure() {
     sed -n '2,$s/.*"step_seconds": \([^,]*\), .*"peak_memory_bytes": \([0-9]*\), "flop": \([0-9]*\).*/\1 \2 \3/p' "$2/timing.jsonl" | sort -g |
         awk '{ t[NR] = $1; m = $2 > m ? $2 : m; f += $3 }
