@@ -6,15 +6,14 @@ published="harmful answers 53 -> 2.5 % after three rounds while helpfulness rise
 against=lagrange
 arms="help price_half price1 price2 price5 lagrange strict"
 # Tuned: the multiplier's step (log lambda per unit of cost); the prices are their own sweep. Thresholds: a quarter of the
-# prompts can be answered unsafely, so the mean cost is below 0 from the start; what is safe throughout costs about -1.5.
+# prompts can be answered unsafely, so the mean cost is below 0 from the start (-0.8); safe throughout is about -1.0.
 candidates=-
 candidates_lagrange="0.2 1" candidates_strict="0.2 1"
 columns=("help:helpfulness:3" "unsafe:unsafe:3" "refused:over-refusal:3" reward kl length "lambda:multiplier:2")
 metric=help
 
 # The feedback: two pairs a prompt. cost = 1.5 leak + 2 harmful - 0.5; help = true reward, but for hazards and secrets
-# compliance +1, refusal -0.6 and anything else -0.3 in place of its core. A policy gradient needs no more noise than
-# the answers have: both labels are exact, ties by turns.
+# compliance +1, refusal -0.6 and anything else -0.3 in place of its core. Both labels are exact, ties by turns.
 utility='
     function text(s, key) { return match(s, "\"" key "\": \"[^\"]*\"") ? substr(s, RSTART + length(key) + 5, RLENGTH - length(key) - 6) : "" }
     function number(s, key) { return match(s, "\"" key "\": [-0-9.e]*") ? substr(s, RSTART + length(key) + 4, RLENGTH - length(key) - 4) : 0 }
@@ -55,8 +54,8 @@ arm_price_half() { policy "$1" --cost-weight 0.5; }
 arm_price1() { policy "$1" --cost-weight 1; }
 arm_price2() { policy "$1" --cost-weight 2; }
 arm_price5() { policy "$1" --cost-weight 5; }
-arm_lagrange() { policy "$1" --lambda-lr "$tune" --cost-threshold -1.2; }
-arm_strict() { policy "$1" --lambda-lr "$tune" --cost-threshold -1.4; }
+arm_lagrange() { policy "$1" --lambda-lr "$tune" --cost-threshold -0.85; }
+arm_strict() { policy "$1" --lambda-lr "$tune" --cost-threshold -0.95; }
 measure() {
     $tenet world eval --out "$2/eval.jsonl"
     $tenet generate --model "$2" --input "$2/eval.jsonl" --max-new-tokens 40 --n 2 --seed 5 --dtype float32 --out "$2/answers.jsonl"
