@@ -152,6 +152,6 @@ sft="sft --model $M/base-small --data $M/sft.jsonl --max-steps 1 --output-dir $M
     fails memory_max_memory_dry_run 1 "what helps is a smaller --micro-batch-tokens" tenet $sft --max-memory 10MiB --dry-run
     fails memory_max_memory_unit 2 "a number with KB, MB, GB" tenet $sft --max-memory much
     check memory_max_memory_fits tenet $sft --max-memory 1GB --overwrite
-    (ulimit -v 100000 && tenet $sft --threads 1 --overwrite --per-device-train-batch-size 32 --micro-batch-tokens 4096 >"$M/log" 2>&1)
+    (ulimit -v 80000 && tenet $sft --threads 1 --overwrite --per-device-train-batch-size 32 --micro-batch-tokens 4096 >"$M/log" 2>&1)
     if [ $? = 1 ] && grep -q "this process can have" "$M/log"; then ok memory_address_space; else fail "memory_address_space: $(tail -n 1 "$M/log")"; fi
 }
