@@ -22,8 +22,9 @@ static inline bool tn_sampling_truncates(const tn_sampling *s) {
     return s->top_k > 0 || s->top_p < 1 || s->min_p > 0;
 }
 
-/* p [V]: probabilities (sum about 1), and the sums of their blocks (tn_ops.exp_row). u in [0,1). heap [V]: scratch. *share gets the probability mass that the
- * truncation keeps (1 without). Order as in transformers: top-k, then top-p of what is left, then min-p. */
+/* p [V]: probabilities (sum about 1), and the sums of their blocks (tn_ops.exp_row). u in [0,1). heap [V]: scratch.
+ * *share gets the probability mass that the truncation keeps (1 without). Order as in transformers: top-k, then top-p of
+ * what is left, then min-p. */
 int tn_sample_token(const tn_sampling *s, const float *p, const double *block, int V, double u, int32_t *heap,
                     double *share);
 /* The uniform number of position `pos` (0-based) of sequence `key`. */
