@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef struct generate_options {
-    const char *input, *out, *reward, *shots;
+    const char *transcripts, *input, *out, *reward, *shots;
     int64_t n_shots, n, max_new, batch, top_k, best_of;
     double temperature, top_p, min_p;
     bool greedy, logprobs, ignore_eos, grouped;
@@ -23,6 +23,8 @@ static const tn_opt_row rows[] = {
      "Hugging Face folder of a model or an adapter."},
     {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE",
      "Override the checkpoint's chat template."},
+    {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
+     "HH-RLHF transcripts, and prompts that are texts: as they are, or as conversations in the model's chat template."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"}; - for standard input."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, "output", "FILE",
@@ -245,6 +247,7 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     tn_data_options q = {.kind = TN_DATA_PROMPT,
                          .vocab = s->model->desc.vocab,
                          .seam = TN_SEAM_FORCE,
+                         .chat_transcripts = strcmp(s->o.transcripts, "chat") == 0,
                          .shots = s->shots,
                          .room = s->model->desc.max_pos - (int)s->o.max_new};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));

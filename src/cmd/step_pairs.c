@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef struct command_options {
-    const char *input, *out;
+    const char *transcripts, *input, *out;
     bool overwrite;
 } command_options;
 
@@ -20,6 +20,8 @@ static const tn_opt_row rows[] = {
      "Hugging Face folder of the policy, or of an adapter."},
     {"chat-template", TN_OPT_STRING, TN_OPT_NOFIELD, NULL, NULL, 0, 0, NULL, "NAME|FILE",
      "Override the checkpoint's chat template."},
+    {"transcripts", TN_OPT_CHOICE, AT(transcripts), "text", "text|chat", 0, 0, NULL, NULL,
+     "HH-RLHF transcripts, and prompts that are texts: as they are, or as conversations in the model's chat template."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Rows {\"prompt\"}, {\"messages\"} or {\"ids\"} with what --localise and --verify read; with --localise labels "
      "solutions "
@@ -99,7 +101,10 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     tn_str what = TN_STR_INIT;
     TN_TRY(check(s, dir, e));
     TN_TRY(open_policy(s, opts, dir, e));
-    tn_data_options q = {.kind = TN_DATA_PROMPT, .vocab = s->model->desc.vocab, .seam = TN_SEAM_FORCE};
+    tn_data_options q = {.kind = TN_DATA_PROMPT,
+                         .vocab = s->model->desc.vocab,
+                         .seam = TN_SEAM_FORCE,
+                         .chat_transcripts = strcmp(s->o.transcripts, "chat") == 0};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     bool labels = strcmp(s->judge_options.localise, "labels") == 0;
     TN_TRY(tn_step_pairs_measure(s->data, s->tok, &s->q, labels, q.vocab, &length, e));

@@ -34,6 +34,16 @@ rows svamp grpo --reward-funcs number:Answer --max-completion-length 4 --num-gen
 {"Body":"how big ?","Question":"is it red ?","Answer":2.0}
 E
 
+# questions as they are, sampled from and made pairs of (the second verb finds no right answer to them here, and says so)
+tenet generate --model models/world --input "$F/svamp.jsonl" --max-new-tokens 4 --transcripts chat --out "$F/chat.jsonl" 2>/dev/null
+tenet generate --model models/world --input "$F/svamp.jsonl" --max-new-tokens 4 --out "$F/plain.jsonl" 2>/dev/null
+ids() { grep -o '"prompt_ids": *\[[^]]*\]' "$1"; }
+check formats_generate test "$(ids "$F/plain.jsonl" | tr ',' '\n' | wc -l)" -gt 3
+check formats_generate_chat test "$(ids "$F/chat.jsonl" | tr ',' '\n' | wc -l)" = "$(($(ids "$F/plain.jsonl" | tr ',' '\n' | wc -l) + 2))"
+quiet tenet step-pairs --model models/world --input "$F/svamp.jsonl" --transcripts chat --pairs answer --localise world --verify number:Answer \
+    --n 2 --tries 1 --max-new-tokens 4 --out "$F/pairs.jsonl"
+check formats_step_pairs test -e "$F/pairs.jsonl"
+
 # an accuracy is the share of answers that the function takes: half of these rows have the greedy answer as theirs
 ask="--models base=models/world --transcripts chat --temperature 0 --max-new-tokens 8"
 question() { echo "{\"question\":\"$1\",\"answer\":$2}"; }
