@@ -132,7 +132,7 @@ endef
 export PC
 
 # Manual pages and completion are printed by the binary, from its option tables.
-VERBS := $(subst _,-,$(shell sed -n 's/^ *X(\([a-z_]*\)).*/\1/p' src/cmd/verbs.h))
+VERBS := $(subst _,-,$(shell sed -n 's/^ *X(\([a-z0-9_]*\)).*/\1/p' src/cmd/verbs.h))
 TO    := $(DESTDIR)$(PREFIX)
 MAN1  := $(TO)/share/man/man1
 BASHD := $(TO)/share/bash-completion/completions

@@ -6,7 +6,7 @@
  *   L = (1/B) sum_pairs w sum_k weight_k loss_k(a, b),   dL/dl_t = dL/da for tokens of the chosen
  *   response, dL/db for those of the rejected one.
  *
- * A loss is one row of `losses` and one function giving its value, d/da and d/db. Its flags say
+ * A loss is one row of tn_dpo_losses (dpo_pairs.c) and one function giving its value, d/da and d/db. Its flags say
  * whether it sees f(a), f(b) of an f-divergence (2309.16240), log-ratios per token, or both.
  *   forward_kl  f = 1 - e^-a     js_divergence  f = log 2 + log s(a)
  *   alpha       f = (e^((alpha-1) a) - 1)/(alpha-1), exponent at most 80
@@ -59,149 +59,13 @@ const tn_opt_row tn_dpo_rows[] = {
     TN_OPT_LAST,
 };
 
-/* One pair as a loss sees it. */
-typedef struct pair {
-    double a, b;      /* log-ratios, after f and per token where the row says so */
-    double n_w, n_l;  /* scored tokens */
-    double p, margin;
-} pair;
-typedef struct term { double loss, da, db; } term;
-
-/* loss(u) with u = beta (a - b): both sides get opposite gradients. */
-static term of_u(double loss, double du, double beta) {
-    return (term){loss, beta * du, -beta * du};
-}
-
-/* p sp(-u) + (1-p) sp(u); p = 1 is DPO, otherwise cDPO or a soft label. */
-static term sigmoid_term(double u, double p, double beta) {
-    return of_u(p * tn_softplus(-u) + (1 - p) * tn_softplus(u),
-                (1 - p) * tn_sigmoid(u) - p * tn_sigmoid(-u), beta);
-}
-static double smoothed(const tn_dpo_opt *o, double p) {
-    return p * (1 - o->label_smoothing) + (1 - p) * o->label_smoothing;
-}
-
-/* 2305.18290; smoothing: cDPO; margin: ODPO, 2402.10571. */
-static term loss_sigmoid(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b) - o->margin_scale * q->margin;
-    return sigmoid_term(u, smoothed(o, q->p), o->beta);
-}
-/* rDPO, 2403.00409: unbiased when a share eps of the labels is flipped.
- * [(1-eps) sp(-u) - eps sp(u)] / (1 - 2 eps) */
-static term loss_robust(const tn_dpo_opt *o, const pair *q) {
-    double eps = o->label_smoothing, u = o->beta * (q->a - q->b), z = 1 / (1 - 2 * eps);
-    return of_u(z * ((1 - eps) * tn_softplus(-u) - eps * tn_softplus(u)),
-                -z * ((1 - eps) * tn_sigmoid(-u) + eps * tn_sigmoid(u)), o->beta);
-}
-/* max(0, 1 - u): SLiC's hinge on log-ratios, 2305.10425, 2309.06657. */
-static term loss_hinge(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b);
-    return u < 1 ? of_u(1 - u, -1, o->beta) : (term){0, 0, 0};
-}
-/* IPO, 2310.12036: (a - b - 1/(2 beta))^2, on log-ratios per token (ipo) or summed (ipo_sum). */
-static term loss_ipo(const tn_dpo_opt *o, const pair *q) {
-    double d = q->a - q->b - 0.5 / o->beta;
-    return (term){d * d, 2 * d, -2 * d};
-}
-/* EXO, 2402.00856: KL(s(u), s(-u) || 1-eps, eps). */
-static term loss_exo(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b), s = tn_sigmoid(u), c = tn_sigmoid(-u);
-    double lw = tn_log1p(-o->label_smoothing), ll = tn_log(o->label_smoothing);
-    return of_u(s * (tn_logsigmoid(u) - lw) + c * (tn_logsigmoid(-u) - ll), s * c * (u - (lw - ll)),
-                o->beta);
-}
-/* NCA, 2402.05369: sp(-beta a) + (1/2) sp(beta a) + (1/2) sp(beta b). */
-static term loss_nca(const tn_dpo_opt *o, const pair *q) {
-    double ra = o->beta * q->a, rb = o->beta * q->b;
-    return (term){tn_softplus(-ra) + 0.5 * (tn_softplus(ra) + tn_softplus(rb)),
-                  o->beta * (0.5 * tn_sigmoid(ra) - tn_sigmoid(-ra)),
-                  0.5 * o->beta * tn_sigmoid(rb)};
-}
-/* BCO, 2404.04656: sp(-(beta a - delta)) + sp(beta b - delta). */
-static term loss_bco(const tn_dpo_opt *o, const pair *q) {
-    double ra = o->beta * q->a - o->bco_delta, rb = o->beta * q->b - o->bco_delta;
-    return (term){tn_softplus(-ra) + tn_softplus(rb), -o->beta * tn_sigmoid(-ra),
-                  o->beta * tn_sigmoid(rb)};
-}
-/* SPPO, 2405.00675, winner and loser certain: (a - 1/(2 beta))^2 + (b + 1/(2 beta))^2. */
-static term loss_sppo_hard(const tn_dpo_opt *o, const pair *q) {
-    double da = q->a - 0.5 / o->beta, db = q->b + 0.5 / o->beta;
-    return (term){da * da + db * db, 2 * da, 2 * db};
-}
-/* SPPO with a win probability p: (1/2)[(a - (p - 1/2)/beta)^2 + (b - (1/2 - p)/beta)^2]. */
-static term loss_sppo(const tn_dpo_opt *o, const pair *q) {
-    double c = (q->p - 0.5) / o->beta, da = q->a - c, db = q->b + c;
-    return (term){0.5 * (da * da + db * db), da, db};
-}
-/* APO, 2408.06266. zero: s(-beta a) + s(beta b); down: s(beta a) + s(-beta (a - b)). */
-static double slope(double z) { return tn_sigmoid(z) * tn_sigmoid(-z); }
-static term loss_apo_zero(const tn_dpo_opt *o, const pair *q) {
-    double ra = o->beta * q->a, rb = o->beta * q->b;
-    return (term){tn_sigmoid(-ra) + tn_sigmoid(rb), -o->beta * slope(ra), o->beta * slope(rb)};
-}
-static term loss_apo_down(const tn_dpo_opt *o, const pair *q) {
-    double ra = o->beta * q->a, u = o->beta * (q->a - q->b);
-    return (term){tn_sigmoid(ra) + tn_sigmoid(-u), o->beta * (slope(ra) - slope(u)),
-                  o->beta * slope(u)};
-}
-/* DiscoPOP, 2406.08414: (1-m) sp(-u) + m e^-u, m = s(u / tau). */
-static term loss_discopop(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b), z = u / o->discopop_tau, m = tn_sigmoid(z),
-           c = tn_sigmoid(-z);
-    double ex = tn_exp(tn_logsigmoid(z) - u), sp = tn_softplus(-u); /* ex = m e^-u */
-    return of_u(c * sp + ex, -c * tn_sigmoid(-u) - ex + c * (ex - m * sp) / o->discopop_tau,
-                o->beta);
-}
-/* DPOP, 2402.13228: sp(-beta (a - b - lambda max(0, -a))). */
-static term loss_dpop(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b - o->dpop_lambda * (q->a < 0 ? -q->a : 0));
-    double k = o->beta * tn_sigmoid(-u);
-    return (term){tn_softplus(-u), -k * (q->a < 0 ? 1 + o->dpop_lambda : 1), k};
-}
-/* R-DPO, 2403.19159: sp(-(u + alpha (n_w - n_l))). */
-static term loss_r_dpo(const tn_dpo_opt *o, const pair *q) {
-    double u = o->beta * (q->a - q->b) + o->length_alpha * (q->n_w - q->n_l);
-    return of_u(tn_softplus(-u), -tn_sigmoid(-u), o->beta);
-}
-
-enum { SCORES = 1, PER_TOKEN = 2 }; /* sees f(a), f(b); sees them divided by length */
-static const struct loss_row {
-    const char *name;
-    int flags;
-    term (*f)(const tn_dpo_opt *, const pair *);
-} losses[] = {
-    {"sigmoid", SCORES, loss_sigmoid},
-    {"sigmoid_norm", SCORES | PER_TOKEN, loss_sigmoid}, /* Tulu 3, 2411.15124 */
-    {"robust", SCORES, loss_robust},
-    {"hinge", SCORES, loss_hinge},
-    {"ipo", SCORES | PER_TOKEN, loss_ipo},
-    {"ipo_sum", SCORES, loss_ipo},
-    {"exo_pair", SCORES, loss_exo},
-    {"nca_pair", 0, loss_nca},
-    {"bco_pair", 0, loss_bco},
-    {"sppo_hard", 0, loss_sppo_hard},
-    {"sppo", 0, loss_sppo},
-    {"apo_zero", 0, loss_apo_zero},
-    {"apo_down", 0, loss_apo_down},
-    {"discopop", SCORES, loss_discopop},
-    {"dpop", 0, loss_dpop},
-    {"r_dpo", SCORES, loss_r_dpo},
-    {"sft", SCORES, NULL}, /* token mean of -l_t over the chosen responses of the whole batch */
-};
-#define N_LOSSES ((int)(sizeof losses / sizeof losses[0]))
 #define MAX_MIX 8
 
 typedef struct mix {
     int n;
-    const struct loss_row *row[MAX_MIX];
+    const tn_dpo_loss *row[MAX_MIX];
     double weight[MAX_MIX];
 } mix;
-
-static const struct loss_row *find_loss(const char *name) {
-    for (int i = 0; i < N_LOSSES; i++)
-        if (strcmp(losses[i].name, name) == 0) return &losses[i];
-    return NULL;
-}
 
 static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
     static const char *const plain[] = {"sigmoid"};
@@ -214,7 +78,7 @@ static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
                        types.n);
     k->n = types.n;
     for (int i = 0; i < types.n; i++) {
-        k->row[i] = find_loss(types.v[i]);
+        k->row[i] = tn_dpo_find(types.v[i]);
         if (strncmp(types.v[i], "aot", 3) == 0)
             return tn_fail(e, TN_ARG,
                            "dpo: loss type %s compares all pairs of a step and stands alone (algorithm dpo-aot)",
@@ -231,15 +95,15 @@ static tn_status parse_mix(const tn_dpo_opt *o, mix *k, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status check_row(const tn_dpo_opt *o, const struct loss_row *r, tn_err *e) {
-    if (!(r->flags & SCORES) && strcmp(o->f_divergence, "reverse_kl") != 0)
+static tn_status check_row(const tn_dpo_opt *o, const tn_dpo_loss *r, tn_err *e) {
+    if (!(r->flags & TN_DPO_SCORES) && strcmp(o->f_divergence, "reverse_kl") != 0)
         return tn_fail(e, TN_ARG,
                        "dpo: loss type %s has no form for f-divergence-type %s; use reverse_kl",
                        r->name, o->f_divergence);
-    if (r->f == loss_robust && !(o->label_smoothing < 0.5))
+    if (strcmp(r->name, "robust") == 0 && !(o->label_smoothing < 0.5))
         return tn_fail(e, TN_ARG, "dpo: robust needs label-smoothing below 0.5, found %g",
                        o->label_smoothing);
-    if (r->f == loss_exo && !(o->label_smoothing > 0))
+    if (strcmp(r->name, "exo_pair") == 0 && !(o->label_smoothing > 0))
         return tn_fail(e, TN_ARG, "dpo: exo_pair needs label-smoothing above 0 (its paper: 0.001)");
     return TN_OK;
 }
@@ -308,21 +172,21 @@ static double wpo_weight(const tn_dpo_opt *o, const tn_obs *x, int c, int r) {
 }
 
 /* Sum over the mix for one pair; gradients with respect to the log-ratios a, b. */
-static term pair_loss(const tn_dpo_opt *o, const mix *k, const pair *raw) {
-    term sum = {0, 0, 0};
+static tn_dpo_term pair_loss(const tn_dpo_opt *o, const mix *k, const tn_dpo_pair *raw) {
+    tn_dpo_term sum = {0, 0, 0};
     for (int i = 0; i < k->n; i++) {
         if (!k->row[i]->f) continue;
-        pair q = *raw;
+        tn_dpo_pair q = *raw;
         double fa = 1, fb = 1;
-        if (k->row[i]->flags & SCORES) {
+        if (k->row[i]->flags & TN_DPO_SCORES) {
             score_of(o, raw->a, &q.a, &fa);
             score_of(o, raw->b, &q.b, &fb);
         }
-        if (k->row[i]->flags & PER_TOKEN) {
+        if (k->row[i]->flags & TN_DPO_PER_TOKEN) {
             q.a /= q.n_w, fa /= q.n_w;
             q.b /= q.n_l, fb /= q.n_l;
         }
-        term t = k->row[i]->f(o, &q);
+        tn_dpo_term t = k->row[i]->f(o, &q);
         sum.loss += k->weight[i] * t.loss;
         sum.da += k->weight[i] * t.da * fa;
         sum.db += k->weight[i] * t.db * fb;
@@ -366,10 +230,10 @@ static tn_status step(const void *opt, const tn_obs *x, tn_grad *g, tn_metrics *
         int c = x->chosen[i], r = x->rejected[i], n_w = tn_obs_len(x, c), n_l = tn_obs_len(x, r);
         int shared = n_w < n_l ? n_w : n_l;
         double s_w = ld_sum(x, x->logp, c, shared, tail), s_l = ld_sum(x, x->logp, r, shared, tail);
-        pair q = {s_w - ld_sum(x, x->ref_logp, c, shared, tail),
+        tn_dpo_pair q = {s_w - ld_sum(x, x->ref_logp, c, shared, tail),
                   s_l - ld_sum(x, x->ref_logp, r, shared, tail), n_w, n_l,
                   x->p_chosen ? x->p_chosen[i] : 1, x->margin ? x->margin[i] : 0};
-        term t = pair_loss(o, &k, &q);
+        tn_dpo_term t = pair_loss(o, &k, &q);
         double w = wpo_weight(o, x, c, r) / x->total.pair;
         loss += w * t.loss;
         if (sft != 0) loss -= sft * tn_obs_sum(x, x->logp, c) / x->total.chosen_tok;

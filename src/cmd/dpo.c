@@ -1,5 +1,5 @@
 /* tenet dpo: direct preference optimisation from the same comparisons that reward models take. */
-#include "algo/losses.h"
+#include "algo/dpo.h"
 #include "train/trainer.h"
 #include <string.h>
 
@@ -16,7 +16,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                     .default_lr = 1e-6,
                     .rankings = TN_RANKINGS_AS_PAIRS,
                     .reference = true,
-                    .soft_labels = !aot,
+                    .soft_labels = !aot && tn_dpo_reads_p(opt.loss_type),
                     .sync = sync.on ? &sync : NULL,
                     .ref_model = tn_opts_str(o, "ref-model"),
                     .precompute_ref = tn_opts_bool(o, "precompute-ref-log-probs")};

@@ -50,6 +50,7 @@ if ! cmp -s "$L/rm/metrics.jsonl" "$L/hard/metrics.jsonl"; then ok soft_is_not_h
 # from a head of zeros every score is 0: the loss is log 2 whatever the labels say
 if awk -v a="$(first "$L/rm")" -v b="$(first "$L/hard")" 'BEGIN { exit !(a > 0.69314 && a < 0.69316 && b > 0.69314 && b < 0.69316) }'; then ok soft_log2; else fail "soft_log2: $(first "$L/rm") $(first "$L/hard")"; fi
 check soft_dpo tenet dpo --model models/world --data "$L/a.jsonl" --max-steps 2 --save-steps 0 --output-dir "$L/dpo"
+fails soft_hinge 2 "--hard-labels takes them as certain" tenet dpo --model models/world --data "$L/a.jsonl" --loss-type sigmoid hinge --max-steps 1 --output-dir "$L/x"
 fails soft_simpo 2 "--hard-labels takes them as certain" tenet simpo --model models/world --data "$L/a.jsonl" --max-steps 1 --output-dir "$L/x"
 fails soft_kwise 2 "--hard-labels takes them as certain" tenet reward $reward --kwise --output-dir "$L/x"
 echo '{"prompt": "a", "chosen": "b", "rejected": "c", "p": 1.5}' >"$L/bad.jsonl"
