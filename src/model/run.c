@@ -10,9 +10,10 @@ typedef struct carve {
     char *base;
     size_t used;
 } carve;
+static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 static void *take(carve *c, size_t bytes) {
     size_t at = c->used;
-    c->used += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    c->used += aligned(bytes);
     return c->base ? c->base + at : NULL;
 }
 
@@ -48,11 +49,12 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 /* datt, in whose place dqkv_operand comes where it is not dqkv itself. */
 static size_t datt_row(size_t I, size_t Q, size_t el, size_t half) { return half < el ? larger(I * el, Q * half) : I * el; }
 
-/* What needs the memory behind h, at most, for one row: attention has q, k, v before they are rounded, and then copies of
+/* What needs the memory behind h, at most, for T rows: attention has q, k, v before they are rounded, and then copies of
  * rows that are read; backward h and dh, which are done with when attention's gradients begin. */
-static size_t shared_row(const tn_run *r, size_t D, size_t I, size_t Q, size_t F, size_t el, size_t half) {
-    size_t forward = larger(larger(F * half, half < el ? Q * el : 0), D * el + I * half);
-    return r->keep ? larger(forward, larger(F * half + F * el, datt_row(I, Q, el, half) + Q * el)) : forward;
+static size_t shared_bytes(const tn_run *r, size_t T, size_t D, size_t I, size_t Q, size_t F, size_t el, size_t half) {
+    size_t forward = T * larger(larger(F * half, half < el ? Q * el : 0), D * el + I * half);
+    if (!r->keep) return forward;
+    return larger(forward, larger(aligned(T * F * half) + T * F * el, aligned(T * datt_row(I, Q, el, half)) + T * Q * el));
 }
 
 static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t half) {
@@ -64,7 +66,7 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t h
     r->cos = take(c, P * rot * el);
     r->sin = take(c, P * rot * el);
     r->xn = take(c, T * D * half);
-    r->h = take(c, T * shared_row(r, D, I, Q, F, el, half));
+    r->h = take(c, shared_bytes(r, T, D, I, Q, F, el, half));
     r->lu = take(c, T * (size_t)r->max_lora * el);
     r->rstd = take(c, (T > R ? T : R) * el);
     r->rx = take(c, R * D * el);
@@ -84,9 +86,9 @@ static void carve_run(carve *c, tn_run *r, const tn_desc *d, size_t el, size_t h
     r->rdn = take(c, R * D * el);
     for (int i = 0; i < TN_HEAD_COEFS; i++) r->coef[i] = take(c, R * sizeof(double));
     if (!c->base) return;
-    r->dh = (char *)r->h + T * F * half;
+    r->dh = (char *)r->h + aligned(T * F * half);
     r->datt = r->h;
-    r->dqkv = (char *)r->h + T * datt_row(I, Q, el, half);
+    r->dqkv = (char *)r->h + aligned(T * datt_row(I, Q, el, half));
     r->dqkv_operand = half < el ? r->h : r->dqkv; /* datt is done with */
 }
 
