@@ -6,12 +6,12 @@ mkdir -p "$P"
 quiet() { "$@" >"$P/log" 2>&1; }
 sampled() { # SET COUNT ANNOTATOR: pairs of answers of the base model
     tenet world "$1" --count "$2" --out "$P/$1.jsonl"
-    tenet generate --model models/world --input "$P/$1.jsonl" --n 4 --max-new-tokens 32 --out "$P/$1-answers.jsonl"
+    tenet generate --model models/world --input "$P/$1.jsonl" --n 4 --max-new-tokens 32 --dtype float32 --out "$P/$1-answers.jsonl"
     tenet world rank --input "$P/$1-answers.jsonl" --annotator "$3" --out "$P/$1-ranked.jsonl" --pairs-out "$P/$1-pairs.jsonl"
 }
 { sampled prompts-pref 150 careful && sampled prompts-pref-heldout 80 exact; } 2>"$P/log" || fail "preference_rows: $(tail -n 1 "$P/log")"
 pairs="--model models/world --data $P/prompts-pref-pairs.jsonl --learning-rate 7e-4 --warmup-steps 3 --per-device-train-batch-size 16
-    --max-steps 24 --logging-steps 12 --save-steps 0"
+    --max-steps 24 --logging-steps 12 --save-steps 0 --dtype float32" # the same numbers on every machine
 mixed="$pairs --train-sampling-strategy random"
 runs="dpo aot trdpo mpo kto apo bco orpo cpo simpo alphapo"
 dpo="dpo $pairs"
