@@ -9,6 +9,8 @@ arms="help price_half price1 price2 price5 lagrange strict"
 # prompts can be answered unsafely, so the mean cost is below 0 from the start (-0.8); safe throughout is about -1.0.
 candidates=-
 candidates_lagrange="0.2 1" candidates_strict="0.2 1"
+# Seed 11 at -0.85: help .538, unsafe .315 by 0.2 and .441, .110 by 1, which is nearer to what the threshold asks for; strict takes the same.
+tune_lagrange=1 tune_strict=1
 columns=("help:helpfulness:3" "unsafe:unsafe:3" "refused:over-refusal:3" reward kl length "lambda:multiplier:2")
 metric=help
 
