@@ -42,12 +42,12 @@ feedback() {
 judges() {
     feedback
     local how="--model $work/sft --head-init 0 --per-device-train-batch-size 64 --num-train-epochs 2 --learning-rate 5e-4 --weight-decay 0.01 --min-lr-ratio 0.05 $common"
-    [ -e "$here/help/tenet.json" ] || $tenet reward --data "$here/helpful.jsonl" --reward-l2 0.001 $how --output-dir "$here/help"
-    [ -e "$here/cost/tenet.json" ] || $tenet cost --data "$here/safety.jsonl" $how --output-dir "$here/cost"
+    [ -e "$here/rm-help/tenet.json" ] || $tenet reward --data "$here/helpful.jsonl" --reward-l2 0.001 $how --output-dir "$here/rm-help"
+    [ -e "$here/rm-cost/tenet.json" ] || $tenet cost --data "$here/safety.jsonl" $how --output-dir "$here/rm-cost"
 }
 policy() { # DIR OPTIONS...
     judges
-    $tenet ppo $sampled --reward-model "$here/help" --cost-model "$here/cost" "${@:2}" --minibatch-size 32 --num-ppo-epochs 1 --response-length 40 \
+    $tenet ppo $sampled --reward-model "$here/rm-help" --cost-model "$here/rm-cost" "${@:2}" --minibatch-size 32 --num-ppo-epochs 1 --response-length 40 \
         --missing-eos-penalty 1 --vf-coef 1 --adam-epsilon 1e-5 --iterations 24 --rollouts 64 --kl-coef 0.1 --learning-rate 6e-4 \
         --critic-learning-rate 5e-4 --output-dir "$1"
 }
