@@ -59,6 +59,7 @@ tn_revision_fault tn_revision_judge(const tn_revise_limits *l, const tn_prompts 
 typedef struct item {
     json_t *conversation, *rounds;
     const char *kind, *id;
+    char number[24]; /* the id of a row without one */
     tn_str answer, critique;
     bool ended;
     int principle;
@@ -73,10 +74,11 @@ typedef struct job {
     tn_ids *ids;
 } job;
 
-static tn_status open_item(const tn_revise *v, item *it, const json_t *row, const char *where, tn_err *e) {
+static tn_status open_item(const tn_revise *v, item *it, int i, const json_t *row, const char *where, tn_err *e) {
     *it = (item){.kind = v->kind, .answer = TN_STR_INIT, .critique = TN_STR_INIT, .rounds = json_array()};
     if (v->kind_key) TN_TRY(tn_json_need_str(row, v->kind_key, &it->kind, where, e));
-    TN_TRY(tn_json_str(row, "id", where, &it->id, where, e));
+    snprintf(it->number, sizeof it->number, "row-%d", i + 1);
+    TN_TRY(tn_json_str(row, "id", it->number, &it->id, where, e));
     return tn_row_conversation(row, &it->conversation, where, e);
 }
 
@@ -208,7 +210,7 @@ static tn_status one_round(job *j, int round, tn_revise_count *count, tn_err *e)
 
 static tn_status work(job *j, json_t *const *row, const char *const *where, json_t **record, tn_revise_count *count, tn_err *e) {
     const tn_revise *v = j->v;
-    for (int i = 0; i < j->n; i++) TN_TRY(open_item(v, &j->it[i], row[i], where[i], e));
+    for (int i = 0; i < j->n; i++) TN_TRY(open_item(v, &j->it[i], i, row[i], where[i], e));
     TN_TRY(first_answers(j, row, e));
     for (int r = 1; r <= v->rounds; r++) TN_TRY(one_round(j, r, count + (size_t)(r - 1) * (size_t)v->constitution->n_principle, e));
     for (int i = 0; i < j->n; i++) {

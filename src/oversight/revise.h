@@ -41,6 +41,7 @@ typedef struct tn_revise_count { long uses, no_critique, fault[TN_REVISION_FAULT
 
 enum { TN_REVISE_ROUNDS = 15 }; /* most */
 /* Rows {"prompt": text or messages, ...}, with "response" when the first answer is given. record[i] becomes
+ * (id: the row's, or row-N)
  *   {"id", "prompt", "kind", "rounds": [{"answer", "ended"}, {"principle", "critique", "revision", "fault": null | name, "answer"}, ...]}
  * (new references, NULL after a failure). count [rounds][principles], zeroed by the caller. */
 tn_status tn_revise_rows(const tn_revise *v, json_t *const *row, const char *const *where, int n, json_t **record, tn_revise_count *count,
