@@ -26,12 +26,24 @@ start() {
     mkdir -p "$work"
     DTYPE=float32 recipes/world_start.sh "$seed" "$work" >"$work/log" 2>&1 || failed "$work/log"
 }
+# A function in a shell of its own that ends with the first command that fails: `f || ...` would go on behind it.
+strictly() { # LOG FUNCTION ARGUMENT...
+    local log=$1 status=0
+    shift
+    set +e
+    (set -eu; "$@") >"$log" 2>&1
+    status=$?
+    set -e
+    [ $status = 0 ] || failed "$log"
+}
+arm() { "arm_$1" "$2"; }
+values() { for arm in "${@:2}"; do measure "${arm%%=*}" "${arm#*=}" >"$1.one"; as_values "${arm%%=*}" <"$1.one" >>"$1"; done; }
 # made ARM DIR: the arm's models, unless they are there.
 made() {
     [ -e "$2.seconds" ] && return
     stage "$name, seed $seed: $1 ($tune)"
     local began=$(date +%s)
-    "arm_$1" "$2" >"$2.log" 2>&1 || failed "$2.log"
+    strictly "$2.log" arm "$1" "$2"
     echo $(($(date +%s) - began)) >"$2.seconds"
 }
 # judge DIR ARM=MODEL...: eval.json of all arms' policies, and values.jsonl of what the experiment measures itself.
@@ -43,7 +55,9 @@ judge() {
             $eval_options --dtype float32 --out "$1" --seed 5 >"$1.txt" 2>"$1.log" || failed "$1.log"
     fi
     if declare -F measure >/dev/null; then
-        for arm in "${@:2}"; do measure "${arm%%=*}" "${arm#*=}" | as_values "${arm%%=*}"; done >"$1/values.tmp" 2>"$1.log" || failed "$1.log"
+        rm -f "$1/values.tmp"
+        strictly "$1.log" values "$1/values.tmp" "${@:2}"
+        rm "$1/values.tmp.one"
         mv "$1/values.tmp" "$1/values.jsonl"
     fi
     touch "$1/done"

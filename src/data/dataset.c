@@ -33,6 +33,8 @@ static tn_status read_row(tn_reader *r, const json_t *found, tn_err *e) {
                    : r->o->kind == TN_DATA_SAFETY     ? tn_read_safety(r, row, e)
                    : r->o->kind == TN_DATA_STEPS      ? tn_read_steps(r, row, e)
                                                       : tn_read_prompt(r, row, e);
+    /* pairs taken apart, and triples, have no place for a probability */
+    if (st == TN_OK && !r->o->hard_labels && (r->o->kind == TN_DATA_UNPAIRED || r->o->gold) && json_object_get(row, "p")) r->d->stats.soft++;
     json_decref(row);
     return st;
 }

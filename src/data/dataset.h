@@ -93,7 +93,7 @@ typedef struct tn_data_stats {
     long read, kept, truncated, dropped[TN_DROP_COUNT];
     long tokens, trained; /* tokens of the kept examples (shared prompts once), and trained ones */
     long shots;          /* examples put before prompts, in all */
-    long soft;           /* kept rows with a soft label */
+    long soft;           /* rows with a soft label */
     long seam_moved;      /* rows whose prompt is not a prefix of prompt + completion */
 } tn_data_stats;
 const char *tn_drop_reason(int reason);

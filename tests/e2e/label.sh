@@ -52,6 +52,8 @@ if awk -v a="$(first "$L/rm")" -v b="$(first "$L/hard")" 'BEGIN { exit !(a > 0.6
 check soft_dpo tenet dpo --model models/world --data "$L/a.jsonl" --max-steps 2 --save-steps 0 --output-dir "$L/dpo"
 fails soft_hinge 2 "--hard-labels takes them as certain" tenet dpo --model models/world --data "$L/a.jsonl" --loss-type sigmoid hinge --max-steps 1 --output-dir "$L/x"
 fails soft_simpo 2 "--hard-labels takes them as certain" tenet simpo --model models/world --data "$L/a.jsonl" --max-steps 1 --output-dir "$L/x"
+echo '{"prompt": "a", "chosen": "b", "rejected": "c", "p": 0.7}' >"$L/pair.jsonl"
+fails soft_kto 2 "--hard-labels takes them as certain" tenet kto --model models/world --data "$L/pair.jsonl" --max-steps 1 --output-dir "$L/x"
 fails soft_kwise 2 "--hard-labels takes them as certain" tenet reward $reward --kwise --output-dir "$L/x"
 echo '{"prompt": "a", "chosen": "b", "rejected": "c", "p": 1.5}' >"$L/bad.jsonl"
 fails soft_probability 1 "must be a probability" tenet reward $reward --data "$L/bad.jsonl" --output-dir "$L/x"
