@@ -5,7 +5,7 @@
 #   recipes/constitutional_world.sh SEED OUT [BASE]
 #   CONSTITUTION=FILE    another constitution (default: constitutions/world.json)
 #   DTYPE=float32        the same bits on every machine (default: bfloat16)
-# What is there already is not made again, and no reply is asked for twice. Settings: docs/results.md says what was tried, on seed 11 but for the first try.
+# What is there already is not made again, and no reply is asked for twice. docs/results.md says which settings were tried.
 set -eu
 cd "$(dirname "$0")/.."
 seed=$1 out=$2 base=${3:-models/world} tenet=${TENET_BIN:-build/tenet} constitution=${CONSTITUTION:-constitutions/world.json}
