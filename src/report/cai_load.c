@@ -296,6 +296,7 @@ static bool ends_with(const char *s, const char *end) {
 }
 
 static tn_status load_file(tn_cai *c, const char *path, const char *name, tn_err *e) {
+    if (ends_with(path, "constitution.jsonl")) return load_constitution(c, path, e);
     return ends_with(path, ".json") ? load_document(c, path, e) : load_rows(c, path, name, e);
 }
 
@@ -312,8 +313,8 @@ static tn_status from_folder(tn_cai *c, const char *dir, const char *file, row_f
 }
 
 static tn_status load_folder(tn_cai *c, const char *dir, tn_err *e) {
-    static const char *const parts[] = {"summary.json", "constitution.json", "record.jsonl", "labels.jsonl", "truth.jsonl", "stages.json",
-                                        "critique/summary.json", "critique/constitution.json", "critique/record.jsonl"};
+    static const char *const parts[] = {"summary.json", "constitution.json", "constitution.jsonl", "record.jsonl", "labels.jsonl", "truth.jsonl", "stages.json",
+                                        "critique/summary.json", "critique/constitution.json", "critique/constitution.jsonl", "critique/record.jsonl"};
     static const char *const later[] = {"eval.json", "samples.jsonl", "eval/eval.json", "eval/samples.jsonl"};
     static const char *const prompts[] = {"prompts.jsonl", "eval/prompts.jsonl"};
     bool found = false, record = false;
