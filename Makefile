@@ -4,6 +4,7 @@
 #   make test FILTER=dpo only tests whose name contains it
 #   make fuzz            mutated files into every parser, under AddressSanitizer
 #   make bench           measurements against the machine's ceilings; make bench-peers: PyTorch and TRL beside
+#   make CURL=           without endpoints as judges, which need libcurl's headers to build and libcurl to run
 #   make MPICC=          without tenet-mpi.so, which is built when there is mpicc (or name another one)
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
@@ -14,10 +15,11 @@ VERSION := 0.1.0
 RELEASED := 2026-11-27
 OPT     ?= -O2
 DEPS    := jansson libutf8proc yaml-0.1 zlib
+CURL    ?= $(shell pkg-config --exists libcurl && pkg-config --cflags libcurl && echo -DTN_CURL)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' -DTN_RELEASED='"$(RELEASED)"' \
-           $(SAN) $(shell pkg-config --cflags $(DEPS))
+           $(SAN) $(CURL) $(shell pkg-config --cflags $(DEPS))
 LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -ldl -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
