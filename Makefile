@@ -80,6 +80,10 @@ WRAP := malloc calloc realloc mmap tn_trainee_accumulate tn_trainee_update tn_ro
 $(BUILD)/tests/alloc: $(BUILD)/tests/e2e/alloc.o $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(WRAP)) $(LDFLAGS) $(LIBS) $(LDLIBS)
 
+# A service with OpenAI's interface, and faults (tests/e2e/endpoint.sh)
+$(BUILD)/tests/fake_endpoint: $(BUILD)/tests/e2e/fake_endpoint.o $(BUILD)/libtenet.a
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
+
 asan:
 	$(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" $(BUILD)/asan/tests/run $(BUILD)/asan/tenet
 tsan:

@@ -13,10 +13,10 @@
 #include <string.h>
 
 typedef struct label_options {
-    const char *base, *input, *out, *replies, *report, *constitution, *kind, *kind_key, *swap, *cot_mean;
+    const char *base, *input, *out, *replies, *report, *constitution, *prompts, *kind, *kind_key, *swap, *cot_mean;
     int64_t principles, thoughts, max_thought, batch, batch_tokens;
     double clamp_lo, clamp_hi, temperature;
-    tn_opt_list judges, weights, prompts, questions;
+    tn_opt_list judges, weights, judge_prompts, questions;
     bool ties;
 } label_options;
 
@@ -38,9 +38,9 @@ static const tn_opt_row rows[] = {
      "Default: the output's name with .report.json."},
     {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
     {"question", TN_OPT_LIST, AT(questions), NULL, NULL, 0, 0, NULL, "TEXT", "Ask this instead of the constitution's principles (its labels stay); of several the mean."},
-    {"prompts", TN_OPT_LIST, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
-     "Templates: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own; one for all "
-     "judges, or one each."},
+    {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
+     "Templates: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own."},
+    {"judge-prompts", TN_OPT_LIST, AT(judge_prompts), NULL, NULL, 0, 0, NULL, "DIR", "The same, one for each of several judges."},
     {"prompt-kind", TN_OPT_STRING, AT(kind), "red_team", NULL, 0, 0, NULL, "NAME", "Kind of all prompts, for the principles' applies_to and weights."},
     {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "Key of the rows that names each prompt's kind, e.g. family."},
     {"principles", TN_OPT_INT, AT(principles), "1", NULL, 0, TN_LABEL_PRINCIPLES, NULL, "N",
@@ -135,9 +135,10 @@ static const char *beside_out(session *s, const char *given, const char *tail) {
 static tn_status open_judges(session *s, tn_err *e) {
     const label_options *o = &s->o;
     bool local = false;
+    tn_opt_list prompts = o->judge_prompts.n ? o->judge_prompts : (tn_opt_list){&o->prompts, 1};
     for (int i = 0; i < o->judges.n; i++) local = local || !tn_endpoint_is(o->judges.v[i]);
     if (local) TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, o->prompts, o->weights, &s->endpoint, s->c, s->kept,
+    TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, prompts, o->weights, &s->endpoint, s->c, s->kept,
                                                                    (uint64_t)s->machine.seed}, e));
     s->judged = tn_calloc((size_t)o->judges.n, sizeof *s->judged);
     s->p = tn_calloc(s->in.n, sizeof *s->p);

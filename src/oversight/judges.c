@@ -69,7 +69,7 @@ static tn_status read_weight(const tn_opt_list *l, int i, double *w, tn_err *e) 
 tn_status tn_judges_open(tn_judges *j, tn_opt_list names, const tn_judge_setup *s, tn_err *e) {
     int endpoints = 0, seen = 0;
     for (int i = 0; i < names.n; i++) endpoints += tn_endpoint_is(names.v[i]);
-    TN_TRY(one_or_each(&s->prompts, names.n, "--prompts", "judges", e));
+    TN_TRY(one_or_each(&s->prompts, names.n, "--judge-prompts", "judges", e));
     TN_TRY(one_or_each(&s->endpoint->model, endpoints, "--judge-model", "endpoints", e));
     TN_TRY(one_or_each(&s->endpoint->key_env, endpoints, "--judge-key-env", "endpoints", e));
     if (s->weights.n && s->weights.n != names.n)
