@@ -30,6 +30,7 @@ for i in $(seq 40); do
     printf '{"id": "r%d", "prompt": "question %d ?", "responses": ["%s", "%s"], "human": %d}\n' "$i" "$i" "a$(seq -s ' ' $((i % 7)))" "b$(seq -s ' ' $((i * 3 % 5)))" $((i % 7 > i * 3 % 5 ? 1 : 2))
 done >"$P/pairs.jsonl"
 head -n 4 "$P/pairs.jsonl" >"$P/four.jsonl"
+sed 's/"id": "r/"id": "again-/' "$P/four.jsonl" >>"$P/pairs.jsonl" # the same questions once more
 judge="--judge-backoff 0.01"
 lines() { wc -l <"$1"; }
 p() { sed 's/.*"p":\([0-9.e-]*\),"\(labels\|judges\)".*/\1/' "$1"; }
@@ -60,7 +61,7 @@ then ok endpoint_vote_shares; else fail "endpoint_vote_shares: $(p "$P/votes.jso
 check endpoint_several tenet label --judge "$url" "$url" "$url" --judge-model longer first mute --judge-weights 3 1 1 --judge-prompts prompts/chat prompts/text prompts/chat \
     --input "$P/pairs.jsonl" --out "$P/all.jsonl" $judge
 # the mute one has no say: (3 * 0.9 + 0.5)/4
-if p "$P/all.jsonl" | awk '{ ok += $1 == 0.5 || ($1 > 0.7999 && $1 < 0.8001) || ($1 > 0.1999 && $1 < 0.2001) } END { exit !(ok == NR && NR == 40) }'; then ok endpoint_weights; else fail endpoint_weights; fi
+if p "$P/all.jsonl" | awk '{ ok += $1 == 0.5 || ($1 > 0.7999 && $1 < 0.8001) || ($1 > 0.1999 && $1 < 0.2001) } END { exit !(ok == NR && NR == 44) }'; then ok endpoint_weights; else fail endpoint_weights; fi
 if head -n 1 "$P/all.jsonl" | grep -q "\"judges\":\[{\"judge\":\"longer@$url\",\"p\":0.[0-9]*},{\"judge\":\"first@$url\",\"p\":0.5},{\"judge\":\"mute@$url\",\"p\":null}\],\"labels\":\[{\"judge\":\"longer@"; then ok endpoint_each_answer; else fail "endpoint_each_answer: $(head -n 1 "$P/all.jsonl")"; fi
 R=$P/all.jsonl.report.json
 if [ "$(grep -c '"failure_rate": 1.0' "$R")" = 1 ] && [ "$(grep -c '"kappa": null' "$R")" = 2 ] && [ "$(grep -c '"temperature": ' "$R")" = 3 ] &&
