@@ -14,7 +14,7 @@
 
 typedef struct label_options {
     const char *base, *input, *out, *replies, *report, *constitution, *prompts, *kind, *kind_key, *swap, *cot_mean;
-    int64_t principles, thoughts, max_thought, batch, batch_tokens;
+    int64_t top, votes, principles, thoughts, max_thought, batch, batch_tokens;
     double clamp_lo, clamp_hi, temperature;
     tn_opt_list judges, weights, judge_prompts, questions;
     bool ties;
@@ -26,6 +26,10 @@ static const tn_opt_row rows[] = {
      "The judge: a folder (the policy's own or another model's), or the http(s):// URL of a service with OpenAI's interface, as in "
      "http://127.0.0.1:8080/v1. Of several, the mean of their probabilities."},
     {"judge-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "W", "Weights of several judges; default: all the same."},
+    {"judge-top-logprobs", TN_OPT_INT, AT(top), "20", NULL, 1, 1000, NULL, "N",
+     "Log-probs that an endpoint is asked for at each place. OpenAI gives 20 at most, 5 in completions."},
+    {"judge-votes", TN_OPT_INT, AT(votes), "0", NULL, 0, 1024, NULL, "N",
+     "For endpoints without log-probs: the verdicts of N replies sampled at temperature 1, as shares. 0: log-probs."},
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
@@ -138,8 +142,8 @@ static tn_status open_judges(session *s, tn_err *e) {
     tn_opt_list prompts = o->judge_prompts.n ? o->judge_prompts : (tn_opt_list){&o->prompts, 1};
     for (int i = 0; i < o->judges.n; i++) local = local || !tn_endpoint_is(o->judges.v[i]);
     if (local) TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, prompts, o->weights, &s->endpoint, s->c, s->kept,
-                                                                   (uint64_t)s->machine.seed}, e));
+    TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, prompts, o->weights, &s->endpoint, (int)o->top,
+                           (int)o->votes, s->c, s->kept, (uint64_t)s->machine.seed}, e));
     s->judged = tn_calloc((size_t)o->judges.n, sizeof *s->judged);
     s->p = tn_calloc(s->in.n, sizeof *s->p);
     return s->p && s->judged ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");

@@ -10,10 +10,6 @@ const tn_opt_row tn_endpoint_option_rows[] = {
      "Model that an endpoint (a judge or critic given as http:// or https:// URL) is asked for; of several endpoints one for all, or one each."},
     {"judge-key-env", TN_OPT_LIST, AT(key_env), NULL, NULL, 0, 0, "critic-key-env", "VARIABLE",
      "Environment variable that holds an endpoint's API key; the key itself is never written anywhere. One for all, or one each."},
-    {"judge-top-logprobs", TN_OPT_INT, AT(top), "20", NULL, 1, 1000, NULL, "N",
-     "Log-probs that an endpoint is asked for at each place. OpenAI gives 20 at most, 5 in completions."},
-    {"judge-votes", TN_OPT_INT, AT(votes), "0", NULL, 0, 1024, NULL, "N",
-     "For endpoints without log-probs: the verdicts of N replies sampled at temperature 1, as shares. 0: log-probs."},
     {"judge-timeout", TN_OPT_REAL, AT(timeout), "120", NULL, 0.001, 86400, NULL, "S", "Seconds after which a request is taken for lost."},
     {"judge-retries", TN_OPT_INT, AT(retries), "5", NULL, 0, 100, NULL, "N",
      "So often is a request tried again after a lost connection, a status of 408, 425, 429 or 5xx, or a reply that is none."},
@@ -32,7 +28,7 @@ static tn_status open_endpoint(tn_judge *j, const char *url, int i, const tn_jud
     const tn_endpoint_options *o = s->endpoint;
     tn_str name = TN_STR_INIT;
     const char *variable = of_list(&o->key_env, i);
-    tn_endpoint at = {.url = url, .model = of_list(&o->model, i), .top = (int)o->top, .votes = (int)o->votes,
+    tn_endpoint at = {.url = url, .model = of_list(&o->model, i), .top = s->top, .votes = s->votes,
                       .http = {.timeout = o->timeout, .backoff = o->backoff, .retries = (int)o->retries, .concurrent = (int)o->concurrent,
                                .most = 16 << 20, .seed = s->seed}};
     if (variable) {

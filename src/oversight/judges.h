@@ -8,7 +8,7 @@
 /* How endpoints are asked; rows for a verb's tables. */
 typedef struct tn_endpoint_options {
     tn_opt_list model, key_env;
-    int64_t top, votes, retries, concurrent;
+    int64_t retries, concurrent;
     double timeout, backoff;
 } tn_endpoint_options;
 extern const tn_opt_row tn_endpoint_option_rows[];
@@ -33,6 +33,7 @@ typedef struct tn_judge_setup {
     const char *base;   /* as in tn_load */
     tn_opt_list prompts, weights;
     const tn_endpoint_options *endpoint;
+    int top, votes;     /* as in tn_endpoint, of those that choose between options */
     const tn_constitution *constitution;
     tn_replies *kept;
     uint64_t seed;
