@@ -19,7 +19,7 @@ CURL    ?= $(shell pkg-config --exists libcurl && pkg-config --cflags libcurl &&
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' -DTN_RELEASED='"$(RELEASED)"' \
-           $(SAN) $(CURL) $(shell pkg-config --cflags $(DEPS))
+           $(SAN) $(shell pkg-config --cflags $(DEPS))
 LIBS    := $(shell pkg-config --libs $(DEPS)) -lpthread -ldl -lm
 ARCH    := $(shell $(CC) -dumpmachine | cut -d- -f1)
 
@@ -45,8 +45,10 @@ $(BUILD)/%_avx512.o:     ISA = $(AVX512)
 $(BUILD)/%_avx512bf16.o: ISA = $(AVX512) -mavx512bf16
 $(BUILD)/%_amx.o:        ISA = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 
+$(BUILD)/src/base/http.o: ISA = $(CURL)
+
 # Another compiler or other flags: everything is built again.
-STAMP := $(subst ",,$(subst ',,$(shell $(CC) --version | head -n 1 | cut -d' ' -f2-) $(FLAGS) $(CFLAGS)))
+STAMP := $(subst ",,$(subst ',,$(shell $(CC) --version | head -n 1 | cut -d' ' -f2-) $(FLAGS) $(CURL) $(CFLAGS)))
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(STAMP)' | cmp -s - $@ || echo '$(STAMP)' > $@

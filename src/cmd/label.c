@@ -204,7 +204,8 @@ static tn_status weigh(session *s, tn_err *e) {
     }
     tn_free(p);
     if (st == TN_OK && none == s->in.n)
-        return tn_fail(e, TN_STATE, "no judge came to a verdict on any of %zu pairs: none of their replies chose an option; look at them in %s", none,
+        return tn_fail(e, TN_STATE, "no judge came to a verdict on any of %zu pairs: none of their replies chose an option. Look at them in %s; a weak "
+                       "model may do better with --prompts prompts/text, or other labels in the constitution", none,
                        beside_out(s, s->o.replies, ".replies.jsonl") ? s->path.s : "--replies FILE");
     if (none) tn_warn("%zu of %zu pairs have no verdict and are left out", none, s->in.n);
     return st;

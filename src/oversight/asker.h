@@ -49,7 +49,8 @@ const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a); /* NULL of an endpoin
 /* Log-probs of two ways to go on: logp[2 i], logp[2 i + 1] of question i, [2 n].
  * Models: both must be as many tokens; sums over those where they differ (what both begin with counts for neither).
  * `max_tokens` of a forward, unless one prompt is longer.
- * Endpoints: from the lists of the most probable tokens (endpoint_reply.h), or from n_A and n_B of `votes` verdicts,
+ * Endpoints: from the lists of the most probable tokens (endpoint_reply.h), what both begin with put to the prompt where that
+ * is a text; or from n_A and n_B of `votes` verdicts,
  * log (n_k + 1/2)/(n_A + n_B + 1). NaN, both, where it chose neither. */
 tn_status tn_asker_options(tn_asker *a, const tn_question *q, int n, const char *option_a, const char *option_b, int max_tokens,
                            const char *what, double *logp, tn_err *e);

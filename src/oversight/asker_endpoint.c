@@ -16,6 +16,8 @@ struct service {
     const int *which; /* request i is question which[i] */
     const tn_sampling *how;
     bool log_probs;
+    const char *lead; /* put behind a text to go on with: what its options begin with */
+    size_t n_lead;
 };
 
 /* ---- opening ---- */
@@ -83,7 +85,11 @@ tn_reply_key tn_service_key(const tn_asker *a, const tn_question *q, const tn_sa
 static json_t *body_of(const struct service *at, const tn_question *q) {
     const tn_sampling *s = at->how;
     json_t *b = json_pack("{s:s,s:i,s:f,s:f}", "model", at->model, "max_tokens", s->max_new, "temperature", s->temperature, "top_p", s->top_p);
-    json_t *text = json_stringn(q->text, q->n_text);
+    tn_str all = TN_STR_INIT;
+    tn_str_add(&all, q->text, q->n_text);
+    tn_str_add(&all, at->lead, q->chat ? 0 : at->n_lead);
+    json_t *text = all.oom ? NULL : json_stringn(all.s, all.len);
+    tn_str_free(&all);
     if (!b || !text) {
         json_decref(b), json_decref(text);
         return NULL;
@@ -186,24 +192,41 @@ static tn_status by_votes(tn_asker *a, const tn_question *q, int n, const char *
     return st;
 }
 
-/* Tokens that a reply may take to tell the options apart: one for each byte that both begin with, a blank before, the next,
- * and one behind it. */
-static int places(const char *const option[2]) {
-    int n = 0;
+/* Bytes that both options begin with. */
+static size_t common(const char *const option[2]) {
+    size_t n = 0;
     while (option[0][n] && option[0][n] == option[1][n]) n++;
-    return n < 13 ? n + 3 : 16;
+    return n;
+}
+
+/* What both begin with goes to the prompt where that is a text, so that the next token decides: " (" behind "Answer:". */
+static void lead_in(tn_str *lead, const tn_question *q, const char *const option[2], const char *rest[2]) {
+    size_t n = common(option);
+    while (n > 0 && strchr(" \t\n", option[0][n - 1])) n--; /* a blank belongs to the token that follows */
+    if (q->chat) n = 0;
+    if (n > 0 && q->n_text > 0 && !strchr(" \t\n", option[0][0]) && !strchr(" \t\n", q->text[q->n_text - 1])) tn_str_addc(lead, ' ');
+    tn_str_add(lead, option[0], n);
+    for (int k = 0; k < 2; k++) rest[k] = option[k] + n;
 }
 
 static tn_status by_log_probs(tn_asker *a, const tn_question *q, int n, const char *const option[2], const char *what, double *logp, tn_err *e) {
     int k = -1, *which = tn_calloc((size_t)n + 1, sizeof *which), top = a->at->s.top;
     tn_reply_key *key = tn_calloc((size_t)n + 1, sizeof *key);
-    tn_sampling how = {.top_p = 1, .max_new = places(option)}; /* the most probable path */
-    for (int i = 0; key && i < n; i++) key[i] = tn_reply_key_add(tn_service_key(a, &q[i], &how), &top, sizeof top);
-    if (key && which) k = tn_asker_missing(a, key, n, which);
+    const char *rest[2];
+    tn_str lead = TN_STR_INIT;
+    lead_in(&lead, q, option, rest);
+    /* Greedy; tokens enough for a blank, one for each byte that both begin with, the next, and one behind it. */
+    size_t same = common(rest);
+    tn_sampling how = {.top_p = 1, .max_new = same < 13 ? (int)same + 3 : 16};
+    for (int i = 0; key && i < n; i++) key[i] = tn_reply_key_add(tn_reply_key_add(tn_service_key(a, &q[i], &how), &top, sizeof top), lead.s, lead.len);
+    if (key && which && !lead.oom) k = tn_asker_missing(a, key, n, which);
     tn_status st = k < 0 ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+    a->at->lead = lead.s, a->at->n_lead = lead.len;
     if (k > 0) st = ask_all(a, q, key, which, k, n, &how, true, what, e);
-    for (int i = 0; st == TN_OK && i < n; i++) tn_endpoint_options(tn_replies_find(a->kept, key[i]), option, 2, logp + 2 * i);
+    a->at->n_lead = 0;
+    for (int i = 0; st == TN_OK && i < n; i++) tn_endpoint_options(tn_replies_find(a->kept, key[i]), rest, 2, logp + 2 * i);
     tn_free(which), tn_free(key);
+    tn_str_free(&lead);
     return st;
 }
 
@@ -212,5 +235,6 @@ tn_status tn_service_options(tn_asker *a, const tn_question *q, int n, const cha
     size_t n0 = strlen(o[0]), n1 = strlen(o[1]), least = n0 < n1 ? n0 : n1;
     if (least == 0 || !strncmp(o[0], o[1], least))
         return tn_fail(e, TN_ARG, "the options \"%s\" and \"%s\" cannot be told apart: one is the beginning of the other", option[0], option[1]);
-    return (a->at->s.votes > 0 ? by_votes : by_log_probs)(a, q, n, o, what, logp, e);
+    if (n == 0) return TN_OK;
+    return (a->at->s.votes > 0 ? by_votes : by_log_probs)(a, q, n, option, what, logp, e);
 }

@@ -30,7 +30,6 @@ for i in $(seq 40); do
     printf '{"id": "r%d", "prompt": "question %d ?", "responses": ["%s", "%s"], "human": %d}\n' "$i" "$i" "a$(seq -s ' ' $((i % 7)))" "b$(seq -s ' ' $((i * 3 % 5)))" $((i % 7 > i * 3 % 5 ? 1 : 2))
 done >"$P/pairs.jsonl"
 head -n 4 "$P/pairs.jsonl" >"$P/four.jsonl"
-sed 's/"id": "r/"id": "again-/' "$P/four.jsonl" >>"$P/pairs.jsonl" # the same questions once more
 judge="--judge-backoff 0.01"
 lines() { wc -l <"$1"; }
 p() { sed 's/.*"p":\([0-9.e-]*\),"\(labels\|judges\)".*/\1/' "$1"; }
@@ -49,6 +48,9 @@ if grep '^asked' "$P/asked" | head -n 1 | grep -q 'v1/chat/completions.*"model":
 cp "$P/asked" "$P/asked1"
 tenet label --judge "$url/" --judge-model longer --input "$P/pairs.jsonl" --out "$P/a.jsonl" $judge >"$P/log" 2>&1
 cmp -s "$P/asked" "$P/asked1" && ok endpoint_not_asked_again || fail endpoint_not_asked_again
+sed 's/"id": "r/"id": "again-/' "$P/four.jsonl" | cat "$P/four.jsonl" - >"$P/twice.jsonl"
+check endpoint_the_same_pairs_twice tenet label --judge "$url" --judge-model longer --question "Which one ?" --input "$P/twice.jsonl" --out "$P/twice-out.jsonl" $judge
+if [ "$(grep -c '^asked.*Which one ?' "$P/asked")" = 8 ] && [ "$(lines "$P/twice-out.jsonl")" = 8 ]; then ok endpoint_equal_questions_once; else fail "endpoint_equal_questions_once: $(grep -c '^asked.*Which one ?' "$P/asked")"; fi
 check endpoint_completions tenet label --judge "$url" --judge-model first --prompts prompts/text --input "$P/four.jsonl" --out "$P/first.jsonl" $judge
 if [ "$(p "$P/first.jsonl" | sort -u)" = 0.5 ] && near "$(value "$P/first.jsonl.report.json" position_bias)" 0.3 && near "$(value "$P/first.jsonl.report.json" first_position_rate)" 1 &&
     grep -q 'v1/completions.*"stop":\["Assistant:","Human:"\]' "$P/asked"; then ok endpoint_first; else fail "endpoint_first: $(cat "$P/first.jsonl.report.json")"; fi
@@ -61,7 +63,7 @@ then ok endpoint_vote_shares; else fail "endpoint_vote_shares: $(p "$P/votes.jso
 check endpoint_several tenet label --judge "$url" "$url" "$url" --judge-model longer first mute --judge-weights 3 1 1 --judge-prompts prompts/chat prompts/text prompts/chat \
     --input "$P/pairs.jsonl" --out "$P/all.jsonl" $judge
 # the mute one has no say: (3 * 0.9 + 0.5)/4
-if p "$P/all.jsonl" | awk '{ ok += $1 == 0.5 || ($1 > 0.7999 && $1 < 0.8001) || ($1 > 0.1999 && $1 < 0.2001) } END { exit !(ok == NR && NR == 44) }'; then ok endpoint_weights; else fail endpoint_weights; fi
+if p "$P/all.jsonl" | awk '{ ok += $1 == 0.5 || ($1 > 0.7999 && $1 < 0.8001) || ($1 > 0.1999 && $1 < 0.2001) } END { exit !(ok == NR && NR == 40) }'; then ok endpoint_weights; else fail endpoint_weights; fi
 if head -n 1 "$P/all.jsonl" | grep -q "\"judges\":\[{\"judge\":\"longer@$url\",\"p\":0.[0-9]*},{\"judge\":\"first@$url\",\"p\":0.5},{\"judge\":\"mute@$url\",\"p\":null}\],\"labels\":\[{\"judge\":\"longer@"; then ok endpoint_each_answer; else fail "endpoint_each_answer: $(head -n 1 "$P/all.jsonl")"; fi
 R=$P/all.jsonl.report.json
 if [ "$(grep -c '"failure_rate": 1.0' "$R")" = 1 ] && [ "$(grep -c '"kappa": null' "$R")" = 2 ] && [ "$(grep -c '"temperature": ' "$R")" = 3 ] &&
@@ -96,9 +98,12 @@ fails endpoint_no_host 1 "Could not resolve host" tenet $four --judge-retries 0 
 # ---- faults that pass: the third try of every request succeeds ----
 for kind in 429 503 retry-after malformed html no-choices truncated close; do
     serve "$P/pass-$kind" fault=$kind fails=2
+    start=$(date +%s%N)
     if tenet $four --judge "$url" --out "$P/pass.jsonl" --replies "$P/pass-$kind.replies" >"$P/log" 2>&1 &&
         [ "$(p "$P/pass.jsonl")" = "$(head -n 4 "$P/a.jsonl" | p /dev/stdin)" ] && [ "$(grep -c '^asked' "$P/pass-$kind")" = $((3 * $(grep -c '^answered' "$P/pass-$kind"))) ]
     then ok "endpoint_passing_$kind"; else fail "endpoint_passing_$kind: $(tail -n 2 "$P/log")"; fi
+    took=$((($(date +%s%N) - start) / 1000000)) # two times "Retry-After: 1"
+    if [ $kind = retry-after ]; then if [ "$took" -ge 1990 ]; then ok endpoint_retry_after; else fail "endpoint_retry_after: $took ms"; fi; fi
 done
 # ---- faults that stay: status 1, said plainly, nothing written, and what was said is kept ----
 stays() { # KIND STATUS TEXT [OPTION...]

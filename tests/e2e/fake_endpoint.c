@@ -5,7 +5,7 @@
  *
  * LOG gets a line "asked|answered PATH AUTHORIZATION BODY" (tabs between) when a request has come and when its whole reply is
  * gone. What it answers is a function of the request's body alone:
- *   model first    thinks that what comes first is better, with 0.8; without log-probs it says so
+ *   model first    thinks that what comes first is better, with 0.8; it goes on behind "Answer: ("
  *   model longer   that the longer option is, with 0.9; its tokens are "(", "A", ")"
  *   model mute     says something else
  *   model words    continues or answers with a few words that are a function of the prompt
@@ -63,8 +63,10 @@ static json_t *choice_of(const json_t *q, const char *prompt, bool chat) {
         snprintf(text, sizeof text, "(%c)", a ? 'A' : 'B');
         if (probs) l = chat_log_probs(a);
     } else if (!strcmp(model, "first")) {
-        if (probs) l = json_pack("{s:[s],s:[f],s:[{s:f,s:f,s:f}]}", "tokens", " (A", "token_logprobs", -0.3, "top_logprobs", " (A", -0.3,
-                                 "(B", -1.6862943611198906, " The", -3.0); /* log 0.8/0.2 between the two */
+        bool begun = strlen(prompt) > 9 && !strcmp(prompt + strlen(prompt) - 9, "Answer: (");
+        snprintf(text, sizeof text, "A)");
+        if (probs && begun) l = json_pack("{s:[s],s:[f],s:[{s:f,s:f,s:f}]}", "tokens", "A", "token_logprobs", -0.3, "top_logprobs", "A", -0.3,
+                                          "B)", -1.6862943611198906, "The", -3.0); /* log 0.8/0.2 between the two */
     } else if (!strcmp(model, "mute")) {
         snprintf(text, sizeof text, "I would rather not say");
         if (probs) l = json_pack("{s:[s],s:[f],s:[{s:f,s:f}]}", "tokens", "I", "token_logprobs", -0.1, "top_logprobs", "I", -0.1, "As", -2.0);
