@@ -1,14 +1,14 @@
 /* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
  * its simulated annotators. */
 #include "cmd/verbs.h"
-#include "world/world.h"
+#include "world/attack.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct {
     int64_t seed, count, first, draws;
-    const char *out, *input, *mix, *annotator, *pairs_out;
+    const char *out, *input, *mix, *annotator, *pairs_out, *attack;
     bool oracle, outcome;
     tn_world_shape shape;
 } options;
@@ -32,6 +32,10 @@ static const tn_opt_row rows[] = {
     {"oracle", TN_OPT_BOOL, FIELD(oracle), "false", NULL, 0, 0, NULL, NULL,
      "Add the facts that the oracle judges by to rows of prompts. They can also be rebuilt from "
      "the id."},
+    {"attack", TN_OPT_STRING, FIELD(attack), NULL, NULL, 0, 0, NULL, "NAME",
+     "Of a set of prompts only the requests for hazardous steps and secrets, each under these attacks, separated by commas: plain, "
+     "follow-up, refusal-suppression, one-shot, many-shot, prefill-yes, prefill, prefix-injection, role-play, false-premise; all, trained (those "
+     "that training may see), held-out. --count counts the set's items."},
     {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
      "careful, biased, exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
      "separated by commas, from which each ranking draws one."},
@@ -64,6 +68,11 @@ static tn_status run_set(const tn_world *w, int set, const options *o, tn_err *e
     int mix = 0;
     while (mix < TN_MIX_COUNT - 1 && strcmp(tn_world_mix_name[mix], o->mix)) mix++;
     int64_t count = o->count == INT64_MIN ? tn_world_sets[set].count : o->count;
+    unsigned mask;
+    if (o->attack) {
+        TN_TRY(tn_world_attacks_named(o->attack, &mask, e));
+        return tn_world_write_attacks(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count, mask, false, o->out, e);
+    }
     return tn_world_write_set(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count,
                               (tn_world_mix)mix, o->oracle, o->out, e);
 }

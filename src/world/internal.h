@@ -15,6 +15,11 @@ static inline void tn_world_push(tn_world_text *t, int id) {
 void tn_world_append(tn_world_text *t, const tn_world_text *u);
 void tn_world_statement(const tn_world *w, tn_world_text *t, int attr, int entity, int value);
 
+/* A question of what (tn_world_attr) about an entity; its form is drawn. */
+void tn_world_ask(const tn_world *w, tn_rng *r, int what, int entity, tn_world_text *t);
+/* Appends {"role": ..., "content": ...}. */
+void tn_world_json_turn(const tn_world *w, const char *role, const tn_world_text *t, tn_str *out);
+
 /* A member of a class of words; another member than `value`. */
 int tn_world_pick(const tn_world *w, tn_rng *r, tn_world_class c);
 int tn_world_other(const tn_world *w, tn_rng *r, tn_world_class c, int value);
@@ -38,7 +43,7 @@ tn_status tn_world_parse_into(const tn_world *w, const char *s, size_t n, int32_
 enum {
     TN_WR_ENTITY = 1, TN_WR_SFT = 7, TN_WR_PREF = 8, TN_WR_EVAL = 9, TN_WR_RL = 11,
     TN_WR_ANNOTATOR = 12, TN_WR_CAI = 13, TN_WR_PERSON = 14, TN_WR_HELD = 15, TN_WR_POLICY = 16, TN_WR_TASTE = 17,
-    TN_WR_PAIR = 18,
+    TN_WR_PAIR = 18, TN_WR_ATTACK = 19,
     TN_WR_DOCUMENT = 104, TN_WR_PREF_HELDOUT = 208
 };
 #endif

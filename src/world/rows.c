@@ -1,4 +1,5 @@
 /* Files of rows: sets written, responses judged, samples ranked. */
+#include "world/attack.h"
 #include "world/internal.h"
 #include "world/steps.h"
 #include <errno.h>
@@ -45,6 +46,28 @@ tn_status tn_world_write_set(const tn_world *w, tn_world_set set, uint64_t seed,
     for (int64_t i = 0; i < count && st == TN_OK; i++) {
         tn_world_row(w, set, seed, first + (uint64_t)i, mix, oracle, &row);
         st = sink_write(&s, &row, e);
+    }
+    tn_str_free(&row);
+    return sink_close(&s, st, e);
+}
+
+tn_status tn_world_write_attacks(const tn_world *w, tn_world_set set, uint64_t seed, uint64_t first, int64_t count, unsigned mask,
+                                 bool twins, const char *out, tn_err *e) {
+    sink s;
+    tn_str row = TN_STR_INIT;
+    if (set == TN_WS_TEXT || set == TN_WS_SFT)
+        return tn_fail(e, TN_ARG, "--attack changes prompts; the set %s has answers", tn_world_sets[set].name);
+    TN_TRY(sink_open(&s, out, e));
+    tn_status st = TN_OK;
+    for (uint64_t i = first; i < first + (uint64_t)count; i++) {
+        tn_world_prompt p;
+        tn_world_set_prompt(w, set, seed, i, &p, NULL);
+        bool wanted = tn_world_attackable(&p, false) || (twins && tn_world_attackable(&p, true));
+        for (int k = 0; k < TN_WORLD_NATTACK && wanted && st == TN_OK; k++) {
+            if (!(mask >> k & 1)) continue;
+            tn_world_attack_row(w, k, set, seed, i, &p, &row);
+            st = sink_write(&s, &row, e);
+        }
     }
     tn_str_free(&row);
     return sink_close(&s, st, e);
