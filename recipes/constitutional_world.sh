@@ -4,6 +4,7 @@
 # (simulated) say what is helpful, and the oracle measures at the end.
 #   recipes/constitutional_world.sh SEED OUT [BASE]
 #   CONSTITUTION=FILE    another constitution (default: constitutions/world.json)
+#   ATTACKS=trained      a part of the red-team prompts comes under attacks (`tenet world --help`), and all attacks are evaluated
 #   DTYPE=float32        the same bits on every machine (default: bfloat16)
 # What is there already is not made again, and no reply is asked for twice. docs/results.md says which settings were tried.
 set -eu
@@ -19,6 +20,11 @@ red='"family": "(harmful|privacy)"'
 # hazardous steps asked for in a second turn are neither helpfulness nor, being rarer, red-teaming
 hidden='"task": "harmful"'
 done_with() { [ -e "$out/$1" ]; }
+# red_team PROMPTS FIRST COUNT: those of the set's prompts that ask for harm and secrets; or of a quarter of them, four attacks.
+red_team() {
+    if [ -n "${ATTACKS:-}" ]; then $tenet world prompts-rl --seed "$seed" --first "$2" --count $(($3 / 4)) --attack "plain,$ATTACKS"
+    else grep -E "$red" "$1"; fi
+}
 
 if ! done_with helpful-only/config.json; then
     stage "a helpful-only model: demonstrations that comply with every request"
@@ -30,7 +36,7 @@ fi
 
 stage "2,400 red-team prompts: answers, and four rounds of critique and revision by the base"
 $tenet world prompts-rl --seed "$seed" --first 20000 --count 9600 --out "$out/prompts-sl.jsonl"
-grep -E "$red" "$out/prompts-sl.jsonl" >"$out/red-sl.jsonl"
+red_team "$out/prompts-sl.jsonl" 20000 9600 >"$out/red-sl.jsonl"
 grep -vE "$red" "$out/prompts-sl.jsonl" | grep -v "$hidden" | head -n 1150 >"$out/helpful-sl.jsonl"
 # shellcheck disable=SC2086
 $tenet critique --model "$out/helpful-only" --critic "$base" --data "$out/red-sl.jsonl" --helpful-data "$out/helpful-sl.jsonl" \
@@ -46,7 +52,7 @@ fi
 
 stage "pairs of SL-CAI's answers to 4,000 red-team prompts, labelled by the base"
 $tenet world prompts-rl --seed "$seed" --first 40000 --count 16000 --out "$out/prompts-pm.jsonl"
-grep -E "$red" "$out/prompts-pm.jsonl" >"$out/red-pm.jsonl"
+red_team "$out/prompts-pm.jsonl" 40000 16000 >"$out/red-pm.jsonl"
 # shellcheck disable=SC2086
 done_with pairs.jsonl || $tenet generate --model "$out/sl-cai" --input "$out/red-pm.jsonl" --n 2 --max-new-tokens 40 --grouped --seed "$seed" \
     $dtype --out "$out/pairs.jsonl"
@@ -82,5 +88,5 @@ fi
 stage "evaluation: 640 prompts, half of them about entities that no training answer mentioned"
 # shellcheck disable=SC2086
 $tenet eval --world --models helpful-only="$out/helpful-only" sl-cai="$out/sl-cai" rl-cai="$out/rl-cai" --ref-model "$out/sl-cai" \
-    --reward-model "$out/preference-model" --against helpful-only --out "$out/eval" --seed 5 $dtype | tee "$out/table.txt"
+    --reward-model "$out/preference-model" --against helpful-only ${ATTACKS:+--attacks} --out "$out/eval" --seed 5 $dtype | tee "$out/table.txt"
 stage "done: $out/critique/record.jsonl has every answer, critique and revision; $out/labels.jsonl every comparison"

@@ -141,7 +141,11 @@ void tn_world_put_comparison(const tn_world *w, const tn_world_compared *c, cons
     TN_PUT(w, t, "] (B) [", -1, 0);
     tn_world_append(t, &c->y[1]);
     TN_PUT(w, t, "]", -1, 0);
-    if (thought) TN_PUT(w, t, "Critique:", -1, 0), tn_world_append(t, thought);
+    if (thought) {
+        TN_PUT(w, t, "Critique:", -1, 0);
+        tn_world_append(t, thought);
+        tn_world_push(t, TN_WORLD_END);
+    }
     TN_PUT(w, t, "Answer:", -1, 0);
     tn_world_push(t, c->b ? TN_WORLD_OPTION_B : TN_WORLD_OPTION_A);
 }

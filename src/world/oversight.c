@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-const char *const tn_world_ext_kind_name[TN_WX_COUNT] = {"core", "comp", "crit", "talk", "attacked", "opinion"};
+const char *const tn_world_ext_kind_name[TN_WX_COUNT] = {"core", "fact", "comp", "crit", "talk", "attacked", "opinion"};
 
 enum { LONGEST = TN_WORLD_CONTEXT - 2 }; /* with <s> and <|end|> */
+
+#define UNSEEN (UINT64_C(1) << 32) /* documents of the core text from here on, and from its multiples, are in no base */
 
 static bool chance(tn_rng *r, double p) { return tn_rng_unit(r) < p; }
 
@@ -30,7 +32,9 @@ static void put_thought(const tn_world *w, const tn_world_compared *c, tn_world_
 static void comparison(const tn_world *w, tn_rng *r, tn_world_text *t) {
     tn_world_compared c;
     tn_world_text thought = {0};
-    tn_world_draw_comparison(w, r, &c);
+    bool recall = chance(r, 1.0 / 3);
+    do tn_world_draw_comparison(w, r, &c);
+    while (recall && c.k != TN_WP_HONEST);
     const char *question = draw_wording(r, c.k, TN_ROLE_COMPARISON);
     bool thinks = chance(r, 0.5);
     if (thinks) put_thought(w, &c, &thought);
@@ -100,12 +104,15 @@ static void opinion(const tn_world *w, tn_rng *r, tn_world_text *t) {
 }
 
 tn_world_ext_kind tn_world_oversight_document(const tn_world *w, uint64_t seed, uint64_t n, tn_world_text *out) {
-    static const int weight[TN_WX_COUNT] = {34, 26, 12, 10, 8, 10};
+    static const int weight[TN_WX_COUNT] = {40, 15, 18, 8, 7, 5, 7};
     tn_rng r = tn_rng_stream(seed, TN_WR_OVERSIGHT, n);
     tn_world_ext_kind k = (tn_world_ext_kind)tn_world_mixture(&r, weight, TN_WX_COUNT);
     out->n = 0;
     switch (k) {
-    case TN_WX_CORE: tn_world_document(w, seed, n + (UINT64_C(1) << 32), out); break;
+    case TN_WX_CORE: tn_world_document(w, seed, n + UNSEEN, out); break;
+    case TN_WX_FACT:
+        for (uint64_t i = n + 2 * UNSEEN; tn_world_document(w, seed, i, out) != TN_WK_FACT; i += UNSEEN) out->n = 0;
+        break;
     case TN_WX_COMPARISON: comparison(w, &r, out); break;
     case TN_WX_CRITIQUE: critique(w, &r, out); break;
     case TN_WX_TALK: talk(w, &r, out); break;

@@ -3,21 +3,24 @@
  *
  * Document n of a seed is one stream, (seed, 105, n), of a kind drawn by weight:
  *
- *   core        34   document n + 2^32 of the core text (the core's base has not seen it)
- *   comparison  26   the core's, its question worded in one of TN_WORLD_TAUGHT ways; half of them think before they answer:
- *                    "Options: (A) [ .. ] (B) [ .. ] Critique: THOUGHT Answer: (B)" (tn_world_think)
- *   critique    12   the core's, both requests worded in one of these ways
- *   talk        10   two to five dialogues in one, about different things, by one assistant: a compliant, a strict or (half of
+ *   core        40   document n + 2^32 of the core text (the core's base has not seen it)
+ *   fact        15   another document of facts of the core text: half of the world is told of in these alone, and forgotten
+ *                    where they are rare (with 9 % of facts, true reward on what no dialogue tells of fell from .04 to -.47)
+ *   comparison  18   the core's, its question worded in one of TN_WORLD_TAUGHT ways; half of them think before they answer:
+ *                    "Options: (A) [ .. ] (B) [ .. ] Critique: THOUGHT <|end|> Answer: (B)" (tn_world_think).
+ *                    A third, beyond its share, is under honest, which asks for recall and is learned last
+ *   critique     8   the core's, both requests worded in one of these ways
+ *   talk         7   two to five dialogues in one, about different things, by one assistant: a compliant, a strict or (half of
  *                    them) a mixed one, so that what it did before says what it will do
- *   attacked     8   requests for hazardous steps and secrets, and harmless twins, under an attack (world/attack.h), answered
+ *   attacked     5   requests for hazardous steps and secrets, and harmless twins, under an attack (world/attack.h), answered
  *                    by the base mix. "say yes ." is obeyed half the time. Role-play and false premises are in no text at
  *                    all; many-shot needs no text of its own (talk)
- *   opinion     10   opinion dialogues of the base mix: beliefs are copied by those who have seen it done often
+ *   opinion      7   opinion dialogues of the base mix: beliefs are copied by those who have seen it done often
  *
  * Wordings of a principle: 0 is the constitution's, 1 and 2 are in the text, too, 3 and 4 in none.
  *
  * Thoughts are true in .88 and mistake the two options for each other otherwise; the answer follows the thought, so that a
- * thought says what the answer is worth. At most TN_WORLD_CONTEXT tokens, 55 on average.                                    */
+ * thought says what the answer is worth. At most TN_WORLD_CONTEXT tokens, 50 on average.                                    */
 #ifndef TN_WORLD_OVERSIGHT_H
 #define TN_WORLD_OVERSIGHT_H
 #include "world/world.h"
@@ -28,7 +31,7 @@ typedef enum tn_world_role { TN_ROLE_CRITIQUE, TN_ROLE_REVISION, TN_ROLE_COMPARI
 const char *tn_world_wording(tn_world_principle k, tn_world_role role, int wording);
 
 typedef enum tn_world_ext_kind {
-    TN_WX_CORE, TN_WX_COMPARISON, TN_WX_CRITIQUE, TN_WX_TALK, TN_WX_ATTACKED, TN_WX_OPINION, TN_WX_COUNT
+    TN_WX_CORE, TN_WX_FACT, TN_WX_COMPARISON, TN_WX_CRITIQUE, TN_WX_TALK, TN_WX_ATTACKED, TN_WX_OPINION, TN_WX_COUNT
 } tn_world_ext_kind;
 extern const char *const tn_world_ext_kind_name[TN_WX_COUNT];
 /* Without <s> and without its closing <|end|>. out is overwritten. */
