@@ -156,6 +156,7 @@ install: all
 	install -m 644 $(wildcard include/*.h) $(TO)/include
 	for d in constitutions $(wildcard prompts/*); do \
 	    install -d $(TO)/share/tenet/$$d && install -m 644 $$d/* $(TO)/share/tenet/$$d || exit 1; done
+	install -d $(TO)/share/tenet/recipes && install -m 644 $(wildcard recipes/*.yaml) $(TO)/share/tenet/recipes
 	printf '%s\n' "$$PC" | install -m 644 /dev/stdin $(TO)/lib/pkgconfig/tenet.pc
 	$(BUILD)/tenet help --man | install -m 644 /dev/stdin $(MAN1)/tenet.1
 	for v in $(VERBS); do \

@@ -268,6 +268,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_critique = {
+    .goes_on = true,
     .name = "critique", .stage = "Oversee", .summary = "answers criticised and revised under a constitution (SL-CAI)",
     .details = "A model answers red-team prompts; for some rounds a critic says what a principle, drawn anew for each row and round,\n"
                "finds wrong with the answer and writes it again. Revisions that are empty, unended, unchanged, a critique, a repetition\n"

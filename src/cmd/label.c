@@ -294,6 +294,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 
 static const tn_opt_row *const tables[] = {rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_label = {
+    .goes_on = true,
     .name = "label", .stage = "Oversee", .summary = "AI feedback: language models label pairs under a constitution (RLAIF)",
     .details = "Each pair is shown in both orders as options (A) and (B); what counts are the log-probs of the two. A row comes out as a\n"
                "ranking, \"rank\": [1, 2] or [2, 1], with \"p\", the probability that the first is better, and the principles that it was\n"

@@ -38,6 +38,7 @@
     X(score)                                                                         \
     X(label)                                                                         \
     X(split)                                                                         \
+    X(select)                                                                        \
     X(convert)                                                                       \
     X(merge)                                                                         \
     X(inspect)                                                                       \
@@ -45,6 +46,7 @@
     X(best_of_n)                                                                     \
     X(report)                                                                        \
     X(lab)                                                                           \
+    X(run)                                                                           \
     X(world)                                                                         \
     X(doctor)                                                                        \
     X(completion)
