@@ -109,6 +109,21 @@ static bool ends(const char *option, size_t n, char next) {
     return !isalnum((unsigned char)option[n - 1]) || (!isalnum((unsigned char)next) && (unsigned char)next < 0x80);
 }
 
+tn_status tn_endpoint_check_options(const char *const *option, int n, tn_err *e) {
+    size_t ni, nj;
+    if (n < 2 || n > TN_ENDPOINT_OPTIONS) return tn_fail(e, TN_ARG, "%d options; an endpoint can choose between 2 to %d", n, TN_ENDPOINT_OPTIONS);
+    for (int i = 0; i < n; i++) {
+        const char *a = bare(option[i], &ni);
+        if (ni == 0) return tn_fail(e, TN_ARG, "option %d is blank", i + 1);
+        for (int j = 0; j < n; j++) {
+            const char *b = bare(option[j], &nj);
+            if (i != j && ni <= nj && !strncmp(a, b, ni) && (ni == nj || ends(a, ni, b[ni])))
+                return tn_fail(e, TN_ARG, "the options \"%s\" and \"%s\" cannot be told apart: one is the beginning of the other", option[i], option[j]);
+        }
+    }
+    return TN_OK;
+}
+
 /* Do the texts a and b, one behind the other and without leading blanks, agree with an option? *whole: they are it. */
 static bool agrees(const tn_str *a, const char *b, const char *option, bool *whole) {
     size_t n;

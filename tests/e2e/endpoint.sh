@@ -130,6 +130,24 @@ stays silent 1 "timed out" --judge-timeout 0.2 --judge-retries 1
 stays positive 1 "not a token and a number of at most 0"
 stays no-logprobs 1 "--judge-votes N counts the verdicts"
 
+# ---- calls that fail: of the system or for memory; a message, or the same rows ----
+serve "$P/faulty"
+two="label --judge $url --judge-model longer --judge-backoff 0.001 --input $P/two.jsonl"
+head -n 2 "$P/pairs.jsonl" >"$P/two.jsonl"
+calls=$(TENET_FAULT=1000000000:5 "$TENET_BIN" $two --out "$P/sound.jsonl" 2>&1 >/dev/null | sed -n 's/^tenet: fault: \([0-9]*\) calls$/\1/p')
+bad= failed=0
+for i in $(seq 0 39); do
+    n=$((i * calls / 40 + RANDOM % (calls / 40 + 1) + 1)) status=0
+    rm -f "$P/fault.jsonl"*
+    TENET_FAULT=$n:$((i % 2 ? 5 : 12)) "$TENET_BIN" $two --out "$P/fault.jsonl" >/dev/null 2>"$P/log" || status=$?
+    case $status in
+        0) cmp -s "$P/fault.jsonl" "$P/sound.jsonl" || bad="$bad $n: other rows" ;;
+        1) failed=$((failed + 1)); { grep -q "^tenet: error: ." "$P/log" && [ ! -e "$P/fault.jsonl" ]; } || bad="$bad $n: $(tail -n 1 "$P/log")" ;;
+        *) bad="$bad $n: status $status" ;;
+    esac
+done
+if [ -z "$bad" ] && [ "$failed" -gt 5 ]; then ok "endpoint_calls_that_fail ($failed of 40, of $calls)"; else fail "endpoint_calls_that_fail: $failed;$bad"; fi
+
 # ---- kill -9 ----
 # The service falls silent after 11 answers: when these are in the file, everything that was answered is durable. Killed there,
 # and at random instants; then the results are those of an undisturbed run, and no answered question was asked again.
