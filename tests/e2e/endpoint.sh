@@ -54,6 +54,11 @@ if [ "$(grep -c '^asked.*Which one ?' "$P/asked")" = 8 ] && [ "$(lines "$P/twice
 check endpoint_completions tenet label --judge "$url" --judge-model first --prompts prompts/text --input "$P/four.jsonl" --out "$P/first.jsonl" $judge
 if [ "$(p "$P/first.jsonl" | sort -u)" = 0.5 ] && near "$(value "$P/first.jsonl.report.json" position_bias)" 0.3 && near "$(value "$P/first.jsonl.report.json" first_position_rate)" 1 &&
     grep -q 'v1/completions.*"stop":\["Assistant:","Human:"\]' "$P/asked"; then ok endpoint_first; else fail "endpoint_first: $(cat "$P/first.jsonl.report.json")"; fi
+cp -r prompts/text "$P/text"
+sed -i 's/"stop": \[/"stop": ["###", /' "$P/text/prompts.json"
+before=$(grep -c '^asked' "$P/asked")
+tenet label --judge "$url" --judge-model first --prompts "$P/text" --input "$P/four.jsonl" --out "$P/first.jsonl" $judge >"$P/log" 2>&1
+if [ "$(grep -c '^asked' "$P/asked")" = $((before + 8)) ] && grep -q '"stop":\["Assistant:","Human:","###"\]' "$P/asked"; then ok endpoint_other_stops_are_other_questions; else fail endpoint_other_stops_are_other_questions; fi
 fails endpoint_mute 1 "no judge came to a verdict on any of 4 pairs" tenet label --judge "$url" --judge-model mute --input "$P/four.jsonl" --out "$P/mute.jsonl" $judge
 check endpoint_votes tenet label --judge "$url" --judge-model longer --judge-votes 3 --input "$P/pairs.jsonl" --out "$P/votes.jsonl" $judge
 if [ "$(p "$P/votes.jsonl" | awk '{ printf "%.6g\n", $1 }' | sort -u | tr '\n' ' ')" = "0.125 0.5 0.875 " ] && [ "$(lines "$P/votes.jsonl.replies.jsonl")" = $((3 * $(lines "$P/a.jsonl.replies.jsonl"))) ]
@@ -142,7 +147,7 @@ for i in $(seq 0 39); do
     TENET_FAULT=$n:$((i % 2 ? 5 : 12)) "$TENET_BIN" $two --out "$P/fault.jsonl" >/dev/null 2>"$P/log" || status=$?
     case $status in
         0) cmp -s "$P/fault.jsonl" "$P/sound.jsonl" || bad="$bad $n: other rows" ;;
-        1) failed=$((failed + 1)); { grep -q "^tenet: error: ." "$P/log" && [ ! -e "$P/fault.jsonl" ]; } || bad="$bad $n: $(tail -n 1 "$P/log")" ;;
+        1) failed=$((failed + 1)); { grep -q "^tenet: error: ." "$P/log" && { [ ! -e "$P/fault.jsonl" ] || cmp -s "$P/fault.jsonl" "$P/sound.jsonl"; }; } || bad="$bad $n: $(tail -n 1 "$P/log")" ;;
         *) bad="$bad $n: status $status" ;;
     esac
 done
@@ -181,9 +186,10 @@ if cmp -s "$P/r.jsonl" "$P/whole.jsonl" && cmp -s "$P/r.jsonl.report.json" "$P/w
 # stopped: what is under way is waited for and kept
 "$TENET_BIN" $ten --out "$P/int.jsonl" >/dev/null 2>"$P/log" &
 pid=$!
+before=$(grep -c '^answered' "$P/random")
 sleep 0.15
 kill -TERM $pid
 status=0
 wait $pid || status=$?
-if [ "$status" != 0 ] && [ "$(sort "$P/random" | grep -c '^answered')" -ge "$(lines "$P/int.jsonl.replies.jsonl")" ] && [ "$(lines "$P/int.jsonl.replies.jsonl")" -gt 0 ]; then ok endpoint_interrupted; else fail "endpoint_interrupted: $status $(tail -n 1 "$P/log")"; fi
+if [ "$status" != 0 ] && [ $(($(grep -c '^answered' "$P/random") - before)) = "$(lines "$P/int.jsonl.replies.jsonl")" ] && [ "$(lines "$P/int.jsonl.replies.jsonl")" -gt 0 ]; then ok endpoint_interrupted; else fail "endpoint_interrupted: $status $(tail -n 1 "$P/log")"; fi
 exit ${e2e_failed:-0}
