@@ -264,6 +264,11 @@ tn_status tn_run_state_of(tn_run_state *s, int stage, tn_stage_state *state, tn_
     return TN_OK;
 }
 
+bool tn_run_state_begun(const tn_run_state *s, int stage) {
+    const char *was = json_string_value(json_object_get(record_of(s, s->r->stage[stage].name), "state"));
+    return was && !strcmp(was, "begun");
+}
+
 /* ---- what was done ---- */
 
 static tn_status put(tn_run_state *s, const tn_stage *t, const char *state, json_t *makes, tn_err *e) {
