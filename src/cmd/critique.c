@@ -4,6 +4,7 @@
 #include "base/signals.h"
 #include "cmd/verbs.h"
 #include "ops/profile.h"
+#include "oversight/judges.h"
 #include "oversight/revise.h"
 #include "oversight/rows.h"
 #include "train/trainer.h"
@@ -19,7 +20,8 @@ typedef struct critique_options {
 #define AT(f) offsetof(critique_options, f)
 static const tn_opt_row rows[] = {
     {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR", "Whose answers are revised: a helpful model."},
-    {"critic", TN_OPT_STRING, AT(critic), NULL, NULL, 0, 0, "judge", "DIR", "Who criticises and revises. Default: the same model."},
+    {"critic", TN_OPT_STRING, AT(critic), NULL, NULL, 0, 0, "judge", "DIR|URL",
+     "Who criticises and revises: a folder, or the http(s):// URL of a service with OpenAI's interface. Default: the same model."},
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR", "Base of an adapter folder, instead of the one that it names."},
     {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
     {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
@@ -54,11 +56,12 @@ static const tn_opt_row rows[] = {
 typedef struct session {
     critique_options o;
     tn_train_options machine;
+    tn_endpoint_options endpoint;
     tn_backend *be;
     tn_replies *kept;
     tn_constitution *c;
-    tn_prompts *p;
-    tn_asker *policy, *critic;
+    tn_asker *policy; /* NULL: the critic is the policy */
+    tn_judges critic;
     tn_json_rows data, helpful;
     json_t **record[2]; /* of data, of helpful */
     tn_revise_count *count;
@@ -179,7 +182,8 @@ static tn_status summarise(session *s, tn_err *e) {
 static tn_revise revise_of(session *s) {
     const critique_options *o = &s->o;
     tn_sampling base = {.top_k = (int)o->top_k, .top_p = o->top_p, .seed = (uint64_t)s->machine.seed};
-    tn_revise v = {.policy = s->policy, .critic = s->critic ? s->critic : s->policy, .constitution = s->c, .prompts = s->p, .kind = o->kind,
+    const tn_judge *critic = &s->critic.v[0];
+    tn_revise v = {.policy = s->policy ? s->policy : critic->asker, .critic = critic->asker, .constitution = s->c, .prompts = critic->prompts, .kind = o->kind,
                    .kind_key = o->kind_key, .rounds = (int)o->rounds, .batch = (int)o->batch, .direct = o->direct, .answer = base,
                    .critique = base, .revision = base, .seed = (uint64_t)s->machine.seed,
                    .limits = {(int)o->repeat_n, (int)o->repeats, o->longest, o->unended}};
@@ -204,6 +208,7 @@ static tn_status revise_all(session *s, tn_err *e) {
 
 static tn_status check(const critique_options *o, tn_err *e) {
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the model whose answers are revised");
+    if (tn_endpoint_is(o->model)) return tn_fail(e, TN_ARG, "--model %s: an endpoint can be the critic, not the model that is to be trained", o->model);
     if (!o->data) return tn_fail(e, TN_ARG, "--data is missing; give red-team prompts");
     if (!o->out) return tn_fail(e, TN_ARG, "--output-dir is missing");
     if (o->first_round > o->rounds)
@@ -226,10 +231,10 @@ static tn_status work(session *s, tn_err *e) {
     TN_TRY(tn_replies_open(&s->kept, in_out(s, "replies.jsonl"), e));
     if (tn_replies_count(s->kept)) tn_info("%zu replies are there already; what was asked is not asked again", tn_replies_count(s->kept));
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
-    if (o->critic && strcmp(o->critic, o->model)) TN_TRY(tn_asker_open(&s->critic, s->be, o->critic, o->base, NULL, s->kept, e));
-    tn_shipped_path(o->prompts, &s->path);
-    TN_TRY(tn_prompts_load(&s->p, s->path.s, s->c, tn_asker_tokenizer(s->critic ? s->critic : s->policy), e));
+    const char *critic = o->critic ? o->critic : o->model;
+    if (strcmp(critic, o->model)) TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
+    TN_TRY(tn_judges_open(&s->critic, (tn_opt_list){&critic, 1}, &(tn_judge_setup){.be = s->be, .base = o->base, .prompts = {&o->prompts, 1},
+                          .endpoint = &s->endpoint, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
     tn_signals_install();
     TN_TRY(revise_all(s, e));
     for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));
@@ -241,6 +246,7 @@ static tn_status work(session *s, tn_err *e) {
 static tn_status run(const tn_opts *opts, tn_err *e) {
     session s = {.lock = -1, .path = TN_STR_INIT};
     tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_endpoint_option_rows, &s.endpoint);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
     for (int k = 0; k < 2; k++) {
@@ -250,9 +256,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_json_rows_free(&s.data);
     tn_json_rows_free(&s.helpful);
     tn_free(s.count);
-    tn_prompts_free(s.p);
+    tn_judges_close(&s.critic);
     tn_asker_close(s.policy);
-    tn_asker_close(s.critic);
     tn_constitution_free(s.c);
     tn_replies_close(s.kept);
     tn_backend_free(s.be);
@@ -261,7 +266,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_critique = {
     .goes_on = true,
     .name = "critique", .stage = "Oversee", .summary = "answers criticised and revised under a constitution (SL-CAI)",
