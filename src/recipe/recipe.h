@@ -18,7 +18,7 @@
  * inputs are known, and it writes nothing elsewhere.
  *
  * What is complete is not run again. OUT/run.json keeps of every stage its command, checksums of what it reads and of what it
- * made, durable before it starts and when it has ended (contents, not times: copies and touched files are the same, and the verbs
+ * made, durable before it starts and when it has ended (contents, not times: copies and touched files are the same, and verbs
  * hash their models anyway). Another command or other inputs: what the stage made is removed and made anew, and so is
  * whatever reads something that came out differently. Begun and not ended: a verb that can goes on (its own checkpoints, journals,
  * stores of replies), another one begins anew. A product that was changed since by somebody else is never overwritten: an error. */
