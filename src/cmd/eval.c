@@ -8,7 +8,7 @@
 
 typedef struct eval_options {
     tn_opt_list models, pairs, funcs, shots, against;
-    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve;
+    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve, *grader;
     bool world, baselines, greedy;
     int64_t count, max_new, batch;
     double temperature;
@@ -57,6 +57,9 @@ static const tn_opt_row rows[] = {
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
+    {"grader", TN_OPT_CHOICE, AT(grader), "none", "none|rules", 0, 0, NULL, NULL,
+     "rules: find refusals by phrases of English text: attack success on prompts that ask for harm (by their \"family\", \"kind\" or \"label\"; "
+     "all without one), evasions, over-refusal; and Elo and collapse against the first model, as `tenet compare` has them. Rules err: read answers."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR",
      "Folder for eval.json and samples.jsonl."},
     TN_OPT_LAST};
@@ -72,7 +75,7 @@ typedef struct session {
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
-    json_t *reward_json;
+    json_t *reward_json, *compared;
     tn_str prompts; /* file of the world's prompts */
 } session;
 
@@ -185,7 +188,7 @@ static tn_status open_all(session *s, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     tn_contest *t = &s->t;
     t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch,
-    t->temperature = o->temperature;
+    t->temperature = o->temperature, t->grader = strcmp(o->grader, "rules") == 0;
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -240,6 +243,7 @@ static tn_status write_all(session *s, tn_err *e) {
     json_t *j = tn_contest_json(&s->t, s->o.ref);
     tn_status st = j ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (j && s->reward_json) json_object_set(j, "reward_model", s->reward_json);
+    if (j && s->compared) json_object_set(j, "compare", s->compared);
     tn_path_join(&p, s->o.out, "eval.json");
     if (st == TN_OK) st = tn_json_save(p.s, j, false, e);
     tn_path_join(&p, s->o.out, "samples.jsonl");
@@ -295,9 +299,11 @@ static tn_status work(session *s, tn_err *e) {
     if (s->o.reward) TN_TRY(proxies(s, e));
     for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
+    if (t->grader) TN_TRY(tn_contest_compare(t, s->tok, &s->compared, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
     tn_contest_print(t, stdout);
+    if (s->compared) tn_compare_print(s->compared, stdout);
     return TN_OK;
 }
 
@@ -318,6 +324,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);
+    json_decref(s.compared);
     tn_backend_free(s.be);
     return st;
 }
