@@ -29,11 +29,12 @@ static void completion_metrics(const tn_rollouts *r, tn_metrics *m) {
 }
 
 static tn_status log_samples(tn_critic_free *l, tn_err *e) {
-    tn_online_column c[66];
+    tn_online_column c[67];
     int n = 0;
     for (int i = 0; i < l->rewards.n && n < 64; i++)
         c[n++] =
             (tn_online_column){l->rewards.source[i].column, l->rewards.value + i, l->rewards.n};
+    if (l->steps.sum) c[n++] = (tn_online_column){"rewards/steps", l->steps.sum, 1};
     c[n++] = (tn_online_column){"reward", l->total, 1};
     c[n++] = (tn_online_column){"advantage", l->advantage, 1};
     return tn_online_log_samples(&l->on, l->on.step + 1, c, n, e);
@@ -82,17 +83,29 @@ static tn_status shape(tn_critic_free *l, tn_err *e) {
     return TN_OK;
 }
 
-/* Proxies as they are: the weighted sum of what every source said. */
+/* Proxies as they are: the weighted sum of what every source said, of steps too. */
 static tn_status watch(tn_critic_free *l, tn_metrics *m, tn_err *e) {
     const tn_rewards *w = &l->rewards;
     for (int i = 0; i < l->on.roll.n; i++) {
         l->scratch[i] = 0;
         for (int k = 0; k < w->n; k++)
             if (!isnan(w->value[i * w->n + k])) l->scratch[i] += w->weight[k] * w->value[i * w->n + k];
+        if (l->steps.sum) l->scratch[i] += l->steps.o->weight * l->steps.sum[i];
     }
     double price = l->task->pairs || l->task->best ? NAN : l->task->beta; /* a preference loss's beta is none */
     return tn_alarms_look(&l->alarms, &l->on,
                           &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, price}, m, e);
+}
+
+/* Nobody judges responses as such: that they have no score is not a reason to leave them out. */
+static void only_steps(tn_critic_free *l, tn_metrics *m) {
+    double sum = 0;
+    int n = l->on.roll.n;
+    for (int i = 0; i < n; i++) {
+        l->advantage[i] = 0;
+        sum += l->total[i] = l->steps.o->weight * l->steps.sum[i];
+    }
+    tn_metrics_mean(m, "reward", sum, n);
 }
 
 /* Responses, rewards and advantages of a new batch. */
@@ -106,6 +119,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
     if (tn_sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, r, m, e));
+    TN_TRY(tn_step_rewards_score(&l->steps, on, m, e));
     TN_TRY(shape(l, e));
     if (r->has_ref) {
         double sum, tokens;
@@ -113,6 +127,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
         if (l->task->kl_in_reward) tn_metrics_mean(m, "kl", sum, tokens > 1 ? tokens : 1);
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
+    if (l->rewards.n == 0) only_steps(l, m);
     TN_TRY(watch(l, m, e));
     if (l->task->pairs) take_missing_ends(l);
     memcpy(r->score, l->advantage, (size_t)r->n * sizeof *r->score);

@@ -15,6 +15,7 @@
 #include "rl/alarms.h"
 #include "rl/rewards.h"
 #include "rl/shaping.h"
+#include "rl/step_rewards.h"
 #include "rl/values.h"
 
 typedef struct tn_critic_free_options {
@@ -45,6 +46,7 @@ typedef struct tn_critic_free_task {
     const char *verb;
     tn_critic_free_options q;
     tn_reward_options rewards;
+    const tn_step_reward_options *steps; /* NULL: the method has no place for rewards of steps */
     const tn_reward_fn *more_rewards; /* beside the built-in functions, or NULL */
     int64_t max_completion;
     const tn_algo *algo;

@@ -28,6 +28,7 @@ const tn_opt_row tn_critic_free_rows[] = {
 void tn_critic_free_close(tn_critic_free *l) {
     tn_slices_free(&l->slices);
     tn_rewards_close(&l->rewards);
+    tn_step_rewards_close(&l->steps);
     tn_shaping_close(&l->shaping);
     tn_alarms_close(&l->alarms);
     tn_free(l->judge);
@@ -182,6 +183,7 @@ static tn_status plan_memory(const tn_critic_free *l, tn_err *e) {
     tn_budget p = {0};
     TN_TRY(tn_online_budget(&l->on, &p, e));
     TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
+    TN_TRY(tn_step_rewards_budget(l->task->steps, &l->on, &p, e));
     TN_TRY(tn_shaping_budget(&l->shape, &l->on, &p, e));
     if (l->task->values) TN_TRY(tn_values_budget(l->task->values, &l->on, &p, e));
     tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
@@ -192,6 +194,7 @@ static tn_status estimate(const tn_critic_free *l, tn_err *e) {
     double samplings = ceil((double)l->total_steps / (double)l->per_sampling), others;
     double passes = (double)l->task->q.iterations;
     TN_TRY(tn_rewards_flop(&l->task->rewards, &l->on, &others, e));
+    TN_TRY(tn_step_rewards_flop(l->task->steps, &l->on, &others, e));
     if (has_floor(l)) others += passes * 2.0 * (double)tn_desc_params(&l->on.desc);
     tn_online_estimate(&l->on, samplings, passes, others * tn_online_tokens(&l->on));
     return TN_OK;
@@ -239,6 +242,7 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
+    TN_TRY(tn_step_rewards_open(&l->steps, k->steps, on, e));
     TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(l->batch / l->each), e));
     TN_TRY(make_arrays(l, e));
     TN_TRY(make_shaping(l, e));
