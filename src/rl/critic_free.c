@@ -2,6 +2,7 @@
 #include "base/signals.h"
 #include "ops/profile.h"
 #include "rl/critic_free_int.h"
+#include "train/moving_ref.h"
 #include <math.h>
 #include <string.h>
 
@@ -47,11 +48,12 @@ static tn_status cut(tn_critic_free *l, long sampling, tn_err *e) {
     for (int i = 0; i < r->n; i++)
         for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = r->score[i];
     if (k->token_advantages) TN_TRY(k->token_advantages(k->token_opt, r, e));
+    if (k->sdpo) tn_sdpo_mask(&l->sdpo, r, k->opt);
     uint64_t seed = (uint64_t)l->on.o.seed, number = (uint64_t)sampling;
     if (k->best) return tn_slices_cut_best(&l->slices, r, k->best, mask, seed, number, e);
     if (k->pairs) tn_slices_cut_pairs(&l->slices, r, k->pairs, mask, seed, number);
     else tn_slices_cut(&l->slices, r, mask, seed, number);
-    return TN_OK;
+    return k->sdpo ? tn_sdpo_teach(&l->sdpo, &l->on, l->slices.part, e) : TN_OK;
 }
 
 static void pick(tn_critic_free *l, long sampling) {
@@ -116,7 +118,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     long sampling = on->step / l->per_sampling;
     pick(l, sampling);
     TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
-    TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
+    if (!l->task->sdpo) TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e)); /* teachers have their say in the step */
     if (tn_sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, r, m, e));
     TN_TRY(tn_step_rewards_score(&l->steps, on, m, e));
@@ -128,6 +130,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
     if (l->rewards.n == 0) only_steps(l, m);
+    if (l->task->sdpo) tn_sdpo_choose(&l->sdpo, r, l->total, m);
     TN_TRY(watch(l, m, e));
     if (l->task->pairs) take_missing_ends(l);
     memcpy(r->score, l->advantage, (size_t)r->n * sizeof *r->score);
@@ -166,6 +169,9 @@ static tn_status one_step(tn_critic_free *l, double *lr, tn_err *e) {
     *lr = tn_lr_at(&on->o, l->peak_lr, on->step + 1, l->total_steps);
     TN_TRY(tn_trainee_update(t, &opt, *lr, on->step + 1, &r, e));
     on->step++;
+    const tn_sdpo_options *teacher = l->task->sdpo;
+    if (teacher && strcmp(teacher->kind, "ema") == 0 && on->step % teacher->sync_steps == 0)
+        TN_TRY(tn_moving_ref_mix(on->ref, t->model, teacher->rate, e));
     l->loss += r.loss, l->norm += r.grad_norm, l->n_logged++;
     tn_metrics_merge(&l->m, &r.metrics);
     return TN_OK;
@@ -195,7 +201,9 @@ static json_t *state_of(const tn_critic_free *l, bool batch) {
         return NULL;
     }
     if (!s || !batch || l->on.step % l->per_sampling == 0) return s;
-    if (json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0) return s;
+    bool ok = json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0;
+    if (ok && l->task->sdpo) ok = json_object_set_new(s, "shown", tn_sdpo_state(&l->sdpo, &l->on.roll)) == 0;
+    if (ok) return s;
     json_decref(s);
     return NULL;
 }
@@ -216,6 +224,7 @@ static tn_status take_state(tn_critic_free *l, const json_t *s, tn_err *e) {
     pick(l, sampling);
     TN_TRY(tn_rollouts_load(&on->roll, json_object_get(s, "rollouts"), on->policy.model->desc.vocab,
                             on->from.s, e));
+    if (l->task->sdpo) TN_TRY(tn_sdpo_take(&l->sdpo, &on->roll, json_object_get(s, "shown"), on->from.s, e));
     return cut(l, sampling, e);
 }
 

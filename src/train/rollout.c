@@ -23,6 +23,7 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
              {(void **)&r->off, N + 1, sizeof *r->off},
              {(void **)&r->ended, N, sizeof *r->ended},
              {(void **)&r->own, N, sizeof *r->own},
+             {(void **)&r->from, N, sizeof *r->from},
              {(void **)&r->ids, T, sizeof *r->ids},
              {(void **)&r->old_logp, T, sizeof(double)},
              {(void **)&r->ref_logp, T, sizeof(double)},
@@ -50,13 +51,13 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
 size_t tn_rollouts_bytes(int n, int max_new) {
     size_t token = 6 * sizeof(double) + sizeof(double) + sizeof(int32_t);
     return (size_t)n * ((size_t)max_new * token + sizeof(tn_example) + sizeof(tn_response) +
-                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 8);
+                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 12);
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
     void *p[] = {r->prompt, r->ex,        r->at,       r->first,    r->tok,    r->response, r->group,  r->off, r->ended,
                  r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,
-                 r->score,  r->raw_score, r->ones,     r->req,      r->sample,   r->own,    r->answer, r->step};
+                 r->score,  r->raw_score, r->ones,     r->req,      r->sample,   r->own,    r->answer, r->step, r->from};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_spread_free(&r->spread);
     tn_spread_free(&r->other);
@@ -270,6 +271,7 @@ static void arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *or
         memcpy(to->old_logp + to->n_tok, from->old_logp + at, bytes);
         memcpy(to->ref_logp + to->n_tok, from->ref_logp + at, bytes);
         memcpy(to->advantage + to->n_tok, from->advantage + at, bytes);
+        to->from[to->n] = i;
         append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i], from->own[i]);
     }
     pack(to, pairs);

@@ -20,6 +20,7 @@ typedef struct tn_rollouts {
     int *group;            /* [n] which prompt */
     int *off, *ended;      /* [n+1], [n] */
     int *own;              /* [n] 1: the policy's response, 0: its opponent's */
+    int *from;             /* [n] which of the arranged ones each is; unset in what was sampled */
     int32_t *ids;          /* [n_tok] */
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
