@@ -67,7 +67,7 @@ class Given(SDPOTrainer):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         for x, y in zip(inputs, self.now):
             assert x["prompt"][0]["content"] in y["prompt"], (x, y)
-        return torch.tensor([[x["reward"]] for x in self.now])
+        return torch.tensor([[float(x["reward"])] for x in self.now])
 
 
 class Keep(TrainerCallback):
@@ -108,7 +108,7 @@ def main():
             for (loss, norm, share), m in zip(theirs(case, data, said), mine):
                 f.write(f"{case} {loss!r} {norm!r} {share!r}\n")
                 print(case, "TRL", loss, norm, share, "tenet", *m)
-    print("default learning rate", SDPOConfig(output_dir="x").learning_rate)
+    print("default learning rate", SDPOConfig(output_dir="x", use_cpu=True, bf16=False).learning_rate)
 
 
 main()
