@@ -1,5 +1,6 @@
 /* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
  * its simulated annotators. */
+#include "base/log.h"
 #include "cmd/verbs.h"
 #include "world/world.h"
 #include <inttypes.h>
@@ -7,7 +8,7 @@
 #include <string.h>
 
 typedef struct {
-    int64_t seed, count, first, draws;
+    int64_t seed, count, first, draws, dial;
     const char *out, *input, *mix, *annotator, *pairs_out;
     bool oracle, outcome;
     tn_world_shape shape;
@@ -33,10 +34,12 @@ static const tn_opt_row rows[] = {
      "Add the facts that the oracle judges by to rows of prompts. They can also be rebuilt from "
      "the id."},
     {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
-     "careful, biased, exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
+     "careful, biased, lenient (takes a bare refusal for as good as one with its reason), exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
      "separated by commas, from which each ranking draws one."},
     {"annotator-seed", TN_OPT_INT, FIELD(draws), NULL, NULL, 0, 9007199254740992.0, NULL, "N",
      "Seed of what annotators draw; default: --seed, which the items' ids belong to."},
+    {"dial", TN_OPT_INT, FIELD(dial), "20", NULL, 0, 100, NULL, "PERCENT",
+     "Of `misjudge`: how many items in a hundred a principle is misjudged for."},
     {"outcome", TN_OPT_BOOL, FIELD(outcome), "false", NULL, 0, 0, NULL, NULL,
      "Label every step with whether the answer is right."},
     {"pairs-out", TN_OPT_STRING, FIELD(pairs_out), NULL, NULL, 0, 0, NULL, "FILE",
@@ -89,7 +92,7 @@ static tn_status find_annotators(const char *names, tn_world_annotator *pool, in
             return tn_fail(e, TN_ARG, "--annotator %s: more than %d annotators", names, max);
         if (!find_annotator(name, &pool[(*n)++]))
             return tn_fail(e, TN_ARG,
-                           "--annotator %s: no annotator is called '%s'; there are careful, biased and exact, and persons: "
+                           "--annotator %s: no annotator is called '%s'; there are careful, biased, lenient and exact, and persons: "
                            "person-0, person-1, ...",
                            names, name);
         s += len;
@@ -121,6 +124,14 @@ static tn_status run_steps(const tn_world *w, const options *o, tn_err *e) {
     return tn_world_steps_file(w, o->input, (uint64_t)o->seed, o->outcome, o->out, e);
 }
 
+static tn_status run_misjudge(const tn_world *w, const options *o, tn_err *e) {
+    long turned;
+    TN_TRY(need(o->input, "misjudge", "input", "LABELS.jsonl", e));
+    TN_TRY(tn_world_misjudge_file(w, o->input, (uint64_t)o->seed, (int)o->dial, o->out, &turned, e));
+    tn_info("%ld labels turned around", turned);
+    return TN_OK;
+}
+
 static tn_status run_tokenizer(const tn_world *w, const options *o, tn_err *e) {
     TN_TRY(need(o->out, "tokenizer", "out", "DIR", e));
     return tn_world_write_tokenizer(w, o->out, e);
@@ -136,7 +147,8 @@ static const struct {
     const char *name;
     tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
 } actions[] = {
-    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"misjudge", run_misjudge},
+               {"tokenizer", run_tokenizer}, {"config", run_config}};
 enum { NACTIONS = sizeof actions / sizeof *actions };
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -150,7 +162,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(
             e, TN_ARG,
             "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
-            "eval, judge, steps, rank, pairs, tokenizer, config; found %d words",
+            "eval, judge, steps, rank, pairs, misjudge, tokenizer, config; found %d words",
             tn_opts_npos(opts));
 
     tn_world *w = tn_malloc(sizeof *w);
@@ -197,12 +209,14 @@ const tn_verb tn_verb_world = {
         "[...]}\n"
         "  tenet world pairs --input samples.jsonl --annotator exact --out pairs.jsonl\n"
         "        one pair of each ranking with what the annotator prefers (human) and what is better (truth), for rlthf\n"
+        "  tenet world misjudge --input labels.jsonl --dial 20 --out poor.jsonl\n"
+        "        labels of `tenet label` turned around for a fixed fifth of (item, principle): a judge who errs by rule\n"
         "  tenet world tokenizer --out DIR                        tokenizer and chat template\n"
         "  tenet world config --out DIR                           config.json of a fresh model, "
         "and its tokenizer\n",
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|misjudge|tokenizer|"
              "config",
 };
