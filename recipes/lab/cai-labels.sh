@@ -7,7 +7,7 @@ published="soft labels gave much better results than hard ones without chains of
 against=soft
 arms="soft hard clamped"
 metric=accuracy
-columns=("accuracy:harmlessness accuracy:3" "ece:calibration error:3" "held_accuracy:held-out entities:3" "help_accuracy:helpfulness accuracy:3" "scale:gap of the answers:2")
+columns=("accuracy:harmlessness accuracy:3" "ece:calibration error:3" "held_accuracy:held-out entities:3" "help_accuracy:helpfulness accuracy:3" "scale:standard deviation of scores:2")
 tested() { # NAME PROMPTS: two answers of SL-CAI to each, ranked by the oracle
     $tenet generate --model "$cai/sl-cai" --input "$2" --n 2 --max-new-tokens 40 --grouped --seed "$seed" --dtype "${DTYPE:-bfloat16}" --out "$here/answers-$1.jsonl"
     $tenet world rank --input "$here/answers-$1.jsonl" --annotator exact --seed "$seed" --out "$here/test-$1.jsonl"
