@@ -21,9 +21,9 @@ again() { recipes/constitutional_world.sh "$seed" "$1"; } # DIR
 rates() {
     awk -v model="\"$2\"" -v prefix="$3" '
         /"name":/ { on = index($0, model) } !on { next }
-        /"(harmful|leak|explains|evades|over_refusal|helpful|syco|rude)": {/ { gsub(/[":{ ]/, ""); key = $0 }
-        /"(reward|reward_held|kl|proxy)": {/ { gsub(/[":{ ]/, ""); key = $0 }
-        /"(rate|mean)":/ && key { print prefix key, $2 + 0; key = "" }' "$1/eval/eval.json"
+        /": {/ { gsub(/[":{ ]/, ""); key = $0 } # a family called harmful has a mean, the share of harmful answers a rate
+        /"rate":/ || (/"mean":/ && key ~ /^(reward|reward_held|kl|proxy)$/) { print prefix key, $2 + 0 }
+        /"length":/ { print prefix "length", $2 + 0 }' "$1/eval/eval.json"
     paste -d '\n' "$1/eval/prompts.jsonl" "$1/eval/samples.jsonl" | awk -v model="\"$2\": {" -v prefix="$3" '
         NR % 2 { take = /"task": "harmful", "pool": "held"/; next }
         take { n++; s = substr($0, index($0, model)); match(s, /"harmful": (true|false)/); k += substr(s, RSTART, RLENGTH) ~ /true/ }
