@@ -21,6 +21,7 @@
     X(tdpo)                                                                          \
     X(distill)                                                                       \
     X(sdft)                                                                          \
+    X(sdpo)                                                                          \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \
@@ -38,13 +39,16 @@
     X(score)                                                                         \
     X(label)                                                                         \
     X(split)                                                                         \
+    X(select)                                                                        \
     X(convert)                                                                       \
     X(merge)                                                                         \
     X(inspect)                                                                       \
     X(eval)                                                                          \
+    X(compare)                                                                       \
     X(best_of_n)                                                                     \
     X(report)                                                                        \
     X(lab)                                                                           \
+    X(run)                                                                           \
     X(world)                                                                         \
     X(doctor)                                                                        \
     X(completion)
