@@ -19,6 +19,7 @@ typedef struct tn_contest {
     tn_world w;
     tn_world_prompt *prompt;    /* [n], world */
     const tn_world_prompt **at; /* [n] pointers into prompt */
+    const tn_world_text *begun; /* [n], world: words of an answer that are its prompt's last; NULL: none */
     int *family;                /* [n] stratum; zeros without a world */
     const char *path;           /* file of the prompts, kept by the caller, and how it is read */
     bool chat;

@@ -119,7 +119,7 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
     tn_status st = TN_OK;
     for (int i = 0; i < t->n && st == TN_OK; i++) {
         const tn_example *x = &t->rows->ex[i];
-        const char *id = json_string_value(json_object_get(x->meta, "id"));
+        const char *id = json_string_value(json_object_get(x->meta, "id")), *attack = json_string_value(json_object_get(x->meta, "attack"));
         tn_str_clear(&line);
         tn_str_addz(&line, "{");
         if (id)
@@ -127,6 +127,7 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
                 tn_str_addz(&line, ", ");
         if (t->world)
             tn_str_addf(&line, "\"family\": \"%s\", ", tn_world_family_name[t->family[i]]);
+        if (attack) tn_str_addf(&line, "\"attack\": \"%s\", ", attack);
         st = tn_contest_text(t, tok, x->prompt, x->n_prompt, &text, e);
         tn_str_addz(&line, "\"prompt\": ");
         tn_str_add_json(&line, text.s ? text.s : "", text.len);
