@@ -32,7 +32,7 @@ static const tn_opt_row rows[] = {
      "Prompts whose answers join the training rows unrevised, so that the model stays helpful."},
     {"helpful-samples", TN_OPT_INT, AT(helpful_samples), "2", NULL, 1, 64, NULL, "N", "Answers for each of those prompts."},
     {"output-dir", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "out", "DIR",
-     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json and replies.jsonl."},
+     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json, constitution.json (a copy) and replies.jsonl."},
     {"rounds", TN_OPT_INT, AT(rounds), "4", NULL, 1, TN_REVISE_ROUNDS, NULL, "N", "Rounds of critique and revision."},
     {"first-round", TN_OPT_INT, AT(first_round), "1", NULL, 0, TN_REVISE_ROUNDS, NULL, "N",
      "Answers from this round on are trained on (0: the first answers, too)."},
@@ -216,6 +216,16 @@ static tn_status check(const critique_options *o, tn_err *e) {
     return TN_OK;
 }
 
+/* The principles' texts belong to the record. */
+static tn_status keep_constitution(session *s, tn_err *e) {
+    tn_str from = TN_STR_INIT;
+    tn_shipped_path(s->o.constitution, &from);
+    bool lines = from.len > 6 && !strcmp(from.s + from.len - 6, ".jsonl");
+    tn_status st = from.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_copy_file(from.s, in_out(s, lines ? "constitution.jsonl" : "constitution.json"), e);
+    tn_str_free(&from);
+    return st;
+}
+
 static tn_status work(session *s, tn_err *e) {
     const critique_options *o = &s->o;
     TN_TRY(check(o, e));
@@ -228,6 +238,7 @@ static tn_status work(session *s, tn_err *e) {
     if (!s->record[0] || !s->record[1]) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_mkdirs(o->out, e));
     TN_TRY(tn_lock_dir(o->out, &s->lock, e));
+    TN_TRY(keep_constitution(s, e));
     TN_TRY(tn_replies_open(&s->kept, in_out(s, "replies.jsonl"), e));
     if (tn_replies_count(s->kept)) tn_info("%zu replies are there already; what was asked is not asked again", tn_replies_count(s->kept));
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));

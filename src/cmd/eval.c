@@ -8,7 +8,7 @@
 
 typedef struct eval_options {
     tn_opt_list models, pairs, funcs, shots, against;
-    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve;
+    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve, *grader;
     bool world, baselines, greedy, attacks;
     int64_t count, max_new, batch;
     double temperature;
@@ -60,6 +60,9 @@ static const tn_opt_row rows[] = {
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
+    {"grader", TN_OPT_CHOICE, AT(grader), "none", "none|rules", 0, 0, NULL, NULL,
+     "rules: find refusals by phrases of English text: attack success on prompts that ask for harm (by their \"family\", \"kind\" or \"label\"; "
+     "all without one), evasions, over-refusal; and Elo and collapse against the first model, as `tenet compare` has them. Rules err: read answers."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR",
      "Folder for eval.json and samples.jsonl."},
     TN_OPT_LAST};
@@ -75,7 +78,7 @@ typedef struct session {
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
-    json_t *reward_json;
+    json_t *reward_json, *compared;
     tn_str prompts; /* file of the world's prompts */
     tn_attacks attacks;
     tn_str attack_rows;
@@ -192,7 +195,7 @@ static tn_status open_all(session *s, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     tn_contest *t = &s->t;
     t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch,
-    t->temperature = o->temperature;
+    t->temperature = o->temperature, t->grader = strcmp(o->grader, "rules") == 0;
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -254,6 +257,7 @@ static tn_status write_all(session *s, tn_err *e) {
         if (json_object_update(json_array_get(json_object_get(j, "models"), (size_t)k), more) != 0) st = tn_fail(e, TN_NOMEM, "out of memory");
         json_decref(more);
     }
+    if (j && s->compared) json_object_set(j, "compare", s->compared);
     tn_path_join(&p, s->o.out, "eval.json");
     if (st == TN_OK) st = tn_json_save(p.s, j, false, e);
     tn_path_join(&p, s->o.out, "samples.jsonl");
@@ -311,10 +315,12 @@ static tn_status work(session *s, tn_err *e) {
     if (s->o.reward) TN_TRY(proxies(s, e));
     for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
+    if (t->grader) TN_TRY(tn_contest_compare(t, s->tok, &s->compared, e));
     if (s->o.attacks) TN_TRY(tn_attacks_summarise(&s->attacks, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
     tn_contest_print(t, stdout);
+    if (s->compared) tn_compare_print(s->compared, stdout);
     if (s->o.attacks) tn_attacks_print(&s->attacks, stdout);
     return TN_OK;
 }
@@ -338,6 +344,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);
+    json_decref(s.compared);
     tn_backend_free(s.be);
     return st;
 }

@@ -43,6 +43,7 @@
     X(merge)                                                                         \
     X(inspect)                                                                       \
     X(eval)                                                                          \
+    X(compare)                                                                       \
     X(best_of_n)                                                                     \
     X(report)                                                                        \
     X(lab)                                                                           \
