@@ -252,12 +252,12 @@ static tn_status write_all(session *s, tn_err *e) {
     json_t *j = tn_contest_json(&s->t, s->o.ref);
     tn_status st = j ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (j && s->reward_json) json_object_set(j, "reward_model", s->reward_json);
+    if (j && s->compared) json_object_set(j, "compare", s->compared);
     for (int k = 0; j && s->o.attacks && k < s->o.models.n; k++) {
         json_t *more = tn_attacks_json(&s->attacks, k);
         if (json_object_update(json_array_get(json_object_get(j, "models"), (size_t)k), more) != 0) st = tn_fail(e, TN_NOMEM, "out of memory");
         json_decref(more);
     }
-    if (j && s->compared) json_object_set(j, "compare", s->compared);
     tn_path_join(&p, s->o.out, "eval.json");
     if (st == TN_OK) st = tn_json_save(p.s, j, false, e);
     tn_path_join(&p, s->o.out, "samples.jsonl");

@@ -83,7 +83,7 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
         if (!about) return tn_fail(e, TN_NOMEM, "out of memory");
         /* of a row: which of its principles, which order, which thought */
         uint64_t draw = (uint64_t)b->row << 16 | (uint64_t)b->principle % 256 << 8 | (uint64_t)(a->order * TN_LABEL_THOUGHTS + a->thought);
-        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about, a->text.s, a->text.len, tn_prompts_chat(j->l->prompts),
+        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about, a->text.s, a->text.len, tn_prompts_are_turns(j->l->prompts),
                                 tn_prompts_stops(j->l->prompts)};
     }
     return TN_OK;

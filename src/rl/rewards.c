@@ -128,7 +128,7 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
 
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
     int n = weighted(o);
-    if (o->models.n + o->funcs.n == 0)
+    if (o->models.n + o->funcs.n == 0 && !o->none_needed)
         return tn_fail(e, TN_ARG,
                        "no reward: give --reward-model DIR (made by `tenet reward`) or "
                        "--reward-funcs NAME, or several");
@@ -321,7 +321,7 @@ static tn_status score_functions(tn_rewards *r, const tn_online *on, const tn_ro
 
 /* A response that no source can judge teaches nothing; said once. */
 static void warn_unscored(tn_rewards *r, const tn_online *on, const tn_rollouts *roll) {
-    for (int i = 0; i < roll->n && !r->warned; i++) {
+    for (int i = 0; i < roll->n && r->n > 0 && !r->warned; i++) {
         bool any = false;
         for (int k = 0; k < r->n; k++) any |= !isnan(r->value[i * r->n + k]);
         if (any) continue;
