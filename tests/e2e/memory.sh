@@ -151,6 +151,10 @@ held memory_grpo_steps grpo --model models/world --process-reward-model "$M/prm"
     --num-generations 4 --max-completion-length 24
 held memory_ppo_steps ppo --model models/world --reward-model "$M/rm-own" --process-reward-model "$M/prm" --data "$M/sums.jsonl" --iterations 2 --rollouts 64 \
     --minibatch-size 32 --num-ppo-epochs 1 --response-length 24
+for kind in live base ema; do
+    held memory_sdpo_$kind sdpo --model models/world --reward-funcs world --success-reward-threshold 0.5 --teacher-model-kind $kind --data "$M/sums.jsonl" \
+        --max-steps 2 --per-device-train-batch-size 64 --num-generations 4 --max-completion-length 24
+done
 pairs="step-pairs --model models/world --input $M/sums.jsonl --step-separator"
 for how in world prm; do
     more=
