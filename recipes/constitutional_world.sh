@@ -5,6 +5,7 @@
 #   recipes/constitutional_world.sh SEED OUT [BASE]
 #   CONSTITUTION=FILE    another constitution (default: constitutions/world.json)
 #   DTYPE=float32        the same bits on every machine (default: bfloat16)
+#   TENET_ORACLE=off     whoever asks the oracle fails, but for people's rankings and the evaluation, which are let through below
 # What is there already is not made again, and no reply is asked for twice. docs/results.md says which settings were tried.
 set -eu
 cd "$(dirname "$0")/.."
@@ -51,14 +52,14 @@ grep -E "$red" "$out/prompts-pm.jsonl" >"$out/red-pm.jsonl"
 done_with pairs.jsonl || $tenet generate --model "$out/sl-cai" --input "$out/red-pm.jsonl" --n 2 --max-new-tokens 40 --grouped --seed "$seed" \
     $dtype --out "$out/pairs.jsonl"
 # shellcheck disable=SC2086
-$tenet label --model "$base" --input "$out/pairs.jsonl" --out "$out/labels.jsonl" $oversee
+done_with labels.jsonl || $tenet label --model "$base" --input "$out/pairs.jsonl" --out "$out/labels.jsonl" $oversee
 
 stage "helpfulness: 3,200 pairs ranked by people, of prompts that are not red-teaming"
 grep -vE "$red" "$out/prompts-pm.jsonl" | grep -v "$hidden" | head -n 3200 >"$out/helpful-pm.jsonl"
 # shellcheck disable=SC2086
 done_with helpful-answers.jsonl || $tenet generate --model "$out/sl-cai" --input "$out/helpful-pm.jsonl" --n 2 --max-new-tokens 40 --grouped \
     --seed "$seed" $dtype --out "$out/helpful-answers.jsonl"
-$tenet world rank --input "$out/helpful-answers.jsonl" --annotator careful --seed "$seed" --out "$out/rankings.jsonl"
+done_with rankings.jsonl || TENET_ORACLE=on $tenet world rank --input "$out/helpful-answers.jsonl" --annotator careful --seed "$seed" --out "$out/rankings.jsonl"
 
 if ! done_with preference-model/config.json; then
     stage "preference model: AI harmlessness (soft labels) and human helpfulness"
@@ -81,6 +82,6 @@ fi
 
 stage "evaluation: 640 prompts, half of them about entities that no training answer mentioned"
 # shellcheck disable=SC2086
-$tenet eval --world --models helpful-only="$out/helpful-only" sl-cai="$out/sl-cai" rl-cai="$out/rl-cai" --ref-model "$out/sl-cai" \
+TENET_ORACLE=on $tenet eval --world --models helpful-only="$out/helpful-only" sl-cai="$out/sl-cai" rl-cai="$out/rl-cai" --ref-model "$out/sl-cai" \
     --reward-model "$out/preference-model" --against helpful-only --out "$out/eval" --seed 5 $dtype | tee "$out/table.txt"
 stage "done: $out/critique/record.jsonl has every answer, critique and revision; $out/labels.jsonl every comparison"

@@ -1,6 +1,7 @@
 #include "oversight/asker_int.h"
 #include "base/manifest.h"
 #include "train/trainer.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- identity ---- */
@@ -68,6 +69,7 @@ tn_status tn_asker_open(tn_asker **out, tn_backend *be, const char *dir, const c
 
 void tn_asker_close(tn_asker *a) {
     if (!a) return;
+    tn_service_close(a->at);
     tn_model_free(a->model);
     tn_tokenizer_free(a->tok);
     tn_free(a);
@@ -78,6 +80,7 @@ const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a) { return a->tok; }
 /* ---- asking ---- */
 
 static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const tn_sampling *s) {
+    if (a->at) return tn_service_key(a, q, s);
     double how[] = {s->temperature, (double)s->top_k, s->top_p, s->min_p, (double)s->max_new};
     uint64_t draw[] = {s->seed, s->temperature > 0 ? q->draw : 0};
     tn_reply_key k = tn_reply_key_add(tn_reply_key_add(a->who, how, sizeof how), draw, sizeof draw);
@@ -112,22 +115,34 @@ static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const
     return tn_replies_commit(a->kept, e);
 }
 
-/* Those without a reply; returns how many, and the longest prompt. */
-static int missing(const tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int *which, int *longest) {
-    int k = 0;
-    *longest = 1;
-    for (int i = 0; i < n; i++) {
-        if (tn_replies_find(a->kept, key_of(a, &q[i], how))) continue;
-        which[k++] = i;
-        if (q[i].n > *longest) *longest = q[i].n;
-    }
+typedef struct numbered { tn_reply_key key; int i; } numbered;
+static int by_key(const void *x, const void *y) {
+    const numbered *a = x, *b = y;
+    if (a->key.a != b->key.a) return a->key.a < b->key.a ? -1 : 1;
+    if (a->key.b != b->key.b) return a->key.b < b->key.b ? -1 : 1;
+    return a->i - b->i;
+}
+static int by_number(const void *x, const void *y) { return *(const int *)x - *(const int *)y; }
+
+int tn_asker_missing(const tn_asker *a, const tn_reply_key *key, int n, int *which) {
+    int m = 0, k = 0;
+    numbered *v = tn_calloc((size_t)n + 1, sizeof *v);
+    if (!v) return -1;
+    for (int i = 0; i < n; i++)
+        if (!tn_replies_find(a->kept, key[i])) v[m++] = (numbered){key[i], i};
+    qsort(v, (size_t)m, sizeof *v, by_key);
+    for (int i = 0; i < m; i++)
+        if (i == 0 || v[i].key.a != v[i - 1].key.a || v[i].key.b != v[i - 1].key.b) which[k++] = v[i].i;
+    tn_free(v);
+    qsort(which, (size_t)k, sizeof *which, by_number);
     return k;
 }
 
-static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, int longest, const tn_sampling *how,
-                             int batch, const char *what, tn_err *e) {
+static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, const tn_sampling *how, int batch,
+                             const char *what, tn_err *e) {
     enum { PORTION = 16 };
-    int room = a->model->desc.max_pos, most = PORTION * batch < k ? PORTION * batch : k;
+    int room = a->model->desc.max_pos, most = PORTION * batch < k ? PORTION * batch : k, longest = 1;
+    for (int i = 0; i < k; i++) longest = q[which[i]].n > longest ? q[which[i]].n : longest;
     if (longest + how->max_new > room)
         return tn_fail(e, TN_ARG, "%s: a prompt of %d tokens and %d new ones do not fit the model's %d positions; leave out few-shots, shorten "
                        "the rows, or let replies be shorter", what, longest, how->max_new, room);
@@ -150,16 +165,19 @@ static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int
 tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *given, int batch, const char *what, tn_answer *out,
                           tn_err *e) {
     tn_sampling how = *given;
-    int longest, *which = tn_calloc((size_t)n + 1, sizeof *which);
-    if (!which) return tn_fail(e, TN_NOMEM, "out of memory");
-    tn_gen_stops(&how, a->model, a->tok);
-    int k = missing(a, q, n, &how, which, &longest);
-    tn_status st = k ? ask_missing(a, q, n, which, k, longest, &how, batch, what, e) : TN_OK;
-    tn_free(which);
+    int k = -1, *which = tn_calloc((size_t)n + 1, sizeof *which);
+    tn_reply_key *key = tn_calloc((size_t)n + 1, sizeof *key);
+    if (!a->at) tn_gen_stops(&how, a->model, a->tok);
+    for (int i = 0; key && i < n; i++) key[i] = key_of(a, &q[i], &how);
+    if (key && which) k = tn_asker_missing(a, key, n, which);
+    tn_status st = k < 0 ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+    if (k > 0) st = a->at ? tn_service_ask(a, q, key, which, k, n, &how, what, e) : ask_missing(a, q, n, which, k, &how, batch, what, e);
     for (int i = 0; i < n && st == TN_OK; i++) {
-        const json_t *reply = tn_replies_find(a->kept, key_of(a, &q[i], &how)), *text = json_object_get(reply, "text");
-        if (!json_is_string(text)) return tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);
-        out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
+        const json_t *reply = tn_replies_find(a->kept, key[i]), *text = json_object_get(reply, "text");
+        if (json_is_string(text)) out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
+        else st = tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);
     }
+    tn_free(which);
+    tn_free(key);
     return st;
 }

@@ -139,6 +139,7 @@ static tn_status check_room(const tn_asker *a, const tn_question *q, int n, cons
 
 tn_status tn_asker_options(tn_asker *a, const tn_question *q, int n, const char *option_a, const char *option_b, int max_tokens,
                            const char *what, double *logp, tn_err *e) {
+    if (a->at) return tn_service_options(a, q, n, (const char *const[2]){option_a, option_b}, 2, what, logp, e);
     options o = {0};
     work w = {.a = a, .o = &o};
     int k = 0, *which = tn_calloc((size_t)n + 1, sizeof *which);
