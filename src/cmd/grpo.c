@@ -8,7 +8,10 @@ static tn_status advantages(const void *opt, const tn_group_rewards *r, const do
     return tn_grpo_advantages(opt, r, m, e);
 }
 
-static tn_status token_advantages(const void *opt, tn_rollouts *r, tn_err *e) { return tn_process_advantages(opt, r, e); }
+static tn_status token_advantages(const void *opt, tn_rollouts *r, tn_err *e) {
+    tn_process_advantages(opt, r);
+    return TN_OK;
+}
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_grpo_opt loss = {0};
