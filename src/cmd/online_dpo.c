@@ -41,14 +41,14 @@ static tn_status run(const tn_opts *o, tn_err *e) {
         return tn_fail(e, TN_ARG, "--reference sampling compares with the sampling policy; leave --ref-model out");
     if (pairs.soft && !tn_dpo_reads_p(loss.loss_type))
         return tn_fail(e, TN_ARG, "--soft-labels: not every loss of --loss-type reads the probability of a label");
-    if (pairs.soft && t.rewards.judge.judge && strcmp(t.rewards.judge.as, "logit"))
+    if (pairs.soft && t.rewards.judge.judge && strcmp(t.rewards.judge.appraise.as, "logit"))
         return tn_fail(e, TN_ARG, "--soft-labels takes rewards for Bradley-Terry scores; of a judge they are such with --judge-reward logit");
     return tn_critic_free_run(&t, o, e);
 }
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_label_option_rows, rows, tn_group_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, rows, tn_group_rows,
     tn_critic_free_rows,
     tn_dpo_rows,          tn_pair_rows,           tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};

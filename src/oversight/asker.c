@@ -73,7 +73,8 @@ tn_status tn_asker_borrow(tn_asker **out, tn_backend *be, tn_model *m, tn_tokeni
     return TN_OK;
 }
 
-void tn_asker_in_loop(tn_asker *a) { a->loop = true; }
+void tn_asker_skip_long(tn_asker *a) { a->skip_long = true; }
+void tn_asker_quiet(tn_asker *a) { a->quiet = true; }
 
 void tn_asker_close(tn_asker *a) {
     if (!a) return;
@@ -124,7 +125,7 @@ static tn_status keep(tn_asker *a, const tn_question *q, tn_reply_key key, const
 static void tick(void *ctx, long samples, long tokens) {
     tn_asker *a = ctx;
     double dt = tn_now() - a->bar.t0;
-    if (!a->loop) tn_progress_update(&a->bar, a->before + samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
+    if (!a->quiet) tn_progress_update(&a->bar, a->before + samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
 }
 
 /* The questions [0, n) that `which` numbers: one portion, durable when it returns. */
@@ -137,8 +138,8 @@ static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const
     return tn_replies_commit(a->kept, e);
 }
 
-/* Too long for a model in a loop. */
-static bool skipped(const tn_asker *a, const tn_question *q, const tn_sampling *how) { return a->loop && q->n + how->max_new > a->model->desc.max_pos; }
+/* Too long, and that is no error. */
+static bool skipped(const tn_asker *a, const tn_question *q, const tn_sampling *how) { return a->skip_long && q->n + how->max_new > a->model->desc.max_pos; }
 
 /* Those without a reply; returns how many, and the longest prompt. */
 static int missing(const tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int *which, int *longest) {
@@ -165,10 +166,10 @@ static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int
     tn_status st = req && sample ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) st = tn_gen_new(&g, a->model, batch < k ? batch : k, longest + how->max_new, e);
     a->before = n - k;
-    if (!a->loop) tn_progress_begin(&a->bar, what, "replies", n, a->before);
+    if (!a->quiet) tn_progress_begin(&a->bar, what, "replies", n, a->before);
     for (int at = 0; at < k && st == TN_OK; at += most)
         st = ask_portion(a, g, q, which + at, k - at < most ? k - at : most, how, req, sample, e);
-    if (!a->loop) tn_progress_end(&a->bar);
+    if (!a->quiet) tn_progress_end(&a->bar);
     tn_gen_free(g);
     tn_free(req);
     tn_free(sample);

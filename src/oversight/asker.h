@@ -26,9 +26,10 @@ tn_status tn_asker_open(tn_asker **a, tn_backend *be, const char *dir, const cha
 /* The same of a model that is there, whose weights may change between calls: `kept` is then to be in memory and forgotten
  * whenever they do. Model and tokenizer outlive the asker. */
 tn_status tn_asker_borrow(tn_asker **a, tn_backend *be, tn_model *m, tn_tokenizer *tok, tn_replies *kept, tn_err *e);
-/* From here on no progress is shown, and what does not fit the model's positions is not asked: its log-probs are NaN. A run
- * does not end for one long answer. */
-void tn_asker_in_loop(tn_asker *a);
+/* From here on what does not fit the model's positions is not asked: its log-probs are NaN. A long run does not end for one
+ * long answer. */
+void tn_asker_skip_long(tn_asker *a);
+void tn_asker_quiet(tn_asker *a); /* no progress is shown */
 void tn_asker_close(tn_asker *a);
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a);
 enum { TN_ASKER_OPTIONS = 16 };

@@ -12,7 +12,7 @@ struct tn_asker {
     tn_model *model;
     tn_tokenizer *tok;
     bool borrowed;    /* model and tokenizer are somebody's */
-    bool loop;        /* tn_asker_in_loop */
+    bool skip_long, quiet;
     tn_replies *kept;
     tn_asker_work *work;
     tn_reply_key who; /* weights and numeric profile */

@@ -139,16 +139,16 @@ static tn_status ask_missing(tn_asker *a, const options *o, const tn_question *q
     double began = tn_now(), tokens = 0;
     tn_status st = TN_OK;
     if (!a->work && !(a->work = tn_calloc(1, sizeof *a->work))) return tn_fail(e, TN_NOMEM, "out of memory");
-    if (!a->loop) tn_progress_begin(&a->bar, what, "labels", n, n - k);
+    if (!a->quiet) tn_progress_begin(&a->bar, what, "labels", n, n - k);
     for (int i = 0, end, since = 0; i < k && st == TN_OK; i = end) {
         int sum = cost(&q[which[i]], o);
         for (end = i + 1; end < k && sum + cost(&q[which[end]], o) <= max_tokens; end++) sum += cost(&q[which[end]], o);
         st = ask(a, o, q, which + i, end - i, e);
         tokens += sum, since += end - i;
         if (st == TN_OK && (since >= PORTION || end == k)) st = tn_replies_commit(a->kept, e), since = 0;
-        if (!a->loop) tn_progress_update(&a->bar, n - k + end, "%.0f tok/s", tokens / (tn_now() - began + 1e-9));
+        if (!a->quiet) tn_progress_update(&a->bar, n - k + end, "%.0f tok/s", tokens / (tn_now() - began + 1e-9));
     }
-    if (!a->loop) tn_progress_end(&a->bar);
+    if (!a->quiet) tn_progress_end(&a->bar);
     return st;
 }
 
@@ -179,7 +179,7 @@ static void take_longer_off(const options *o, double *logp) {
 static tn_status read_logps(const tn_asker *a, const tn_question *q, int n, const options *o, double *logp, tn_err *e) {
     for (int i = 0; i < n; i++) {
         const json_t *list = json_object_get(tn_replies_find(a->kept, key_of(a, &q[i], o)), "logp");
-        bool skipped = a->loop && !fits(a, &q[i], o);
+        bool skipped = a->skip_long && !fits(a, &q[i], o);
         for (int k = 0; k < o->count; k++) {
             const json_t *v = json_array_get(list, (size_t)k);
             if (!skipped && !json_is_number(v))
@@ -197,7 +197,7 @@ static tn_status missing(const tn_asker *a, const tn_question *q, int n, const o
     *k = 0;
     for (int i = 0; i < n; i++) {
         bool room = fits(a, &q[i], o);
-        if (!room && !a->loop)
+        if (!room && !a->skip_long)
             return tn_fail(e, TN_ARG, "%s: a prompt of %d tokens does not fit the model's %d positions; leave out few-shots, or shorten the rows", what,
                            q[i].n, a->model->desc.max_pos);
         if (room && !tn_replies_find(a->kept, key_of(a, &q[i], o))) which[(*k)++] = i;

@@ -40,7 +40,7 @@ typedef struct tn_label {
     double weight, p1, p2, p; /* P(A) in either order, and of the first answer being better, polarity applied */
 } tn_label;
 
-/* Rows {"prompt", "responses": [a, b]}. p [n], NaN where a judge in a loop could not read so much; *label gets all of its parts, pairs in order, *n_label of them, from the heap. */
+/* Rows {"prompt", "responses": [a, b]}. p [n], NaN where the judge (skip_long) could not read so much; *label gets all of its parts, pairs in order, *n_label of them, from the heap. */
 tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *const *where, int n, double *p, tn_label **label,
                         int *n_label, tn_err *e);
 #endif

@@ -82,11 +82,11 @@ static tn_status choose(job *j, tn_err *e) {
     const tn_labelling *l = j->l;
     const tn_constitution *c = l->constitution;
     static const char *const digits[SCORES] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
-    const char *lead = tn_constitution_label(c, "number_lead", tn_prompts_are_turns(l->prompts) ? "" : " ");
-    char text[SCORES][64];
+    const char *lead = tn_prompts_are_turns(l->prompts) ? "" : " "; /* a text goes on with a space, a turn begins without */
+    char text[SCORES][8];
     const char *option[SCORES] = {tn_constitution_label(c, "option_a", "(A)"), tn_constitution_label(c, "option_b", "(B)")};
     for (int i = 0; j->score && i < SCORES; i++) {
-        snprintf(text[i], sizeof text[i], "%.50s%s", lead, digits[i]);
+        snprintf(text[i], sizeof text[i], "%s%s", lead, digits[i]);
         option[i] = text[i];
     }
     TN_TRY(put_questions(j, j->score ? TN_PROMPT_SCORE : TN_PROMPT_VERDICT, j->score ? "score" : "verdict", e));

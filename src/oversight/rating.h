@@ -11,6 +11,6 @@
 
 typedef enum tn_rating_kind { TN_RATING_SCORE, TN_RATING_VERDICT } tn_rating_kind;
 
-/* Rows {"prompt", "response"}. rating [n]: s or p; NaN where a judge in a loop could not read so much. */
+/* Rows {"prompt", "response"}. rating [n]: s or p; NaN where the judge (skip_long) could not read so much. */
 tn_status tn_rate_rows(const tn_labelling *l, tn_rating_kind kind, json_t *const *row, const char *const *where, int n, double *rating, tn_err *e);
 #endif

@@ -21,20 +21,21 @@ quiet() { "$@" >"$J/log" 2>&1; }
 } >"$J/log" 2>&1 || fail "rlaif_set_up: $(tail -n 1 "$J/log")"
 
 ask="--constitution constitutions/world.json --kind-key family --dtype float32"
-common="--data $J/own.jsonl --learning-rate 1e-3 --seed 3 $ask"
+common="--learning-rate 1e-3 --seed 3 $ask"
+rows="--data $J/own.jsonl"
 tiny="--model $J/base $common"
 # rounds: two steps to a sampling; the state of a batch between them has the judge's word
-oaif="online-dpo $tiny --judge models/world --prompts prompts/world --max-new-tokens 12 --num-generations 3 --per-device-train-batch-size 6
+oaif="online-dpo $tiny $rows --judge models/world --prompts prompts/world --max-new-tokens 12 --num-generations 3 --per-device-train-batch-size 6
       --steps-per-generation 2 --max-steps 5 --judge-reward logit --soft-labels"
-refer="rloo $tiny --reward-judge models/world --judge-asks reference --prompts prompts/world --max-completion-length 12
+refer="rloo $tiny $rows --reward-judge models/world --judge-asks reference --prompts prompts/world --max-completion-length 12
        --per-device-train-batch-size 12 --num-iterations 2 --max-steps 5"
-score="grpo $tiny --reward-judge models/world --judge-asks score --prompts $J/prompts --principles 0 --max-completion-length 12
+score="grpo $tiny $rows --reward-judge models/world --judge-asks score --prompts $J/prompts --principles 0 --max-completion-length 12
        --reward-funcs world --reward-weights 0.5 1 --per-device-train-batch-size 12 --num-generations 4 --max-steps 4"
-verdict="reinforce $tiny --reward-judge models/world --judge-asks verdict --judge-reward logit --prompts $J/prompts --thoughts 2
+verdict="reinforce $tiny $rows --reward-judge models/world --judge-asks verdict --judge-reward logit --prompts $J/prompts --thoughts 2
          --max-thought-tokens 6 --max-completion-length 12 --per-device-train-batch-size 6 --max-steps 4"
-itself="rft --model models/world $common --reward-judge policy --prompts prompts/world --max-new-tokens 12 --num-generations 3
+itself="rft --model models/world $common $rows --reward-judge policy --prompts prompts/world --max-new-tokens 12 --num-generations 3
         --per-device-train-batch-size 4 --max-steps 4"
-nash="nash-md $tiny --reward-judge models/world --judge-reward logit --prompts prompts/world --max-new-tokens 12
+nash="nash-md $tiny $rows --reward-judge models/world --judge-reward logit --prompts prompts/world --max-new-tokens 12
       --per-device-train-batch-size 6 --max-steps 4"
 
 equal() { cmp -s "$1/metrics.jsonl" "$2/metrics.jsonl" && cmp -s "$1/samples.jsonl" "$2/samples.jsonl" && cmp -s "$1/model.safetensors" "$2/model.safetensors"; }
@@ -63,8 +64,10 @@ survives itself 2
 survives nash 2
 for name in oaif verdict; do
     # shellcheck disable=SC2086
-    quiet tenet ${!name} --output-dir "$J/$name-2" --save-steps 1 --save-total-limit 0 --log-samples 36 --ranks 2 || fail "rlaif_${name}_ranks: $(tail -n 1 "$J/log")"
-    if equal "$J/$name" "$J/$name-2"; then ok "rlaif_${name}_ranks_same_bits"; else fail "rlaif_${name}_ranks_same_bits"; fi
+    for n in 1 2; do
+        quiet tenet ${!name} --output-dir "$J/$name-r$n" --save-steps 0 --log-samples 36 --grad-lanes 2 --ranks $n || fail "rlaif_${name}_ranks: $(tail -n 1 "$J/log")"
+    done
+    if equal "$J/$name-r1" "$J/$name-r2"; then ok "rlaif_${name}_ranks_same_bits"; else fail "rlaif_${name}_ranks_same_bits"; fi
 done
 
 # a pair's rewards are what `tenet label` says of it, all principles asked; the difference of two scores is the log-odds
@@ -111,6 +114,50 @@ if awk -v a="$want" -v b="$got" 'BEGIN { exit !(a > 0 && a < 1 && a - b < 1e-9 &
 harm() { awk -v m="$1" '$1 == m { print $7 }' "$J/log"; }
 if awk -v a="$(harm helpful)" -v b="$(harm harmless)" 'BEGIN { exit !(a > 0.7 && b < a - 0.3) }'; then ok "rlaif_lowers_harm ($(harm helpful) to $(harm harmless))"; else fail "rlaif_lowers_harm: $(harm helpful) $(harm harmless)"; fi
 
+# self-reward: rounds that are killed at any instant end in the same bytes, threads or not
+self=(self-reward --model models/world --data "$J/rl.jsonl" --prompts prompts/world --rounds 2 --num-generations 3 --max-new-tokens 24 --temperature 1
+    --top-p 1 --truth world --per-device-train-batch-size 8 --num-train-epochs 2 --learning-rate 1e-4 --save-steps 1 --save-dtype float32 --seed 3)
+# shellcheck disable=SC2206
+self+=($ask)
+trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
+tenet "${self[@]}" --output-dir "$J/whole" >"$J/out" 2>"$J/log" || fail "rlaif_self: $(tail -n 1 "$J/log")"
+trace "$J/whole" >"$J/want"
+tenet "${self[@]}" --threads 1 --batch-size 5 --output-dir "$J/one" >/dev/null 2>&1
+trace "$J/one" | cmp -s - "$J/want" && [ -s "$J/want" ] && ok rlaif_self_threads || fail rlaif_self_threads
+kills=0 tries=0
+while [ $tries -lt 40 ]; do
+    tries=$((tries + 1))
+    "$TENET_BIN" "${self[@]}" --threads $((RANDOM % 2 + 1)) --output-dir "$J/killed" >/dev/null 2>"$J/log" &
+    pid=$!
+    if [ $tries -lt 10 ]; then
+        sleep "0.$((RANDOM % 7))$((RANDOM % 9))"
+        kill -KILL $pid 2>/dev/null
+    fi
+    status=0
+    wait $pid 2>/dev/null || status=$?
+    [ $status = 137 ] || break
+    kills=$((kills + 1))
+done
+trace "$J/killed" | cmp -s - "$J/want" && [ $status = 0 ] && ok "rlaif_self_killed ($kills kills)" || fail "rlaif_self_killed: $kills kills, status $status: $(tail -n 1 "$J/log")"
+# each round takes its part of the prompts; its judge and its start are the model before it
+if [ "$(cat "$J/whole"/round-*/answers.jsonl | wc -l)" = 64 ] && [ "$(wc -l <"$J/whole/metrics.jsonl")" = 2 ] &&
+    grep -q "\"model\": \"$J/whole/round-1/model\"" "$J/whole/round-2/model/tenet.json" && grep -q '"judge/accuracy"' "$J/whole/metrics.jsonl"; then
+    ok rlaif_self_rounds
+else
+    fail "rlaif_self_rounds: $(cat "$J/out")"
+fi
+# chosen and rejected are the best and the worst of the answers
+if sed 's/.*"score_chosen":\([-0-9.e]*\),"score_rejected":\([-0-9.e]*\).*/\1 \2/' "$J/whole/round-1/train.jsonl" >"$J/scores" &&
+    sed 's/.*"rewards":\[\([^]]*\)\].*/\1/' "$J/whole/round-1/answers.jsonl" | tr ',' ' ' |
+    awk '{ b = w = $1; for (i = 2; i <= NF; i++) { if ($i > b) b = $i; if ($i < w) w = $i } if (b > w) print b, w }' | cmp -s - "$J/scores"; then
+    ok rlaif_self_best_and_worst
+else
+    fail rlaif_self_best_and_worst
+fi
+fails rlaif_self_other_options 1 "another --num-generations" tenet "${self[@]}" --num-generations 4 --output-dir "$J/whole"
+fails rlaif_self_nothing 1 "would train on nothing" tenet "${self[@]}" --min-reward-gap 2 --output-dir "$J/nothing"
+fails rlaif_self_rounds_of_none 2 "fewer than the" tenet "${self[@]}" --rounds 100 --output-dir "$J/x"
+
 # refused
 refused() {
     local name=$1 text=$2
@@ -119,14 +166,14 @@ refused() {
 }
 # shellcheck disable=SC2086
 {
-    refused alone "say reference, verdict or score" reinforce $tiny --reward-judge models/world --num-generations 1
-    refused score_logit "a score from 1 to 10 has no log-odds" rloo $tiny --reward-judge models/world --judge-asks score --judge-reward logit
-    refused soft_prob "they are such with --judge-reward logit" online-dpo $tiny --judge models/world --soft-labels
-    refused soft_loss "reads the probability of a label" online-dpo $tiny --judge models/world --judge-reward logit --soft-labels --loss-type hinge
-    refused weights "1 weights for 2 rewards" rloo $tiny --reward-judge models/world --reward-funcs world --reward-weights 1
+    refused alone "say reference, verdict or score" reinforce $tiny $rows --reward-judge models/world --num-generations 1
+    refused score_logit "a score from 1 to 10 has no log-odds" rloo $tiny $rows --reward-judge models/world --judge-asks score --judge-reward logit
+    refused soft_prob "they are such with --judge-reward logit" online-dpo $tiny $rows --judge models/world --soft-labels
+    refused soft_loss "reads the probability of a label" online-dpo $tiny $rows --judge models/world --judge-reward logit --soft-labels --loss-type hinge
+    refused weights "1 weights for 2 rewards" rloo $tiny $rows --reward-judge models/world --reward-funcs world --reward-weights 1
     fails rlaif_no_reference 1 'compares with the row'"'"'s "responses"' tenet rloo $tiny --data "$J/rl.jsonl" --reward-judge models/world --judge-asks reference --dry-run
     fails rlaif_no_kind 1 '"family"' tenet rloo $tiny --data "$J/sums.jsonl" --reward-judge models/world --dry-run
-    fails rlaif_no_template 2 "has no score.jinja" tenet rloo $tiny --reward-judge models/world --judge-asks score --prompts prompts/world --max-completion-length 8 \
+    fails rlaif_no_template 2 "has no score.jinja" tenet rloo $tiny $rows --reward-judge models/world --judge-asks score --prompts prompts/world --max-completion-length 8 \
         --output-dir "$J/no-template"
 }
 exit ${e2e_failed:-0}
