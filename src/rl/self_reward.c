@@ -23,7 +23,7 @@ const tn_opt_row tn_self_reward_rows[] = {
     {"truth", TN_OPT_STRING, AT(truth), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
      "A function of --reward-funcs (`tenet grpo --help`), e.g. world or number:answer, that says what answers are really worth: how often "
      "the judge is right is then reported. Nothing is trained on it."},
-    {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Replies sampled together; does not change them."},
+    {"gen-batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change results."},
     TN_OPT_LAST};
 
 enum { BATCH_TOKENS = 2048, WHERE = 600 };

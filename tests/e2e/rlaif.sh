@@ -35,6 +35,8 @@ verdict="reinforce $tiny $rows --reward-judge models/world --judge-asks verdict 
          --max-thought-tokens 6 --max-completion-length 12 --per-device-train-batch-size 6 --max-steps 4"
 itself="rft --model models/world $common $rows --reward-judge policy --prompts prompts/world --max-new-tokens 12 --num-generations 3
         --per-device-train-batch-size 4 --max-steps 4"
+ppo="ppo $tiny $rows --reward-judge models/world --judge-asks reference --judge-reward logit --prompts prompts/world --iterations 3 --rollouts 12
+     --minibatch-size 6 --response-length 12 --num-ppo-epochs 2 --temperature 1"
 nash="nash-md $tiny $rows --reward-judge models/world --judge-reward logit --prompts prompts/world --max-new-tokens 12
       --per-device-train-batch-size 6 --max-steps 4"
 
@@ -62,6 +64,7 @@ survives score 2
 survives verdict 2
 survives itself 2
 survives nash 2
+survives ppo 2
 for name in oaif verdict; do
     # shellcheck disable=SC2086
     for n in 1 2; do
@@ -122,7 +125,7 @@ self+=($ask)
 trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
 tenet "${self[@]}" --output-dir "$J/whole" >"$J/out" 2>"$J/log" || fail "rlaif_self: $(tail -n 1 "$J/log")"
 trace "$J/whole" >"$J/want"
-tenet "${self[@]}" --threads 1 --batch-size 5 --output-dir "$J/one" >/dev/null 2>&1
+tenet "${self[@]}" --threads 1 --gen-batch-size 5 --output-dir "$J/one" >/dev/null 2>&1
 trace "$J/one" | cmp -s - "$J/want" && [ -s "$J/want" ] && ok rlaif_self_threads || fail rlaif_self_threads
 kills=0 tries=0
 while [ $tries -lt 40 ]; do
@@ -167,6 +170,7 @@ refused() {
 # shellcheck disable=SC2086
 {
     refused alone "say reference, verdict or score" reinforce $tiny $rows --reward-judge models/world --num-generations 1
+    refused ppo_each_other "say reference, verdict or score" ppo $tiny $rows --reward-judge models/world
     refused score_logit "a score from 1 to 10 has no log-odds" rloo $tiny $rows --reward-judge models/world --judge-asks score --judge-reward logit
     refused soft_prob "they are such with --judge-reward logit" online-dpo $tiny $rows --judge models/world --soft-labels
     refused soft_loss "reads the probability of a label" online-dpo $tiny $rows --judge models/world --judge-reward logit --soft-labels --loss-type hinge
