@@ -20,6 +20,9 @@ const tn_opt_row tn_self_reward_rows[] = {
     {"min-reward-gap", TN_OPT_REAL, AT(min_gap), "0", NULL, 0, 1e9, NULL, "X", "Best and worst that are no further apart make no pair; 0: only ties."},
     {"missing-eos-penalty", TN_OPT_REAL, AT(missing_eos), "0", NULL, 0, 1e9, NULL, "X",
      "Taken off the reward of answers that do not end within --max-new-tokens."},
+    {"length-control", TN_OPT_REAL, AT(length_control), "0", NULL, 0, 1, NULL, "RHO",
+     "Of nearly equal answers take the shortest as the best and the longest as the worst: those that are RHO of the way from the best (the "
+     "worst) reward to the mean. 0: rewards alone decide."},
     {"truth", TN_OPT_STRING, AT(truth), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
      "A function of --reward-funcs (`tenet grpo --help`), e.g. world or number:answer, that says what answers are really worth: how often "
      "the judge is right is then reported. Nothing is trained on it."},
@@ -205,18 +208,28 @@ static tn_status write_answers(state *s, tn_err *e) {
     return tn_out_close(out, st, true, e);
 }
 
+/* Of answers no worse than `least` the shortest, or (sign -1) of those no better the longest; the first of equals. */
+static const answer *by_length(const answer *const *of, int n, double least, int sign) {
+    const answer *best = NULL;
+    for (int k = 0; k < n; k++)
+        if (sign * (of[k]->reward - least) >= 0 && (!best || sign * (of[k]->tokens - best->tokens) < 0)) best = of[k];
+    return best;
+}
+
 /* Best and worst of the answers to prompt i that the judge could read; false: they make no pair. */
 static bool choose(const state *s, int i, const answer **best, const answer **worst) {
-    double reward[64], mean[64];
+    double reward[64], same[64], mean = 0, rho = s->l->o->length_control;
     const answer *of[64];
     int n = 0, b, w;
     for (int k = 0; k < s->N; k++) {
         const answer *y = &s->answer[i * s->N + k];
-        if (!isnan(y->reward)) of[n] = y, reward[n++] = y->reward;
+        if (!isnan(y->reward)) of[n] = y, mean += y->reward, reward[n++] = y->reward;
     }
-    if (n < 2 || !tn_self_reward_pair(reward, n, 1, mean, &b, &w) || mean[b] - mean[w] <= s->l->o->min_gap) return false;
-    *best = of[b], *worst = of[w];
-    return true;
+    if (n < 2 || !tn_self_reward_pair(reward, n, 1, same, &b, &w) || reward[b] - reward[w] <= s->l->o->min_gap) return false;
+    mean /= n;
+    *best = rho > 0 ? by_length(of, n, reward[b] - rho * (reward[b] - mean), 1) : of[b];
+    *worst = rho > 0 ? by_length(of, n, reward[w] + rho * (mean - reward[w]), -1) : of[w];
+    return *best != *worst;
 }
 
 static tn_status write_pairs(state *s, int *pairs, tn_err *e) {

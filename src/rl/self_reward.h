@@ -4,6 +4,9 @@
  *   is given, rewards all of them (oversight/appraise.h); the best and the worst make a pair, unless they are no further apart than
  *   min_gap; M_k is trained on the pairs, from M_{k-1} and with it as the reference
  *
+ * Judges like length, and rounds multiply that. With length control rho (Wu et al. 2024, 2407.19594) the chosen answer is the shortest
+ * of those with at least (1 - rho) max + rho mean, the rejected one the longest of those with at most (1 - rho) min + rho mean.
+ *
  * Files of `dir`: round-K/{replies.jsonl, answers.jsonl, train.jsonl, model/, trained.json}, metrics.jsonl. A reply is durable before it
  * is used and not asked for twice. */
 #ifndef TN_RL_SELF_REWARD_H
@@ -18,6 +21,7 @@
 typedef struct tn_self_reward_options {
     int64_t rounds, answers, max_new, batch;
     double temperature, top_p, judge_temperature, min_gap, missing_eos; /* missing_eos: off the reward of an answer that did not end */
+    double length_control;
     const char *judge, *truth;
     tn_appraise_options appraise;
     tn_label_options label;

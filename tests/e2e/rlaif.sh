@@ -157,6 +157,10 @@ if sed 's/.*"score_chosen":\([-0-9.e]*\),"score_rejected":\([-0-9.e]*\).*/\1 \2/
 else
     fail rlaif_self_best_and_worst
 fi
+tenet "${self[@]}" --length-control 0.5 --output-dir "$J/short" >/dev/null 2>"$J/log" || fail "rlaif_self_short: $(tail -n 1 "$J/log")"
+longer() { sed -n '1s/.*"chosen_longer": \([-0-9.e]*\),.*/\1/p' "$1/metrics.jsonl"; }
+if cmp -s "$J/whole/round-1/answers.jsonl" "$J/short/round-1/answers.jsonl" &&
+    awk -v a="$(longer "$J/whole")" -v b="$(longer "$J/short")" 'BEGIN { exit !(b < a) }'; then ok rlaif_self_length_control; else fail "rlaif_self_length_control: $(longer "$J/whole") $(longer "$J/short")"; fi
 fails rlaif_self_other_options 1 "another --num-generations" tenet "${self[@]}" --num-generations 4 --output-dir "$J/whole"
 fails rlaif_self_nothing 1 "would train on nothing" tenet "${self[@]}" --min-reward-gap 2 --output-dir "$J/nothing"
 fails rlaif_self_rounds_of_none 2 "fewer than the" tenet "${self[@]}" --rounds 100 --output-dir "$J/x"

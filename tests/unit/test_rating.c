@@ -107,7 +107,7 @@ TEST(rating_each_other) {
     open_room(&r, "prompts/world");
     tn_labelling l = labelling(&r);
     char far_too_long[800] = "";
-    for (int i = 0; i < 190; i++) strcat(far_too_long, "no .");
+    for (int i = 0; i < 380; i++) memcpy(far_too_long + 2 * i, "a ", 2);
     json_t *row = json_loads("{\"prompt\": \"what is 2 + 3 ?\"}", 0, NULL), *pair = json_copy(row);
     const char *y[] = {"the sum is 5 .", "no .", "the sum is 5 .", far_too_long}, *where = "test";
     const tn_appraised x = {row, "test", 7, y, 4};
