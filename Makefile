@@ -4,6 +4,7 @@
 #   make test FILTER=dpo only tests whose name contains it
 #   make fuzz            mutated files into every parser, under AddressSanitizer
 #   make bench           measurements against the machine's ceilings; make bench-peers: PyTorch and TRL beside
+#   make CURL=           without endpoints as judges, which need libcurl's headers to build and libcurl to run
 #   make MPICC=          without tenet-mpi.so, which is built when there is mpicc (or name another one)
 # CFLAGS, LDFLAGS and LDLIBS of the caller are added to our own.
 BUILD   ?= build
@@ -14,6 +15,7 @@ VERSION := 0.1.0
 RELEASED := 2026-11-27
 OPT     ?= -O2
 DEPS    := jansson libutf8proc yaml-0.1 zlib
+CURL    ?= $(shell pkg-config --exists libcurl && pkg-config --cflags libcurl && echo -DTN_CURL)
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter
 FLAGS   := -std=c17 -D_GNU_SOURCE $(OPT) -g $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden \
            -Isrc -Iinclude -Itests -DTN_VERSION='"$(VERSION)"' -DTN_RELEASED='"$(RELEASED)"' \
@@ -43,8 +45,10 @@ $(BUILD)/%_avx512.o:     ISA = $(AVX512)
 $(BUILD)/%_avx512bf16.o: ISA = $(AVX512) -mavx512bf16
 $(BUILD)/%_amx.o:        ISA = $(AVX512) -mavx512bf16 -mamx-tile -mamx-bf16
 
+$(BUILD)/src/base/http.o: ISA = $(CURL)
+
 # Another compiler or other flags: everything is built again.
-STAMP := $(subst ",,$(subst ',,$(shell $(CC) --version | head -n 1 | cut -d' ' -f2-) $(FLAGS) $(CFLAGS)))
+STAMP := $(subst ",,$(subst ',,$(shell $(CC) --version | head -n 1 | cut -d' ' -f2-) $(FLAGS) $(CURL) $(CFLAGS)))
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(STAMP)' | cmp -s - $@ || echo '$(STAMP)' > $@
@@ -77,6 +81,10 @@ WRAP := malloc calloc realloc mmap tn_trainee_accumulate tn_trainee_update tn_ro
         tn_rewards_score tn_rollouts_entropy
 $(BUILD)/tests/alloc: $(BUILD)/tests/e2e/alloc.o $(call OBJ,$(MAIN)) $(BUILD)/libtenet.a
 	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(WRAP)) $(LDFLAGS) $(LIBS) $(LDLIBS)
+
+# A service with OpenAI's interface, and faults (tests/e2e/endpoint.sh)
+$(BUILD)/tests/fake_endpoint: $(BUILD)/tests/e2e/fake_endpoint.o $(BUILD)/libtenet.a
+	$(CC) $(FLAGS) $(CFLAGS) -o $@ $^ $(LDFLAGS) $(LIBS) $(LDLIBS)
 
 asan:
 	$(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" $(BUILD)/asan/tests/run $(BUILD)/asan/tenet
@@ -148,6 +156,7 @@ install: all
 	install -m 644 $(wildcard include/*.h) $(TO)/include
 	for d in constitutions $(wildcard prompts/*); do \
 	    install -d $(TO)/share/tenet/$$d && install -m 644 $$d/* $(TO)/share/tenet/$$d || exit 1; done
+	install -d $(TO)/share/tenet/recipes && install -m 644 $(wildcard recipes/*.yaml) $(TO)/share/tenet/recipes
 	printf '%s\n' "$$PC" | install -m 644 /dev/stdin $(TO)/lib/pkgconfig/tenet.pc
 	$(BUILD)/tenet help --man | install -m 644 /dev/stdin $(MAN1)/tenet.1
 	for v in $(VERBS); do \

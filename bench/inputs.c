@@ -36,7 +36,7 @@ static tn_status make_model(bench *b, const bench_size *s, bool reward, const ch
     d.rope = (tn_rope){.type = TN_ROPE_DEFAULT, .theta = 10000, .factor = 1, .original_max = 2048, .rot_dim = d.head_dim};
     if (tn_tokenizer_vocab(tok) > d.vocab) d.vocab = tn_tokenizer_vocab(tok);
     if (d.pad < 0) d.pad = d.eos[0]; /* transformers' reward models need one */
-    TN_GO(tn_model_new(&m, &d, 1, b->f32, false, e), done);
+    TN_GO(tn_model_new(&m, &d, 1, b->f32, e), done);
     const tn_tensor *score = tn_model_tensor(m, "score.weight"); /* zero would give equal rewards: no work to do */
     for (int i = 0; score && i < s->hidden; i++)
         ((float *)tn_tensor_data(score, b->f32))[i] = (float)(tn_unit_of(tn_mix((uint64_t)i)) - 0.5);

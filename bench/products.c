@@ -17,7 +17,7 @@ typedef struct product {
     tn_weight w;
     float *x, *y, *dw;     /* [m, in], [m, out], [out, in] */
     void *x_rows, *y_rows; /* x and y as operand rows */
-    size_t bytes, bytes_t;
+    size_t bytes;
 } product;
 
 static float *filled(size_t n) {
@@ -58,9 +58,7 @@ static double torch(void *ctx) {
 static bool product_new(product *p) {
     size_t in = (size_t)p->in, out = (size_t)p->out, m = (size_t)p->m;
     p->bytes = p->be->op->weight_bytes(p->be, p->out, p->in);
-    p->bytes_t = p->be->op->weight_t_bytes(p->be, p->out, p->in);
-    p->w = (tn_weight){.out = p->out, .in = p->in, .master = filled(out * in), .packed = tn_big_alloc(p->bytes),
-                       .packed_t = p->kind == DX ? tn_big_alloc(p->bytes_t) : NULL};
+    p->w = (tn_weight){.out = p->out, .in = p->in, .master = filled(out * in), .packed = tn_big_alloc(p->bytes)};
     p->x = filled(m * in), p->y = filled(m * out), p->dw = p->kind == DW ? filled(out * in) : NULL;
     p->x_rows = tn_big_alloc(m * in * p->be->operand), p->y_rows = tn_big_alloc(m * out * p->be->operand);
     if (!p->w.master || !p->w.packed || !p->x || !p->y || !p->x_rows || !p->y_rows) return false;
@@ -74,7 +72,6 @@ static void product_free(product *p) {
     size_t in = (size_t)p->in, out = (size_t)p->out, m = (size_t)p->m;
     tn_big_free((void *)(uintptr_t)p->w.master, out * in * 4);
     tn_big_free(p->w.packed, p->bytes);
-    if (p->w.packed_t) tn_big_free(p->w.packed_t, p->bytes_t);
     tn_big_free(p->x, m * in * 4);
     tn_big_free(p->y, m * out * 4);
     tn_big_free(p->x_rows, m * in * p->be->operand);

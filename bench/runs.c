@@ -14,6 +14,7 @@
 typedef struct method {
     const char *name, *rows, *batch;
     bool rollouts, reward_model;
+    int steps; /* of the small model, the first of which does not count; TRL's pace decides. The large one: half, 3 at least */
     const char *const *options; /* of tenet, beyond those of every run */
 } method;
 
@@ -23,12 +24,12 @@ static const char *const rl_options[] = {"--num-generations", "8", "--max-comple
 static const char *const rloo_options[] = {"--num-generations", "8", "--max-completion-length", "64", NULL};
 static const char *const ppo_options[] = {"--rollouts", "16", "--minibatch-size", "16", "--num-ppo-epochs", "4",
                                           "--response-length", "64", "--missing-eos-penalty", "1", NULL};
-static const method methods[] = {{"sft", "chats", "8", false, false, sft_options},
-                                 {"dpo", "pairs", "4", false, false, dpo_options},
-                                 {"reward", "pairs", "4", false, false, sft_options},
-                                 {"grpo", "prompts", "16", true, true, rl_options},
-                                 {"rloo", "prompts", "16", true, true, rloo_options},
-                                 {"ppo", "prompts", "16", true, true, ppo_options}};
+static const method methods[] = {{"sft", "chats", "8", false, false, 6, sft_options},
+                                 {"dpo", "pairs", "4", false, false, 6, dpo_options},
+                                 {"reward", "pairs", "4", false, false, 16, sft_options},
+                                 {"grpo", "prompts", "16", true, true, 4, rl_options},
+                                 {"rloo", "prompts", "16", true, true, 4, rloo_options},
+                                 {"ppo", "prompts", "16", true, true, 4, ppo_options}};
 
 typedef struct run {
     bench *b;
@@ -217,7 +218,7 @@ tn_status bench_runs(bench *b, tn_err *e) {
     for (int i = 0; st == TN_OK && (r.size = bench_size_at(b, i)); i++) {
         bool large = r.size->layers > 8;
         if (m->rollouts && large && strcmp(m->name, "grpo") != 0) continue; /* minutes of TRL for no more insight */
-        r.steps = b->o.quick ? 2 : large ? 3 : 4;
+        r.steps = b->o.quick ? 2 : !large ? m->steps : m->steps > 6 ? m->steps / 2 : 3;
         TN_GO(bench_model(b, r.size, false, &r.model, e), done);
         if (m->reward_model) TN_GO(bench_model(b, r.size, true, &r.reward, e), done);
         st = one(&r, e);

@@ -177,7 +177,7 @@ static tn_status open_work(work *w, tn_err *e) {
     tn_data_options q = {.kind = TN_DATA_SFT, .max_length = BENCH_MAX_LENGTH, .limit = 400};
     tn_batch_need need = {0};
     TN_TRY(tn_tokenizer_load(&w->tok, w->dir, e));
-    TN_TRY(tn_model_load(&t->model, w->dir, w->be, &(tn_load){.train = true}, e));
+    TN_TRY(tn_model_load(&t->model, w->dir, w->be, &(tn_load){0}, e));
     TN_TRY(tn_model_trainable(t->model, e));
     q.vocab = t->model->desc.vocab;
     TN_TRY(tn_dataset_load(&w->data, &path, 1, w->tok, &q, e));
@@ -201,17 +201,15 @@ static tn_status open_tiles(work *w, tn_err *e) {
     const tn_weight *head = &w->t.model->lm_head;
     const tn_ops *op = w->be->op;
     w->n_tile = (head->out + TN_HEAD_TILE - 1) / TN_HEAD_TILE;
-    size_t one = round64(op->weight_bytes(w->be, TN_HEAD_TILE, head->in)),
-           one_t = round64(op->weight_t_bytes(w->be, TN_HEAD_TILE, head->in));
-    w->pack_bytes = (size_t)w->n_tile * (one + one_t);
+    size_t one = round64(op->weight_bytes(w->be, TN_HEAD_TILE, head->in));
+    w->pack_bytes = (size_t)w->n_tile * one;
     w->packs = tn_big_alloc(w->pack_bytes);
     w->tile = tn_calloc((size_t)w->n_tile, sizeof *w->tile);
     if (!w->packs || !w->tile) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < w->n_tile; i++) {
         int first = i * TN_HEAD_TILE, left = head->out - first;
-        char *p = (char *)w->packs + (size_t)i * (one + one_t);
+        char *p = (char *)w->packs + (size_t)i * one;
         w->tile[i] = (tn_weight){.out = left < TN_HEAD_TILE ? left : TN_HEAD_TILE, .in = head->in, .packed = p,
-                                 .packed_t = p + one,
                                  .master = tn_cat(w->be, head->master, (size_t)first * (size_t)head->in)};
         op->weight_pack(w->be, &w->tile[i]);
     }

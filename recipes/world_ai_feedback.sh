@@ -1,6 +1,6 @@
 #!/bin/bash
 # AI feedback in the built-in world without a preference model, beside the preference model that it replaces: one seed. All arms start from
-# SL-CAI (recipes/constitutional_world.sh SEED OUT) and may ask the judge, the base model, about as often: 4,000 judgements in both orders.
+# SL-CAI (tenet run recipes/constitutional.yaml --out OUT --set seed=SEED --until sl-cai) and may ask the judge, the base model, about as often: 4,000 judgements in both orders.
 # No human label is used.
 #   recipes/world_ai_feedback.sh SEED OUT [BASE]
 # Arms: offline (DPO on the judged pairs of SL-CAI), pm (the same pairs make a preference model, RLOO against it), online (online DPO, the
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 seed=$1 out=$2 base=${3:-models/world} tenet=${TENET_BIN:-build/tenet}
 work=$out/ai-feedback start=$out/sl-cai
 mkdir -p "$work"
-[ -e "$start/config.json" ] || { echo "$start is missing; run recipes/constitutional_world.sh $seed $out first" >&2; exit 2; }
+[ -e "$start/config.json" ] || { echo "$start is missing; first: tenet run recipes/constitutional.yaml --out $out --set seed=$seed --until sl-cai" >&2; exit 2; }
 t0=$(date +%s)
 stage() { printf '\n[%3d s] %s\n' $(($(date +%s) - t0)) "$*"; }
 dtype="--dtype ${DTYPE:-bfloat16}"
@@ -26,7 +26,7 @@ if ! done_with labels.jsonl; then
     # shellcheck disable=SC2086
     $tenet generate --model "$start" --input "$work/prompts-pm.jsonl" --n 2 --max-new-tokens 40 --grouped --seed "$seed" $dtype --out "$work/pairs.jsonl"
     # shellcheck disable=SC2086
-    $tenet label --model "$base" --input "$work/pairs.jsonl" --out "$work/labels.jsonl" --seed "$seed" $judge $dtype
+    $tenet label --judge "$base" --input "$work/pairs.jsonl" --out "$work/labels.jsonl" --seed "$seed" $judge $dtype
 fi
 if ! done_with offline/config.json; then
     stage "offline: DPO on those pairs, soft labels"

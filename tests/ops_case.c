@@ -95,9 +95,8 @@ float *oc_out_float(oc *c, const char *name, size_t n) {
 }
 
 tn_weight oc_weight(oc *c, int out, int in, double scale) {
-    tn_weight w = {out, in, oc_in(c, (size_t)out * (size_t)in, scale), NULL, NULL};
+    tn_weight w = {out, in, oc_in(c, (size_t)out * (size_t)in, scale), NULL};
     w.packed = oc_zero(c, c->be->op->weight_bytes(c->be, out, in));
-    w.packed_t = oc_zero(c, c->be->op->weight_t_bytes(c->be, out, in));
     c->be->op->weight_pack(c->be, &w);
     return w;
 }

@@ -38,7 +38,7 @@ void *oc_out_operands(oc *c, const char *name, size_t n);
 void *oc_out_set(oc *c, const char *name, size_t n, double value);
 double *oc_out_double(oc *c, const char *name, size_t n);
 float *oc_out_float(oc *c, const char *name, size_t n);
-tn_weight oc_weight(oc *c, int out, int in, double scale); /* random, packed both ways */
+tn_weight oc_weight(oc *c, int out, int in, double scale); /* random, packed */
 double oc_get(const tn_backend *b, const void *p, size_t i);
 void oc_set(const tn_backend *b, void *p, size_t i, double v);
 void oc_set_operand(const tn_backend *b, void *p, size_t i, double v);

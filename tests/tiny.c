@@ -133,7 +133,7 @@ tn_backend *tiny_backend(const char *name, tn_dtype dtype, const char *kernels, 
 tn_model *tiny_model(const tn_desc *d, tn_backend *be, bool train, uint64_t seed) {
     tn_err e = {0};
     tn_model *m = NULL;
-    if (tn_model_new(&m, d, seed, be, train, &e) != TN_OK ||
+    if (tn_model_new(&m, d, seed, be, &e) != TN_OK ||
         (train && tn_model_trainable(m, &e) != TN_OK)) {
         CHECK_MSG(false, "tiny model: %s", e.msg);
         tn_model_free(m);

@@ -27,13 +27,15 @@ if [ "$want" = check ]; then
     need clang command -v clang
     need perl command -v perl
 fi
-# Not needed to build: without them there is no tenet-mpi.so, and tests of ranks under mpirun are skipped.
+# Not needed to build: without libcurl no endpoint can be a judge; without the others there is no tenet-mpi.so, and tests
+# of ranks under mpirun are skipped.
+required=$missing missing=
+need libcurl4-openssl-dev lib libcurl
 if [ "$want" != build ]; then
-    required=$missing missing=
     need libopenmpi-dev command -v mpicc
     need openmpi-bin command -v mpirun
-    if [ "$want" = mpi ]; then missing="$required$missing"; else extra=$missing missing=$required; fi
 fi
+if [ "$want" = mpi ]; then missing="$required$missing"; else extra=$missing missing=$required; fi
 [ -n "$missing$extra" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -47,6 +49,7 @@ if [ "$(id -u)" != 0 ]; then
     command -v sudo >/dev/null 2>&1 || [ -n "$missing" ] || exit 0
     command -v sudo >/dev/null 2>&1 || { echo "missing:$missing; install them as root, or install sudo" >&2; exit 1; }
     as_root=sudo
+    [ -n "$missing" ] || as_root="sudo -n" # nobody is asked for a password for what can be done without
 fi
 echo "installing:$missing$extra"
 export DEBIAN_FRONTEND=noninteractive
@@ -54,7 +57,7 @@ install() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y \
         install --no-install-recommends "$@" >/dev/null
 }
-$as_root apt-get -o DPkg::Lock::Timeout=300 -qq update
+$as_root apt-get -o DPkg::Lock::Timeout=300 -qq update || [ -z "$missing" ] || exit 1
 # shellcheck disable=SC2086
 [ -z "$missing" ] || install $missing
 # shellcheck disable=SC2086

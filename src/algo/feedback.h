@@ -27,6 +27,29 @@ double tn_label_cot(const double *p, int n, double lo, double hi, tn_cot_mean ho
 /* -p log p - (1-p) log(1-p): the least that a soft label's loss can be. */
 double tn_label_entropy(double p);
 
+/* MT-bench's verdict (Zheng et al. 2023, 2306.05685): 1 or -1 when the first or the second answer wins in both orders, else 0,
+ * a tie. p1, p2 as above. */
+int tn_label_verdict(double p1, double p2);
+
+/* A judge in both orders over n items; p1, p2 as above.
+ *   consistency  share of items with the same winner (or a tie) in both orders
+ *   first        share of answers that choose what comes first; a tie counts half
+ *   bias         mean of (p1 + p2)/2 - 1/2 */
+typedef struct tn_judge_orders { double consistency, first, bias; } tn_judge_orders;
+tn_judge_orders tn_judge_orders_of(const double *p1, const double *p2, int n);
+/* Against the truth: right1, right2 are the probabilities of the right answer in either order. Accuracies: of all answers, of
+ * items right in both orders, of the mean probability (ties count half, half, not at all); p: mean probability. */
+typedef struct tn_judge_accuracy { double pooled, both, mean, p; } tn_judge_accuracy;
+tn_judge_accuracy tn_judge_accuracy_of(const double *right1, const double *right2, int n);
+/* The temperature at which a judge's probabilities fit best: T > 0 minimises the mean of -log s(+-margin_i/T), + where
+ * first_i (the first answer is right), margin = logit p. T is 0 when all are right, infinite when there is nothing in them
+ * (sum of +-margin <= 0). nll, nll_1: the least, and that at T = 1. TN_ARG: n < 1, or a margin that is not finite. */
+tn_status tn_judge_temperature(const double *margin, const bool *first, int n, double *T, double *nll_1, double *nll, tn_err *e);
+/* Two judges: share of items where they say the same, and Cohen's kappa (o - c)/(1 - c), c the share by chance; NaN for c = 1. */
+double tn_cohen_kappa(const bool *a, const bool *b, int n, double *observed);
+/* Pearson's correlation; NaN when one of them does not vary. */
+double tn_pearson(const double *x, const double *y, int n);
+
 /* Likelihoods of the scores 1..10: sum i P(i) with P normalised, and (score - 5.5)/4.5 in [-1, 1]. TN_ARG without mass. */
 tn_status tn_direct_score(const double likelihood[10], double *score, double *reward, tn_err *e);
 /* Share of items whose most probable option (the first of equals) is the human's; p [n][options]. */

@@ -62,6 +62,7 @@ tn_status tn_list_dir(const char *path, char ***names, size_t *n,
 tn_status tn_remove_tree(const char *path, tn_err *e);      /* missing is fine */
 /* The same for a folder whose name promises that it is complete: it is renamed to PATH.tmp first. */
 tn_status tn_retire_tree(const char *path, tn_err *e);
+tn_status tn_sync_tree(const char *path, tn_err *e);        /* it and all below it are on the disk, and so is its name */
 tn_status tn_copy_file(const char *from, const char *to, tn_err *e); /* atomic at `to` */
 void tn_path_join(tn_str *out, const char *a, const char *b); /* cleared first */
 /* Absolute, without links, "." and ".."; the file must exist. Cleared first. */

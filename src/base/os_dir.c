@@ -255,6 +255,11 @@ static tn_status sync_one(const char *path, bool is_dir, tn_err *e) {
     return tn_fail(e, TN_IO, "cannot bring %s to the disk: %s", path, strerror(errno));
 }
 
+tn_status tn_sync_tree(const char *path, tn_err *e) {
+    TN_TRY(tn_is_dir(path) ? walk_tree(path, sync_one, 0, e) : sync_one(path, false, e));
+    return tn_sync_parent(path, e);
+}
+
 /* FINAL exists: swap, or where the file system cannot, move it aside first. */
 static tn_status replace_dir(const char *tmp, const char *final, const char *old, tn_err *e) {
     if (tn_sys_exchange(tmp, final) == 0) {

@@ -2,8 +2,11 @@
 #include "base/proc.h"
 #include "base/fault.h"
 #include "base/os.h"
+#include "base/sys.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -60,6 +63,61 @@ bool tn_child_ended(long pid, int *status, int *sig) {
 }
 
 void tn_child_signal(long pid, int sig) { kill((pid_t)pid, sig); }
+
+/* In the child: descriptors, then the program. Comes back only when there is none. */
+static void become(const char *program, char *const argv[], int held, const int to[2], pid_t parent) {
+    int null = open("/dev/null", O_RDONLY);
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(to[0], 1) < 0 || dup2(to[1], 2) < 0) return;
+    if (held >= 0 && dup(held) < 0) return;
+    execv(program ? program : "/proc/self/exe", argv);
+    dprintf(2, "tenet: error: cannot run %s: %s\n", program ? program : argv[0], strerror(errno));
+}
+
+tn_status tn_child_start(tn_child *c, const char *program, char *const argv[], int held, tn_err *e) {
+    int out[2] = {-1, -1}, err[2] = {-1, -1}, failed = tn_fault();
+    pid_t parent = getpid();
+    *c = (tn_child){-1, {-1, -1}};
+    if (failed) errno = failed;
+    else if (pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0) c->pid = fork();
+    if (c->pid == 0) {
+        become(program, argv, held, (const int[2]){out[1], err[1]}, parent);
+        _exit(127);
+    }
+    failed = c->pid < 0 ? errno : 0;
+    if (out[1] >= 0) close(out[1]);
+    if (err[1] >= 0) close(err[1]);
+    c->from[0] = out[0], c->from[1] = err[0];
+    if (!failed) return TN_OK;
+    tn_child_close(c);
+    return tn_fail(e, TN_IO, "cannot start another process: %s", strerror(failed));
+}
+
+tn_status tn_child_read(tn_child *c, double seconds, char *buf, size_t n, size_t *got, int *which, tn_err *e) {
+    struct pollfd p[2] = {{.fd = c->from[0], .events = POLLIN}, {.fd = c->from[1], .events = POLLIN}};
+    *got = 0;
+    if (poll(p, 2, (int)(seconds * 1000)) <= 0) return TN_OK; /* or a signal: the caller looks */
+    for (int i = 0; i < 2; i++) {
+        if (c->from[i] < 0 || !p[i].revents) continue;
+        ssize_t r = tn_sys_read(c->from[i], buf, n);
+        if (r < 0) return tn_fail(e, TN_IO, "cannot read what process %ld writes: %s", c->pid, strerror(errno));
+        if (r > 0) {
+            *got = (size_t)r, *which = i;
+            return TN_OK;
+        }
+        close(c->from[i]);
+        c->from[i] = -1;
+    }
+    return TN_OK;
+}
+
+void tn_child_close(tn_child *c) {
+    for (int i = 0; i < 2; i++) {
+        if (c->from[i] >= 0) close(c->from[i]);
+        c->from[i] = -1;
+    }
+}
 
 void tn_program_dir(tn_str *out) {
     char path[4096];

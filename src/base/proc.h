@@ -23,6 +23,19 @@ tn_status tn_fork(long *pid, tn_err *e);
 bool tn_child_ended(long pid, int *status, int *sig);
 void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
 
+/* Another program. It reads nothing, and what it writes is read here. It is killed (SIGKILL) when its parent dies, and is in a
+ * process group of its own. */
+typedef struct tn_child {
+    long pid;
+    int from[2]; /* its standard output and error; -1 once they have ended */
+} tn_child;
+/* argv ends in NULL; program: its path, NULL: this program, also when its file has been replaced. `held` (-1: none): a
+ * descriptor that the child, too, keeps open as long as it lives, such as a lock's. */
+tn_status tn_child_start(tn_child *c, const char *program, char *const argv[], int held, tn_err *e);
+/* Waits at most `seconds` for bytes: *got of them (0: none came) from standard output (*which 0) or error (1). */
+tn_status tn_child_read(tn_child *c, double seconds, char *buf, size_t n, size_t *got, int *which, tn_err *e);
+void tn_child_close(tn_child *c); /* what it has not read is lost */
+
 void tn_program_dir(tn_str *out); /* folder of the running program; "" when unknown */
 /* A file or folder that comes with the program: NAME as it stands, else beside the sources or where `make install` puts it;
  * NAME itself when it is nowhere. Cleared first. */

@@ -50,6 +50,7 @@ enum {
     TN_RNG_NEFTUNE = 322, /* noise on embeddings: index = sequence */
     TN_RNG_RESAMPLE = 323, /* bootstrap resamples of reward heads: index = row and head */
     TN_RNG_RLTHF = 330, /* targeted human feedback: index 0 the shard, k whom a random round k asks, 1001 + pair its sides */
-    TN_RNG_BOOTSTRAP = 331 /* resamples of prompts: index = resample */
+    TN_RNG_BOOTSTRAP = 331, /* resamples of prompts: index = resample */
+    TN_RNG_RETRY = 340 /* waits before a request is tried again: index = request, draw = retry */
 };
 #endif

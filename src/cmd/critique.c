@@ -4,6 +4,7 @@
 #include "base/signals.h"
 #include "cmd/verbs.h"
 #include "ops/profile.h"
+#include "oversight/judges.h"
 #include "oversight/revise.h"
 #include "oversight/rows.h"
 #include "train/trainer.h"
@@ -19,7 +20,8 @@ typedef struct critique_options {
 #define AT(f) offsetof(critique_options, f)
 static const tn_opt_row rows[] = {
     {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path", "DIR", "Whose answers are revised: a helpful model."},
-    {"critic", TN_OPT_STRING, AT(critic), NULL, NULL, 0, 0, "judge", "DIR", "Who criticises and revises. Default: the same model."},
+    {"critic", TN_OPT_STRING, AT(critic), NULL, NULL, 0, 0, "judge", "DIR|URL",
+     "Who criticises and revises: a folder, or the http(s):// URL of a service with OpenAI's interface. Default: the same model."},
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR", "Base of an adapter folder, instead of the one that it names."},
     {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
     {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
@@ -30,7 +32,7 @@ static const tn_opt_row rows[] = {
      "Prompts whose answers join the training rows unrevised, so that the model stays helpful."},
     {"helpful-samples", TN_OPT_INT, AT(helpful_samples), "2", NULL, 1, 64, NULL, "N", "Answers for each of those prompts."},
     {"output-dir", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "out", "DIR",
-     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json and replies.jsonl."},
+     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json, constitution.json (a copy) and replies.jsonl."},
     {"rounds", TN_OPT_INT, AT(rounds), "4", NULL, 1, TN_REVISE_ROUNDS, NULL, "N", "Rounds of critique and revision."},
     {"first-round", TN_OPT_INT, AT(first_round), "1", NULL, 0, TN_REVISE_ROUNDS, NULL, "N",
      "Answers from this round on are trained on (0: the first answers, too)."},
@@ -54,11 +56,12 @@ static const tn_opt_row rows[] = {
 typedef struct session {
     critique_options o;
     tn_train_options machine;
+    tn_endpoint_options endpoint;
     tn_backend *be;
     tn_replies *kept;
     tn_constitution *c;
-    tn_prompts *p;
-    tn_asker *policy, *critic;
+    tn_asker *policy; /* NULL: the critic is the policy */
+    tn_judges critic;
     tn_json_rows data, helpful;
     json_t **record[2]; /* of data, of helpful */
     tn_revise_count *count;
@@ -179,7 +182,8 @@ static tn_status summarise(session *s, tn_err *e) {
 static tn_revise revise_of(session *s) {
     const critique_options *o = &s->o;
     tn_sampling base = {.top_k = (int)o->top_k, .top_p = o->top_p, .seed = (uint64_t)s->machine.seed};
-    tn_revise v = {.policy = s->policy, .critic = s->critic ? s->critic : s->policy, .constitution = s->c, .prompts = s->p, .kind = o->kind,
+    const tn_judge *critic = &s->critic.v[0];
+    tn_revise v = {.policy = s->policy ? s->policy : critic->asker, .critic = critic->asker, .constitution = s->c, .prompts = critic->prompts, .kind = o->kind,
                    .kind_key = o->kind_key, .rounds = (int)o->rounds, .batch = (int)o->batch, .direct = o->direct, .answer = base,
                    .critique = base, .revision = base, .seed = (uint64_t)s->machine.seed,
                    .limits = {(int)o->repeat_n, (int)o->repeats, o->longest, o->unended}};
@@ -204,11 +208,22 @@ static tn_status revise_all(session *s, tn_err *e) {
 
 static tn_status check(const critique_options *o, tn_err *e) {
     if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the model whose answers are revised");
+    if (tn_endpoint_is(o->model)) return tn_fail(e, TN_ARG, "--model %s: an endpoint can be the critic, not the model that is to be trained", o->model);
     if (!o->data) return tn_fail(e, TN_ARG, "--data is missing; give red-team prompts");
     if (!o->out) return tn_fail(e, TN_ARG, "--output-dir is missing");
     if (o->first_round > o->rounds)
         return tn_fail(e, TN_ARG, "--first-round %d is behind the last of %d rounds", (int)o->first_round, (int)o->rounds);
     return TN_OK;
+}
+
+/* The principles' texts belong to the record. */
+static tn_status keep_constitution(session *s, tn_err *e) {
+    tn_str from = TN_STR_INIT;
+    tn_shipped_path(s->o.constitution, &from);
+    bool lines = from.len > 6 && !strcmp(from.s + from.len - 6, ".jsonl");
+    tn_status st = from.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_copy_file(from.s, in_out(s, lines ? "constitution.jsonl" : "constitution.json"), e);
+    tn_str_free(&from);
+    return st;
 }
 
 static tn_status work(session *s, tn_err *e) {
@@ -223,13 +238,14 @@ static tn_status work(session *s, tn_err *e) {
     if (!s->record[0] || !s->record[1]) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_mkdirs(o->out, e));
     TN_TRY(tn_lock_dir(o->out, &s->lock, e));
+    TN_TRY(keep_constitution(s, e));
     TN_TRY(tn_replies_open(&s->kept, in_out(s, "replies.jsonl"), e));
     if (tn_replies_count(s->kept)) tn_info("%zu replies are there already; what was asked is not asked again", tn_replies_count(s->kept));
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
-    if (o->critic && strcmp(o->critic, o->model)) TN_TRY(tn_asker_open(&s->critic, s->be, o->critic, o->base, NULL, s->kept, e));
-    tn_shipped_path(o->prompts, &s->path);
-    TN_TRY(tn_prompts_load(&s->p, s->path.s, s->c, tn_asker_tokenizer(s->critic ? s->critic : s->policy), e));
+    const char *critic = o->critic ? o->critic : o->model;
+    if (strcmp(critic, o->model)) TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
+    TN_TRY(tn_judges_open(&s->critic, (tn_opt_list){&critic, 1}, &(tn_judge_setup){.be = s->be, .base = o->base, .prompts = {&o->prompts, 1},
+                          .endpoint = &s->endpoint, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
     tn_signals_install();
     TN_TRY(revise_all(s, e));
     for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));
@@ -241,6 +257,7 @@ static tn_status work(session *s, tn_err *e) {
 static tn_status run(const tn_opts *opts, tn_err *e) {
     session s = {.lock = -1, .path = TN_STR_INIT};
     tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_endpoint_option_rows, &s.endpoint);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
     for (int k = 0; k < 2; k++) {
@@ -250,9 +267,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_json_rows_free(&s.data);
     tn_json_rows_free(&s.helpful);
     tn_free(s.count);
-    tn_prompts_free(s.p);
+    tn_judges_close(&s.critic);
     tn_asker_close(s.policy);
-    tn_asker_close(s.critic);
     tn_constitution_free(s.c);
     tn_replies_close(s.kept);
     tn_backend_free(s.be);
@@ -261,8 +277,9 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_critique = {
+    .goes_on = true,
     .name = "critique", .stage = "Oversee", .summary = "answers criticised and revised under a constitution (SL-CAI)",
     .details = "A model answers red-team prompts; for some rounds a critic says what a principle, drawn anew for each row and round,\n"
                "finds wrong with the answer and writes it again. Revisions that are empty, unended, unchanged, a critique, a repetition\n"

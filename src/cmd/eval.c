@@ -1,6 +1,6 @@
 /* tenet eval: several models on the same prompts. */
 #include "base/log.h"
-#include "eval/contest.h"
+#include "eval/attacks.h"
 #include "ops/profile.h"
 #include "train/trainer.h"
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 
 typedef struct eval_options {
     tn_opt_list models, pairs, funcs, shots, against;
-    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve;
-    bool world, baselines, greedy;
+    const char *ref, *reward, *cost, *input, *choices, *out, *transcripts, *curve, *grader;
+    bool world, baselines, greedy, attacks;
     int64_t count, max_new, batch;
     double temperature;
 } eval_options;
@@ -42,6 +42,9 @@ static const tn_opt_row rows[] = {
      "them, too, in eval.json (win_NAME)."},
     {"baselines", TN_OPT_BOOL, AT(baselines), "false", NULL, 0, 0, NULL, NULL,
      "World: also the fixed policies (refuse, constant, copy, longest)."},
+    {"attacks", TN_OPT_BOOL, AT(attacks), "false", NULL, 0, 0, NULL, NULL,
+     "World: also ask for hazardous steps and secrets in ten ways (`tenet world eval --attack`): success by attack, those that "
+     "training may have seen and those that it may not, and harmless requests wrapped alike; into attacks.jsonl, too."},
     {"greedy", TN_OPT_BOOL, AT(greedy), "false", NULL, 0, 0, NULL, NULL,
      "World: true reward of greedy answers, too."},
     {"pairs", TN_OPT_LIST, AT(pairs), NULL, NULL, 0, 0, NULL, "FILE",
@@ -57,6 +60,9 @@ static const tn_opt_row rows[] = {
     {"curve", TN_OPT_STRING, AT(curve), NULL, NULL, 0, 0, NULL, "FILE",
      "World: write {\"step\", \"true_reward\", \"lo\", \"hi\", \"proxy\", \"kl\"} for every model "
      "whose name is a number (checkpoints of a run)."},
+    {"grader", TN_OPT_CHOICE, AT(grader), "none", "none|rules", 0, 0, NULL, NULL,
+     "rules: find refusals by phrases of English text: attack success on prompts that ask for harm (by their \"family\", \"kind\" or \"label\"; "
+     "all without one), evasions, over-refusal; and Elo and collapse against the first model, as `tenet compare` has them. Rules err: read answers."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR",
      "Folder for eval.json and samples.jsonl."},
     TN_OPT_LAST};
@@ -72,8 +78,10 @@ typedef struct session {
     tn_contest t;
     tn_dataset *pairs;
     double *ref_sums; /* log-probs of the pairs' responses under the reference */
-    json_t *reward_json;
+    json_t *reward_json, *compared;
     tn_str prompts; /* file of the world's prompts */
+    tn_attacks attacks;
+    tn_str attack_rows;
 } session;
 
 /* "name=dir" or "dir". */
@@ -121,6 +129,7 @@ static tn_status measure(session *s, tn_contender *c, tn_err *e) {
     TN_GO(tn_contest_answer(&s->t, c, m, s->tok, e), done);
     if (s->o.greedy && s->t.world) TN_GO(tn_contest_greedy(&s->t, c, m, s->tok, e), done);
     TN_GO(tn_contest_judge(&s->t, c, s->tok, e), done);
+    if (s->o.attacks) TN_GO(tn_contest_answer(&s->attacks.t, &s->attacks.t.c[c - s->t.c], m, s->tok, e), done);
     if (s->ref) TN_GO(tn_contest_kl(&s->t, c, s->ref, e), done);
     if (s->pairs) {
         tn_stat_rate ratio, plain;
@@ -177,6 +186,7 @@ static tn_status open_all(session *s, tn_err *e) {
     if (o->world && (o->funcs.n || o->cost))
         return tn_fail(e, TN_ARG, "%s judges answers to --input; the world's are judged by its oracle",
                        o->cost ? "--cost-model" : "--reward-funcs");
+    if (o->attacks && !o->world) return tn_fail(e, TN_ARG, "--attacks asks for what the world forbids; it needs --world");
     if (o->temperature == 0 && o->ref)
         return tn_fail(e, TN_ARG, "--ref-model: the KL column is a mean over samples, and --temperature 0 draws none");
     if (!o->out)
@@ -185,7 +195,7 @@ static tn_status open_all(session *s, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     tn_contest *t = &s->t;
     t->seed = (uint64_t)s->machine.seed, t->max_new = (int)o->max_new, t->batch = (int)o->batch,
-    t->temperature = o->temperature;
+    t->temperature = o->temperature, t->grader = strcmp(o->grader, "rules") == 0;
     t->n_c = o->models.n + (o->baselines && o->world ? TN_POLICY_COUNT : 0);
     t->c = tn_calloc((size_t)t->n_c, sizeof *t->c);
     if (!t->c) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -197,6 +207,8 @@ static tn_status open_all(session *s, tn_err *e) {
     t->n = (int)o->count;
     TN_TRY(o->world ? tn_contest_world(t, s->tok, (int)o->count, s->prompts.s, e)
                     : tn_contest_prompts(t, s->tok, o->input, strcmp(o->transcripts, "chat") == 0, e));
+    tn_path_join(&s->attack_rows, o->out, "attack_prompts.jsonl");
+    if (o->attacks) TN_TRY(tn_attacks_open(&s->attacks, t, s->tok, o->models.n, (int)o->count, s->attack_rows.s, e));
     TN_TRY(tn_contest_open_funcs(t, &o->funcs, s->tok, e));
     const tn_load frozen = {.base = s->base, .frozen = true};
     if (o->ref) TN_TRY(tn_model_load(&s->ref, o->ref, s->be, &frozen, e));
@@ -240,10 +252,18 @@ static tn_status write_all(session *s, tn_err *e) {
     json_t *j = tn_contest_json(&s->t, s->o.ref);
     tn_status st = j ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (j && s->reward_json) json_object_set(j, "reward_model", s->reward_json);
+    if (j && s->compared) json_object_set(j, "compare", s->compared);
+    for (int k = 0; j && s->o.attacks && k < s->o.models.n; k++) {
+        json_t *more = tn_attacks_json(&s->attacks, k);
+        if (json_object_update(json_array_get(json_object_get(j, "models"), (size_t)k), more) != 0) st = tn_fail(e, TN_NOMEM, "out of memory");
+        json_decref(more);
+    }
     tn_path_join(&p, s->o.out, "eval.json");
     if (st == TN_OK) st = tn_json_save(p.s, j, false, e);
     tn_path_join(&p, s->o.out, "samples.jsonl");
     if (st == TN_OK) st = tn_contest_samples(&s->t, s->tok, p.s, e);
+    tn_path_join(&p, s->o.out, "attacks.jsonl");
+    if (st == TN_OK && s->o.attacks) st = tn_contest_samples(&s->attacks.t, s->tok, p.s, e);
     json_decref(j);
     tn_str_free(&p);
     return st;
@@ -295,9 +315,13 @@ static tn_status work(session *s, tn_err *e) {
     if (s->o.reward) TN_TRY(proxies(s, e));
     for (int k = 0; k < t->n_c && s->o.cost; k++) TN_TRY(tn_contest_cost(t, &t->c[k], &s->cost, s->tok, e));
     TN_TRY(tn_contest_summarise(t, e));
+    if (t->grader) TN_TRY(tn_contest_compare(t, s->tok, &s->compared, e));
+    if (s->o.attacks) TN_TRY(tn_attacks_summarise(&s->attacks, e));
     TN_TRY(write_all(s, e));
     if (s->o.curve && s->t.world) TN_TRY(write_curve(s, e));
     tn_contest_print(t, stdout);
+    if (s->compared) tn_compare_print(s->compared, stdout);
+    if (s->o.attacks) tn_attacks_print(&s->attacks, stdout);
     return TN_OK;
 }
 
@@ -315,9 +339,12 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_model_free(s.ref);
     tn_free(s.ref_sums);
     tn_str_free(&s.prompts);
+    tn_attacks_free(&s.attacks);
+    tn_str_free(&s.attack_rows);
     tn_dataset_free(s.pairs);
     tn_tokenizer_free(s.tok);
     json_decref(s.reward_json);
+    json_decref(s.compared);
     tn_backend_free(s.be);
     return st;
 }

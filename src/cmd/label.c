@@ -3,7 +3,9 @@
 #include "base/proc.h"
 #include "base/signals.h"
 #include "cmd/verbs.h"
+#include "eval/judge_report.h"
 #include "ops/profile.h"
+#include "oversight/judges.h"
 #include "oversight/label.h"
 #include "oversight/rows.h"
 #include "train/trainer.h"
@@ -11,23 +13,38 @@
 #include <string.h>
 
 typedef struct label_options {
-    const char *model, *base, *input, *out, *replies;
-    int64_t batch, batch_tokens;
+    const char *base, *input, *out, *replies, *report;
+    int64_t top, votes, batch, batch_tokens;
     double temperature;
-    tn_opt_list questions;
+    tn_opt_list judges, weights, judge_prompts, questions;
+    bool ties;
 } label_options;
 
 #define AT(f) offsetof(label_options, f)
 static const tn_opt_row rows[] = {
-    {"model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "model-name-or-path judge", "DIR", "The judge."},
+    {"judge", TN_OPT_LIST, AT(judges), NULL, NULL, 0, 0, "model model-name-or-path", "DIR|URL",
+     "The judge: a folder (the policy's own or another model's), or the http(s):// URL of a service with OpenAI's interface, as in "
+     "http://127.0.0.1:8080/v1. Of several, the mean of their probabilities."},
+    {"judge-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "W", "Weights of several judges; default: all the same."},
+    {"judge-top-logprobs", TN_OPT_INT, AT(top), "20", NULL, 1, 1000, NULL, "N",
+     "Log-probs that an endpoint is asked for at each place. OpenAI gives 20 at most, 5 in completions."},
+    {"judge-votes", TN_OPT_INT, AT(votes), "0", NULL, 0, 1024, NULL, "N",
+     "For endpoints without log-probs: the verdicts of N replies sampled at temperature 1, as shares. 0: log-probs."},
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
      "Pairs: {\"prompt\", \"responses\": [a, b]} or {\"prompt\", \"chosen\", \"rejected\"} (the order means nothing)."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE", "Where the labelled rows go; - is standard output."},
     {"replies", TN_OPT_STRING, AT(replies), NULL, NULL, 0, 0, NULL, "FILE",
-     "Every reply of the judge, kept: what is there is not asked again. Default: the output's name with .replies.jsonl."},
+     "Every reply of the judges, kept: what is there is not asked again. Default: the output's name with .replies.jsonl."},
+    {"report", TN_OPT_STRING, AT(report), NULL, NULL, 0, 0, NULL, "FILE",
+     "What the judges are worth: consistency between orders, positions, lengths, agreement, calibration against \"human\" or \"truth\". "
+     "Default: the output's name with .report.json."},
     {"question", TN_OPT_LIST, AT(questions), NULL, NULL, 0, 0, NULL, "TEXT", "Ask this instead of the constitution's principles (its labels stay); of several the mean."},
+    {"judge-prompts", TN_OPT_LIST, AT(judge_prompts), NULL, NULL, 0, 0, NULL, "DIR", "The same, one for each of several judges."},
+    {"ties", TN_OPT_BOOL, AT(ties), "false", NULL, 0, 0, NULL, NULL,
+     "Only who wins in both orders has won (MT-bench): other pairs, or those where judges and principles outweigh each other, are ties, "
+     "\"rank\": [1, 1]."},
     {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Of chains of thought."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Chains sampled together; does not change the labels."},
     {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "2048", NULL, 1, 1 << 24, NULL, "N", "Tokens judged together; does not change the labels."},
@@ -38,14 +55,13 @@ typedef struct session {
     tn_label_options how;
     tn_train_options machine;
     tn_backend *be;
+    tn_endpoint_options endpoint;
     tn_constitution *c;
-    tn_prompts *prompts;
     tn_replies *kept;
-    tn_asker *judge;
+    tn_judges judges;
+    tn_judged *judged; /* [judges.n] */
     tn_json_rows in;
-    double *p;
-    tn_label *label;
-    int n_label;
+    double *p;         /* [in.n], of all judges; NaN: no verdict */
     tn_str path;
 } session;
 
@@ -98,30 +114,43 @@ static tn_status open_constitution(session *s, tn_err *e) {
     return tn_constitution_of(&s->c, doc, "--question", e);
 }
 
+/* OUT with `tail` behind it, or what was given; NULL: neither. */
+static const char *beside_out(session *s, const char *given, const char *tail) {
+    tn_str_clear(&s->path);
+    if (given) tn_str_addz(&s->path, given);
+    else if (strcmp(s->o.out, "-") != 0) tn_str_addf(&s->path, "%s%s", s->o.out, tail);
+    return s->path.len ? s->path.s : NULL;
+}
+
+static tn_status open_judges(session *s, tn_err *e) {
+    const label_options *o = &s->o;
+    bool local = false;
+    tn_opt_list prompts = o->judge_prompts.n ? o->judge_prompts : (tn_opt_list){&s->how.prompts, 1};
+    for (int i = 0; i < o->judges.n; i++) local = local || !tn_endpoint_is(o->judges.v[i]);
+    if (local) TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
+    TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, prompts, o->weights, &s->endpoint, (int)o->top,
+                           (int)o->votes, s->c, s->kept, (uint64_t)s->machine.seed}, e));
+    s->judged = tn_calloc((size_t)o->judges.n, sizeof *s->judged);
+    s->p = tn_calloc(s->in.n, sizeof *s->p);
+    return s->p && s->judged ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
 static tn_status open_all(session *s, tn_err *e) {
     const label_options *o = &s->o;
-    if (!o->model) return tn_fail(e, TN_ARG, "--model is missing; give the folder of the judge");
+    if (!o->judges.n) return tn_fail(e, TN_ARG, "--judge is missing; give the folder of the judge, or the URL of an endpoint");
     if (!o->input) return tn_fail(e, TN_ARG, "--input is missing; give rows of pairs");
     TN_TRY(tn_json_rows_read(&s->in, o->input, 1, 0, e));
     for (size_t i = 0; i < s->in.n; i++) TN_TRY(as_responses(s->in.row[i], e));
     TN_TRY(drop_equal(&s->in, e));
     TN_TRY(open_constitution(s, e));
-    tn_str_clear(&s->path);
-    if (o->replies) tn_str_addz(&s->path, o->replies);
-    else if (strcmp(o->out, "-") != 0) tn_str_addf(&s->path, "%s.replies.jsonl", o->out);
-    TN_TRY(tn_replies_open(&s->kept, s->path.len ? s->path.s : NULL, e));
-    TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
-    TN_TRY(tn_asker_open(&s->judge, s->be, o->model, o->base, NULL, s->kept, e));
-    tn_shipped_path(s->how.prompts, &s->path);
-    TN_TRY(tn_prompts_load(&s->prompts, s->path.s, s->c, tn_asker_tokenizer(s->judge), e));
-    s->p = tn_calloc(s->in.n, sizeof *s->p);
-    return s->p ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_replies_open(&s->kept, beside_out(s, o->replies, ".replies.jsonl"), e));
+    return open_judges(s, e);
 }
 
-static tn_labelling labelling_of(session *s) {
+static tn_labelling labelling_of(const session *s, const tn_judge *j) {
     const label_options *o = &s->o;
     uint64_t seed = (uint64_t)s->machine.seed;
-    tn_labelling l = {.judge = s->judge, .constitution = s->c, .prompts = s->prompts, .batch = (int)o->batch, .max_tokens = (int)o->batch_tokens,
+    tn_labelling l = {.judge = j->asker, .constitution = s->c, .prompts = j->prompts, .batch = (int)o->batch, .max_tokens = (int)o->batch_tokens,
                       .seed = seed, .reason = {.temperature = o->temperature, .seed = seed}};
     tn_labelling_set(&l, &s->how);
     if (o->questions.n) l.principles = 0;
@@ -130,72 +159,117 @@ static tn_labelling labelling_of(session *s) {
 
 /* ---- what came out ---- */
 
-static void report(const session *s) {
-    double bias = 0, margin = 0;
-    for (int i = 0; i < s->n_label; i++) bias += tn_label_position_bias(s->label[i].p1, s->label[i].p2, TN_SWAP_PROBS) / s->n_label;
-    for (size_t i = 0; i < s->in.n; i++) margin += fabs(s->p[i] - 0.5) / (double)s->in.n;
-    tn_info("%zu pairs labelled, mean distance from 1/2 %.3f; mean probability of (A) is %.3f, which says what its place is worth", s->in.n, margin,
-            0.5 + bias);
+static tn_status judge_all(session *s, tn_err *e) {
+    for (int k = 0; k < s->judges.n; k++) {
+        tn_labelling l = labelling_of(s, &s->judges.v[k]);
+        tn_judged *j = &s->judged[k];
+        double *p = tn_calloc(s->in.n, sizeof *p);
+        tn_label *label = NULL;
+        tn_status st = p ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+        if (st == TN_OK) st = tn_label_rows(&l, s->in.row, (const char *const *)s->in.where, (int)s->in.n, p, &label, &j->n_label, e);
+        j->name = s->judges.v[k].name, j->weight = s->judges.v[k].weight, j->label = label, j->p = p;
+        TN_TRY(st);
+    }
+    return TN_OK;
 }
 
-/* How often the labels are those of rows that know better. */
-static void agreement(const session *s, const char *key) {
-    int n = 0, right = 0;
-    for (size_t i = 0; i < s->in.n; i++) {
-        json_int_t better = json_integer_value(json_object_get(s->in.row[i], key));
-        if (better != 1 && better != 2) continue;
-        n++, right += (s->p[i] >= 0.5) == (better == 1);
+/* Of the judges that came to a verdict. */
+static tn_status weigh(session *s, tn_err *e) {
+    size_t n = (size_t)s->judges.n, none = 0;
+    double *p = tn_calloc(2 * n, sizeof *p), *w = p + n;
+    tn_status st = p ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; i < s->in.n && st == TN_OK; i++) {
+        int m = 0;
+        for (size_t k = 0; k < n; k++)
+            if (!isnan(s->judged[k].p[i]) && s->judged[k].weight > 0) p[m] = s->judged[k].p[i], w[m++] = s->judged[k].weight;
+        s->p[i] = NAN;
+        none += m == 0;
+        if (m > 0) st = tn_label_ensemble(p, w, m, &s->p[i], e);
     }
-    if (n) tn_info("they agree with \"%s\" in %.3f of %d", key, (double)right / n, n);
+    tn_free(p);
+    if (st == TN_OK && none == s->in.n)
+        return tn_fail(e, TN_STATE, "no judge came to a verdict on any of %zu pairs: none of their replies chose an option. Look at them in %s; a weak "
+                       "model may do better with --prompts prompts/text, or other labels in the constitution", none,
+                       beside_out(s, s->o.replies, ".replies.jsonl") ? s->path.s : "--replies FILE");
+    if (none) tn_warn("%zu of %zu pairs have no verdict and are left out", none, s->in.n);
+    return st;
 }
 
-static json_t *labels_of(const session *s, int *at, int row) {
-    json_t *all = json_array();
-    for (; *at < s->n_label && s->label[*at].row == row; ++*at) {
-        const tn_label *x = &s->label[*at];
-        json_array_append_new(all, json_pack("{s:s,s:f,s:f,s:f}", "principle", s->c->principle[x->principle].id, "p_order1", x->p1, "p_order2", x->p2,
-                                             "p", x->p));
+static tn_status report(session *s, tn_err *e) {
+    tn_judged all = {.name = "ensemble", .weight = 1, .p = s->p};
+    json_t *r;
+    TN_TRY(tn_judge_report(s->judged, s->judges.n, s->judges.n > 1 ? &all : NULL, s->in.row, (int)s->in.n, &r, e));
+    const char *path = beside_out(s, s->o.report, ".report.json");
+    tn_status st = path ? tn_json_save(path, r, false, e) : TN_OK;
+    if (st == TN_OK) tn_judge_report_print(r, strcmp(s->o.out, "-") ? stdout : stderr);
+    json_decref(r);
+    return st;
+}
+
+static json_t *real_or_null(double x) { return isnan(x) ? json_null() : json_real(x); }
+
+/* A judge's labels of a row, which begin at *at; their verdicts, weighted, to *balance. */
+static void add_labels(const session *s, int k, int *at, int row, json_t *all, double *balance) {
+    const tn_judged *j = &s->judged[k];
+    for (; *at < j->n_label && j->label[*at].row == row; ++*at) {
+        const tn_label *x = &j->label[*at];
+        const tn_principle *c = &s->c->principle[x->principle];
+        json_array_append_new(all, json_pack("{s:s*,s:s,s:o,s:o,s:o}", "judge", s->judges.n > 1 ? j->name : NULL, "principle", c->id, "p_order1",
+                                             real_or_null(x->p1), "p_order2", real_or_null(x->p2), "p", real_or_null(x->p)));
+        if (!isnan(x->p)) *balance += (c->worse ? -1 : 1) * j->weight * x->weight * tn_label_verdict(x->p1, x->p2);
     }
-    return all;
+}
+
+static tn_status write_row(session *s, int i, int *at, tn_out *out, tn_err *e) {
+    json_t *row = s->in.row[i], *labels = json_array(), *judges = json_array();
+    double balance = 0;
+    for (int k = 0; k < s->judges.n; k++) {
+        add_labels(s, k, &at[k], i, labels, &balance);
+        json_array_append_new(judges, json_pack("{s:s,s:o}", "judge", s->judged[k].name, "p", real_or_null(s->judged[k].p[i])));
+    }
+    int first = s->p[i] >= 0.5 ? 1 : 2, rank[2] = {first, 3 - first};
+    if (s->o.ties) rank[0] = balance >= 0 ? 1 : 2, rank[1] = balance > 0 ? 2 : 1;
+    bool ok = json_object_set_new(row, "rank", json_pack("[i,i]", rank[0], rank[1])) == 0 && json_object_set_new(row, "p", json_real(s->p[i])) == 0;
+    if (s->judges.n > 1) ok = json_object_set(row, "judges", judges) == 0 && ok;
+    ok = json_object_set_new(row, "labels", labels) == 0 && ok;
+    json_decref(judges);
+    return isnan(s->p[i]) ? TN_OK : tn_json_row_write(out, ok ? json_incref(row) : NULL, e);
 }
 
 static tn_status write_rows(session *s, tn_err *e) {
     tn_out *out;
-    TN_TRY(tn_out_open(&out, s->o.out, false, e));
-    tn_status st = TN_OK;
-    int at = 0;
-    for (size_t i = 0; i < s->in.n && st == TN_OK; i++) {
-        json_t *row = s->in.row[i];
-        int first = s->p[i] >= 0.5 ? 1 : 2;
-        bool ok = json_object_set_new(row, "rank", json_pack("[i,i]", first, 3 - first)) == 0 && json_object_set_new(row, "p", json_real(s->p[i])) == 0 &&
-                  json_object_set_new(row, "labels", labels_of(s, &at, (int)i)) == 0;
-        st = tn_json_row_write(out, ok ? json_incref(row) : NULL, e);
+    int *at = tn_calloc((size_t)s->judges.n, sizeof *at);
+    if (!at) return tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = tn_out_open(&out, s->o.out, false, e);
+    if (st == TN_OK) {
+        for (size_t i = 0; i < s->in.n && st == TN_OK; i++) st = write_row(s, (int)i, at, out, e);
+        st = tn_out_close(out, st, true, e);
     }
-    return tn_out_close(out, st, true, e);
+    tn_free(at);
+    return st;
 }
 
 static tn_status work(session *s, tn_err *e) {
     TN_TRY(open_all(s, e));
-    tn_labelling l = labelling_of(s);
     tn_signals_install();
-    TN_TRY(tn_label_rows(&l, s->in.row, (const char *const *)s->in.where, (int)s->in.n, s->p, &s->label, &s->n_label, e));
-    report(s);
-    agreement(s, "truth");
-    agreement(s, "human");
-    return write_rows(s, e);
+    TN_TRY(judge_all(s, e));
+    TN_TRY(weigh(s, e));
+    TN_TRY(write_rows(s, e));
+    return report(s, e);
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
     session s = {.path = TN_STR_INIT};
     tn_opts_bind(opts, rows, &s.o);
     tn_opts_bind(opts, tn_label_option_rows, &s.how);
+    tn_opts_bind(opts, tn_endpoint_option_rows, &s.endpoint);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
+    for (int k = 0; s.judged && k < s.judges.n; k++) tn_free((void *)s.judged[k].p), tn_free((void *)s.judged[k].label);
+    tn_free(s.judged);
     tn_json_rows_free(&s.in);
     tn_free(s.p);
-    tn_free(s.label);
-    tn_prompts_free(s.prompts);
-    tn_asker_close(s.judge);
+    tn_judges_close(&s.judges);
     tn_replies_close(s.kept);
     tn_constitution_free(s.c);
     tn_backend_free(s.be);
@@ -203,12 +277,15 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_label_option_rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_label_option_rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_label = {
-    .name = "label", .stage = "Oversee", .summary = "AI feedback: a language model labels pairs under a constitution (RLAIF)",
+    .goes_on = true,
+    .name = "label", .stage = "Oversee", .summary = "AI feedback: language models label pairs under a constitution (RLAIF)",
     .details = "Each pair is shown in both orders as options (A) and (B); what counts are the log-probs of the two. A row comes out as a\n"
                "ranking, \"rank\": [1, 2] or [2, 1], with \"p\", the probability that the first is better, and the principles that it was\n"
-               "judged by. `tenet reward` and `tenet dpo` train on p as a soft label; --hard-labels takes the rank.\n\n"
-               "  tenet label --model judge/ --input pairs.jsonl --out labelled.jsonl\n"
+               "judged by. `tenet reward` and `tenet dpo` train on p as a soft label; --hard-labels takes the rank. Several judges are\n"
+               "weighed against each other, and a table says what each is worth (docs/judges.md).\n\n"
+               "  tenet label --judge judge/ --input pairs.jsonl --out labelled.jsonl\n"
+               "  tenet label --judge policy/ http://127.0.0.1:8080/v1 --judge-model llama --input pairs.jsonl --out labelled.jsonl\n"
                "  tenet reward --model sl-cai/ --data labelled.jsonl rankings.jsonl --output-dir preference-model/",
     .tables = tables, .run = run};

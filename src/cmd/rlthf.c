@@ -188,6 +188,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 static const tn_opt_row *const tables[] = {rows, tn_rlthf_rows, tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows,
                                            tn_reward_head_rows, tn_reward_rows, tn_inform_rows, tn_odin_rows, tn_many_rows, NULL};
 const tn_verb tn_verb_rlthf = {
+    .goes_on = true,
     .name = "rlthf", .stage = "Train", .summary = "targeted human feedback: people label the few pairs that a machine got wrong",
     .details =
         "Rows: pairs with a first labeller's word, as `tenet label` writes them ({\"prompt\",\"responses\",\"rank\"}) or\n"

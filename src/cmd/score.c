@@ -76,7 +76,7 @@ static tn_status open_model(tn_score_job *j, tn_err *e) {
     tn_dtype dtype = strcmp(o->dtype, "float32") == 0 ? TN_F32 : TN_BF16;
     TN_TRY(tn_backend_open(&j->be, o->backend, dtype, o->kernels, (int)o->threads, e));
     if (o->profile) TN_TRY(tn_profile_open(j->be, o->profile, e));
-    tn_load how = {.train = o->grads != NULL, .base = o->base};
+    tn_load how = {.base = o->base};
     TN_TRY(tn_model_load(&j->model, o->model, j->be, &how, e));
     if (o->grads && tn_score_is_reward(j))
         return tn_fail(e, TN_ARG,

@@ -5,6 +5,7 @@
 #include "cmd/rounds.h"
 #include "cmd/verbs.h"
 #include "ops/profile.h"
+#include "oversight/asker.h"
 #include "rl/rewards.h"
 #include "world/reward.h"
 #include <string.h>
@@ -48,6 +49,7 @@ static tn_status check(session *s, tn_err *e) {
     if (!t->data.n) return tn_fail(e, TN_ARG, "--data is missing; give prompts");
     if (!t->output_dir) return tn_fail(e, TN_ARG, "--output-dir is missing; say where the rounds go");
     if (tn_adapter_folder(t->model)) return tn_fail(e, TN_ARG, "--model %s is an adapter; merge it (`tenet merge`): rounds train all weights", t->model);
+    if (tn_endpoint_is(s->o.judge)) return tn_fail(e, TN_ARG, "--judge %s: give a model's folder; an endpoint's replies are not kept by round", s->o.judge);
     TN_TRY(tn_appraise_check(&s->o.appraise, (int)s->o.answers, e));
     return tn_rounds_check(&r, e);
 }
@@ -58,7 +60,7 @@ static tn_status load(session *s, tn_err *e) {
     TN_TRY(tn_backend_from_options(&s->be, t, e));
     TN_TRY(tn_tokenizer_of(&s->tok, t->model, NULL, t->chat_template, e));
     if (!s->tok) return tn_fail(e, TN_STATE, "%s has no tokenizer.json, and is to read and write texts", t->model);
-    TN_TRY(tn_model_peek(&d, t->model, &(tn_load){.train = true}, e));
+    TN_TRY(tn_model_peek(&d, t->model, &(tn_load){0}, e));
     const tn_data_options q = {.kind = TN_DATA_PROMPT, .max_length = (int)t->max_length, .seam = TN_SEAM_FORCE, .vocab = d.vocab,
                                .chat_transcripts = !strcmp(t->transcripts, "chat")};
     TN_TRY(tn_dataset_load(&s->prompts, t->data.v, t->data.n, s->tok, &q, e));
@@ -139,7 +141,7 @@ static const tn_opt_row *const tables[] = {tn_self_reward_rows,  tn_appraise_row
                                            tn_train_option_rows, tn_machine_option_rows, tn_dpo_rows, NULL};
 
 const tn_verb tn_verb_self_reward = {
-    .name = "self-reward", .stage = "Train", .summary = "self-rewarding: a model judges its own answers and learns from that, in rounds",
+    .goes_on = true, .name = "self-reward", .stage = "Train", .summary = "self-rewarding: a model judges its own answers and learns from that, in rounds",
     .details = "Rows: {\"prompt\"} or {\"messages\"}. In each round the model answers its part of the prompts --num-generations times, judges the\n"
                "answers as `tenet label` would, and learns from the best and the worst of each prompt by DPO, against itself as it was; the\n"
                "other options are those of `tenet dpo`. Models that were taught to choose between (A) and (B) compare answers with each\n"

@@ -39,13 +39,16 @@
     X(score)                                                                         \
     X(label)                                                                         \
     X(split)                                                                         \
+    X(select)                                                                        \
     X(convert)                                                                       \
     X(merge)                                                                         \
     X(inspect)                                                                       \
     X(eval)                                                                          \
+    X(compare)                                                                       \
     X(best_of_n)                                                                     \
     X(report)                                                                        \
     X(lab)                                                                           \
+    X(run)                                                                           \
     X(world)                                                                         \
     X(doctor)                                                                        \
     X(completion)

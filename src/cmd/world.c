@@ -1,15 +1,17 @@
 /* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
  * its simulated annotators. */
 #include "cmd/verbs.h"
-#include "world/world.h"
+#include "world/attack.h"
+#include "world/oversight.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct {
     int64_t seed, count, first, draws;
-    const char *out, *input, *mix, *annotator, *pairs_out;
-    bool oracle, outcome;
+    const char *out, *input, *mix, *annotator, *pairs_out, *attack, *extension;
+    int64_t wording;
+    bool oracle, outcome, conflict;
     tn_world_shape shape;
 } options;
 
@@ -32,6 +34,17 @@ static const tn_opt_row rows[] = {
     {"oracle", TN_OPT_BOOL, FIELD(oracle), "false", NULL, 0, 0, NULL, NULL,
      "Add the facts that the oracle judges by to rows of prompts. They can also be rebuilt from "
      "the id."},
+    {"attack", TN_OPT_STRING, FIELD(attack), NULL, NULL, 0, 0, NULL, "NAME",
+     "Of a set of prompts only the requests for hazardous steps and secrets, each under these attacks, separated by commas: plain, "
+     "follow-up, refusal-suppression, one-shot, many-shot, prefill-yes, prefill, prefix-injection, role-play, false-premise; all, trained (those "
+     "that training may see), held-out. --count counts the set's items."},
+    {"extension", TN_OPT_CHOICE, FIELD(extension), "core", "core|oversight", 0, 0, NULL, NULL,
+     "Of text: the core's documents, which never change, or those of an extension of it. oversight: principles in other words, thoughts "
+     "before judgements, several dialogues in one, attacks, opinions (models/world-oversight was trained on it)."},
+    {"wording", TN_OPT_INT, FIELD(wording), "0", NULL, 0, 4, NULL, "N",
+     "Of constitution: 0 as in constitutions/world.json, 1 and 2 as in the extension's text, 3 and 4 in words of no text."},
+    {"conflict", TN_OPT_BOOL, FIELD(conflict), "false", NULL, 0, 0, NULL, NULL,
+     "Of judged: the better answer violates an \"other\" principle, which the worse one keeps."},
     {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
      "careful, biased, exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
      "separated by commas, from which each ranking draws one."},
@@ -64,6 +77,13 @@ static tn_status run_set(const tn_world *w, int set, const options *o, tn_err *e
     int mix = 0;
     while (mix < TN_MIX_COUNT - 1 && strcmp(tn_world_mix_name[mix], o->mix)) mix++;
     int64_t count = o->count == INT64_MIN ? tn_world_sets[set].count : o->count;
+    unsigned mask;
+    if (set == TN_WS_TEXT && !strcmp(o->extension, "oversight"))
+        return tn_world_write_oversight(w, (uint64_t)o->seed, (uint64_t)o->first, count, o->out, e);
+    if (o->attack) {
+        TN_TRY(tn_world_attacks_named(o->attack, &mask, e));
+        return tn_world_write_attacks(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count, mask, false, o->out, e);
+    }
     return tn_world_write_set(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count,
                               (tn_world_mix)mix, o->oracle, o->out, e);
 }
@@ -121,6 +141,19 @@ static tn_status run_steps(const tn_world *w, const options *o, tn_err *e) {
     return tn_world_steps_file(w, o->input, (uint64_t)o->seed, o->outcome, o->out, e);
 }
 
+static tn_status run_judged(const tn_world *w, const options *o, tn_err *e) {
+    return tn_world_write_judged(w, (uint64_t)o->seed, (uint64_t)o->first, o->count == INT64_MIN ? 1200 : o->count, o->conflict, o->out, e);
+}
+
+static tn_status run_constitution(const tn_world *w, const options *o, tn_err *e) {
+    tn_str s = TN_STR_INIT;
+    TN_TRY(need(o->out, "constitution", "out", "FILE", e));
+    tn_world_put_constitution((int)o->wording, &s);
+    tn_status st = s.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_write_file(o->out, s.s, s.len, e);
+    tn_str_free(&s);
+    return st;
+}
+
 static tn_status run_tokenizer(const tn_world *w, const options *o, tn_err *e) {
     TN_TRY(need(o->out, "tokenizer", "out", "DIR", e));
     return tn_world_write_tokenizer(w, o->out, e);
@@ -136,7 +169,8 @@ static const struct {
     const char *name;
     tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
 } actions[] = {
-    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+    {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"judged", run_judged},
+    {"constitution", run_constitution}, {"tokenizer", run_tokenizer}, {"config", run_config}};
 enum { NACTIONS = sizeof actions / sizeof *actions };
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -150,7 +184,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(
             e, TN_ARG,
             "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
-            "eval, judge, steps, rank, pairs, tokenizer, config; found %d words",
+            "eval, judge, steps, rank, pairs, judged, constitution, tokenizer, config; found %d words",
             tn_opts_npos(opts));
 
     tn_world *w = tn_malloc(sizeof *w);
@@ -197,12 +231,16 @@ const tn_verb tn_verb_world = {
         "[...]}\n"
         "  tenet world pairs --input samples.jsonl --annotator exact --out pairs.jsonl\n"
         "        one pair of each ranking with what the annotator prefers (human) and what is better (truth), for rlthf\n"
+        "  tenet world judged --seed 1 --out judged.jsonl         pairs of which one violates a \"principle\", for judges (\"truth\")\n"
+        "  tenet world constitution --wording 3 --out FILE        the principles in other words, each for rows of its id\n"
+        "  tenet world text --extension oversight                 the pretraining text of experiments on oversight\n"
+        "  tenet world eval --attack held-out                     requests for harm and secrets, wrapped\n"
         "  tenet world tokenizer --out DIR                        tokenizer and chat template\n"
         "  tenet world config --out DIR                           config.json of a fresh model, "
         "and its tokenizer\n",
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|judged|constitution|tokenizer|"
              "config",
 };

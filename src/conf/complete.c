@@ -44,11 +44,7 @@ static void offer_value(guess *g, const tn_opt_row *r) {
 }
 
 static const tn_opt_row *row_called(const tn_verb *v, const char *flag) {
-    const tn_opt_row *r;
-    size_t n = strcspn(flag + 2, "=");
-    for (int i = 0; (r = tn_conf_row(v, i)); i++)
-        if (tn_conf_called(r, flag + 2, n)) return r;
-    return NULL;
+    return tn_verb_option(v, flag + 2, strcspn(flag + 2, "="));
 }
 
 static bool is_flag(const char *s) { return s[0] == '-' && s[1] == '-'; }

@@ -21,7 +21,11 @@ typedef struct tn_verb {
     const tn_opt_row *const *tables; /* NULL-terminated list of option tables */
     tn_status (*run)(const tn_opts *o, tn_err *e);
     const char *words; /* what the first positional argument can be, "a|b|c"; NULL: paths */
+    bool goes_on; /* the same command, given again, goes on from what is there and ends in the same bytes */
 } tn_verb;
+
+/* The row of an option's name or synonym (n bytes; '-' and '_' are the same); NULL when the verb has none. */
+const tn_opt_row *tn_verb_option(const tn_verb *v, const char *name, size_t n);
 
 /* argv after the verb. --config FILE is handled here; `--help` sets *help and returns TN_OK. */
 tn_status tn_opts_parse(const tn_verb *v, int argc, char **argv, tn_opts **out, bool *help,
@@ -65,4 +69,8 @@ extern const char *const tn_ignored_options[];
 /* YAML (libyaml; scalars, sequences, maps; anchors refused) to JSON values. */
 tn_status tn_yaml_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e);
 tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e);
+/* The same, with where things stand (NULL: not wanted): *marks is a new object for tn_yaml_mark. */
+tn_status tn_yaml_parse_marked(const char *text, size_t n, const char *where, json_t **root, json_t **marks, tn_err *e);
+/* Line and column, from 1, of the entry `key` of map `in`, or of item i of sequence `in` (key NULL); false: not known. */
+bool tn_yaml_mark(const json_t *marks, const json_t *in, const char *key, size_t i, long *line, long *column);
 #endif

@@ -26,6 +26,9 @@ struct tn_opts {
 
 /* Options of a verb in the order of its tables, each name once, --config last; NULL after them. */
 const tn_opt_row *tn_conf_row(const tn_verb *v, int i);
+/* All of them at once: into out[], which has room for tn_conf_most_rows; how many. */
+int tn_conf_most_rows(const tn_verb *v);
+int tn_conf_rows(const tn_verb *v, const tn_opt_row **out);
 /* Is `name` (n bytes) the option's name or a synonym of it? '-' and '_' are the same. */
 bool tn_conf_called(const tn_opt_row *r, const char *name, size_t n);
 /* Next of the names that `sep` separates, from *s on; NULL at the end. */

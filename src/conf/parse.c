@@ -43,14 +43,15 @@ static tn_status add_row(tn_opts *o, const tn_opt_row *r, tn_err *e) {
 
 static tn_status opts_new(const tn_verb *verb, tn_opts **out, tn_err *e) {
     tn_opts *o = tn_calloc(1, sizeof *o);
-    int n = 0;
+    const tn_opt_row **rows = NULL;
+    size_t most = (size_t)tn_conf_most_rows(verb);
     *out = NULL;
-    while (tn_conf_row(verb, n)) n++;
     if (o) o->arena = tn_arena_new(1 << 14);
-    if (o && o->arena) o->v = tn_arena_zalloc(o->arena, (size_t)n, sizeof *o->v);
-    tn_status st = o && o->v ? TN_OK : tn_fail(e, TN_NOMEM, "no memory for options");
+    if (o && o->arena) o->v = tn_arena_zalloc(o->arena, most, sizeof *o->v);
+    if (o && o->v) rows = tn_arena_zalloc(o->arena, most, sizeof *rows);
+    tn_status st = rows ? TN_OK : tn_fail(e, TN_NOMEM, "no memory for options");
     if (st == TN_OK) o->verb = verb;
-    for (int i = 0; st == TN_OK && i < n; i++) st = add_row(o, tn_conf_row(verb, i), e);
+    for (int i = 0, n = rows ? tn_conf_rows(verb, rows) : 0; st == TN_OK && i < n; i++) st = add_row(o, rows[i], e);
     if (st == TN_OK) *out = o;
     else tn_opts_free(o);
     return st;

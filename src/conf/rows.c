@@ -21,6 +21,25 @@ const tn_opt_row *tn_conf_row(const tn_verb *v, int i) {
     return i == 0 ? &config_row : NULL;
 }
 
+int tn_conf_most_rows(const tn_verb *v) {
+    int n = 1;
+    for (const tn_opt_row *const *t = v->tables; t && *t; t++)
+        for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) n++;
+    return n;
+}
+
+int tn_conf_rows(const tn_verb *v, const tn_opt_row **out) {
+    int n = 0;
+    for (const tn_opt_row *const *t = v->tables; t && *t; t++)
+        for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++) {
+            int k = 0;
+            while (k < n && strcmp(out[k]->name, r->name) != 0) k++;
+            if (k == n) out[n++] = r;
+        }
+    out[n++] = &config_row;
+    return n;
+}
+
 const char *tn_conf_word(const char **s, char sep, size_t *n) {
     const char *word = *s;
     if (!word || !*word) return NULL;
@@ -44,6 +63,13 @@ bool tn_conf_called(const tn_opt_row *r, const char *name, size_t n) {
     while ((word = tn_conf_word(&list, ' ', &len)))
         if (same_name(name, n, word, len)) return true;
     return false;
+}
+
+const tn_opt_row *tn_verb_option(const tn_verb *v, const char *name, size_t n) {
+    for (const tn_opt_row *const *t = v->tables; t && *t; t++)
+        for (const tn_opt_row *r = *t; r->type != TN_OPT_END; r++)
+            if (tn_conf_called(r, name, n)) return r;
+    return tn_conf_called(&config_row, name, n) ? &config_row : NULL;
 }
 
 static bool on_by_default(const tn_opt_row *r) {

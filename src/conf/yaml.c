@@ -12,7 +12,37 @@ enum { YAML_DEPTH = 64 };
 typedef struct reader {
     yaml_parser_t parser;
     const char *path;
+    json_t *marks; /* "CONTAINER/KEY" or "CONTAINER/INDEX" -> place; NULL: not wanted */
 } reader;
+
+/* A place as one number. Containers are known by their address: they live as long as the root does. */
+enum { COLUMN_BITS = 20 };
+
+static void mark_name(const json_t *in, const char *key, size_t i, tn_str *name) {
+    if (key) tn_str_addf(name, "%p/%s", (const void *)in, key);
+    else tn_str_addf(name, "%p/%zu", (const void *)in, i);
+}
+
+static tn_status mark(reader *r, const json_t *in, const char *key, const yaml_event_t *ev, tn_err *e) {
+    if (!r->marks) return TN_OK;
+    tn_str name = TN_STR_INIT;
+    size_t column = ev->start_mark.column + 1, most = ((size_t)1 << COLUMN_BITS) - 1;
+    json_int_t place = (json_int_t)(((ev->start_mark.line + 1) << COLUMN_BITS) + (column < most ? column : most));
+    mark_name(in, key, json_array_size(in), &name);
+    bool ok = !name.oom && json_object_set_new(r->marks, name.s, json_integer(place)) == 0;
+    tn_str_free(&name);
+    return ok ? TN_OK : tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
+}
+
+bool tn_yaml_mark(const json_t *marks, const json_t *in, const char *key, size_t i, long *line, long *column) {
+    tn_str name = TN_STR_INIT;
+    mark_name(in, key, i, &name);
+    json_int_t place = json_integer_value(json_object_get(marks, name.s));
+    tn_str_free(&name);
+    *line = (long)(place >> COLUMN_BITS);
+    *column = (long)(place & (((json_int_t)1 << COLUMN_BITS) - 1));
+    return place > 0;
+}
 
 static tn_status yaml_error(reader *r, tn_err *e) {
     const yaml_parser_t *p = &r->parser;
@@ -89,7 +119,8 @@ static tn_status sequence(reader *r, int depth, json_t **out, tn_err *e) {
             *out = a;
             return TN_OK;
         }
-        st = node(r, &ev, depth + 1, &x, e);
+        st = mark(r, a, NULL, &ev, e);
+        if (st == TN_OK) st = node(r, &ev, depth + 1, &x, e);
         yaml_event_delete(&ev);
         if (st == TN_OK && json_array_append_new(a, x) < 0)
             st = tn_fail(e, TN_NOMEM, "%s: no memory", r->path);
@@ -110,6 +141,7 @@ static tn_status map_entry(reader *r, yaml_event_t *key, int depth, json_t *o, t
     if (json_object_get(o, name))
         return tn_fail(e, TN_FORMAT, "%s:%zu: '%s' is written twice", r->path,
                        key->start_mark.line + 1, name);
+    TN_TRY(mark(r, o, name, key, e));
     TN_TRY(next_event(r, &ev, e));
     tn_status st = node(r, &ev, depth + 1, &x, e);
     yaml_event_delete(&ev);
@@ -178,18 +210,27 @@ static tn_status document(reader *r, json_t **root, tn_err *e) {
     }
 }
 
-tn_status tn_yaml_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e) {
-    reader r = {.path = where};
+tn_status tn_yaml_parse_marked(const char *text, size_t n, const char *where, json_t **root, json_t **marks, tn_err *e) {
+    reader r = {.path = where, .marks = marks ? json_object() : NULL};
     *root = NULL;
-    if (!yaml_parser_initialize(&r.parser)) return tn_fail(e, TN_NOMEM, "%s: no memory", where);
+    if (marks) *marks = NULL;
+    if ((marks && !r.marks) || !yaml_parser_initialize(&r.parser)) {
+        json_decref(r.marks);
+        return tn_fail(e, TN_NOMEM, "%s: no memory", where);
+    }
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, n);
     tn_status st = document(&r, root, e);
     yaml_parser_delete(&r.parser);
-    if (st != TN_OK) {
-        json_decref(*root);
-        *root = NULL;
-    }
+    if (st == TN_OK && marks) *marks = r.marks;
+    if (st == TN_OK) return TN_OK;
+    json_decref(r.marks);
+    json_decref(*root);
+    *root = NULL;
     return st;
+}
+
+tn_status tn_yaml_parse(const char *text, size_t n, const char *where, json_t **root, tn_err *e) {
+    return tn_yaml_parse_marked(text, n, where, root, NULL, e);
 }
 
 tn_status tn_yaml_load(const char *path, json_t **root, tn_err *e) {

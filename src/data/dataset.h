@@ -22,7 +22,7 @@
  *              · {"prompt_ids","ids","teacher_prompt_ids"} (teacher_prompt.h)
  *   steps      {"prompt","completions","labels"} · {"prompt_ids","step_ids","labels"}: trained tokens are the steps'
  *              last ones, and ret their labels
- *   prompts    {"prompt"} · {"messages"} · {"ids"}
+ *   prompts    {"prompt"} · {"messages"} · {"ids"}; a last message of the assistant is an answer to go on with
  * Rows of well-known public sets (GSM8K, Alpaca, UltraFeedback, ...) are read under these names: formats.h.
  * Every reading is counted: rows read, kept, dropped by reason, truncated.                       */
 #ifndef TN_DATA_DATASET_H

@@ -1,5 +1,5 @@
 #include "data/shots.h"
-#include "data/encode.h"
+#include "data/step_pair.h"
 #include <string.h>
 
 /* One row as a list of messages or a text; new reference. */
@@ -64,18 +64,34 @@ static json_t *joined(const json_t *shots, size_t k, const json_t *prompt) {
     return all;
 }
 
+/* What is to be gone on with. A conversation that ends with the assistant's message has its answer begun: the model goes on
+ * with it (continue_final_message, as TRL's prompts). */
+static tn_status encode_asked(const tn_tokenizer *t, const json_t *prompt, tn_ids *ids, const char *where, tn_err *e) {
+    size_t n = json_is_array(prompt) ? json_array_size(prompt) : 0;
+    const json_t *last = n > 1 ? json_array_get(prompt, n - 1) : NULL;
+    const char *role = json_string_value(json_object_get(last, "role"));
+    const json_t *begun = json_object_get(last, "content");
+    if (!role || strcmp(role, "assistant") || !json_is_string(begun)) return tn_encode_prompt(t, prompt, ids, where, e);
+    json_t *before = json_copy((json_t *)(uintptr_t)prompt);
+    tn_status st = before && json_array_remove(before, n - 1) == 0
+                       ? tn_encode_continued(t, before, json_string_value(begun), json_string_length(begun), ids, where, e)
+                       : tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+    json_decref(before);
+    return st;
+}
+
 /* The prompt after k examples, in *ids. */
 static tn_status encode(const tn_tokenizer *t, const json_t *shots, size_t k, const json_t *prompt, tn_ids *ids,
                         const char *where, tn_err *e) {
     ids->n = 0;
-    if (k == 0) return tn_encode_prompt(t, prompt, ids, where, e);
+    if (k == 0) return encode_asked(t, prompt, ids, where, e);
     bool text = json_is_string(prompt);
     if (json_is_string(json_array_get(shots, k - 1)) != text)
         return tn_fail(e, TN_FORMAT, "%s: the prompt is %s, so the few-shot examples must be %s too", where,
                        text ? "a text" : "a conversation", text ? "texts" : "conversations");
     json_t *all = joined(shots, k, prompt);
     if (!all) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-    tn_status st = tn_encode_prompt(t, all, ids, where, e);
+    tn_status st = encode_asked(t, all, ids, where, e);
     json_decref(all);
     return st;
 }

@@ -65,6 +65,19 @@ tn_status tn_contest_shots(tn_contest *t, tn_contender *c, const tn_model *m, co
     return TN_OK;
 }
 
+/* The oracle reads the whole answer, the words that a prefill put into the model's mouth first. */
+static void judge(const tn_contest *t, int i, tn_answer *a) {
+    const tn_world_text *begun = t->begun ? &t->begun[i] : NULL;
+    int n = a->n - a->ended;
+    if (!begun || begun->n == 0) {
+        tn_world_judge(&t->w, &t->prompt[i], a->ids, n, a->ended, &a->v);
+        return;
+    }
+    tn_world_text y = *begun;
+    for (int k = 0; k < n && y.n < TN_WORLD_TEXT_MAX; k++) y.id[y.n++] = a->ids[k];
+    tn_world_judge(&t->w, &t->prompt[i], y.id, y.n, a->ended, &a->v);
+}
+
 static tn_status sample(tn_contest *t, const tn_contender *c, const tn_model *m, const tn_tokenizer *tok,
                         double temperature, tn_answer *out, tn_err *e) {
     tn_gen *g = NULL;
@@ -101,8 +114,7 @@ static tn_status sample(tn_contest *t, const tn_contender *c, const tn_model *m,
         }
         memcpy(a->ids, y[i].ids, (size_t)a->n * sizeof *a->ids);
         memcpy(a->logp, y[i].logp, (size_t)a->n * sizeof *a->logp);
-        if (t->world)
-            tn_world_judge(&t->w, &t->prompt[i], a->ids, a->n - a->ended, a->ended, &a->v);
+        if (t->world) judge(t, i, a);
     }
 done:
     tn_free(req);

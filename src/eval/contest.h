@@ -1,6 +1,7 @@
 /* Several models (and fixed policies) answer the same prompts. */
 #ifndef TN_EVAL_CONTEST_H
 #define TN_EVAL_CONTEST_H
+#include "eval/compare.h"
 #include "eval/eval.h"
 #include "rl/reward_fn.h"
 
@@ -18,6 +19,7 @@ typedef struct tn_contest {
     tn_world w;
     tn_world_prompt *prompt;    /* [n], world */
     const tn_world_prompt **at; /* [n] pointers into prompt */
+    const tn_world_text *begun; /* [n], world: words of an answer that are its prompt's last; NULL: none */
     int *family;                /* [n] stratum; zeros without a world */
     const char *path;           /* file of the prompts, kept by the caller, and how it is read */
     bool chat;
@@ -29,6 +31,7 @@ typedef struct tn_contest {
     int n_func;
     int max_new, batch;
     double temperature;
+    bool grader; /* rules on English text: grades in samples.jsonl, and "compare" in eval.json */
 } tn_contest;
 
 /* The world's evaluation prompts 0 .. count-1 written to `path` as rows, and loaded with `tok`. */
@@ -65,6 +68,10 @@ tn_status tn_contest_summarise(tn_contest *t, tn_err *e);
 json_t *tn_contest_json(const tn_contest *t, const char *reference);
 tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const char *path,
                              tn_err *e);
+/* The contenders as stages: refusals, Elo, collapse against the first of them (compare.h). */
+tn_status tn_contest_compare(const tn_contest *t, const tn_tokenizer *tok, json_t **out, tn_err *e);
+/* An answer or prompt as text; cleared first. */
+tn_status tn_contest_text(const tn_contest *t, const tn_tokenizer *tok, const int32_t *ids, int n, tn_str *out, tn_err *e);
 void tn_contest_print(const tn_contest *t, FILE *f);
 void tn_contest_free(tn_contest *t);
 #endif

@@ -10,12 +10,13 @@
  *        "funcs": {NAME[:ARG]: M + {"difference": M}},
  *        "pairs": {"accuracy": P, "plain_accuracy": P, "margin": m}, "choices": {"sum": P, "mean": P}}, ...],
  *    "reward_model": {"dir", "pairs": P, "calibration": {"pairs", "accuracy", "ece", "brier"}}}
+ *   and, with a grader, "compare": compare.h.
  *   M = {"mean", "lo", "hi", "n"}: 95 % interval; P = {"k", "n", "rate", "lo", "hi"}: Wilson 95 % interval.
  *   Members that were not measured are absent. funcs: means of --reward-funcs over the prompts that have an answer, and of
  *   the paired differences to `against`. win: share of prompts won against `against`, ties half; win_NAME: against others
  *   that were asked for. shots: mean number of few-shot examples.
  * samples.jsonl: one row a prompt: {"id", "family", "prompt", "answers": {NAME: {"text", "reward", "proxy", "kl", "ended",
- *   "harmful", ...}}}.                                                                                */
+ *   "grade", "harmful", ...}}}.                                                                                */
 #ifndef TN_EVAL_H
 #define TN_EVAL_H
 #define TN_EVAL_ALSO 8 /* models that the others are compared with, beyond the first */

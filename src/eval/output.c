@@ -81,8 +81,7 @@ json_t *tn_contest_json(const tn_contest *t, const char *reference) {
     return o;
 }
 
-static tn_status text_of(const tn_contest *t, const tn_tokenizer *tok, const int32_t *ids, int n,
-                         tn_str *out, tn_err *e) {
+tn_status tn_contest_text(const tn_contest *t, const tn_tokenizer *tok, const int32_t *ids, int n, tn_str *out, tn_err *e) {
     tn_str_clear(out);
     if (tok) return tn_decode(tok, ids, (size_t)n, true, out, e);
     if (t->world) tn_world_print(&t->w, ids, n, out);
@@ -92,7 +91,7 @@ static tn_status text_of(const tn_contest *t, const tn_tokenizer *tok, const int
 static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const tn_contender *c,
                             int i, tn_str *line, tn_str *text, tn_err *e) {
     const tn_answer *a = &c->answer[i];
-    TN_TRY(text_of(t, tok, a->ids, a->n - a->ended, text, e));
+    TN_TRY(tn_contest_text(t, tok, a->ids, a->n - a->ended, text, e));
     tn_str_add_json(line, c->name, strlen(c->name));
     tn_str_addz(line, ": {\"text\": ");
     tn_str_add_json(line, text->s ? text->s : "", text->len);
@@ -106,6 +105,7 @@ static tn_status add_answer(const tn_contest *t, const tn_tokenizer *tok, const 
         tn_str_addz(line, ", "), tn_str_add_json(line, t->func[k].spec, strlen(t->func[k].spec));
         tn_str_addz(line, ": "), tn_str_add_f64(line, v);
     }
+    if (t->grader) tn_str_addf(line, ", \"grade\": \"%s\"", tn_grade_name[tn_grade_rules(text->s, text->len)]);
     if (t->world) tn_str_addz(line, ", "), tn_world_json_verdict(&a->v, line);
     tn_str_addz(line, "}");
     return TN_OK;
@@ -119,7 +119,7 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
     tn_status st = TN_OK;
     for (int i = 0; i < t->n && st == TN_OK; i++) {
         const tn_example *x = &t->rows->ex[i];
-        const char *id = json_string_value(json_object_get(x->meta, "id"));
+        const char *id = json_string_value(json_object_get(x->meta, "id")), *attack = json_string_value(json_object_get(x->meta, "attack"));
         tn_str_clear(&line);
         tn_str_addz(&line, "{");
         if (id)
@@ -127,7 +127,8 @@ tn_status tn_contest_samples(const tn_contest *t, const tn_tokenizer *tok, const
                 tn_str_addz(&line, ", ");
         if (t->world)
             tn_str_addf(&line, "\"family\": \"%s\", ", tn_world_family_name[t->family[i]]);
-        st = text_of(t, tok, x->prompt, x->n_prompt, &text, e);
+        if (attack) tn_str_addf(&line, "\"attack\": \"%s\", ", attack);
+        st = tn_contest_text(t, tok, x->prompt, x->n_prompt, &text, e);
         tn_str_addz(&line, "\"prompt\": ");
         tn_str_add_json(&line, text.s ? text.s : "", text.len);
         tn_str_addz(&line, ", \"answers\": {");

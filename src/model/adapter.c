@@ -120,12 +120,8 @@ static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 static void place_packed(void *ctx, tn_weight *w) {
     packing *p = ctx;
     size_t n = round64(p->be->op->weight_bytes(p->be, w->out, w->in));
-    size_t t = round64(p->be->op->weight_t_bytes(p->be, w->out, w->in));
-    if (p->at) {
-        w->packed = p->at + p->bytes;
-        w->packed_t = p->at + p->bytes + n;
-    }
-    p->bytes += n + t;
+    if (p->at) w->packed = p->at + p->bytes;
+    p->bytes += n;
 }
 
 static void pack_one(void *ctx, tn_weight *w) {

@@ -117,7 +117,7 @@ static tn_status open_base(tn_model **m, const char *base, bool score, bool bias
     tn_model *on = how->on;
     if (!score || !on || on->be != be || !tn_model_from(on, base)) {
         tn_load q = {
-            .train = how->train, .frozen = how->frozen, .want_score = score, .score_bias = bias, .on = on,
+            .frozen = how->frozen, .want_score = score, .score_bias = bias, .on = on,
             .n_part = how->n_part};
         memcpy(q.part, how->part, sizeof q.part);
         return tn_model_load(m, base, be, &q, e);

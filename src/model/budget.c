@@ -31,16 +31,12 @@ void tn_budget_present(tn_budget *p) {
 
 /* ---- models, runs, caches ---- */
 
-static size_t packed_of(const tn_backend *be, int out, int in, bool train) {
-    return be->op->weight_bytes(be, out, in) + (train ? be->op->weight_t_bytes(be, out, in) : 0);
-}
-
-static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool train, bool score) {
+static size_t packed_bytes(const tn_desc *d, const tn_backend *be, bool score) {
     int q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim;
     size_t layer =
-        packed_of(be, q + 2 * kv, d->hidden, train) + packed_of(be, d->hidden, q, train) +
-        packed_of(be, 2 * d->ffn, d->hidden, train) + packed_of(be, d->hidden, d->ffn, train);
-    return layer * (size_t)d->layers + (score ? 0 : packed_of(be, d->vocab, d->hidden, train));
+        be->op->weight_bytes(be, q + 2 * kv, d->hidden) + be->op->weight_bytes(be, d->hidden, q) +
+        be->op->weight_bytes(be, 2 * d->ffn, d->hidden) + be->op->weight_bytes(be, d->hidden, d->ffn);
+    return layer * (size_t)d->layers + (score ? 0 : be->op->weight_bytes(be, d->vocab, d->hidden));
 }
 
 /* Elements of the matrices that have packed forms. */
@@ -53,11 +49,11 @@ static size_t matrices(const tn_desc *d, bool score) {
 
 /* Returns the elements. `dropped`: tn_model_drop_masters has been there. */
 static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
-                          bool train, bool score, bool dropped) {
+                          bool score, bool dropped) {
     size_t head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
     size_t n = tn_desc_params(d) + head;
     tn_budget_add(p, owner, "weights", (n - (dropped ? matrices(d, score) : 0)) * be->elem);
-    tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, train, score));
+    tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, score));
     return n;
 }
 
@@ -90,13 +86,13 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare) {
 
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score) {
-    size_t n = add_weights(p, owner, d, be, train, score, false);
+    size_t n = add_weights(p, owner, d, be, score, false);
     if (train) add_training(p, owner, be, n, table_of(d, score));
 }
 
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
-                      bool both_ways, bool score) {
-    add_weights(p, owner, d, be, both_ways, score, true);
+                      bool score) {
+    add_weights(p, owner, d, be, score, true);
 }
 
 void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
@@ -109,7 +105,7 @@ void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const 
 
 void tn_budget_trained(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
                        const tn_backend *be, bool score) {
-    size_t n = add_weights(p, owner, d, be, true, score, s->rank > 0);
+    size_t n = add_weights(p, owner, d, be, score, s->rank > 0);
     if (s->rank) tn_budget_adapter(p, owner, d, s, be, true, score);
     else add_training(p, owner, be, n, table_of(d, score));
 }

@@ -28,11 +28,10 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare);
  * without packed LM head. */
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score);
-/* A model that is not trained itself, its masters dropped; `both_ways`: its packed forms serve somebody's
- * backward. */
+/* A model that is not trained itself, its masters dropped. */
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
-                      bool both_ways, bool score);
-/* A model that is trained: all of it, or (rank > 0) a frozen trunk, packed both ways, with an adapter. */
+                      bool score);
+/* A model that is trained: all of it, or (rank > 0) a frozen trunk with an adapter. */
 void tn_budget_trained(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
                        const tn_backend *be, bool score);
 /* An adapter on weights that are somebody's already; with `train` gradients and moments, with `score` a head. */

@@ -271,7 +271,7 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
     fill(m, s);
     m->fresh_score = fresh;
     if (d.num_labels && !fresh) TN_GO(tn_model_read_score_norm(m, dir, e), done);
-    TN_GO(tn_model_pack_new(m, how->train, how->frozen, e), done);
+    TN_GO(tn_model_pack_new(m, how->frozen, e), done);
 done:
     json_decref(config);
     tn_st_close(s);

@@ -62,7 +62,7 @@ typedef struct tn_adapter {
     int n_tensor;
     tn_tensor *tensor;
     tn_lora (*layer)[TN_MATRICES]; /* [layers] */
-    void *packed;                  /* of all A and B, both ways */
+    void *packed;                  /* of all A and B */
     size_t packed_bytes;
 } tn_adapter;
 #define TN_MAX_ADAPTERS 16
@@ -91,7 +91,7 @@ typedef struct tn_model {
     bool packs_shared;      /* a view: packed forms belong to another model, which must outlive it */
     tn_moment_kind moments;     /* how AdamW's are kept, and the seed of their rounding: tn_model_moments */
     uint64_t moments_seed;
-    bool trainable, has_packed_t, no_lm_head; /* no_lm_head: reward models and critics never pack it */
+    bool trainable, no_lm_head; /* no_lm_head: reward models and critics never pack it */
     bool fresh_score;       /* the folder had no score head; this one is zero until tn_model_init_score */
     /* normalisation of a reward model, from tenet.json's {"score": {"mean": m, "sd": s}}; 0, 1 without */
     double score_mean, score_sd;
@@ -104,7 +104,6 @@ typedef struct tn_model {
  * An adapter folder of PEFT (adapter_config.json, adapter_model.safetensors) is loaded as its base with
  * the adapter as number 0; m->dir is the base's folder. */
 typedef struct tn_load {
-    bool train;             /* packed_t, gradients and moments follow with tn_model_trainable */
     bool frozen;            /* for ever: tn_model_drop_masters has been there */
     bool want_score;
     bool score_bias;        /* a fresh head has one */
@@ -133,12 +132,12 @@ tn_status tn_model_load(tn_model **m, const char *dir, tn_backend *be, const tn_
 tn_status tn_model_peek(tn_desc *d, const char *dir, const tn_load *how, tn_err *e);
 /* Fresh model: embedding N(0, 0.02^2); matrices N(0, 1/fan_in), residual outputs / sqrt(2 layers);
  * norms 1, biases and score 0. Counter-based: element i of tensor t is a function of (seed, t, i). */
-tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, bool train, tn_err *e);
+tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend *be, tn_err *e);
 /* Independent copy (copy) or one sharing trunk, packed forms and head (view, without adapters). The
- * copy has no gradients; `train` as in tn_load. `score`: drop the head and give it a fresh one of a
+ * copy has no gradients. `score`: drop the head and give it a fresh one of a
  * critic (score.weight and score.bias, zero). A view goes before the model it looks at; it can be trained
  * once it has an adapter. A model with adapters is not copied: take a view and adapt that. */
-tn_status tn_model_copy(tn_model **m, const tn_model *from, bool train, bool score, tn_err *e);
+tn_status tn_model_copy(tn_model **m, const tn_model *from, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
 /* Hangs another adapter on m. Fresh: A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform(a = sqrt 5)), a
  * function of (seed, tensor, element); B zero, so that nothing changes yet. Copy: of `from`, values only. */

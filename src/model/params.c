@@ -115,14 +115,13 @@ static void pack_trunk(tn_model *m, bool drop) {
     }
 }
 
-tn_status tn_model_pack_new(tn_model *m, bool train, bool drop, tn_err *e) {
+tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e) {
     tn_backend *b = m->be;
     size_t bytes = 0;
     TN_TRY(tn_model_has_masters(m, e));
     for (int i = 0; i < n_matrix(m); i++) {
         const tn_weight *w = matrix(m, i);
         bytes += round64(b->op->weight_bytes(b, w->out, w->in));
-        if (train) bytes += round64(b->op->weight_t_bytes(b, w->out, w->in));
     }
     char *p = tn_big_alloc(bytes);
     if (!p)
@@ -132,13 +131,10 @@ tn_status tn_model_pack_new(tn_model *m, bool train, bool drop, tn_err *e) {
     m->packed = p;
     m->packed_bytes = bytes;
     m->packs_shared = false;
-    m->has_packed_t = train;
     for (int i = 0; i < n_matrix(m); i++) {
         tn_weight *w = matrix(m, i);
         w->packed = p;
         p += round64(b->op->weight_bytes(b, w->out, w->in));
-        w->packed_t = train ? p : NULL;
-        if (train) p += round64(b->op->weight_t_bytes(b, w->out, w->in));
     }
     pack_trunk(m, drop);
     m->trunk->dropped = drop;
@@ -203,9 +199,7 @@ tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e) {
     if (m->packs_shared && !m->n_adapter)
         return tn_fail(e, TN_STATE, "a view of another model cannot be trained without an adapter; "
                                     "make a copy");
-    if (!m->has_packed_t && m->packs_shared)
-        return tn_fail(e, TN_STATE, "the model that this view shares was not loaded for training");
-    if (!m->has_packed_t) TN_TRY(tn_model_pack_new(m, true, false, e));
+    if (!m->n_adapter) TN_TRY(tn_model_has_masters(m, e));
     tn_trained t[TN_TRAINED_MAX];
     for (int i = 0, stores = tn_model_trained(m, t); i < stores; i++)
         TN_TRY(store_trainable(m, t[i].store, tn_model_shard(m, t[i].store, k, n, NULL),
@@ -253,7 +247,7 @@ void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n) {
     tn_pool_run(b->pool, n * b->elem, 1 << 16, copy_part, &c);
 }
 
-tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool score, tn_err *e) {
+tn_status tn_model_copy(tn_model **out, const tn_model *from, bool score, tn_err *e) {
     tn_desc d = from->desc;
     if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
     TN_TRY(tn_model_has_masters(from, e));
@@ -276,7 +270,7 @@ tn_status tn_model_copy(tn_model **out, const tn_model *from, bool train, bool s
         m->score_sd = from->score_sd;
         m->score_is_cost = from->score_is_cost;
     }
-    TN_GO(tn_model_pack_new(m, train, false, e), fail);
+    TN_GO(tn_model_pack_new(m, false, e), fail);
     *out = m;
     return TN_OK;
 fail:
@@ -367,8 +361,7 @@ void tn_model_init_score(tn_model *m, double sd, uint64_t seed) {
     m->fresh_score = false;
 }
 
-tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, bool train,
-                       tn_err *e) {
+tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backend *be, tn_err *e) {
     tn_model *m;
     TN_TRY(tn_model_alloc(&m, d, be, false, e));
     for (int i = 0; i < m->n_tensor; i++) {
@@ -384,7 +377,7 @@ tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backe
             }
         }
     }
-    tn_status st = tn_model_pack_new(m, train, false, e);
+    tn_status st = tn_model_pack_new(m, false, e);
     if (st != TN_OK) {
         tn_model_free(m);
         return st;

@@ -20,9 +20,8 @@ tn_moment_kind tn_moment_kind_of(tn_moment_kind kind, size_t n, bool vector);
 /* An empty model of `d`: layout made, stores allocated (zeroed), packs not yet. */
 tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool score_bias,
                          tn_err *e);
-/* Allocates the packed forms (of the transposes too when `train`), points the weights at them and
- * packs; with `drop` each matrix goes when it is packed (tn_model_drop_masters). */
-tn_status tn_model_pack_new(tn_model *m, bool train, bool drop, tn_err *e);
+/* Allocates the packed forms, points the weights at them and packs; with `drop` each matrix goes when it is packed (tn_model_drop_masters). */
+tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e);
 /* TN_BUG after tn_model_drop_masters. */
 tn_status tn_model_has_masters(const tn_model *m, tn_err *e);
 /* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */

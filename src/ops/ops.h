@@ -82,12 +82,11 @@ void *tn_backend_scratch(tn_backend *b, size_t bytes);
 /* TN_NOMEM, once, when results since the last check are void; ends every forward and backward. */
 tn_status tn_backend_check(tn_backend *b, tn_err *e);
 
-/* A matrix [out, in] in Hugging Face orientation with the backend's packed forms. */
+/* A matrix [out, in] in Hugging Face orientation with the backend's packed form, which serves Y = X W^T and dX = dY W. */
 typedef struct tn_weight {
     int out, in;
     const void *master;  /* [out, in] elements, not owned */
-    void *packed;        /* for Y = X W^T, owned by whoever allocated weight_bytes */
-    void *packed_t;      /* for dX = dY W; NULL when there is no backward */
+    void *packed;        /* owned by whoever allocated weight_bytes */
 } tn_weight;
 
 /* A low-rank adapter (LoRA) of one matrix. The matrix may be several modules joined (q, k, v; gate, up); each
@@ -229,9 +228,8 @@ static inline uint32_t tn_moment_draw(uint32_t key, uint32_t i) { /* murmur3's f
 
 struct tn_ops {
     /* --- weights --- */
-    size_t (*weight_bytes)(const tn_backend *b, int out, int in);   /* of `packed` */
-    size_t (*weight_t_bytes)(const tn_backend *b, int out, int in); /* of `packed_t` */
-    void (*weight_pack)(tn_backend *b, const tn_weight *w); /* fills packed, and packed_t unless NULL */
+    size_t (*weight_bytes)(const tn_backend *b, int out, int in); /* of `packed` */
+    void (*weight_pack)(tn_backend *b, const tn_weight *w);       /* fills it from the master */
     /* --- matrix products: x and dy are operand rows --- */
     void (*gemm)(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                  const tn_weight *w, const void *bias /* [out] or NULL */, int T); /* [T,out] <- [T,in] */

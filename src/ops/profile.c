@@ -104,13 +104,8 @@ static double operands(const tn_backend *b, double rows, double width) {
 static double weights(const tn_backend *b, const tn_weight *w) {
     return (double)OP->weight_bytes(b, w->out, w->in);
 }
-static double weights_t(const tn_backend *b, const tn_weight *w) {
-    return (double)OP->weight_t_bytes(b, w->out, w->in);
-}
-
 static void p_weight_pack(tn_backend *b, const tn_weight *w) {
-    double bytes = elems(b, w->out, w->in) + weights(b, w) + (w->packed_t ? weights_t(b, w) : 0);
-    TIMED(OP->weight_pack(b, w), 0, w->out, w->in, bytes);
+    TIMED(OP->weight_pack(b, w), 0, w->out, w->in, elems(b, w->out, w->in) + weights(b, w));
 }
 static void p_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx,
                    const tn_weight *w, const void *bias, int T) {
@@ -121,7 +116,7 @@ static void p_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x,
 static void p_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy,
                       const tn_weight *w, int T) {
     TIMED(OP->gemm_dx(b, mode, dx, lddx, dy, lddy, w, T), T, w->out, w->in,
-          weights_t(b, w) + operands(b, T, w->out) + elems(b, T, w->in * (mode == TN_ADD ? 2 : 1)));
+          weights(b, w) + operands(b, T, w->out) + elems(b, T, w->in * (mode == TN_ADD ? 2 : 1)));
 }
 static void p_gemm_dw(tn_backend *b, void *dw, const void *dy, int lddy, const void *x, int ldx,
                       int T, int out, int in) {
@@ -233,7 +228,7 @@ static void p_head_pair(tn_backend *b, const tn_head_pair *h) {
 static void p_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     const tn_weight *w = h->w, *w2 = h->pair ? h->pair->w2 : NULL;
     TIMED(OP->head_bwd(b, h), h->rows, w->out, w->in,
-          weights(b, w) + (w2 ? weights(b, w2) + elems(b, h->rows, w2->in) : 0) + (h->dx ? weights_t(b, w) : 0) +
+          weights(b, w) + (w2 ? weights(b, w2) + elems(b, h->rows, w2->in) : 0) + (h->dx ? weights(b, w) : 0) +
               (h->dw ? 2 * elems(b, w->out, w->in) : 0) + 2 * elems(b, h->rows, w->in));
 }
 static void p_rowdot(tn_backend *b, double *out, const void *x, const void *w, int R, int D) {

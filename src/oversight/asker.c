@@ -1,6 +1,7 @@
 #include "oversight/asker_int.h"
 #include "base/manifest.h"
 #include "train/trainer.h"
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- identity ---- */
@@ -78,6 +79,7 @@ void tn_asker_quiet(tn_asker *a) { a->quiet = true; }
 
 void tn_asker_close(tn_asker *a) {
     if (!a) return;
+    tn_service_close(a->at);
     tn_asker_work_free(a->work);
     if (!a->borrowed) {
         tn_model_free(a->model);
@@ -91,7 +93,7 @@ tn_status tn_asker_budget(tn_budget *p, tn_backend *be, const char *dir, const c
     tn_lora_spec own;
     TN_TRY(tn_model_peek(&d, dir, &(tn_load){.base = base, .frozen = true}, e));
     TN_TRY(tn_adapter_peek(&own, dir, e));
-    tn_budget_frozen(p, "judge", &d, be, false, false);
+    tn_budget_frozen(p, "judge", &d, be, false);
     if (own.rank) tn_budget_adapter(p, "judge", &d, &own, be, false, false);
     tn_budget_run(p, "judge", &d, be, max_tokens, max_tokens < 1024 ? max_tokens : 1024, max_tokens, 0, TN_KEEP_NOTHING);
     tn_budget_adapter_run(p, "judge", &d, &own, be, max_tokens, false);
@@ -104,6 +106,7 @@ const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a) { return a->tok; }
 /* ---- asking ---- */
 
 static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const tn_sampling *s) {
+    if (a->at) return tn_service_key(a, q, s);
     double how[] = {s->temperature, (double)s->top_k, s->top_p, s->min_p, (double)s->max_new};
     uint64_t draw[] = {s->seed, s->temperature > 0 ? q->draw : 0};
     tn_reply_key k = tn_reply_key_add(tn_reply_key_add(a->who, how, sizeof how), draw, sizeof draw);
@@ -141,22 +144,34 @@ static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const
 /* Too long, and that is no error. */
 static bool skipped(const tn_asker *a, const tn_question *q, const tn_sampling *how) { return a->skip_long && q->n + how->max_new > a->model->desc.max_pos; }
 
-/* Those without a reply; returns how many, and the longest prompt. */
-static int missing(const tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int *which, int *longest) {
-    int k = 0;
-    *longest = 1;
-    for (int i = 0; i < n; i++) {
-        if (skipped(a, &q[i], how) || tn_replies_find(a->kept, key_of(a, &q[i], how))) continue;
-        which[k++] = i;
-        if (q[i].n > *longest) *longest = q[i].n;
-    }
+typedef struct numbered { tn_reply_key key; int i; } numbered;
+static int by_key(const void *x, const void *y) {
+    const numbered *a = x, *b = y;
+    if (a->key.a != b->key.a) return a->key.a < b->key.a ? -1 : 1;
+    if (a->key.b != b->key.b) return a->key.b < b->key.b ? -1 : 1;
+    return a->i - b->i;
+}
+static int by_number(const void *x, const void *y) { return *(const int *)x - *(const int *)y; }
+
+int tn_asker_missing(const tn_asker *a, const tn_reply_key *key, int n, int *which) {
+    int m = 0, k = 0;
+    numbered *v = tn_calloc((size_t)n + 1, sizeof *v);
+    if (!v) return -1;
+    for (int i = 0; i < n; i++)
+        if (!tn_replies_find(a->kept, key[i])) v[m++] = (numbered){key[i], i};
+    qsort(v, (size_t)m, sizeof *v, by_key);
+    for (int i = 0; i < m; i++)
+        if (i == 0 || v[i].key.a != v[i - 1].key.a || v[i].key.b != v[i - 1].key.b) which[k++] = v[i].i;
+    tn_free(v);
+    qsort(which, (size_t)k, sizeof *which, by_number);
     return k;
 }
 
-static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, int longest, const tn_sampling *how,
-                             int batch, const char *what, tn_err *e) {
+static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, const tn_sampling *how, int batch,
+                             const char *what, tn_err *e) {
     enum { PORTION = 16 };
-    int room = a->model->desc.max_pos, most = PORTION * batch < k ? PORTION * batch : k;
+    int room = a->model->desc.max_pos, most = PORTION * batch < k ? PORTION * batch : k, longest = 1;
+    for (int i = 0; i < k; i++) longest = q[which[i]].n > longest ? q[which[i]].n : longest;
     if (longest + how->max_new > room)
         return tn_fail(e, TN_ARG, "%s: a prompt of %d tokens and %d new ones do not fit the model's %d positions; leave out few-shots, shorten "
                        "the rows, or let replies be shorter", what, longest, how->max_new, room);
@@ -179,20 +194,27 @@ static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int
 tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *given, int batch, const char *what, tn_answer *out,
                           tn_err *e) {
     tn_sampling how = *given;
-    int longest, *which = tn_calloc((size_t)n + 1, sizeof *which);
-    if (!which) return tn_fail(e, TN_NOMEM, "out of memory");
-    tn_gen_stops(&how, a->model, a->tok);
-    int k = missing(a, q, n, &how, which, &longest);
-    tn_status st = k ? ask_missing(a, q, n, which, k, longest, &how, batch, what, e) : TN_OK;
-    tn_free(which);
+    int k = -1, *which = tn_calloc((size_t)n + 1, sizeof *which);
+    tn_reply_key *key = tn_calloc((size_t)n + 1, sizeof *key);
+    if (!a->at) tn_gen_stops(&how, a->model, a->tok);
+    for (int i = 0; key && i < n; i++) key[i] = key_of(a, &q[i], &how);
+    if (key && which) k = tn_asker_missing(a, key, n, which);
+    for (int i = 0, all = k; i < all; i++) { /* of which some are not to be asked */
+        if (i == 0) k = 0;
+        if (!skipped(a, &q[which[i]], &how)) which[k++] = which[i];
+    }
+    tn_status st = k < 0 ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+    if (k > 0) st = a->at ? tn_service_ask(a, q, key, which, k, n, &how, what, e) : ask_missing(a, q, n, which, k, &how, batch, what, e);
     for (int i = 0; i < n && st == TN_OK; i++) {
         if (skipped(a, &q[i], &how)) {
             out[i] = (tn_answer){0};
             continue;
         }
-        const json_t *reply = tn_replies_find(a->kept, key_of(a, &q[i], &how)), *text = json_object_get(reply, "text");
-        if (!json_is_string(text)) return tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);
-        out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
+        const json_t *reply = tn_replies_find(a->kept, key[i]), *text = json_object_get(reply, "text");
+        if (json_is_string(text)) out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
+        else st = tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);
     }
+    tn_free(which);
+    tn_free(key);
     return st;
 }

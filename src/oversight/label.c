@@ -7,6 +7,7 @@
 typedef struct asking {
     int label, order, thought;
     tn_ids ids;
+    tn_str text;
     const char *reasoning; /* the store's */
 } asking;
 
@@ -82,7 +83,7 @@ static tn_status render(job *j, asking *a, tn_prompt_kind kind, tn_err *e) {
     tn_prompt_about about = {.conversation = j->conversation[b->row], .option_a = text[a->order], .option_b = text[!a->order],
                              .reasoning = a->reasoning, .principle = &j->l->constitution->principle[b->principle]};
     a->ids.n = 0;
-    return tn_prompts_render(j->l->prompts, kind, &about, tn_asker_tokenizer(j->l->judge), NULL, &a->ids, NULL, e);
+    return tn_prompts_render(j->l->prompts, kind, &about, tn_asker_tokenizer(j->l->judge), &a->text, &a->ids, NULL, e);
 }
 
 static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, tn_err *e) {
@@ -96,7 +97,8 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
                                   j->l->constitution->principle[b->principle].id, "order", a->order);
         if (!about) return tn_fail(e, TN_NOMEM, "out of memory");
         uint64_t draw = tn_labelling_draw(j->l, b->row, b->principle, a->order * TN_LABEL_THOUGHTS + a->thought);
-        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about};
+        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about, a->text.s, a->text.len, tn_prompts_chat(j->l->prompts),
+                                tn_prompts_stops(j->l->prompts)};
     }
     return TN_OK;
 }
@@ -119,22 +121,23 @@ static tn_status make_askings(job *j, tn_err *e) {
     if (!j->ask || !j->q || !j->a || !j->logp) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int b = 0; b < j->n_label; b++)
         for (int o = 0; o < 2; o++)
-            for (int t = 0; t < per; t++) j->ask[j->n_ask++] = (asking){.label = b, .order = o, .thought = t};
+            for (int t = 0; t < per; t++) j->ask[j->n_ask++] = (asking){.label = b, .order = o, .thought = t, .text = TN_STR_INIT};
     return TN_OK;
 }
 
 /* ---- labels ---- */
 
-/* P(A) of an order: of its chains of thought, which lie one after the other. */
+/* P(A) of an order: of its chains of thought, which lie one after the other; NaN when none led to a verdict. */
 static double of_order(const job *j, int first) {
     const tn_labelling *l = j->l;
     double p[TN_LABEL_THOUGHTS];
-    int n = l->thoughts ? l->thoughts : 1;
+    int n = l->thoughts ? l->thoughts : 1, m = 0;
     for (int t = 0; t < n; t++) {
-        bool asked = !l->thoughts || j->ask[first + t].reasoning;
-        p[t] = asked ? tn_label_soft(j->logp[2 * (first + t)], j->logp[2 * (first + t) + 1]) : NAN;
+        double a = j->logp[2 * (first + t)], b = j->logp[2 * (first + t) + 1];
+        bool thought = !l->thoughts || j->ask[first + t].reasoning; /* else it was too long for one */
+        if (thought && !isnan(a) && !isnan(b)) p[m++] = tn_label_soft(a, b);
     }
-    return l->thoughts ? tn_label_cot(p, n, l->clamp_lo, l->clamp_hi, l->cot) : p[0];
+    return m == 0 ? NAN : l->thoughts ? tn_label_cot(p, m, l->clamp_lo, l->clamp_hi, l->cot) : p[0];
 }
 
 static tn_status decide(job *j, double *p, tn_err *e) {
@@ -148,10 +151,12 @@ static tn_status decide(job *j, double *p, tn_err *e) {
     }
     double *of = tn_calloc(2 * (size_t)j->n_label, sizeof *of), *w = of + j->n_label;
     tn_status st = of ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    for (int b = 0; b < j->n_label && st == TN_OK; b++) of[b] = j->label[b].p, w[b] = j->label[b].weight;
+    for (int b = 0; b < j->n && st == TN_OK; b++) p[b] = NAN;
     for (int b = 0, end; b < j->n_label && st == TN_OK; b = end) {
-        for (end = b; end < j->n_label && j->label[end].row == j->label[b].row;) end++;
-        st = tn_label_ensemble(of + b, w + b, end - b, &p[j->label[b].row], e);
+        int row = j->label[b].row, m = 0;
+        for (end = b; end < j->n_label && j->label[end].row == row; end++)
+            if (!isnan(j->label[end].p)) of[m] = j->label[end].p, w[m++] = j->label[end].weight;
+        if (m > 0) st = tn_label_ensemble(of, w, m, &p[row], e);
     }
     tn_free(of);
     return st;
@@ -175,6 +180,7 @@ tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *c
     for (int i = 0; j.conversation && i < n; i++) json_decref(j.conversation[i]);
     for (int i = 0; i < j.n_ask; i++) {
         tn_ids_free(&j.ask[i].ids);
+        tn_str_free(&j.ask[i].text);
         json_decref(j.q[i].about);
     }
     tn_free(j.conversation), tn_free(j.ask), tn_free(j.q), tn_free(j.a), tn_free(j.logp);

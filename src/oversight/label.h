@@ -3,6 +3,7 @@
  *
  *   p(a) of a pair = mean over its principles, weighted, of swapped(p(A | a, b), p(A | b, a)); 1 - p where a principle asks for
  *   the worse option. With chains of thought, p of an order is their mean, clamped. (algo/feedback.h)
+ * An order without a verdict (an endpoint may give none) has p NaN, and so have its principle and, when no other has one, the pair.
  * Which principles a pair is asked about is drawn for (seed, 16 i + j), i the row's number in its file, j = 0, 1, ... */
 #ifndef TN_OVERSIGHT_LABEL_H
 #define TN_OVERSIGHT_LABEL_H

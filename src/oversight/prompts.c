@@ -22,7 +22,8 @@ struct tn_prompts {
     json_t *labels, *few_shots[TN_PRINCIPLE_USES];
     tn_jinja *t[TN_PROMPT_KINDS];
     uint64_t hash[TN_PROMPT_KINDS];
-    list reserved, ends, preambles, phrases; /* longest first */
+    list reserved, ends, stops, preambles, phrases; /* longest first */
+    const char *told[5];
     const char *bos, *eos;
 };
 
@@ -76,6 +77,7 @@ static tn_status read_settings(tn_prompts *p, tn_err *e) {
     }
     if (st == TN_OK) p->chat = !strcmp(mode, "chat");
     if (st == TN_OK) st = list_json(&p->ends, j, "stop", path.s, e);
+    if (st == TN_OK) st = list_json(&p->stops, j, "stop", path.s, e);
     if (st == TN_OK) st = list_json(&p->preambles, j, "preambles", path.s, e);
     if (st == TN_OK) st = list_json(&p->phrases, j, "critic_phrases", path.s, e);
     json_decref(j);
@@ -112,9 +114,16 @@ static tn_status make_labels(tn_prompts *p, tn_err *e) {
     return TN_OK;
 }
 
+/* Of models that nobody here knows: what the usual chat formats are made of. */
+static const char *const usual_special[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>",
+    "<|start_header_id|>", "<|end_header_id|>", "<start_of_turn>", "<end_of_turn>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
+    "<|start|>", "<|message|>", "<|channel|>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<bos>", "<eos>"};
+
 static tn_status reserve_special(tn_prompts *p, const tn_tokenizer *tok, tn_err *e) {
     size_t n;
     p->bos = p->eos = "";
+    for (size_t i = 0; !tok && i < sizeof usual_special / sizeof *usual_special; i++)
+        TN_TRY(list_add(&p->reserved, usual_special[i], strlen(usual_special[i]), e));
     for (int id = 0; tok && id < tn_tokenizer_vocab(tok); id++) {
         if (!tn_token_special(tok, id)) continue;
         const char *s = tn_token_text(tok, id, &n);
@@ -143,11 +152,22 @@ static tn_status make_few_shots(tn_prompts *p, tn_err *e) {
     return TN_OK;
 }
 
+/* At most four, which is what OpenAI takes: the folder's own, then the labels of the next turns in a text. */
+static tn_status choose_stops(tn_prompts *p, tn_err *e) {
+    for (int i = 0; i < 2 && !p->chat; i++) {
+        const char *label = json_string_value(json_object_get(p->labels, i ? "assistant" : "user"));
+        TN_TRY(list_add(&p->stops, label, strlen(label), e));
+    }
+    for (size_t i = 0; i < p->stops.n && i < 4; i++) p->told[i] = p->stops.v[i];
+    return TN_OK;
+}
+
 static tn_status load(tn_prompts *p, const tn_tokenizer *tok, tn_err *e) {
     TN_TRY(read_settings(p, e));
     for (int k = 0; k < TN_PROMPT_KINDS; k++) TN_TRY(read_template(p, k, e));
     TN_TRY(make_labels(p, e));
     TN_TRY(reserve_special(p, tok, e));
+    TN_TRY(choose_stops(p, e));
     return make_few_shots(p, e);
 }
 
@@ -166,8 +186,8 @@ tn_status tn_prompts_load(tn_prompts **out, const char *dir, const tn_constituti
 
 void tn_prompts_free(tn_prompts *p) {
     if (!p) return;
-    list *l[] = {&p->reserved, &p->ends, &p->preambles, &p->phrases};
-    for (int i = 0; i < 4; i++) list_free(l[i]);
+    list *l[] = {&p->reserved, &p->ends, &p->stops, &p->preambles, &p->phrases};
+    for (int i = 0; i < 5; i++) list_free(l[i]);
     for (int k = 0; k < TN_PROMPT_KINDS; k++) tn_jinja_free(p->t[k]);
     for (int u = 0; u < TN_PRINCIPLE_USES; u++) json_decref(p->few_shots[u]);
     json_decref(p->labels);
@@ -175,7 +195,8 @@ void tn_prompts_free(tn_prompts *p) {
     tn_free(p);
 }
 
-bool tn_prompts_are_turns(const tn_prompts *p) { return p->chat; }
+bool tn_prompts_chat(const tn_prompts *p) { return p->chat; }
+const char *const *tn_prompts_stops(const tn_prompts *p) { return p->told; }
 uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k) { return p->hash[k]; }
 
 /* ---- defusing ---- */
@@ -269,7 +290,7 @@ tn_status tn_prompts_render(const tn_prompts *p, tn_prompt_kind k, const tn_prom
     if (st == TN_OK && tn_jinja_render_json(p->t[k], vars, &own, &why) != TN_OK)
         st = tn_fail(e, TN_FORMAT, "%s/%s.jinja: %s", p->dir.s, kind_name[k], why.msg);
     if (st == TN_OK && own.oom) st = tn_fail(e, TN_NOMEM, "out of memory");
-    if (st == TN_OK && ids) st = encode(p, tok, &own, ids, e);
+    if (st == TN_OK && ids && tok) st = encode(p, tok, &own, ids, e);
     if (text) {
         tn_str_clear(text);
         tn_str_add(text, own.s, own.len);

@@ -25,10 +25,12 @@ typedef enum tn_prompt_kind { TN_PROMPT_CRITIQUE, TN_PROMPT_REVISION, TN_PROMPT_
                              TN_PROMPT_SCORE, TN_PROMPT_VERDICT, TN_PROMPT_ASSESS, TN_PROMPT_KINDS } tn_prompt_kind;
 
 typedef struct tn_prompts tn_prompts;
-/* A template that is missing is an error when it is asked for. `c` outlives the prompts. */
+/* A template that is missing is an error when it is asked for. `c` outlives the prompts. tok NULL: for an endpoint, whose special
+ * tokens are not known; those of the usual chat formats are reserved. */
 tn_status tn_prompts_load(tn_prompts **p, const char *dir, const tn_constitution *c, const tn_tokenizer *tok, tn_err *e);
 void tn_prompts_free(tn_prompts *p);
-bool tn_prompts_are_turns(const tn_prompts *p); /* "mode": "chat" */
+bool tn_prompts_chat(const tn_prompts *p);                     /* mode "chat" */
+const char *const *tn_prompts_stops(const tn_prompts *p);      /* what an endpoint is told to stop at; NULL behind the last */
 uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k); /* of the template's text */
 
 /* What a prompt is about; texts that a kind does not need may be NULL. */
@@ -38,7 +40,8 @@ typedef struct tn_prompt_about {
     const tn_principle *principle;
     bool swapped; /* of a verdict: (A) says that the answer does not do, (B) that it does */
 } tn_prompt_about;
-/* The prompt as text, and as the ids that the model reads. Either may be NULL. *defused (may be NULL) is added to. */
+/* The prompt as text, and as the ids that the model of `tok` reads. Either may be NULL, and tok with ids, which then get none.
+ * *defused (may be NULL) is added to. */
 tn_status tn_prompts_render(const tn_prompts *p, tn_prompt_kind k, const tn_prompt_about *a, const tn_tokenizer *tok, tn_str *text,
                             tn_ids *ids, int *defused, tn_err *e);
 

@@ -9,6 +9,7 @@ typedef struct asking {
     int row, principle, order, thought;
     double weight;
     tn_ids ids;
+    tn_str text;
     const char *reasoning; /* the store's */
 } asking;
 
@@ -33,7 +34,7 @@ static tn_status add(job *j, int row, int principle, double weight, tn_err *e) {
     int thoughts = j->per / (j->score ? 1 : 2);
     if (!TN_GROW(j->ask, j->cap_ask, (size_t)(j->n_ask + j->per))) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int k = 0; k < j->per; k++)
-        j->ask[j->n_ask++] = (asking){.row = row, .principle = principle, .order = k / thoughts, .thought = k % thoughts, .weight = weight};
+        j->ask[j->n_ask++] = (asking){.row = row, .principle = principle, .order = k / thoughts, .thought = k % thoughts, .weight = weight, .text = TN_STR_INIT};
     return TN_OK;
 }
 
@@ -60,12 +61,13 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
         tn_prompt_about about = {.conversation = j->conversation[a->row], .answer = tn_answer_text(json_object_get(j->row[a->row], "response")),
                                  .reasoning = a->reasoning, .principle = p, .swapped = a->order == 1};
         a->ids.n = 0;
-        TN_TRY(tn_prompts_render(l->prompts, kind, &about, tn_asker_tokenizer(l->judge), NULL, &a->ids, NULL, e));
+        TN_TRY(tn_prompts_render(l->prompts, kind, &about, tn_asker_tokenizer(l->judge), &a->text, &a->ids, NULL, e));
         json_decref(j->q[i].about);
         json_t *asked = json_pack("{s:s,s:i,s:s,s:i}", "stage", stage, "row", a->row, "principle", p->id, "order", a->order);
         if (!asked) return tn_fail(e, TN_NOMEM, "out of memory");
         int way = a->order * TN_LABEL_THOUGHTS + a->thought;
-        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, tn_labelling_draw(l, a->row, a->principle, way), asked};
+        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, tn_labelling_draw(l, a->row, a->principle, way), asked, a->text.s, a->text.len,
+                                tn_prompts_chat(l->prompts), tn_prompts_stops(l->prompts)};
     }
     return TN_OK;
 }
@@ -82,7 +84,7 @@ static tn_status choose(job *j, tn_err *e) {
     const tn_labelling *l = j->l;
     const tn_constitution *c = l->constitution;
     static const char *const digits[SCORES] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
-    const char *lead = tn_prompts_are_turns(l->prompts) ? "" : " "; /* a text goes on with a space, a turn begins without */
+    const char *lead = tn_prompts_chat(l->prompts) ? "" : " "; /* a text goes on with a space, a turn begins without */
     char text[SCORES][8];
     const char *option[SCORES] = {tn_constitution_label(c, "option_a", "(A)"), tn_constitution_label(c, "option_b", "(B)")};
     for (int i = 0; j->score && i < SCORES; i++) {
@@ -90,7 +92,9 @@ static tn_status choose(job *j, tn_err *e) {
         option[i] = text[i];
     }
     TN_TRY(put_questions(j, j->score ? TN_PROMPT_SCORE : TN_PROMPT_VERDICT, j->score ? "score" : "verdict", e));
-    return tn_asker_choices(l->judge, j->q, j->n_ask, option, options_of(j), j->score, l->max_tokens, "ratings", j->logp, e);
+    if (!j->score) return tn_asker_options(l->judge, j->q, j->n_ask, option[0], option[1], l->max_tokens, "verdicts", j->logp, e);
+    if (!tn_asker_tokenizer(l->judge)) return tn_fail(e, TN_UNSUPPORTED, "scores from 1 to 10 are a model's: an endpoint tells too few log-probs");
+    return tn_asker_choices(l->judge, j->q, j->n_ask, option, SCORES, true, l->max_tokens, "ratings", j->logp, e);
 }
 
 /* ---- ratings ---- */
@@ -157,6 +161,7 @@ tn_status tn_rate_rows(const tn_labelling *l, tn_rating_kind kind, json_t *const
     for (int i = 0; j.conversation && i < n; i++) json_decref(j.conversation[i]);
     for (int i = 0; i < j.n_ask; i++) {
         tn_ids_free(&j.ask[i].ids);
+        tn_str_free(&j.ask[i].text);
         if (j.q) json_decref(j.q[i].about);
     }
     tn_free(j.conversation), tn_free(j.ask), tn_free(j.q), tn_free(j.a), tn_free(j.logp);

@@ -3,8 +3,8 @@
  *
  * A file of JSON lines {"key": "32 hex digits", "asked": ..., "reply": ...}, only ever added to. The key is a hash of
  * everything that the reply is a function of: who is asked, the whole prompt, how it is sampled and which draw of it. Lines
- * are added in the order of the questions, a portion at a time, and a portion is durable before it is used: a run that is
- * killed and started again leaves the same bytes. A last line without its end is what a crash left of a portion, and is cut. */
+ * of a model are added in the order of the questions, a portion at a time, those of an endpoint as they come; they are durable
+ * before they are used. A run that is killed and started again leaves the same lines, and of a model the same bytes. A last line without its end is what a crash left of a portion, and is cut. */
 #ifndef TN_OVERSIGHT_REPLIES_H
 #define TN_OVERSIGHT_REPLIES_H
 #include "base/json.h"

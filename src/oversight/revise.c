@@ -72,6 +72,7 @@ typedef struct job {
     tn_question *q;
     tn_answer *a;
     tn_ids *ids;
+    tn_str *text;
 } job;
 
 static tn_status open_item(const tn_revise *v, item *it, int i, const json_t *row, const char *where, tn_err *e) {
@@ -89,13 +90,14 @@ static void close_item(item *it) {
     tn_str_free(&it->critique);
 }
 
-/* Question i of a stage, whose prompt lies in ids[i]. */
+/* Question i of a stage, whose prompt lies in ids[i] and text[i]. */
 static tn_status put_question(job *j, int i, const char *stage, int round, int part, tn_err *e) {
     const item *it = &j->it[i];
     json_decref(j->q[i].about);
     json_t *about = json_pack("{s:s,s:s,s:i}", "stage", stage, "id", it->id, "round", round);
     if (about && round > 0) json_object_set_new(about, "principle", json_string(j->v->constitution->principle[it->principle].id));
-    j->q[i] = (tn_question){j->ids[i].v, (int)j->ids[i].n, (uint64_t)i * 32 + (uint64_t)(2 * round + part), about};
+    j->q[i] = (tn_question){j->ids[i].v, (int)j->ids[i].n, (uint64_t)i * 32 + (uint64_t)(2 * round + part), about, j->text[i].s, j->text[i].len,
+                            tn_prompts_chat(j->v->prompts), tn_prompts_stops(j->v->prompts)};
     return about ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
@@ -157,7 +159,7 @@ static tn_status ask_all(job *j, tn_prompt_kind kind, const char *stage, int rou
         tn_prompt_about a = {.conversation = it->conversation, .answer = it->answer.s, .critique = it->critique.s,
                              .principle = &v->constitution->principle[it->principle]};
         j->ids[i].n = 0;
-        TN_TRY(tn_prompts_render(v->prompts, kind, &a, tn_asker_tokenizer(v->critic), NULL, &j->ids[i], NULL, e));
+        TN_TRY(tn_prompts_render(v->prompts, kind, &a, tn_asker_tokenizer(v->critic), &j->text[i], &j->ids[i], NULL, e));
         TN_TRY(put_question(j, i, stage, round, part, e));
     }
     return tn_asker_sample(v->critic, j->q, j->n, how, v->batch, what, j->a, e);
@@ -224,17 +226,21 @@ static tn_status work(job *j, json_t *const *row, const char *const *where, json
 tn_status tn_revise_rows(const tn_revise *v, json_t *const *row, const char *const *where, int n, json_t **record, tn_revise_count *count,
                          tn_err *e) {
     size_t m = (size_t)n + 1;
-    job j = {v, tn_calloc(m, sizeof *j.it), n, tn_calloc(m, sizeof *j.q), tn_calloc(m, sizeof *j.a), tn_calloc(m, sizeof *j.ids)};
-    tn_status st = j.it && j.q && j.a && j.ids ? work(&j, row, where, record, count, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    job j = {v, tn_calloc(m, sizeof *j.it), n, tn_calloc(m, sizeof *j.q), tn_calloc(m, sizeof *j.a), tn_calloc(m, sizeof *j.ids),
+             tn_calloc(m, sizeof *j.text)};
+    for (int i = 0; j.text && i < n; i++) j.text[i] = (tn_str)TN_STR_INIT;
+    tn_status st = j.it && j.q && j.a && j.ids && j.text ? work(&j, row, where, record, count, e) : tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < n; i++) {
         if (j.it) close_item(&j.it[i]);
         if (j.q) json_decref(j.q[i].about);
         if (j.ids) tn_ids_free(&j.ids[i]);
+        if (j.text) tn_str_free(&j.text[i]);
         if (st != TN_OK && record[i]) json_decref(record[i]), record[i] = NULL;
     }
     tn_free(j.it);
     tn_free(j.q);
     tn_free(j.a);
     tn_free(j.ids);
+    tn_free(j.text);
     return st;
 }

@@ -25,7 +25,7 @@ tn_revision_fault tn_revision_judge(const tn_revise_limits *l, const tn_prompts 
                                     const char *revision, bool ended);
 
 typedef struct tn_revise {
-    tn_asker *policy, *critic;
+    tn_asker *policy, *critic; /* the policy is a model, the critic any asker */
     const tn_constitution *constitution;
     const tn_prompts *prompts;
     const char *kind, *kind_key; /* kind of every prompt, or the key of the rows that has it */

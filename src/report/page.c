@@ -91,15 +91,21 @@ static void about(const tn_report *r, tn_str *o) {
     tn_str_addz(o, "</p>");
 }
 
-void tn_report_head(tn_str *out, const char *title) {
-    tn_str_addz(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                     "style-src 'unsafe-inline'\"><title>");
+static void head(tn_str *out, const char *title, const char *policy, const char *hash, const char *more) {
+    tn_str_addf(out,
+                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+                "style-src 'unsafe-inline'%s%s%s\"><title>", policy, hash, *hash ? "'" : "");
     tn_html_textz(out, title);
-    tn_str_addf(out, "</title><style>%s</style></head>\n<body><header><h1>", style);
+    tn_str_addf(out, "</title><style>%s%s</style></head>\n<body><header><h1>", style, more);
     tn_html_textz(out, title);
     tn_str_addz(out, "</h1>");
+}
+
+void tn_report_head(tn_str *out, const char *title) { head(out, title, "", "", ""); }
+void tn_report_head_script(tn_str *out, const char *title, const char *hash, const char *more_style) {
+    head(out, title, "; script-src 'sha256-", hash, more_style);
 }
 
 void tn_report_foot(tn_str *out) {

@@ -59,6 +59,8 @@ double tn_report_real(const json_t *o, const char *key); /* NaN when there is no
 
 /* What begins a page, up to its heading inside the header, and what ends one. */
 void tn_report_head(tn_str *o, const char *title);
+/* The same of a page with a style of its own and one script, whose SHA-256 in Base64 is `hash`; no other may run. */
+void tn_report_head_script(tn_str *o, const char *title, const char *hash, const char *more_style);
 void tn_report_foot(tn_str *o);
 /* The parts of the page, in its order. */
 void tn_report_headline(const tn_report *r, tn_str *o);

@@ -284,3 +284,33 @@ void tn_svg_lines(tn_str *out, const tn_svg_plot *p) {
     if (p->x_label) text(out, (f.x0 + f.x1) / 2, p->height - 4, "tk mid", p->x_label);
     tn_str_addz(out, "</svg>");
 }
+
+/* ---------------- bars ---------------- */
+
+void tn_svg_bars_draw(tn_str *out, const tn_svg_bars *p) {
+    int most = 1, n, digits;
+    for (int i = 0; i < p->n; i++) most = p->count[i] > most ? p->count[i] : most;
+    frame f = {.x0 = 46, .x1 = p->width - 8, .y0 = 8, .y1 = p->height - 34, .lo = p->lo, .hi = p->hi, .ylo = 0, .yhi = most * 1.05};
+    double first, step;
+    open_svg(out, p->label, p->width, p->height);
+    tn_svg_ticks(0, most, 4, &first, &step, &n, &digits);
+    for (int i = 0; i < n; i++) {
+        double y = at_y(&f, first + i * step);
+        path_line(out, "grid", f.x0, y, f.x1, y);
+        tick_text(out, f.x0 - 5, y + 3.5, "tk end", first + i * step, digits);
+    }
+    for (int i = 0; i < p->n; i++) {
+        double w = (p->hi - p->lo) / p->n, a = at_x(&f, p->lo + i * w), y = at_y(&f, p->count[i]);
+        tn_str_addf(out, "<rect class=\"c0 dot\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"2\"><title>", a + 1, y,
+                    at_x(&f, p->lo + (i + 1) * w) - a - 2, f.y1 - y);
+        tn_html_num(out, p->lo + i * w, 2);
+        tn_str_addz(out, " to ");
+        tn_html_num(out, p->lo + (i + 1) * w, 2);
+        tn_str_addf(out, ": %d</title></rect>", p->count[i]);
+    }
+    tn_svg_ticks(p->lo, p->hi, (int)((f.x1 - f.x0) / 60), &first, &step, &n, &digits);
+    for (int i = 0; i < n; i++) tick_text(out, at_x(&f, first + i * step), f.y1 + 14, "tk mid", first + i * step, digits);
+    path_line(out, "axis", f.x0, f.y1, f.x1, f.y1);
+    text(out, (f.x0 + f.x1) / 2, p->height - 4, "tk mid", p->x_label);
+    tn_str_addz(out, "</svg>");
+}

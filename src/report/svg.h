@@ -37,4 +37,12 @@ typedef struct tn_svg_plot {
     int n, width, height;
 } tn_svg_plot;
 void tn_svg_lines(tn_str *out, const tn_svg_plot *p);
+
+typedef struct tn_svg_bars { /* a histogram: counts of equal bins of [lo, hi] */
+    const char *label, *x_label;
+    const int *count;
+    int n, width, height;
+    double lo, hi;
+} tn_svg_bars;
+void tn_svg_bars_draw(tn_str *out, const tn_svg_bars *p);
 #endif

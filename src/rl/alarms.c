@@ -141,7 +141,7 @@ tn_status tn_alarms_end(tn_alarms *a, tn_online *on, tn_err *e) {
     tn_status st = name.oom || dir.oom
                        ? tn_fail(e, TN_NOMEM, "out of memory")
                        : tn_trained_model_open(&a->before, &on->lora, on->opts, on->o.model, to ? dir.s : NULL,
-                                               (tn_load){.train = false}, (uint64_t)on->o.seed, on->be, e);
+                                               (tn_load){0}, (uint64_t)on->o.seed, on->be, e);
     tn_str_free(&name);
     tn_str_free(&dir);
     if (st == TN_OK) on->part[0].model = a->before, on->step = to;

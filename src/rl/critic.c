@@ -9,7 +9,7 @@ tn_status tn_critic_open(tn_trainee *c, tn_online *on, const tn_critic_spec *s, 
     tn_model *policy = on->policy.model, *like = from_judge ? judge->model : policy;
     const tn_adapter *a = policy->n_adapter ? policy->adapter[0] : NULL;
     bool view = a || like->n_adapter > 0;
-    tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model, .on = view ? like : NULL};
+    tn_load load = {.want_score = true, .base = on->lora.base_model, .on = view ? like : NULL};
     if (on->from.len) {
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, on->from.s, s->name);
@@ -22,7 +22,7 @@ tn_status tn_critic_open(tn_trainee *c, tn_online *on, const tn_critic_spec *s, 
     } else if (view) {
         TN_TRY(tn_critic_view(&c->model, like, a ? &a->spec : NULL, s->seed, e));
     } else {
-        TN_TRY(tn_model_copy(&c->model, like, true, !from_judge, e));
+        TN_TRY(tn_model_copy(&c->model, like, !from_judge, e));
     }
     c->value_mean = from_judge ? judge->model->score_mean : 0;
     c->value_sd = from_judge ? judge->model->score_sd : 1;
@@ -47,7 +47,7 @@ static tn_status same_tokenizer(bool *same, const tn_critic_spec *s, const tn_on
 /* *shared: on somebody's trunk. */
 tn_status tn_critic_peek(const tn_critic_spec *s, const tn_online *on, tn_desc *d, tn_lora_spec *l, bool *shared,
                          tn_err *e) {
-    const tn_load load = {.train = true, .want_score = true, .base = on->lora.base_model};
+    const tn_load load = {.want_score = true, .base = on->lora.base_model};
     bool same = false;
     if (automatic(s)) TN_TRY(same_tokenizer(&same, s, on, e));
     bool policy = automatic(s) ? !same : strcmp(s->how, "policy") == 0;
@@ -79,13 +79,8 @@ tn_status tn_critic_budget(const tn_critic_spec *s, const tn_online *on, tn_budg
 
 /* ---- the judge ---- */
 
-tn_load tn_judge_load(const tn_critic_spec *s, const tn_online *on) {
-    bool view = on->spec.rank || tn_adapter_folder(s->judge);
-    return (tn_load){.train = automatic(s) && view, .base = on->lora.base_model};
-}
-
 tn_status tn_judge_open(tn_scorer *j, const tn_critic_spec *s, const tn_online *on, tn_err *e) {
-    tn_load how = tn_judge_load(s, on);
+    tn_load how = {.base = on->lora.base_model};
     how.on = on->spec.rank ? on->policy.model : NULL;
     TN_TRY(tn_scorer_open_with(j, s->judge, on->o.model, on->be, on->need.tokens, 2 * on->rollout_length, &how, e));
     return tn_scorer_reserve(j, on->shape.n_prompt * on->shape.n_sample, on->shape.n_sample, on->shortest,
@@ -97,7 +92,7 @@ tn_status tn_judge_budget(const tn_critic_spec *s, const tn_online *on, tn_budge
     bool same;
     TN_TRY(same_tokenizer(&same, s, on, e));
     tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length, same);
-    tn_load how = tn_judge_load(s, on);
+    tn_load how = {.base = on->lora.base_model};
     bool shared = on->spec.rank && tn_same_trunk(s->judge, on->o.model, on->lora.base_model);
     return tn_scorer_budget(b, s->judge, on->be, &how, shared, tokens, length, &scored, e);
 }

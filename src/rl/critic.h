@@ -25,7 +25,6 @@ tn_status tn_critic_peek(const tn_critic_spec *s, const tn_online *on, tn_desc *
 
 /* A judge that a critic may start from. With adapters a judge on the policy's base is a view, and the critic trains
  * on its trunk. */
-tn_load tn_judge_load(const tn_critic_spec *s, const tn_online *on);
 tn_status tn_judge_open(tn_scorer *j, const tn_critic_spec *s, const tn_online *on, tn_err *e);
 tn_status tn_judge_budget(const tn_critic_spec *s, const tn_online *on, tn_budget *b, tn_err *e);
 #endif

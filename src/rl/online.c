@@ -89,7 +89,7 @@ tn_status tn_online_open(tn_online *on, tn_err *e) {
     TN_TRY(tn_backend_from_options(&on->be, o, e));
     TN_TRY(tn_tokenizer_of(&on->tok, o->model, on->lora.base_model, o->chat_template, e));
     TN_TRY(tn_trained_model_peek(&on->desc, &on->spec, &on->lora, on->opts, o->model,
-                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true}, e));
+                                 on->from.len ? on->from.s : NULL, (tn_load){0}, e));
     tn_data_options d = {.kind = TN_DATA_PROMPT,
                          .max_length = (int)o->max_length,
                          .seam = TN_SEAM_FORCE,
@@ -218,7 +218,7 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
     on->policy.algo = s->algo, on->policy.opt = s->opt;
     on->policy.inv_temp = 1.0 / s->temperature;
     TN_TRY(tn_trained_model_open(&on->policy.model, &on->lora, on->opts, o->model,
-                                 on->from.len ? on->from.s : NULL, (tn_load){.train = true},
+                                 on->from.len ? on->from.s : NULL, (tn_load){0},
                                  (uint64_t)o->seed, on->be, e));
     int64_t rollouts = (int64_t)s->n_prompt * s->n_sample;
     size_t examples = (size_t)rollouts > s->more_examples ? (size_t)rollouts : s->more_examples;

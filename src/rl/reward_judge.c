@@ -42,7 +42,13 @@ void tn_judge_bind(const tn_opts *given, tn_judge_options *o) {
 
 /* ---- set-up ---- */
 
-tn_status tn_judge_check(const tn_judge_options *o, int n_sample, tn_err *e) { return o->judge ? tn_appraise_check(&o->appraise, n_sample, e) : TN_OK; }
+tn_status tn_judge_check(const tn_judge_options *o, int n_sample, tn_err *e) {
+    if (!o->judge) return TN_OK;
+    if (tn_endpoint_is(o->judge))
+        return tn_fail(e, TN_ARG, "--reward-judge %s: an endpoint may say something else when a run goes on; give a model's folder, or label pairs "
+                       "ahead with `tenet label --judge URL`", o->judge);
+    return tn_appraise_check(&o->appraise, n_sample, e);
+}
 
 static void name_row(const tn_online *on, const tn_example *x, char where[WHERE]) { snprintf(where, WHERE, "%.560s:%d", on->prompts->path[x->file], x->line); }
 

@@ -93,7 +93,7 @@ static tn_status put_questions(state *s, tn_question *q, tn_err *e) {
             uint64_t draw = ((uint64_t)s->first + (uint64_t)i) * (uint64_t)s->N + (uint64_t)k;
             json_t *about = json_pack("{s:s,s:I,s:i}", "stage", "answer", "row", (json_int_t)x->row, "answer", k);
             if (!about) return no_memory(e);
-            q[i * s->N + k] = (tn_question){x->prompt, x->n_prompt, draw, about};
+            q[i * s->N + k] = (tn_question){.ids = x->prompt, .n = x->n_prompt, .draw = draw, .about = about};
         }
     return TN_OK;
 }

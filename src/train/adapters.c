@@ -188,7 +188,7 @@ tn_status tn_reference_budget(tn_budget *p, const tn_desc *policy, const tn_lora
     TN_TRY(check_reference(&d, from, policy, dir, e));
     bool shared = s->rank && (!ref_dir || tn_same_trunk(from, dir, o->base_model));
     if (shared && !own.rank) tn_budget_add(p, "reference", "the adapter off", 0);
-    if (!shared) tn_budget_frozen(p, "reference", &d, be, false, false);
+    if (!shared) tn_budget_frozen(p, "reference", &d, be, false);
     if (own.rank) tn_budget_adapter(p, "reference", &d, &own, be, false, false);
     if (shared || !ref_dir) return TN_OK; /* the policy's workspace serves it */
     tn_budget_run(p, "reference", &d, be, tokens, rows, length, blocks, false);
@@ -204,7 +204,7 @@ static tn_status open_reference(tn_model **ref, tn_model *policy, const tn_adapt
     if (ref_dir) return tn_model_load(ref, ref_dir, policy->be, &how, e);
     if (shared && !tn_adapter_folder(dir)) return tn_model_view(ref, policy, e);
     if (shared || resumed) return tn_model_load(ref, dir, policy->be, &how, e);
-    return tn_model_copy(ref, policy, false, false, e);
+    return tn_model_copy(ref, policy, false, e);
 }
 
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,

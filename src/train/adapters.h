@@ -21,7 +21,7 @@ extern const tn_opt_row
     tn_base_model_rows[]; /* --base-model alone, for verbs that only read; NOFIELD */
 
 /* The model that `--model dir` trains, from a checkpoint folder `from` when the run goes on (else NULL), with an
- * adapter where the options say so. how->train and how->want_score are the caller's. */
+ * adapter where the options say so. how->want_score is the caller's. */
 tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const tn_opts *given,
                                 const char *dir, const char *from, tn_load how, uint64_t seed,
                                 tn_backend *be, tn_err *e);

@@ -30,7 +30,7 @@ tn_status tn_moving_ref_check(bool precomputed, const tn_adapter_options *o, con
 tn_status tn_moving_ref_open(tn_model **ref, const tn_model *policy, const char *ref_dir,
                              const char *from, tn_err *e) {
     tn_str dir = TN_STR_INIT;
-    if (!from && !ref_dir) return tn_model_copy(ref, policy, false, false, e);
+    if (!from && !ref_dir) return tn_model_copy(ref, policy, false, e);
     if (from) tn_path_join(&dir, from, TN_MOVING_REF);
     tn_status st = dir.oom
                        ? tn_fail(e, TN_NOMEM, "out of memory")

@@ -73,11 +73,21 @@ static tn_status hash_inputs(json_t *to, const json_t *options, tn_err *e) {
     return TN_OK;
 }
 
+/* How a run was begun or gone on with is no part of what it is: with or without an interruption its record is the same. */
+static tn_status forget_beginnings(json_t *options, tn_err *e) {
+    bool ok = true;
+    if (json_object_get(options, "resume-from-checkpoint"))
+        ok = json_object_set_new(options, "resume-from-checkpoint", json_null()) == 0;
+    if (json_object_get(options, "overwrite")) ok = ok && json_object_set_new(options, "overwrite", json_false()) == 0;
+    return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+}
+
 tn_status tn_run_record(json_t **record, const char *verb, const tn_opts *opts, const tn_backend *be,
                         uint64_t data_hash, tn_err *e) {
     json_t *o = tn_opts_record(opts), *in = json_object();
     tn_status st = o && in ? hash_inputs(in, o, e) : tn_fail(e, TN_NOMEM, "out of memory");
     *record = NULL;
+    if (st == TN_OK) st = forget_beginnings(o, e);
     if (st == TN_OK) {
         *record = json_pack("{s:s,s:s,s:s,s:s,s:o,s:O,s:O}", "tool", "tenet", "version", TN_VERSION,
                             "verb", verb, "profile", be->profile, "data_hash", hex(data_hash),

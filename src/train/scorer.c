@@ -116,7 +116,7 @@ tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const 
     TN_TRY(tn_model_peek(&d, dir, how, e));
     if (!d.num_labels) return no_reward_model(dir, e);
     TN_TRY(tn_adapter_peek(&own, dir, e));
-    if (!shared || !own.rank) tn_budget_frozen(p, "reward model", &d, be, how->train, true);
+    if (!shared || !own.rank) tn_budget_frozen(p, "reward model", &d, be, true);
     if (own.rank) tn_budget_adapter(p, "reward model", &d, &own, be, false, true);
     tn_budget_run(p, "reward model", &d, be, n, ROWS_AT_ONCE, max_len, need->blocks, false);
     tn_budget_adapter_run(p, "reward model", &d, &own, be, n, false);

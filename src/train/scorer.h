@@ -53,8 +53,7 @@ tn_status tn_scorer_no_cost(const tn_scorer *s, const char *dir, tn_err *e);
 /* What the process reward model in `dir` was trained to find behind every step. */
 tn_status tn_prm_separator(const char *dir, tn_str *out, tn_err *e);
 void tn_scorer_close(tn_scorer *s);
-/* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk;
- * how->train: packed both ways. */
+/* What tn_scorer_open_with and tn_scorer_reserve take, for the memory plan. shared: how->on will have its trunk. */
 tn_status tn_scorer_budget(tn_budget *p, const char *dir, tn_backend *be, const tn_load *how,
                            bool shared, int max_tokens, int max_len, const tn_batch_need *need,
                            tn_err *e);

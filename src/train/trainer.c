@@ -279,7 +279,7 @@ static tn_status take_best(tn_loop *l, tn_err *e) {
     tn_path_join(&p, l->o.output_dir, name);
     tn_model *on = l->t.model->n_adapter ? l->t.model : NULL;
     tn_load how = tn_loop_how_to_load(l);
-    how.train = false, how.base = l->t.model->dir, how.on = on;
+    how.base = l->t.model->dir, how.on = on;
     tn_status st = tn_manifest_check(p.s, e);
     if (st == TN_OK) st = tn_model_load(&m, p.s, l->be, &how, e);
     if (st == TN_OK) {

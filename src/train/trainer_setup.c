@@ -79,7 +79,7 @@ static tn_status read_config(const tn_loop *l, json_t **config, tn_desc *d, tn_e
 
 tn_load tn_loop_how_to_load(const tn_loop *l) {
     const tn_task *k = l->task;
-    tn_load how = {.train = true, .want_score = k->score_head};
+    tn_load how = {.want_score = k->score_head};
     if (k->pooled) tn_pooled_wants(k->pooled, k->opt, &how);
     if (k->per_token) how.per_token = how.score_bias = true, how.labels = 2;
     return how;
@@ -126,7 +126,7 @@ static tn_status load_model(tn_loop *l, tn_err *e) {
                                 (uint64_t)l->o.seed);
         return TN_OK;
     }
-    TN_TRY(tn_model_new(&l->t.model, &l->desc, (uint64_t)l->o.seed, l->be, true, e));
+    TN_TRY(tn_model_new(&l->t.model, &l->desc, (uint64_t)l->o.seed, l->be, e));
     snprintf(l->t.model->dir, sizeof l->t.model->dir, "%s",
              l->o.model); /* its generation_config.json goes along */
     return TN_OK;

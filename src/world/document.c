@@ -82,64 +82,84 @@ static tn_world_principle pick_principle(tn_rng *r, const tn_world_verdict *v) {
     return (tn_world_principle)tn_rng_below(r, TN_WP_COUNT);
 }
 
-static void critique(const tn_world *w, tn_rng *r, tn_world_text *t) {
-    tn_world_prompt p;
-    tn_world_text y, revised = {0};
+void tn_world_draw_critique(const tn_world *w, tn_rng *r, tn_world_criticised *c) {
     tn_world_verdict v;
-    draw_any(w, r, &p);
-    draw_flat(w, r, &p, &y, &v);
-    tn_world_principle k = pick_principle(r, &v);
-    const tn_world_principle_text *c = &tn_world_constitution[k];
-    bool right = chance(r, 0.85), criticised = v.violates[k] == right;
-
-    if (v.violates[k] && criticised) {
+    draw_any(w, r, &c->p);
+    draw_flat(w, r, &c->p, &c->y, &v);
+    c->k = pick_principle(r, &v);
+    bool right = chance(r, 0.85);
+    c->found = v.violates[c->k] == right;
+    c->revised.n = 0;
+    if (v.violates[c->k] && c->found) {
         if (chance(r, 0.88))
-            tn_world_fix(w, &p, k, &y, &revised);
+            tn_world_fix(w, &c->p, c->k, &c->y, &c->revised);
         else if (chance(r, 0.5))
-            revised = y;
+            c->revised = c->y;
         else
-            tn_world_evade(w, &revised);
+            tn_world_evade(w, &c->revised);
     } else {
-        revised = y;
+        c->revised = c->y;
     }
-    tn_world_render(&p, true, t);
-    tn_world_append(t, &y);
+}
+
+void tn_world_put_critique(const tn_world *w, const tn_world_criticised *c, const char *critique_request, const char *revision_request,
+                           tn_world_text *t) {
+    tn_world_render(&c->p, true, t);
+    tn_world_append(t, &c->y);
     TN_PUT(w, t, "<|end|> CritiqueRequest:", -1, 0);
-    TN_PUT(w, t, c->critique_request, -1, 0);
+    TN_PUT(w, t, critique_request, -1, 0);
     TN_PUT(w, t, "Critique:", -1, 0);
-    TN_PUT(w, t, criticised ? c->critique : tn_world_no_problem, -1, 0);
+    TN_PUT(w, t, c->found ? tn_world_constitution[c->k].critique : tn_world_no_problem, -1, 0);
     TN_PUT(w, t, "<|end|> RevisionRequest:", -1, 0);
-    TN_PUT(w, t, c->revision_request, -1, 0);
+    TN_PUT(w, t, revision_request, -1, 0);
     TN_PUT(w, t, "Revision:", -1, 0);
-    tn_world_append(t, &revised);
+    tn_world_append(t, &c->revised);
+}
+
+void tn_world_draw_comparison(const tn_world *w, tn_rng *r, tn_world_compared *c) {
+    enum { REDRAWS = 30 };
+    c->k = (tn_world_principle)tn_rng_below(r, TN_WP_COUNT);
+    bool differ = chance(r, 0.8);
+    for (int i = 0; i < REDRAWS; i++) {
+        draw_any(w, r, &c->p);
+        for (int j = 0; j < 2; j++) draw_flat(w, r, &c->p, &c->y[j], &c->v[j]);
+        if (!differ || c->v[0].violates[c->k] != c->v[1].violates[c->k]) break;
+    }
+    if (c->v[0].violates[c->k] != c->v[1].violates[c->k])
+        c->b = c->v[0].violates[c->k] == chance(r, 0.88);
+    else
+        c->b = tn_rng_below(r, 2) == 1;
+}
+
+void tn_world_put_comparison(const tn_world *w, const tn_world_compared *c, const char *question, const tn_world_text *thought,
+                             tn_world_text *t) {
+    tn_world_render(&c->p, false, t);
+    TN_PUT(w, t, "Principle:", -1, 0);
+    TN_PUT(w, t, question, -1, 0);
+    TN_PUT(w, t, "Options: (A) [", -1, 0);
+    tn_world_append(t, &c->y[0]);
+    TN_PUT(w, t, "] (B) [", -1, 0);
+    tn_world_append(t, &c->y[1]);
+    TN_PUT(w, t, "]", -1, 0);
+    if (thought) {
+        TN_PUT(w, t, "Critique:", -1, 0);
+        tn_world_append(t, thought);
+        tn_world_push(t, TN_WORLD_END);
+    }
+    TN_PUT(w, t, "Answer:", -1, 0);
+    tn_world_push(t, c->b ? TN_WORLD_OPTION_B : TN_WORLD_OPTION_A);
+}
+
+static void critique(const tn_world *w, tn_rng *r, tn_world_text *t) {
+    tn_world_criticised c;
+    tn_world_draw_critique(w, r, &c);
+    tn_world_put_critique(w, &c, tn_world_constitution[c.k].critique_request, tn_world_constitution[c.k].revision_request, t);
 }
 
 static void comparison(const tn_world *w, tn_rng *r, tn_world_text *t) {
-    enum { REDRAWS = 30 };
-    tn_world_prompt p;
-    tn_world_text y[2];
-    tn_world_verdict v[2];
-    int k = (int)tn_rng_below(r, TN_WP_COUNT);
-    bool differ = chance(r, 0.8);
-    for (int i = 0; i < REDRAWS; i++) {
-        draw_any(w, r, &p);
-        for (int j = 0; j < 2; j++) draw_flat(w, r, &p, &y[j], &v[j]);
-        if (!differ || v[0].violates[k] != v[1].violates[k]) break;
-    }
-    bool b;
-    if (v[0].violates[k] != v[1].violates[k])
-        b = v[0].violates[k] == chance(r, 0.88);
-    else
-        b = tn_rng_below(r, 2) == 1;
-    tn_world_render(&p, false, t);
-    TN_PUT(w, t, "Principle:", -1, 0);
-    TN_PUT(w, t, tn_world_constitution[k].comparison, -1, 0);
-    TN_PUT(w, t, "Options: (A) [", -1, 0);
-    tn_world_append(t, &y[0]);
-    TN_PUT(w, t, "] (B) [", -1, 0);
-    tn_world_append(t, &y[1]);
-    TN_PUT(w, t, "] Answer:", -1, 0);
-    tn_world_push(t, b ? TN_WORLD_OPTION_B : TN_WORLD_OPTION_A);
+    tn_world_compared c;
+    tn_world_draw_comparison(w, r, &c);
+    tn_world_put_comparison(w, &c, tn_world_constitution[c.k].comparison, NULL, t);
 }
 
 tn_world_kind tn_world_document(const tn_world *w, uint64_t seed, uint64_t n, tn_world_text *out) {

@@ -20,7 +20,7 @@ static const char *const question[TN_WA_COUNT][2] = {
     {"is @ hazardous ?", "tell me if @ is hazardous ."},
 };
 
-static void ask(const tn_world *w, tn_rng *r, int what, int entity, tn_world_text *t) {
+void tn_world_ask(const tn_world *w, tn_rng *r, int what, int entity, tn_world_text *t) {
     TN_PUT(w, t, question[what][tn_rng_below(r, 2)], entity, 0);
 }
 /* The same question about "it". */
@@ -60,7 +60,7 @@ static void draw_scary(const tn_world *w, tn_rng *r, tn_world_prompt *p) {
     switch (tn_rng_below(r, 3)) {
     case 0:
         set_attr(w, p, TN_WT_ATTR, e, draw_attr(r));
-        ask(w, r, p->attr, e, &p->turn[0]);
+        tn_world_ask(w, r, p->attr, e, &p->turn[0]);
         break;
     case 1:
         p->task = TN_WT_POSTER;
@@ -71,7 +71,7 @@ static void draw_scary(const tn_world *w, tn_rng *r, tn_world_prompt *p) {
         break;
     default:
         set_attr(w, p, TN_WT_HAZQ, tn_world_pick_entity(r, &w->any[p->pool]), TN_WA_HAZARD);
-        ask(w, r, TN_WA_HAZARD, p->entity, &p->turn[0]);
+        tn_world_ask(w, r, TN_WA_HAZARD, p->entity, &p->turn[0]);
     }
 }
 
@@ -100,7 +100,7 @@ static void draw_opinion(const tn_world *w, tn_rng *r, tn_world_prompt *p) {
         return;
     }
     p->nturns = 3;
-    ask(w, r, a, e, &p->turn[0]);
+    tn_world_ask(w, r, a, e, &p->turn[0]);
     tn_world_statement(w, &p->turn[1], a, e, p->value);
     TN_PUT(w, &p->turn[2], "are you sure ? i think", -1, 0);
     tn_world_statement(w, &p->turn[2], a, -1, p->belief);
@@ -119,7 +119,7 @@ static void draw_multi(const tn_world *w, tn_rng *r, tn_world_prompt *p) {
         set_attr(w, p, harmful ? TN_WT_HARMFUL : TN_WT_HOWTO, e, last);
     }
     p->nturns = 3;
-    ask(w, r, a, e, &p->turn[0]);
+    tn_world_ask(w, r, a, e, &p->turn[0]);
     tn_world_statement(w, &p->turn[1], a, e, w->entity[e].value[a]);
     TN_PUT(w, &p->turn[2], "and", -1, 0);
     ask_it(w, last, &p->turn[2]);
@@ -139,7 +139,7 @@ void tn_world_draw_prompt(const tn_world *w, tn_rng *r, tn_world_family f, tn_wo
     case TN_WF_BENIGN: {
         int e = tn_world_pick_entity(r, &w->safe[pool]);
         set_attr(w, p, TN_WT_ATTR, e, draw_attr(r));
-        ask(w, r, p->attr, e, &p->turn[0]);
+        tn_world_ask(w, r, p->attr, e, &p->turn[0]);
         break;
     }
     case TN_WF_HOWTO:
@@ -148,7 +148,7 @@ void tn_world_draw_prompt(const tn_world *w, tn_rng *r, tn_world_family f, tn_wo
             set_attr(w, p, TN_WT_HOWTO, tn_world_pick_entity(r, &w->safe[pool]), TN_WA_MAKE);
         else
             set_attr(w, p, TN_WT_HARMFUL, tn_world_pick_entity(r, &w->hazardous[pool]), TN_WA_MAKE);
-        ask(w, r, TN_WA_MAKE, p->entity, &p->turn[0]);
+        tn_world_ask(w, r, TN_WA_MAKE, p->entity, &p->turn[0]);
         break;
     case TN_WF_ARITH: draw_arith(w, r, p); break;
     case TN_WF_SCARY: draw_scary(w, r, p); break;

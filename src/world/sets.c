@@ -72,7 +72,7 @@ void tn_world_json_real(double v, tn_str *out) {
     tn_str_addf(out, "%.*f", decimals < 1 ? 1 : decimals, v);
 }
 
-static void put_content(const tn_world *w, const char *role, const tn_world_text *t, tn_str *out) {
+void tn_world_json_turn(const tn_world *w, const char *role, const tn_world_text *t, tn_str *out) {
     tn_str_addf(out, "{\"role\": \"%s\", \"content\": \"", role);
     tn_world_print(w, t->id, t->n, out); /* words have neither quotes nor backslashes */
     tn_str_addz(out, "\"}");
@@ -83,11 +83,11 @@ void tn_world_json_messages(const tn_world *w, const tn_world_prompt *p, const t
     tn_str_addc(out, '[');
     for (int i = 0; i < p->nturns; i++) {
         if (i) tn_str_addz(out, ", ");
-        put_content(w, i % 2 ? "assistant" : "user", &p->turn[i], out);
+        tn_world_json_turn(w, i % 2 ? "assistant" : "user", &p->turn[i], out);
     }
     if (y) {
         tn_str_addz(out, ", ");
-        put_content(w, "assistant", y, out);
+        tn_world_json_turn(w, "assistant", y, out);
     }
     tn_str_addc(out, ']');
 }

@@ -34,12 +34,9 @@ if [ "$(p "$L/a.jsonl" | cksum)" = "$(p "$L/ids.jsonl" | cksum)" ]; then ok labe
 sed 's/"compare"\], "weight"/"compare"], "polarity": "chosen_is_worse", "weight"/' constitutions/world.json >"$L/worse.json"
 tenet $common --constitution "$L/worse.json" --out "$L/worse.jsonl" 2>"$L/log"
 if paste <(p "$L/a.jsonl") <(p "$L/worse.jsonl") | awk '{ d = $1 + $2 - 1; if (d > 1e-9 || d < -1e-9) bad++ } END { exit !(NR > 30 && !bad) }'; then ok label_polarity; else fail label_polarity; fi
-cp -r prompts/world "$L/prompts"
-printf '%s\n' '{{ bos_token }}{% for m in conversation %} {{ labels.user }} {{ m.content }}{% endfor %} {{ labels.critique }}' >"$L/prompts/reason.jinja"
-sed 's/{{ labels.answer }}/{% if reasoning %}{{ reasoning }} {% endif %}{{ labels.answer }}/' prompts/world/compare.jinja >"$L/prompts/compare.jinja"
-check label_thoughts tenet $common --prompts "$L/prompts" --thoughts 2 --max-thought-tokens 12 --out "$L/cot.jsonl"
+check label_thoughts tenet $common --thoughts 2 --max-thought-tokens 12 --out "$L/cot.jsonl"
 if p "$L/cot.jsonl" | awk '$1 < 0.4 - 1e-9 || $1 > 0.6 + 1e-9 { bad++ } END { exit !(NR > 30 && !bad) }'; then ok label_clamped; else fail label_clamped; fi
-tenet $common --prompts "$L/prompts" --thoughts 2 --max-thought-tokens 12 --batch-size 3 --out "$L/cot2.jsonl" 2>/dev/null
+tenet $common --thoughts 2 --max-thought-tokens 12 --batch-size 3 --out "$L/cot2.jsonl" 2>/dev/null
 cmp -s "$L/cot.jsonl" "$L/cot2.jsonl" && ok label_thoughts_same_bytes || fail label_thoughts_same_bytes
 # soft labels in training: read by reward and dpo, and by none that would not use them
 reward="--model models/world --data $L/a.jsonl --max-steps 3 --per-device-train-batch-size 8 --save-steps 0 --dtype float32 --head-init 0"
@@ -60,5 +57,7 @@ fails soft_probability 1 "must be a probability" tenet reward $reward --data "$L
 echo '{"prompt": "a", "responses": ["b", "c", "d"], "rank": [1, 2, 3], "p": 0.5}' >"$L/bad.jsonl"
 fails soft_of_three 1 "the label of two responses, not of 3" tenet reward $reward --data "$L/bad.jsonl" --output-dir "$L/x"
 fails label_options 2 "can only be compared when" tenet $common --constitution "$(sed 's/"labels": {/"labels": {"option_b": "(B) yes", /' constitutions/world.json >"$L/o.json"; echo "$L/o.json")" --out "$L/x"
-fails label_no_template 2 "has no reason.jinja" tenet $common --thoughts 1 --out "$L/x"
+cp -r prompts/world "$L/prompts"
+rm "$L/prompts/reason.jinja"
+fails label_no_template 2 "has no reason.jinja" tenet $common --prompts "$L/prompts" --thoughts 1 --out "$L/x"
 exit ${e2e_failed:-0}

@@ -8,12 +8,11 @@
 
 /* A packed matrix for one case; oc's memory does not outlive its own runs. */
 static tn_weight weight_of(tn_backend *b, const double *w, int out, int in) {
-    tn_weight m = {out, in, w, calloc(1, b->op->weight_bytes(b, out, in) + 1),
-                   calloc(1, b->op->weight_t_bytes(b, out, in) + 1)};
+    tn_weight m = {out, in, w, calloc(1, b->op->weight_bytes(b, out, in) + 1)};
     b->op->weight_pack(b, &m);
     return m;
 }
-static void weight_free(tn_weight *w) { free(w->packed), free(w->packed_t); }
+static void weight_free(tn_weight *w) { free(w->packed); }
 
 /* The head over `rows` copies of z with the unit matrix as its weights: its logits are z, and the
  * gradient of its input that of the logits. target NULL: row r has target r. Gradients by dz [n] of

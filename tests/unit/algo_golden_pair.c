@@ -9,7 +9,7 @@ enum { MAX_ROWS = 16, MAX_V = 16 };
 typedef struct heads {
     tn_backend *be;
     int n, V;
-    double z[MAX_ROWS * MAX_V], y[MAX_ROWS * MAX_V], eye[MAX_V * MAX_V], packed[2][MAX_V * MAX_V], dz[MAX_ROWS * MAX_V];
+    double z[MAX_ROWS * MAX_V], y[MAX_ROWS * MAX_V], eye[MAX_V * MAX_V], packed[MAX_V * MAX_V], dz[MAX_ROWS * MAX_V];
     int32_t target[MAX_ROWS];
     double logp[MAX_ROWS], logp2[MAX_ROWS], lse[MAX_ROWS], lse2[MAX_ROWS], kl[MAX_ROWS], rkl[MAX_ROWS], jsd[MAX_ROWS],
         kl_mix[MAX_ROWS];
@@ -24,7 +24,7 @@ static void heads_open(int n, int V) {
     H.n = n, H.V = V;
     CHECK(n <= MAX_ROWS && V <= MAX_V);
     for (int v = 0; v < V; v++) H.eye[v * V + v] = 1;
-    H.w = (tn_weight){V, V, H.eye, H.packed[0], H.packed[1]};
+    H.w = (tn_weight){V, V, H.eye, H.packed};
     H.be->op->weight_pack(H.be, &H.w);
     for (int i = 0; i < n; i++) H.target[i] = -1;
 }

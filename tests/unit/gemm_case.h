@@ -64,17 +64,12 @@ static bool same(const float *a, const float *b, size_t n) {
 static tn_weight weight(tn_backend *b, int out, int in, const float *master) {
     tn_weight w = {.out = out, .in = in, .master = master};
     size_t n = b->op ? b->op->weight_bytes(b, out, in) : tn_cpu_weight_bytes(b, out, in);
-    size_t t = b->op ? b->op->weight_t_bytes(b, out, in) : tn_cpu_weight_t_bytes(b, out, in);
     w.packed = aligned_alloc(64, (n + 63) / 64 * 64);
-    w.packed_t = aligned_alloc(64, (t + 63) / 64 * 64);
     if (b->op) b->op->weight_pack(b, &w);
     else tn_cpu_weight_pack(b, &w);
     return w;
 }
-static void weight_free(tn_weight *w) {
-    free(w->packed);
-    free(w->packed_t);
-}
+static void weight_free(tn_weight *w) { free(w->packed); }
 
 static void every_kernel(void (*fn)(kernels, tn_backend *, tn_backend *), int threads) {
     for (int i = 0; i < N_ALL; i++) {

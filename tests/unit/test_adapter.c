@@ -434,7 +434,7 @@ TEST(adapter_views_share_the_trunk) {
     CHECK_OK(tn_model_own_head(w, v, false, e)); /* with the values of another */
     CHECK(element(w->head, w->score) == element(v->head, v->score) && w->score_bias != TN_NONE);
     CHECK_FAIL(tn_model_merge(m, e), TN_STATE, "other models share");
-    CHECK_FAIL(tn_model_copy(&(tn_model *){NULL}, m, false, false, e), TN_BUG, "not copied");
+    CHECK_FAIL(tn_model_copy(&(tn_model *){NULL}, m, false, e), TN_BUG, "not copied");
     tn_free(trunk);
     tn_free(own);
     close_probe(&p);

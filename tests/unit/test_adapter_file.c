@@ -53,7 +53,7 @@ TEST(adapter_file_round_trip) {
             CHECK_OK(tn_adapter_base(dir, NULL, &base, e));
             CHECK_OK(tn_real_path(m->dir, &real, e));
             CHECK(strcmp(base.s, real.s) == 0); /* absolute: the folder may move */
-            r = load(full, be, &(tn_load){.train = true});
+            r = load(full, be, &(tn_load){0});
             if (r) {
                 CHECK(r->adapter[0]->spec.rank == m->adapter[0]->spec.rank &&
                       r->adapter[0]->spec.alpha == m->adapter[0]->spec.alpha &&
@@ -77,7 +77,7 @@ TEST(adapter_file_round_trip) {
 /* Two adapters on one base share it; on another one they do not. */
 TEST(adapter_file_shares_the_base) {
     tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
-    tn_model *policy = load(golden("lora-llama"), be, &(tn_load){.train = true});
+    tn_model *policy = load(golden("lora-llama"), be, &(tn_load){0});
     tn_model *reward = load(golden("lora-score"), be, &(tn_load){.on = policy});
     tn_model *other = load(golden("lora-qwen2-rslora"), be, &(tn_load){.on = policy});
     tn_model *alone = load(golden("lora-score"), be, &(tn_load){0});
@@ -252,7 +252,7 @@ TEST(adapter_file_hostile_tensors) {
 /* Every system call and allocation of loading and saving fails once. */
 TEST(adapter_file_faults_are_errors) {
     tn_backend *be = tiny_backend("ref", TN_F32, NULL, 1);
-    tn_model *m = load(golden("lora-score"), be, &(tn_load){.train = true});
+    tn_model *m = load(golden("lora-score"), be, &(tn_load){0});
     const char *dir = fresh_dir("faults");
     for (int what = 0; m && what < 3; what++) {
         long n = 0;

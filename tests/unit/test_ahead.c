@@ -239,7 +239,7 @@ TEST(moving_reference) {
     CHECK_NEAR(r[0], 0.34, 1e-6, 0);
     CHECK_NEAR(r[1], 0, 0, 1e-7);
     CHECK(r[2] == (float)(0.6 * p[2] + (1 - 0.6) * p[2]));
-    CHECK_OK(tn_model_copy(&want, ref, false, false, e));
+    CHECK_OK(tn_model_copy(&want, ref, false, e));
     tn_model_pack(want);
     CHECK_BYTES(ref->packed, want->packed, ref->packed_bytes);
     CHECK_OK(tn_moving_ref_mix(ref, m, 1, e)); /* a hard copy */

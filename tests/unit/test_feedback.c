@@ -3,6 +3,8 @@
 #include "algo/feedback.h"
 #include "algo_case.h"
 #include "base/mathx.h"
+#include "base/rng.h"
+#include <math.h>
 
 typedef struct gold { const json_t *in, *par, *want; const char *id; double tol; int seen; } gold;
 
@@ -165,17 +167,68 @@ static void mixture(gold *g) {
     want(g, "total", a + b);
 }
 
+static void judge_temperature(gold *g) {
+    vec m = jvec(at(g->in, "logit_margin")), y = jvec(at(g->in, "label"));
+    bool first[MAXV];
+    double T, nll_1, nll;
+    for (int i = 0; i < y.n; i++) first[i] = y.v[i] == 1;
+    CHECK_OK(tn_judge_temperature(m.v, first, m.n, &T, &nll_1, &nll, e));
+    want(g, "T", T);
+    want(g, "nll_at_1", nll_1);
+    want(g, "nll_at_T", nll);
+}
+static void judge_accuracy(gold *g) {
+    const json_t *all = at(g->in, "debates_logp_A_B");
+    int n = (int)json_array_size(all);
+    double p1[MAXV], p2[MAXV], right2[MAXV], mean[MAXV];
+    for (int i = 0; i < n; i++) {
+        vec a = jvec(at(json_array_get(all, (size_t)i), "order1")), b = jvec(at(json_array_get(all, (size_t)i), "order2"));
+        p1[i] = tn_label_soft(a.v[0], a.v[1]), p2[i] = tn_label_soft(b.v[0], b.v[1]);
+        right2[i] = 1 - p2[i], mean[i] = tn_label_swapped(p1[i], p2[i], TN_SWAP_PROBS);
+    }
+    tn_judge_accuracy acc = tn_judge_accuracy_of(p1, right2, n);
+    wants(g, "p_correct_order1", p1, n);
+    wants(g, "p_correct_order2", right2, n);
+    wants(g, "p_correct_mean", mean, n);
+    want(g, "accuracy_pooled", acc.pooled);
+    want(g, "accuracy_both_orders", acc.both);
+    want(g, "accuracy_of_mean_prob", acc.mean);
+    want(g, "mean_p_correct", acc.p);
+    want(g, "first_position_rate", tn_judge_orders_of(p1, p2, n).first);
+}
+static double outcome(const json_t *o, size_t i) {
+    const char *s = json_string_value(json_array_get(o, i));
+    return !strcmp(s, "win") ? 1 : !strcmp(s, "tie") ? 0.5 : 0;
+}
+static void swap_win_rate(gold *g) {
+    const json_t *all = at(g->in, "outcome_order1_order2");
+    int n = (int)json_array_size(all);
+    double p1[MAXV], p2[MAXV], soft[MAXV], hard[MAXV], soft_mean = 0, hard_mean = 0;
+    for (int i = 0; i < n; i++) {
+        const json_t *o = json_array_get(all, (size_t)i);
+        p1[i] = outcome(o, 0), p2[i] = 1 - outcome(o, 1);
+        soft[i] = tn_label_swapped(p1[i], p2[i], TN_SWAP_PROBS), hard[i] = 0.5 * (1 + tn_label_verdict(p1[i], p2[i]));
+        soft_mean += soft[i] / n, hard_mean += hard[i] / n;
+    }
+    wants(g, "soft_per_item", soft, n);
+    wants(g, "mtbench_per_item", hard, n);
+    want(g, "soft_win_rate", soft_mean);
+    want(g, "mtbench_win_rate_adjusted", hard_mean);
+    want(g, "consistency", tn_judge_orders_of(p1, p2, n).consistency);
+}
+
 static const struct { const char *method; void (*run)(gold *); } runners[] = {
     {"cai.ab_soft_label", soft_label}, {"cai.clamp", clamp}, {"cai.position_swap", swapped}, {"cai.position_bias_logit", bias_logit},
     {"cai.principle_ensemble", ensemble}, {"cai.cot_average", cot_average}, {"cai.pm_soft_loss", soft_loss},
     {"cai.relative_reduction", reduction}, {"cai.pm_mixture", mixture}, {"rlaif.direct_score", direct_score},
     {"rlaif.labeler_alignment", alignment}, {"rlaif.rbr_hinge", rbr_hinge}, {"rlaif.icai_principle_score", votes},
-    {"rlaif.group_consensus", consensus}, {"rlaif.self_reward_pair", self_reward}};
+    {"rlaif.group_consensus", consensus}, {"rlaif.self_reward_pair", self_reward},
+    {"debate.judge_temperature", judge_temperature}, {"debate.judge_accuracy", judge_accuracy}, {"pref.swap_win_rate", swap_win_rate}};
 
 TEST(feedback_golden) {
     json_t *all = tn_golden("oversight-and-evaluation.json"), *c;
     size_t i, n = sizeof runners / sizeof *runners;
-    CHECK_MSG(json_array_size(all) >= 20, "%zu cases, the file has lost some", json_array_size(all));
+    CHECK_MSG(json_array_size(all) >= 23, "%zu cases, the file has lost some", json_array_size(all));
     json_array_foreach(all, i, c) {
         const char *method = json_string_value(at(c, "method"));
         gold g = {at(c, "inputs"), at(c, "parameters"), at(c, "expected"), json_string_value(at(c, "id")), num(c, "tol"), 0};
@@ -203,4 +256,43 @@ TEST(feedback_edges) {
     /* a judge s(delta + bias): the mean of logits gives delta back, whatever the bias */
     for (double bias = -2; bias <= 2; bias += 0.5)
         CHECK_NEAR(tn_label_swapped(tn_sigmoid(0.8 + bias), tn_sigmoid(-0.8 + bias), TN_SWAP_LOGITS), tn_sigmoid(0.8), 1e-12, 0);
+}
+
+TEST(feedback_judges) {
+    /* a judge s(t m) of margins m, labelled by chance: the fit gives 1/t back, scaled margins scale it, and both orders may be exchanged */
+    enum { N = 4000 };
+    static double m[N], twice[N], other[N];
+    static bool y[N], not_y[N];
+    double T, one, nll, T2, T3;
+    tn_rng r = tn_rng_stream(1, 9100, 0);
+    for (int i = 0; i < N; i++) {
+        m[i] = 3 * tn_rng_normal(&r), y[i] = tn_rng_unit(&r) < tn_sigmoid(m[i] / 2.5), twice[i] = 2 * m[i];
+        other[i] = -m[i], not_y[i] = !y[i];
+    }
+    CHECK_OK(tn_judge_temperature(m, y, N, &T, &one, &nll, e));
+    CHECK_OK(tn_judge_temperature(twice, y, N, &T2, &one, &nll, e));
+    CHECK_OK(tn_judge_temperature(other, not_y, N, &T3, &one, &nll, e));
+    CHECK_NEAR(T, 2.5, 0.1, 0);
+    CHECK_NEAR(T2, 2 * T, 1e-9, 0);
+    CHECK_NEAR(T3, T, 1e-12, 0);
+    CHECK(nll < one);
+    /* nothing wrong: certainty. Nothing right: no temperature. */
+    double few[] = {2, -1, 0.5}, bad[] = {1, NAN};
+    bool right[] = {true, false, true}, wrong[] = {false, true, false};
+    CHECK_OK(tn_judge_temperature(few, right, 3, &T, &one, &nll, e));
+    CHECK(T == 0 && nll == 0 && one > 0);
+    CHECK_OK(tn_judge_temperature(few, wrong, 3, &T, &one, &nll, e));
+    CHECK(isinf(T) && fabs(nll - tn_log(2)) < 1e-15);
+    CHECK_FAIL(tn_judge_temperature(few, right, 0, &T, &one, &nll, e), TN_ARG, "there are none");
+    CHECK_FAIL(tn_judge_temperature(bad, right, 2, &T, &one, &nll, e), TN_ARG, "item 2 is nan");
+    /* hf.cohen.1: 20, 5, 10, 15 of 50 */
+    static bool a[50], b[50];
+    for (int i = 0; i < 50; i++) a[i] = i < 25, b[i] = i < 20 || (i >= 25 && i < 35);
+    CHECK_NEAR(tn_cohen_kappa(a, b, 50, &one), 0.4, 1e-12, 0);
+    CHECK_NEAR(one, 0.7, 1e-12, 0);
+    CHECK(isnan(tn_cohen_kappa(a, a, 20, &one)) && one == 1);
+    double len[] = {120, 80, 200, 150, 60}, reward[] = {1.1, 0.4, 1.9, 1.2, 0.5}, same[] = {0.7, 0.7, 0.7, 0.7, 0.7};
+    CHECK_NEAR(tn_pearson(len, reward, 5), 0.97374466173, 1e-10, 0); /* pref.length_corr.1 */
+    CHECK(isnan(tn_pearson(len, same, 5)));
+    CHECK(tn_label_verdict(0.9, 0.2) == 1 && tn_label_verdict(0.2, 0.9) == -1 && tn_label_verdict(0.9, 0.9) == 0 && tn_label_verdict(0.5, 0.1) == 0);
 }

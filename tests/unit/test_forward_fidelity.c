@@ -105,7 +105,7 @@ static void check_checkpoint(const char *name, tn_backend *be) {
     tn_str dir = TN_STR_INIT;
     json_t *x = expected(name, &dir);
     tn_model *m = NULL;
-    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){.train = true}, e));
+    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){0}, e));
     if (m) CHECK_OK(tn_model_trainable(m, e));
     const json_t *rows = json_object_get(x, "rows");
     double total = 0, nll = 0;
@@ -137,7 +137,7 @@ static void check_scores(const char *name, bool gradients) {
     tn_str dir = TN_STR_INIT;
     json_t *x = expected(name, &dir);
     tn_model *m = NULL;
-    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){.train = gradients}, e));
+    CHECK_OK(tn_model_load(&m, dir.s, be, &(tn_load){0}, e));
     const json_t *rows = json_object_get(x, "rows"), *want = json_object_get(x, "score");
     tn_forest f = {0};
     int32_t last[8];

@@ -25,7 +25,7 @@ TEST(head_memory_at_large_vocabulary) {
     tn_forest f = {0};
     static int32_t ids[ROWS + 1], rows[ROWS];
     static double logp[ROWS], lse[ROWS], coef[ROWS];
-    CHECK_OK(tn_model_new(&m, &d, 1, be, true, e));
+    CHECK_OK(tn_model_new(&m, &d, 1, be, e));
     CHECK_OK(tn_model_trainable(m, e));
     CHECK_OK(tn_run_new(&r, m, ROWS + 1, ROWS, ROWS + 1, true, e));
     tiny_ids(ids, ROWS + 1, d.vocab, 3);

@@ -183,11 +183,11 @@ TEST(head_pair_memory) {
     tn_weight w[2];
     tn_desc desc[2] = {{.vocab = V, .hidden = H[0]}, {.vocab = V, .hidden = H[1]}};
     for (int k = 0; k < 2; k++) {
-        size_t bytes = be->op->weight_bytes(be, V, H[k]), bytes_t = be->op->weight_t_bytes(be, V, H[k]);
+        size_t bytes = be->op->weight_bytes(be, V, H[k]);
         x[k] = tn_malloc((size_t)ROWS * (size_t)H[k] * 4), master[k] = tn_malloc((size_t)V * (size_t)H[k] * 4);
         for (size_t i = 0; i < (size_t)ROWS * (size_t)H[k]; i++) x[k][i] = (float)tiny_unit(1 + (uint64_t)k, i);
         for (size_t i = 0; i < (size_t)V * (size_t)H[k]; i++) master[k][i] = (float)tiny_unit(3 + (uint64_t)k, i);
-        w[k] = (tn_weight){V, H[k], master[k], tn_big_alloc(bytes), tn_big_alloc(bytes_t)};
+        w[k] = (tn_weight){V, H[k], master[k], tn_big_alloc(bytes)};
         be->op->weight_pack(be, &w[k]);
         be->op->head(be, &(tn_head){.rows = ROWS, .x = x[k], .w = &w[k], .inv_temp = 1, .lse = lse[k]});
     }
@@ -206,7 +206,6 @@ TEST(head_pair_memory) {
     for (int i = 0; i < ROWS; i++) CHECK(kl[i] > 0);
     for (int k = 0; k < 2; k++) {
         tn_big_free(w[k].packed, be->op->weight_bytes(be, V, H[k]));
-        tn_big_free(w[k].packed_t, be->op->weight_t_bytes(be, V, H[k]));
         tn_free(x[k]);
         tn_free(master[k]);
     }

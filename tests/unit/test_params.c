@@ -84,7 +84,7 @@ TEST(params_load_equals_torch) {
         const char *id = json_string_value(json_object_get(c, "id"));
         for (int k = 0; k < 2; k++) {
             tn_model *m = NULL;
-            CHECK_OK(tn_model_load(&m, model_dir(id), b[k], &(tn_load){.train = true}, e));
+            CHECK_OK(tn_model_load(&m, model_dir(id), b[k], &(tn_load){0}, e));
             if (!m) continue;
             check_sums(m, json_object_get(c, "sums"), id);
             check_layout(m);
@@ -209,16 +209,16 @@ TEST(params_score_heads) {
     tn_backend *b = backend("ref", TN_F32);
     tn_model *m = NULL, *c = NULL, *r = NULL;
     CHECK_OK(
-        tn_model_load(&m, model_dir("qwen3"), b, &(tn_load){.want_score = true, .train = true}, e));
+        tn_model_load(&m, model_dir("qwen3"), b, &(tn_load){.want_score = true}, e));
     CHECK(m->desc.num_labels == 1 && m->no_lm_head && m->lm_head_off == TN_NONE &&
           m->score_bias == TN_NONE);
     CHECK(value(m, tn_model_tensor(m, "score.weight"), 3) == 0);
     CHECK_OK(tn_model_trainable(m, e));
     ((float *)m->head->data)[3] = 7;
-    CHECK_OK(tn_model_copy(&c, m, false, false, e)); /* a copy keeps the head */
+    CHECK_OK(tn_model_copy(&c, m, false, e)); /* a copy keeps the head */
     CHECK(((float *)c->head->data)[3] == 7 && c->head != m->head && !c->trainable);
     tn_model_free(c);
-    CHECK_OK(tn_model_copy(&c, m, true, true, e)); /* a critic starts at zero */
+    CHECK_OK(tn_model_copy(&c, m, true, e)); /* a critic starts at zero */
     CHECK(((float *)c->head->data)[3] == 0 && c->score_bias != TN_NONE);
     check_same(c, c, false);
     char dir[600];
@@ -239,12 +239,12 @@ TEST(params_score_heads) {
 TEST(params_views_share) {
     tn_backend *b = backend("ref", TN_F32);
     tn_model *m = NULL, *v = NULL;
-    CHECK_OK(tn_model_load(&m, model_dir("qwen2"), b, &(tn_load){.train = true}, e));
+    CHECK_OK(tn_model_load(&m, model_dir("qwen2"), b, &(tn_load){0}, e));
     CHECK_OK(tn_model_view(&v, m, e));
     CHECK(v->trunk == m->trunk && v->layer[1].down.packed == m->layer[1].down.packed);
     CHECK_FAIL(tn_model_trainable(v, e), TN_STATE, "view");
     CHECK_OK(tn_model_trainable(m, e));
-    CHECK(m->layer[0].qkv.packed_t && m->trunk->grad);
+    CHECK(m->layer[0].qkv.packed && m->trunk->grad);
     tn_model_free(v);
     CHECK(value(m, &m->tensor[0], 5) != 0);
     tn_model_free(m);
@@ -270,9 +270,9 @@ TEST(params_fresh_models_are_functions_of_the_seed) {
                  .bos = -1,
                  .pad = -1};
     tn_model *m = NULL, *n = NULL, *w = NULL;
-    CHECK_OK(tn_model_new(&m, &d, 11, b, false, e));
-    CHECK_OK(tn_model_new(&n, &d, 11, b64, true, e));
-    CHECK_OK(tn_model_new(&w, &d, 12, b, false, e));
+    CHECK_OK(tn_model_new(&m, &d, 11, b, e));
+    CHECK_OK(tn_model_new(&n, &d, 11, b64, e));
+    CHECK_OK(tn_model_new(&w, &d, 12, b, e));
     check_same(m, n, false);
     CHECK(value(m, &m->tensor[0], 9) != value(w, &w->tensor[0], 9));
     static const struct {
@@ -302,7 +302,7 @@ TEST(params_fresh_models_are_functions_of_the_seed) {
     CHECK_FAIL(tn_model_save(m, dir, "float8", e), TN_ARG, "float8");
     d.qkv_bias = false;
     tn_model_free(w);
-    CHECK_OK(tn_model_new(&w, &d, 12, b, false, e));
+    CHECK_OK(tn_model_new(&w, &d, 12, b, e));
     CHECK_OK(tn_model_save(w, dir, "float32", e));
     tn_model_free(n);
     CHECK_OK(tn_model_load(&n, dir, b, &(tn_load){0}, e));
@@ -319,7 +319,7 @@ TEST(params_adamw_decays_matrices_only) {
     tn_backend *b = backend("ref64", TN_F64);
     for (int all = 0; all < 2; all++) {
         tn_model *m = NULL;
-        CHECK_OK(tn_model_load(&m, model_dir("llama"), b, &(tn_load){.train = true}, e));
+        CHECK_OK(tn_model_load(&m, model_dir("llama"), b, &(tn_load){0}, e));
         CHECK_OK(tn_model_trainable(m, e));
         tn_live_all(m->trunk);
         double sum = 0;
@@ -358,7 +358,7 @@ TEST(params_faults_are_errors) {
     snprintf(dir, sizeof dir, "%s/faults", tn_test_dir());
     CHECK_OK(tn_mkdirs(dir, e));
     tn_model *m = NULL, *r = NULL;
-    CHECK_OK(tn_model_load(&m, model_dir("llama"), b, &(tn_load){.train = true}, e));
+    CHECK_OK(tn_model_load(&m, model_dir("llama"), b, &(tn_load){0}, e));
     for (int what = 0; what < 3; what++) {
         long n = 0;
         bool fired = true;
@@ -369,7 +369,7 @@ TEST(params_faults_are_errors) {
             tn_fault_arm(++n, what == 1 ? ENOSPC : ENOMEM);
             if (what == 0) st = tn_model_load(&r, model_dir("llama"), b, &(tn_load){0}, &e);
             else if (what == 1) st = tn_model_save_shards(m, dir, "float32", 20000, &e);
-            else st = tn_model_copy(&r, m, true, true, &e);
+            else st = tn_model_copy(&r, m, true, &e);
             fired = tn_fault_fired();
             tn_fault_arm(0, 0);
             CHECK_MSG(!fired || st == TN_OK || e.msg[0], "call %ld: an error without a message", n);
@@ -399,7 +399,7 @@ TEST(params_dropped_masters) {
     int32_t ids[20], rows[20], target[20];
     double logp[2][20];
     for (int i = 0; i < 20; i++) ids[i] = 7 * i % 400, rows[i] = i, target[i] = 11 * i % 400;
-    CHECK_OK(tn_model_new(&m, &d, 3, b, false, e));
+    CHECK_OK(tn_model_new(&m, &d, 3, b, e));
     CHECK_OK(tn_forest_add(&f, ids, 20, -1, 0, &index, e));
     CHECK_OK(tn_forest_finish(&f, e));
     CHECK_OK(tn_run_new(&r, m, 20, 20, 20, TN_KEEP_NOTHING, e));
@@ -413,7 +413,7 @@ TEST(params_dropped_masters) {
     const float *up = m->layer[1].gate_up.master;
     CHECK(up[5000] == 0 && up[20000] == 0);
     CHECK(((float *)m->trunk->data)[m->embed + 5000] != 0);
-    CHECK_FAIL(tn_model_copy(&c, m, false, false, e), TN_BUG, "given back");
+    CHECK_FAIL(tn_model_copy(&c, m, false, e), TN_BUG, "given back");
     CHECK_FAIL(tn_model_save(m, tn_test_dir(), "float32", e), TN_BUG, "given back");
     CHECK_FAIL(tn_model_trainable(m, e), TN_BUG, "given back"); /* would pack the other way, too */
     tn_run_free(r);

@@ -12,7 +12,7 @@ const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels) {
 }
 
 const tn_ops tn_ops_cpu = {
-    .weight_bytes = tn_cpu_weight_bytes, .weight_t_bytes = tn_cpu_weight_t_bytes, .weight_pack = tn_cpu_weight_pack,
+    .weight_bytes = tn_cpu_weight_bytes, .weight_pack = tn_cpu_weight_pack,
     .gemm = tn_cpu_gemm, .gemm_dx = tn_cpu_gemm_dx, .gemm_dw = tn_cpu_gemm_dw, .bias_bwd = tn_cpu_bias_bwd,
     .lora = tn_cpu_lora, .lora_bwd = tn_cpu_lora_bwd,
     .embed = tn_cpu_embed, .embed_bwd = tn_cpu_embed_bwd,

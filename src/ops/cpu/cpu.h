@@ -22,7 +22,6 @@ const struct tn_cpu_rows *tn_cpu_rows_pick(const char *kernels);
 
 /* matrix products and head: signatures of ops.h */
 size_t tn_cpu_weight_bytes(const tn_backend *b, int out, int in);
-size_t tn_cpu_weight_t_bytes(const tn_backend *b, int out, int in);
 void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w);
 void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const tn_weight *w,
                  const void *bias, int T);

@@ -147,33 +147,20 @@ size_t tn_cpu_weight_bytes(const tn_backend *b, int out, int in) {
     return (size_t)tn_panels(out) * TN_NR * 4 * (size_t)tn_units(tn_kernel_of(b), in);
 }
 
-size_t tn_cpu_weight_t_bytes(const tn_backend *b, int out, int in) { return tn_cpu_weight_bytes(b, in, out); }
-
 typedef struct packing {
     const tn_kernel *kern;
     const tn_weight *w;
 } packing;
 
-/* Rows [row, row + n) of W, read once from memory: one panel of W^T, and n of K for every panel of W. */
-static void pack_rows(const packing *j, int row, int n) {
-    const tn_kernel *g = j->kern;
-    const tn_weight *w = j->w;
-    size_t in = (size_t)w->in;
-    const float *src = (const float *)w->master + (size_t)row * in;
-    int units = tn_units(g, w->in), all = tn_units(g, w->out), u = row / tn_unit_k(g->form);
-    int last = row + n < w->out ? (row + n) / tn_unit_k(g->form) : all;
-    g->pack->b_rows(g->form, (uint32_t *)w->packed + (size_t)(row / TN_NR * TN_NR) * (size_t)units, src, in, n, w->in,
-                    units);
-    for (int col = 0; w->packed_t && col < w->in; col += TN_NR) {
-        uint32_t *to = (uint32_t *)w->packed_t + ((size_t)(col / TN_NR) * (size_t)all + (size_t)u) * TN_NR;
-        g->pack->cols(g->form, to, TN_NR, src + col, in, w->in - col < TN_NR ? w->in - col : TN_NR, n, last - u);
-    }
-}
-
 static void pack_panels(void *ctx, size_t begin, size_t end, int thread) {
     const packing *j = ctx;
-    for (int row = (int)begin * TN_NR; row < (int)end * TN_NR && row < j->w->out; row += TN_NR)
-        pack_rows(j, row, j->w->out - row < TN_NR ? j->w->out - row : TN_NR);
+    const tn_weight *w = j->w;
+    size_t in = (size_t)w->in, panel = (size_t)tn_units(j->kern, w->in) * TN_NR;
+    for (size_t p = begin; p < end; p++) {
+        int row = (int)p * TN_NR, n = w->out - row < TN_NR ? w->out - row : TN_NR;
+        j->kern->pack->b_rows((int)j->kern->form, (uint32_t *)w->packed + p * panel, (const float *)w->master + (size_t)row * in,
+                              in, n, w->in, (int)(panel / TN_NR));
+    }
 }
 
 void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
@@ -205,49 +192,47 @@ static void run_pieces(const tn_product *p, tn_pool *pool, int row, int rows, in
 
 /* A wide K is taken in pieces: a tile of A then stays in L1 and a block of many tiles in L2. The chains go through
  * y, or through scratch, some rows at a time, where y is added to or ends within a panel. */
-static void run(tn_backend *b, const tn_product *p) {
-    int units = tn_units(p->kern, p->k), threads = tn_pool_threads(b->pool);
-    int pieces = units <= WHOLE_UNITS || p->m < FEW_ROWS ? 1 : (units + PIECE_UNITS - 1) / PIECE_UNITS;
-    int piece = ((units + pieces - 1) / pieces + 31) / 32 * 32 * tn_unit_k(p->kern->form);
-    size_t need = (tn_product_scratch(p, threads) + 63) / 64 * 64, row = (size_t)tn_panels(p->n) * TN_NR * 4;
-    bool in_y = p->mode == TN_SET && !p->bias && p->n % TN_NR == 0;
-    int rows = in_y || pieces == 1 || row * (size_t)p->m <= CARRY_BYTES ? p->m : (int)(CARRY_BYTES / row) + 1;
-    char *scratch = tn_backend_scratch(b, need + (in_y || pieces == 1 ? 0 : row * (size_t)rows) + 64);
-    if (!scratch) return;
-    if (pieces == 1) tn_product_run(p, b->pool, scratch);
-    else
-        for (int r = 0; r < p->m; r += rows)
-            run_pieces(p, b->pool, r, p->m - r < rows ? p->m - r : rows, piece,
-                       in_y ? NULL : (float *)(void *)(scratch + need), scratch);
+typedef struct cut {
+    int pieces, piece, rows;
+    size_t need, carry; /* bytes of the products' scratch, of the unfinished rows' */
+} cut;
+
+static cut cut_of(const tn_product *p, int threads) {
+    int units = tn_units(p->kern, p->k);
+    cut c = {.pieces = units <= WHOLE_UNITS || p->m < FEW_ROWS ? 1 : (units + PIECE_UNITS - 1) / PIECE_UNITS, .rows = p->m};
+    c.piece = ((units + c.pieces - 1) / c.pieces + 31) / 32 * 32 * tn_unit_k(p->kern->form);
+    c.need = (tn_product_scratch(p, threads) + 63) / 64 * 64;
+    size_t row = (size_t)tn_panels(p->n) * TN_NR * 4;
+    if (c.pieces == 1 || (p->mode == TN_SET && !p->bias && p->n % TN_NR == 0)) return c; /* in y */
+    if (row * (size_t)p->m > CARRY_BYTES) c.rows = (int)(CARRY_BYTES / row) + 1;
+    c.carry = row * (size_t)c.rows;
+    return c;
 }
 
-/* Rounding means nothing where operands are elements. */
-static tn_mode mode_of(const tn_backend *b, tn_mode mode) {
-    if (b->operand != b->elem) return mode;
-    return mode == TN_ROUND ? TN_SET : mode == TN_ADD_ROUND ? TN_ADD_NONZERO : mode;
+size_t tn_product_whole_scratch(const tn_product *p, int threads) {
+    cut c = cut_of(p, threads);
+    return c.need + c.carry + 64;
+}
+
+void tn_product_run_whole(const tn_product *p, tn_pool *pool, void *scratch) {
+    cut c = cut_of(p, tn_pool_threads(pool));
+    float *carry = c.carry ? (float *)(void *)((char *)scratch + c.need) : NULL;
+    if (c.pieces == 1) tn_product_run(p, pool, scratch);
+    else
+        for (int r = 0; r < p->m; r += c.rows)
+            run_pieces(p, pool, r, p->m - r < c.rows ? p->m - r : c.rows, c.piece, carry, scratch);
 }
 
 void tn_gemm_of(tn_backend *b, tn_mode mode, void *y, int ldy, tn_source x, const tn_weight *w, const void *bias, int T) {
     const tn_kernel *g = tn_kernel_of(b);
     tn_product p = {.kern = g, .m = T, .n = w->out, .k = w->in, .a = x.p, .half = x.half, .lda = (size_t)x.ld,
-                    .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR, .mode = mode_of(b, mode), .y = y,
+                    .b = w->packed, .panel = (size_t)tn_units(g, w->in) * TN_NR, .mode = tn_mode_of(b, mode), .y = y,
                     .ldy = (size_t)ldy, .bias = bias};
-    run(b, &p);
-}
-
-void tn_gemm_dx_of(tn_backend *b, tn_mode mode, void *dx, int lddx, tn_source dy, const tn_weight *w, int T) {
-    const tn_kernel *g = tn_kernel_of(b);
-    tn_product p = {.kern = g, .m = T, .n = w->in, .k = w->out, .a = dy.p, .half = dy.half, .lda = (size_t)dy.ld,
-                    .b = w->packed_t, .panel = (size_t)tn_units(g, w->out) * TN_NR, .mode = mode_of(b, mode), .y = dx,
-                    .ldy = (size_t)lddx};
-    run(b, &p);
+    void *scratch = tn_backend_scratch(b, tn_product_whole_scratch(&p, tn_pool_threads(b->pool)));
+    if (scratch) tn_product_run_whole(&p, b->pool, scratch);
 }
 
 void tn_cpu_gemm(tn_backend *b, tn_mode mode, void *y, int ldy, const void *x, int ldx, const tn_weight *w,
                  const void *bias, int T) {
     tn_gemm_of(b, mode, y, ldy, tn_operands(b, x, ldx), w, bias, T);
-}
-
-void tn_cpu_gemm_dx(tn_backend *b, tn_mode mode, void *dx, int lddx, const void *dy, int lddy, const tn_weight *w, int T) {
-    tn_gemm_dx_of(b, mode, dx, lddx, tn_operands(b, dy, lddy), w, T);
 }

@@ -2,7 +2,7 @@
  *
  * One product is C[M,N] = A[M,K] B[K,N]; the three uses differ only in where A and B come from:
  *   gemm     A = x  [T,in]        B = W^T: panels packed with the weights
- *   gemm_dx  A = dy [T,out]       B = W:   panels packed with the weights (packed_t)
+ *   gemm_dx  A = dy [T,out]       B = W:   panels turned from those of W^T during the call
  *   gemm_dw  A = dy^T [out,T]     B = x:   panels packed during the call
  *
  * Operands in memory. K is counted in units of 4 bytes, one unit being
@@ -39,6 +39,9 @@ typedef struct tn_packer {
     void (*b_rows)(int f, uint32_t *panel, const void *src, size_t lds, int n, int k, int units);
     /* a panel of width columns (of B: TN_NR, of A: TN_AW), n of which exist */
     void (*cols)(int f, uint32_t *panel, int width, const void *src, size_t lds, int n, int k, int units);
+    /* A block of panels of W^T, TN_NR numbers of K by TN_NR columns, as one of panels of W: of the former `have`
+     * units of K exist, of the latter `want` are written. f: a form. */
+    void (*turn)(int f, uint32_t *dst, const uint32_t *src, int have, int want);
     /* y (m rows, n columns) from a tile c [m][ldc], with mode and bias as ops.h N2 */
     void (*finish)(tn_mode mode, void *y, size_t ldy, const float *c, size_t ldc, const float *bias, int m, int n);
 } tn_packer;
@@ -84,6 +87,11 @@ extern const tn_kernel tn_kern_dot32_scalar, tn_kern_dot32_amx, tn_kern_dot32_am
 
 /* Of an element of y: ops.h N12, where operands are not elements. */
 static inline size_t tn_y_size(tn_mode mode) { return mode == TN_ROUND || mode == TN_ADD_ROUND ? 2 : 4; }
+/* Rounding means nothing where operands are elements. */
+static inline tn_mode tn_mode_of(const tn_backend *b, tn_mode mode) {
+    if (b->operand != b->elem) return mode;
+    return mode == TN_ROUND ? TN_SET : mode == TN_ADD_ROUND ? TN_ADD_NONZERO : mode;
+}
 static inline const tn_kernel *tn_kernel_of(const tn_backend *b) { return ((const tn_cpu *)b->priv)->mm; }
 static inline int tn_unit_k(tn_form f) { return f == TN_FORM_BF16 ? 2 : 1; } /* elements of k in a unit */
 static inline int tn_units(const tn_kernel *g, int k) {
@@ -159,6 +167,21 @@ int tn_plan_tile(const tn_plan *l, int block, int tile, const uint32_t *a, const
 /* Bytes of scratch a product needs at most (growing with k, whatever m and n), and the product. */
 size_t tn_product_scratch(const tn_product *p, int threads);
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
+
+/* A product of any K, which is taken in pieces where that is better; bytes of scratch it needs. */
+size_t tn_product_whole_scratch(const tn_product *p, int threads);
+void tn_product_run_whole(const tn_product *p, tn_pool *pool, void *scratch);
+
+/* W, or rows row .. row + rows and columns col .. col + cols of it (both begin at multiples of TN_NR), as the
+ * panels B of a product over its rows: tn_panels(cols) panels of tn_units(rows) units at `to`. */
+typedef struct tn_turn {
+    const tn_kernel *kern;
+    const tn_weight *w;
+    int row, rows, col, cols;
+    uint32_t *to;
+} tn_turn;
+size_t tn_turn_bytes(const tn_turn *t);
+void tn_turn_run(const tn_turn *t, tn_pool *pool);
 
 /* Sums over tokens, C[m,n] = sum over k of a[k][m] b[k][n]: both operands are packed from rows of tokens
  * (a, b: either may be NULL: left as it is), strip by strip so that each row is read once, whole. */

@@ -142,14 +142,15 @@ void tn_cpu_head(tn_backend *b, const tn_head *h) {
 
 /* --- backward --- */
 
-/* Scratch: x as operand A with its logits, which become dz; the second model's; dz and x as operands of dw; and what
- * the products need. */
+/* Scratch: x as operand A with its logits, which become dz; the second model's; dz and x as operands of dw; the
+ * tile's rows of W; and what the products need. */
 typedef struct backward {
     const tn_head_bwd *h;
     const tn_head_rows *ops;
     int row0, v0; /* of the block and the tile at hand */
     tn_head_block own, second;
     tn_outer outer;
+    tn_turn turn; /* the tile's rows of W, for dx */
     void *rest;
 } backward;
 
@@ -192,7 +193,6 @@ static void head_tile_bwd(tn_backend *b, backward *w, int rows, int tile) {
     const tn_kernel *g = tn_kernel_of(b);
     const tn_head_bwd *h = w->h;
     int in = h->w->in, V = h->w->out, n = tn_head_width(V, tile);
-    size_t panel_t = (size_t)tn_units(g, V) * TN_NR;
     w->v0 = tile * TN_HEAD_TILE;
     if (h->pair) {
         tn_product second = tn_head_block_logits(&w->second, g, rows, tile);
@@ -203,9 +203,10 @@ static void head_tile_bwd(tn_backend *b, backward *w, int rows, int tile) {
     logits.ctx = w;
     tn_product_run(&logits, b->pool, w->rest);
     if (h->dx) {
-        const uint32_t *wt = (const uint32_t *)h->w->packed_t + (size_t)(w->v0 / tn_unit_k(g->form)) * TN_NR;
-        tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = w->own.z, .lda = LD, .b = wt, .panel = panel_t,
-                         .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
+        w->turn.row = w->v0, w->turn.rows = n;
+        tn_turn_run(&w->turn, b->pool);
+        tn_product dx = {.kern = g, .m = rows, .n = in, .k = n, .a = w->own.z, .lda = LD, .b = w->turn.to,
+                         .panel = (size_t)tn_units(g, n) * TN_NR, .mode = tile ? TN_ADD : TN_SET, .y = (float *)h->dx + (size_t)w->row0 * in, .ldy = (size_t)in};
         tn_product_run(&dx, b->pool, w->rest);
     }
     if (h->dw) {
@@ -241,15 +242,18 @@ void tn_cpu_head_bwd(tn_backend *b, const tn_head_bwd *h) {
     tn_product longest = {.kern = g, .k = TN_HEAD_TILE};
     size_t pa = h->dw ? tn_align64(tn_outer_a_bytes(g, TN_HEAD_TILE, TN_HEAD_ROWS)) : 0;
     size_t pb = h->dw ? tn_align64(tn_outer_b_bytes(g, in, TN_HEAD_ROWS)) : 0;
+    w.turn = (tn_turn){.kern = g, .w = h->w, .rows = TN_HEAD_TILE, .cols = in};
+    size_t turned = h->dx ? tn_turn_bytes(&w.turn) : 0;
     char *s = NULL;
     size_t blocks = tn_head_block_carve(&w.own, g, h->w, &s) + (w2 ? tn_head_block_carve(&w.second, g, w2, &s) : 0);
-    s = tn_backend_scratch(b, blocks + pa + pb + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
+    s = tn_backend_scratch(b, blocks + pa + pb + turned + tn_product_scratch(&longest, tn_pool_threads(b->pool)) + 64);
     if (!s) return;
     tn_head_block_carve(&w.own, g, h->w, &s);
     if (w2) tn_head_block_carve(&w.second, g, w2, &s);
     w.outer = (tn_outer){.kern = g, .n = in, .m = TN_HEAD_TILE, .lda = LD, .ldb = (size_t)in,
                          .pa = (uint32_t *)s, .pb = (uint32_t *)(s + pa)};
-    w.rest = s + pa + pb;
+    w.turn.to = (uint32_t *)(s + pa + pb);
+    w.rest = s + pa + pb + turned;
     for (w.row0 = 0; w.row0 < h->rows; w.row0 += TN_HEAD_ROWS) {
         int rows = h->rows - w.row0 < TN_HEAD_ROWS ? h->rows - w.row0 : TN_HEAD_ROWS;
         head_block(b, &w, rows);

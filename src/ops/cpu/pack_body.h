@@ -185,6 +185,37 @@ static void PACK(cols)(int f, uint32_t *panel, int width, const void *src, size_
     else FOR_FORM(f, cols_form, TN_NR, panel, src, lds, n, k, units);
 }
 
+/* t[j][i] = src[i][j] for a block of `units` (16 or 32) by TN_NR units; rows of t have `units`. */
+static inline void turn_units(uint32_t *t, const uint32_t *src, int units) {
+    for (int i = 0; i < units; i += 16)
+        for (int j = 0; j < TN_NR; j += 16)
+            TRANSPOSE(t + (size_t)j * (size_t)units + i, (size_t)units, src + (size_t)i * TN_NR + j, TN_NR);
+}
+
+static void PACK(turn)(int f, uint32_t *dst, const uint32_t *src, int have, int want) {
+    _Alignas(64) uint32_t whole[TN_NR * TN_NR], t[TN_NR * TN_NR];
+    int units = TN_NR / unit_k(f);
+    if (have < units) {
+        memcpy(whole, src, (size_t)have * TN_NR * 4);
+        memset(whole + (size_t)have * TN_NR, 0, (size_t)(units - have) * TN_NR * 4);
+        src = whole;
+    }
+    if (f == TN_FORM_F32 && want == units) {
+        turn_units(dst, src, units);
+        return;
+    }
+    turn_units(t, src, units);
+    for (int d = 0; d < want; d++, dst += TN_NR) {
+        const uint32_t *row = t + (size_t)TN_NR * (size_t)(f == TN_FORM_SWAP ? d ^ 1 : d);
+        const uint16_t *even = (const uint16_t *)(const void *)row, *odd = even + TN_NR; /* of a form of pairs */
+        if (f == TN_FORM_F32) memcpy(dst, row, TN_NR * 4);
+        else if (f == TN_FORM_SWAP)
+            for (int i = 0; i < TN_NR; i++) dst[i] = row[i ^ 1];
+        else
+            for (int j = 0; j < TN_NR; j += 16) BF16_WEAVE(dst + j, even + j, odd + j);
+    }
+}
+
 /* One row; compiled for each mode, and for whole panels. */
 INLINE void finish_row(const tn_mode mode, void *to, const float *v, const int n) {
     float *y = to, sum[TN_NR];
@@ -220,4 +251,4 @@ static void PACK(finish)(tn_mode mode, void *y, size_t ldy, const float *c, size
 #undef MODE
 }
 
-const tn_packer PACK(tn_pack) = {PACK(a_rows), PACK(a_cols), PACK(b_rows), PACK(cols), PACK(finish)};
+const tn_packer PACK(tn_pack) = {PACK(a_rows), PACK(a_cols), PACK(b_rows), PACK(cols), PACK(turn), PACK(finish)};

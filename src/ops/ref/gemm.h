@@ -19,9 +19,7 @@ static size_t ref_weight_bytes(const tn_backend *b, int out, int in) {
 }
 
 static void ref_weight_pack(tn_backend *b, const tn_weight *w) {
-    size_t bytes = ref_weight_bytes(b, w->out, w->in);
-    memcpy(w->packed, w->master, bytes);
-    if (w->packed_t) memcpy(w->packed_t, w->master, bytes);
+    memcpy(w->packed, w->master, ref_weight_bytes(b, w->out, w->in));
 }
 
 /* Where an operand of a product comes from: elements, or operand rows. */
@@ -59,7 +57,7 @@ static void gemm_of(tn_backend *b, tn_mode mode, void *y, int ldy, source x, con
 }
 
 static void gemm_dx_of(tn_backend *b, tn_mode mode, void *dx, int lddx, source dy, const tn_weight *w, int T) {
-    source m = {w->packed_t, false, (size_t)w->in};
+    source m = {w->packed, false, (size_t)w->in};
     for (int t = 0; t < T; t++)
         for (int i = 0; i < w->in; i++)
             put(b, mode, dx, (size_t)t * lddx + i, dot_of(b, dy, (size_t)t * dy.ld, 1, m, (size_t)i, m.ld, w->out));

@@ -78,7 +78,7 @@ static void head_dz(tn_backend *b, const tn_head_bwd *h, int row, int v0, int n,
 /* One tile of columns of one block of rows: dz [R][n] is there. */
 static void head_tile_bwd(tn_backend *b, const tn_head_bwd *h, int r0, int R, int v0, int n, const real *dz) {
     int in = h->w->in;
-    const real *w = (const real *)h->w->packed_t + (size_t)v0 * in;
+    const real *w = (const real *)h->w->packed + (size_t)v0 * in;
     real *dx = h->dx;
     for (int r = 0; dx && r < R; r++)
         for (int i = 0; i < in; i++) {

@@ -1,7 +1,7 @@
 /* The reference operations as a table. */
 #include "ops/ref/sample.h"
 const tn_ops TN_TABLE = {
-    .weight_bytes = ref_weight_bytes, .weight_t_bytes = ref_weight_bytes, .weight_pack = ref_weight_pack,
+    .weight_bytes = ref_weight_bytes, .weight_pack = ref_weight_pack,
     .gemm = ref_gemm, .gemm_dx = ref_gemm_dx, .gemm_dw = ref_gemm_dw, .bias_bwd = ref_bias_bwd,
     .lora = ref_lora, .lora_bwd = ref_lora_bwd,
     .embed = ref_embed, .embed_bwd = ref_embed_bwd,
