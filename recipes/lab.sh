@@ -13,14 +13,13 @@ tune_first=
 if [ "${1:-}" = --tune ]; then tune_first=1; shift; fi
 out=$1 tenet=${TENET_BIN:-build/tenet} seeds=${SEEDS:-1 2 3}
 shift
-[ $# -gt 0 ] || set -- $(basename -s .sh recipes/lab/*.sh | grep -v '^lib$')
+[ $# -gt 0 ] || set -- $(basename -s .sh recipes/lab/*.sh | grep -vE '^(lib|cai)$')
 t0=$(date +%s)
 stage() { printf '[%4d s] %s\n' $(($(date +%s) - t0)) "$*"; }
 failed() { echo "failed: $1" >&2; tail -n 5 "$1" >&2; exit 1; }
 
-# One seed's models to start from.
-start() {
-    work=$out/seed$seed
+# One seed's models to start from; an experiment that starts elsewhere defines `start` itself.
+world_start() {
     [ -e "$work/prompts-rl.jsonl" ] && return
     stage "demonstrations, rankings and reward model, seed $seed"
     mkdir -p "$work"
@@ -68,11 +67,13 @@ for name; do
     evals=
     [ -z "$tune_first" ] || seeds=11
     for seed in $seeds; do
-        start
+        work=$out/seed$seed
         columns=() metric= policies=1 eval_options=
         unset -f measure
+        start() { world_start; }
         . recipes/lab/lib.sh
         . "recipes/lab/$name.sh"
+        start
         here=$work/lab/$name
         mkdir -p "$here"
         models=

@@ -116,6 +116,17 @@ static tn_status check(const tn_rollout *r, tn_err *e) {
     return TN_OK;
 }
 
+/* Rewards of steps into those of tokens; their sum, weighted. */
+static double add_steps(const tn_rollout *r) {
+    double sum = 0;
+    for (int t = 0; r->step && t < r->off[r->n_seq]; t++) {
+        if (isnan(r->step[t])) continue;
+        r->reward[t] += r->step_weight * r->step[t];
+        sum += r->step_weight * r->step[t];
+    }
+    return sum;
+}
+
 tn_status tn_rollout_rewards(const tn_rl_opt *o, double kl_coef, tn_rollout *r, tn_metrics *m,
                              tn_err *e) {
     tn_kl k;
@@ -123,13 +134,14 @@ tn_status tn_rollout_rewards(const tn_rl_opt *o, double kl_coef, tn_rollout *r, 
     TN_TRY(check(r, e));
     int n = r->off[r->n_seq];
     tn_token_rewards(r->n_seq, r->off, r->logp, r->ref_logp, r->score, k, kl_coef, r->reward, NULL);
-    double kl_sum = 0;
+    double kl_sum = 0, steps = add_steps(r);
     for (int t = 0; t < n; t++) kl_sum += tn_kl_value(k, r->logp[t], r->ref_logp[t]);
     r->mean_kl = kl_sum / r->n_seq;
     double score_sum = 0;
     for (int s = 0; s < r->n_seq; s++) score_sum += r->score[s];
     tn_metrics_mean(m, "objective/scores", score_sum, r->n_seq);
-    tn_metrics_mean(m, "objective/rlhf_reward", score_sum - kl_coef * kl_sum, r->n_seq);
+    if (r->step) tn_metrics_mean(m, "objective/step_rewards", steps, r->n_seq);
+    tn_metrics_mean(m, "objective/rlhf_reward", score_sum + steps - kl_coef * kl_sum, r->n_seq);
     tn_metrics_mean(m, "objective/non_score_reward", -kl_coef * kl_sum, r->n_seq);
     tn_metrics_mean(m, "objective/kl", kl_sum, r->n_seq);
     return o->whiten_rewards ? tn_whiten(r->reward, n, (int)o->whiten_ddof, false, e) : TN_OK;

@@ -176,16 +176,19 @@ static tn_status normalise_then_sum(const tn_group_rewards *r, tn_metrics *m, tn
     return TN_OK;
 }
 
+tn_baseline tn_grpo_baseline(const tn_grpo_advantage_opt *o) {
+    bool group = strcmp(o->scale, "group") == 0 || strcmp(o->scale, "true") == 0;
+    return group                            ? TN_BASE_GROUP_ZSCORE
+           : strcmp(o->scale, "batch") == 0 ? TN_BASE_BATCH_SCALE
+                                            : TN_BASE_GROUP_MEAN;
+}
+
 tn_status tn_grpo_advantages(const tn_grpo_advantage_opt *o, const tn_group_rewards *r,
                              tn_metrics *m, tn_err *e) {
-    bool group = strcmp(o->scale, "group") == 0 || strcmp(o->scale, "true") == 0;
-    tn_baseline kind = group                            ? TN_BASE_GROUP_ZSCORE
-                       : strcmp(o->scale, "batch") == 0 ? TN_BASE_BATCH_SCALE
-                                                        : TN_BASE_GROUP_MEAN;
     weigh(r);
     reward_metrics(r->total, count(r), m);
     if (strcmp(o->aggregation, "normalize_then_sum") == 0) return normalise_then_sum(r, m, e);
-    return tn_group_advantages(kind, r->total, r->n_group, r->group_off, 1, EPS, r->advantage, m,
+    return tn_group_advantages(tn_grpo_baseline(o), r->total, r->n_group, r->group_off, 1, EPS, r->advantage, m,
                                e);
 }
 

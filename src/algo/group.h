@@ -46,6 +46,7 @@ extern const tn_opt_row tn_grpo_advantage_rows[], tn_rloo_advantage_rows[];
  *   normalize_then_sum   every source's z-score in its group; their weighted sum's z-score in the
  *                        batch (GDPO, 2601.05242)
  *   rloo                 clip(total) - beta kl, less the mean of the group's others */
+tn_baseline tn_grpo_baseline(const tn_grpo_advantage_opt *o); /* what --scale-rewards names */
 tn_status tn_grpo_advantages(const tn_grpo_advantage_opt *o, const tn_group_rewards *r,
                              tn_metrics *m, tn_err *e);
 /* kl[n]: sum of k1 of each response; read when beta is not 0. TN_ARG for a bad clip range, which

@@ -80,6 +80,8 @@ typedef struct tn_rollout {
     const int *off;
     const double *logp, *ref_logp, *value; /* [n_tok], under the sampling policy */
     const double *score;                   /* [n_seq] */
+    const double *step; /* [n_tok] more rewards inside responses, NaN where there is none; NULL: none at all */
+    double step_weight;
     double *reward, *advantage, *ret;      /* [n_tok], out */
     double mean_kl;                        /* out */
 } tn_rollout;

@@ -6,6 +6,7 @@ struct tn_journal {
     tn_str part; /* its name */
     tn_out *out;
     long groups;
+    int lock;
 };
 
 static const size_t most = (size_t)1 << 34; /* bytes */
@@ -72,9 +73,11 @@ tn_status tn_journal_open(tn_journal **out, const char *path, const char *what, 
     tn_journal *j = *out = tn_calloc(1, sizeof *j);
     if (!j) return tn_fail(e, TN_NOMEM, "out of memory");
     j->part = (tn_str)TN_STR_INIT;
+    j->lock = -1;
     j->path = tn_strdup(path);
     tn_str_addf(&j->part, "%s.part", path);
     if (!j->path || j->part.oom) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_lock_file(path, &j->lock, e));
     if (tn_exists(path) && !overwrite)
         return tn_fail(e, TN_STATE, "%s is there already; give --overwrite to make it anew", path);
     if (overwrite) TN_TRY(tn_remove_tree(j->part.s, e));
@@ -125,6 +128,7 @@ tn_status tn_journal_finish(tn_journal *j, tn_err *e) {
 void tn_journal_close(tn_journal *j) {
     if (!j) return;
     tn_out_close(j->out, TN_OK, false, NULL);
+    if (j->path) tn_unlock_file(j->path, j->lock);
     tn_str_free(&j->part);
     tn_free(j->path);
     tn_free(j);

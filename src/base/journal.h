@@ -1,7 +1,7 @@
 /* A file of rows made group by group, which a killed process goes on with: nothing that is there is made again, and the
  * file ends in the same bytes. While it grows it is PATH.part: its first line, "# " and what the rows are made of, then of
  * every group its rows and a line "# " with a note. The complete one is written aside and renamed. Rows are lines that do
- * not begin with '#'. One process at a time. */
+ * not begin with '#'. One process at a time: another one is refused while this one has the file open (TN_STATE). */
 #ifndef TN_BASE_JOURNAL_H
 #define TN_BASE_JOURNAL_H
 #include "base/os.h"

@@ -81,6 +81,9 @@ tn_status tn_commit_mend(const char *dir, tn_err *e);
  */
 tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e);
 void tn_unlock_dir(int fd);
+/* The same for a file to be made, by PATH.lock beside it, which unlocking removes. fd -1: nothing is locked. */
+tn_status tn_lock_file(const char *path, int *fd, tn_err *e);
+void tn_unlock_file(const char *path, int fd);
 
 uint64_t tn_hash64(const void *p, size_t n, uint64_t seed); /* checksums of manifests */
 

@@ -351,41 +351,75 @@ tn_status tn_commit_mend(const char *dir, tn_err *e) {
 
 /* ---- locks ---- */
 
-tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e) {
-    tn_str path = TN_STR_INIT;
+/* What of `path` is in use says its pid. */
+static tn_status in_use(const char *path, const char *what, int fd, int err, tn_err *e) {
     char pid[32] = "";
+    ssize_t n = read(fd, pid, sizeof pid - 1);
+    pid[n > 0 ? n : 0] = 0;
+    pid[strcspn(pid, "\n")] = 0;
+    if (err != EWOULDBLOCK) return tn_fail(e, TN_IO, "cannot lock %s: %s", path, strerror(err));
+    return tn_fail(e, TN_STATE, "%s is in use by another run (process %s); wait for it or choose another", what, *pid ? pid : "unknown");
+}
+
+/* Is the open file still the one of that name? Its last owner may have removed it. */
+static bool still_there(int fd, const char *path) {
+    struct stat a, b;
+    if (fstat(fd, &a) < 0) return true; /* nothing says otherwise */
+    if (tn_sys_stat(path, &b) < 0) return errno != ENOENT;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static tn_status lock(const char *path, const char *what, int *fd, tn_err *e) {
+    char pid[32];
+    for (;;) {
+        int f = tn_sys_open(path, O_RDWR | O_CREAT, 0666);
+        if (f < 0) return tn_fail(e, TN_IO, "cannot create the lock %s: %s", path, strerror(errno));
+        if (tn_sys_flock(f, LOCK_EX | LOCK_NB) < 0) {
+            tn_status st = in_use(path, what, f, errno, e);
+            close(f);
+            return st;
+        }
+        if (still_there(f, path)) {
+            *fd = f;
+            break;
+        }
+        close(f);
+    }
+    int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+    if (ftruncate(*fd, 0) == 0) (void)!pwrite(*fd, pid, (size_t)n, 0);
+    return TN_OK;
+}
+
+tn_status tn_lock_dir(const char *dir, int *fd, tn_err *e) {
+    tn_str path = TN_STR_INIT, what = TN_STR_INIT;
     *fd = -1;
     tn_path_join(&path, dir, ".lock");
-    if (path.oom) {
-        tn_str_free(&path);
-        return no_path_memory(dir, e);
-    }
-    tn_status st = TN_OK;
-    int f = tn_sys_open(path.s, O_RDWR | O_CREAT, 0666);
-    if (f < 0) {
-        st = tn_fail(e, TN_IO, "cannot create the lock %s: %s", path.s, strerror(errno));
-    } else if (tn_sys_flock(f, LOCK_EX | LOCK_NB) < 0) {
-        int err = errno;
-        ssize_t n = read(f, pid, sizeof pid - 1);
-        pid[n > 0 ? n : 0] = 0;
-        pid[strcspn(pid, "\n")] = 0;
-        if (err == EWOULDBLOCK)
-            st = tn_fail(e, TN_STATE,
-                         "folder %s is in use by another run (process %s); wait for it or choose "
-                         "another folder",
-                         dir, *pid ? pid : "unknown");
-        else st = tn_fail(e, TN_IO, "cannot lock %s: %s", path.s, strerror(err));
-        close(f);
-    } else {
-        int n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-        if (ftruncate(f, 0) == 0) (void)!pwrite(f, pid, (size_t)n, 0);
-        *fd = f;
-    }
+    tn_str_addf(&what, "folder %s", dir);
+    tn_status st = path.oom || what.oom ? no_path_memory(dir, e) : lock(path.s, what.s, fd, e);
     tn_str_free(&path);
+    tn_str_free(&what);
     return st;
 }
 
 /* The file stays: removing it would let two later runs lock two different files. */
 void tn_unlock_dir(int fd) {
     if (fd >= 0) close(fd);
+}
+
+tn_status tn_lock_file(const char *path, int *fd, tn_err *e) {
+    tn_str name = TN_STR_INIT;
+    *fd = -1;
+    tn_str_addf(&name, "%s.lock", path);
+    tn_status st = name.oom ? no_path_memory(path, e) : lock(name.s, path, fd, e);
+    tn_str_free(&name);
+    return st;
+}
+
+void tn_unlock_file(const char *path, int fd) {
+    tn_str name = TN_STR_INIT;
+    if (fd < 0) return;
+    tn_str_addf(&name, "%s.lock", path);
+    if (!name.oom) tn_sys_unlink(name.s); /* while it is held: whoever locks it now finds it gone and tries again */
+    tn_str_free(&name);
+    close(fd);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct bon_options {
-    const char *model, *base, *gold, *input, *transcripts, *out, *rl_curve;
+    const char *model, *base, *gold, *input, *transcripts, *out, *rl_curve, *step_score;
     tn_opt_list rewards;
     bool world;
     int64_t count, samples, max_new, batch;
@@ -23,6 +23,8 @@ static const tn_opt_row rows[] = {
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"reward-model", TN_OPT_LIST, AT(rewards), NULL, NULL, 0, 0, NULL, "NAME=DIR",
      "Proxies, each of which chooses among the same samples; a bare DIR is named after its last part."},
+    {"step-score", TN_OPT_CHOICE, AT(step_score), "min", "min|product|last", 0, 0, NULL, NULL,
+     "What a process reward model (`tenet prm`) makes of its steps' probabilities: the least, their product, or the last one."},
     {"world", TN_OPT_BOOL, AT(world), "false", NULL, 0, 0, NULL, NULL,
      "The built-in world's evaluation prompts, and its oracle as gold."},
     {"gold-reward-model", TN_OPT_STRING, AT(gold), NULL, NULL, 0, 0, NULL, "DIR", "Gold otherwise: a better reward model."},
@@ -82,6 +84,7 @@ static void name_of(const char *s, proxy *p) {
 
 static tn_status open_scorer(session *s, tn_scorer *scorer, const char *dir, tn_err *e) {
     TN_TRY(tn_scorer_open_with(scorer, dir, s->o.model, s->be, 2048, 2048, &(tn_load){.base = s->o.base, .frozen = true}, e));
+    scorer->step_score = s->o.step_score;
     return tn_scorer_no_cost(scorer, dir, e);
 }
 

@@ -195,15 +195,11 @@ static tn_status weigh(session *s, tn_err *e) {
     return st;
 }
 
-static tn_status report(session *s, tn_err *e) {
+static tn_status save_report(session *s, json_t **report, tn_err *e) {
     tn_judged all = {.name = "ensemble", .weight = 1, .p = s->p};
-    json_t *r;
-    TN_TRY(tn_judge_report(s->judged, s->judges.n, s->judges.n > 1 ? &all : NULL, s->in.row, (int)s->in.n, &r, e));
+    TN_TRY(tn_judge_report(s->judged, s->judges.n, s->judges.n > 1 ? &all : NULL, s->in.row, (int)s->in.n, report, e));
     const char *path = beside_out(s, s->o.report, ".report.json");
-    tn_status st = path ? tn_json_save(path, r, false, e) : TN_OK;
-    if (st == TN_OK) tn_judge_report_print(r, strcmp(s->o.out, "-") ? stdout : stderr);
-    json_decref(r);
-    return st;
+    return path ? tn_json_save(path, *report, false, e) : TN_OK;
 }
 
 static json_t *real_or_null(double x) { return isnan(x) ? json_null() : json_real(x); }
@@ -254,8 +250,12 @@ static tn_status work(session *s, tn_err *e) {
     tn_signals_install();
     TN_TRY(judge_all(s, e));
     TN_TRY(weigh(s, e));
-    TN_TRY(write_rows(s, e));
-    return report(s, e);
+    json_t *report = NULL;
+    tn_status st = save_report(s, &report, e);
+    if (st == TN_OK) st = write_rows(s, e); /* the last: rows that are there are complete, and so is what goes with them */
+    if (st == TN_OK) tn_judge_report_print(report, strcmp(s->o.out, "-") ? stdout : stderr);
+    json_decref(report);
+    return st;
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {

@@ -10,6 +10,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_opts_bind(o, tn_rl_rows, &t.rl);
     tn_opts_bind(o, tn_score_rows, &t.score);
     tn_opts_bind(o, tn_ensemble_rows, &t.ensemble);
+    tn_opts_bind(o, tn_step_reward_rows, &t.steps);
     tn_opts_bind(o, tn_shape_rows, &t.shaping.map);
     tn_opts_bind(o, tn_shaping_rows, &t.shaping);
     tn_opts_bind(o, tn_macro_rows, &t.macro);
@@ -33,6 +34,7 @@ static const tn_opt_row *const tables[] = {tn_train_option_rows,
                                            tn_ppo_policy_rows,
                                            tn_ppo_value_rows,
                                            tn_ensemble_rows,
+                                           tn_step_reward_rows,
                                            tn_shape_rows,
                                            tn_shaping_rows,
                                            tn_macro_rows,

@@ -20,6 +20,7 @@ static tn_status token_advantages(const void *opt, tn_rollouts *r, tn_err *e) { 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_grpo_opt loss = {0};
     tn_token_advantage_opt adv;
+    tn_step_reward_options steps;
     tn_critic_free_task t = {.verb = "reinforce",
                              .default_lr = 1e-6,
                              .more_rewards = tn_world_reward_fns,
@@ -28,12 +29,17 @@ static tn_status run(const tn_opts *o, tn_err *e) {
                              .advantages = totals,
                              .token_advantages = token_advantages,
                              .token_opt = &adv,
+                             .steps = &steps,
                              .entropy_floor = &loss.entropy_floor};
     tn_opts_bind(o, tn_group_rows, &t.q);
     tn_opts_bind(o, tn_critic_free_rows, &t.q);
     tn_rewards_bind(o, &t.rewards);
     tn_opts_bind(o, tn_grpo_rows, &loss);
     tn_opts_bind(o, tn_token_advantage_rows, &adv);
+    tn_opts_bind(o, tn_step_reward_rows, &steps);
+    adv.step_weight = steps.weight;
+    t.rewards.none_needed = steps.model != NULL;
+    TN_TRY(tn_token_advantage_check(&adv, steps.model != NULL, e));
     loss.loss_type = tn_opts_str(o, "loss-type");
     TN_TRY(tn_grpo_check(&loss, e));
     bool group = strcmp(adv.estimator, "reinforce_plus_plus_baseline") == 0;
@@ -50,7 +56,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, rows, tn_group_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, tn_step_reward_rows, rows, tn_group_rows,
     tn_critic_free_rows,
     tn_grpo_rows,         tn_token_advantage_rows, tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
@@ -63,7 +69,8 @@ const tn_verb tn_verb_reinforce = {
         "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs.\n"
         "One response to a prompt is enough: the batch (or, for remax, the greedy response) is the baseline.\n"
         "A step takes --per-device-train-batch-size x --gradient-accumulation-steps responses (remax: of which one\n"
-        "in --num-generations + 1 is greedy and only a baseline).\n\n"
+        "in --num-generations + 1 is greedy and only a baseline). With --process-reward-model every step is rewarded at\n"
+        "its last token, and advantages are rewards to go.\n\n"
         "  tenet reinforce --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir rpp/\n"
         "  tenet reinforce --advantage-estimator remax --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir remax/",
     .tables = tables,

@@ -4,13 +4,14 @@
 #include "base/signals.h"
 #include "ops/profile.h"
 #include "rl/step_pairs.h"
+#include "train/intro.h"
 #include "train/trainer.h"
 #include "world/reward.h"
 #include "world/steps.h"
 #include <string.h>
 
 typedef struct command_options {
-    const char *transcripts, *input, *out;
+    const char *transcripts, *input, *out, *max_memory;
     bool overwrite;
 } command_options;
 
@@ -28,6 +29,8 @@ static const tn_opt_row rows[] = {
      "in steps."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output", "FILE",
      "Output rows. FILE.part is what there is so far; the same command goes on with it."},
+    {"max-memory", TN_OPT_STRING, AT(max_memory), NULL, NULL, 0, 0, NULL, "SIZE",
+     "Refuse to start when the memory plan is larger, e.g. 8GB. What this process cannot have is refused in any case."},
     {"overwrite", TN_OPT_BOOL, AT(overwrite), "false", NULL, 0, 0, NULL, NULL, "Begin anew, whatever is there."},
     TN_OPT_LAST};
 
@@ -38,6 +41,7 @@ typedef struct session {
     tn_train_options machine;
     tn_backend *be;
     tn_tokenizer *tok;
+    tn_desc desc;
     tn_model *model;
     tn_dataset *data;
     tn_gen *gen;
@@ -90,9 +94,24 @@ static tn_status open_policy(session *s, const tn_opts *opts, const char *dir, t
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
     if (!s->tok) return tn_fail(e, TN_STATE, "%s has no tokenizer.json, and steps are found in text", dir);
-    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base, .frozen = true}, e));
-    if (s->model->no_lm_head) return tn_fail(e, TN_STATE, "%s is a reward model; it does not generate", dir);
+    TN_TRY(tn_model_peek(&s->desc, dir, &(tn_load){.base = base, .frozen = true}, e));
+    if (s->desc.num_labels) return tn_fail(e, TN_STATE, "%s is a reward model; it does not generate", dir);
     return TN_OK;
+}
+
+/* Solutions that are judged together, at most. */
+static int judged_together(const session *s) { return (int)(4 * s->q.batch + s->q.n); }
+
+static tn_status plan_memory(session *s, const char *dir, int length, tn_err *e) {
+    tn_budget b = {0};
+    tn_lora_spec own;
+    TN_TRY(tn_adapter_peek(&own, dir, e));
+    tn_budget_present(&b);
+    tn_budget_frozen(&b, "policy", &s->desc, s->be, false);
+    if (own.rank) tn_budget_adapter(&b, "policy", &s->desc, &own, s->be, false, false);
+    tn_gen_budget(&b, &s->desc, s->be, (int)s->q.batch, length, 0);
+    TN_TRY(tn_step_judge_budget(&s->judge_options, s->be, length, judged_together(s), &b, e));
+    return tn_intro_memory(&b, s->o.max_memory, e);
 }
 
 static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
@@ -102,15 +121,16 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(check(s, dir, e));
     TN_TRY(open_policy(s, opts, dir, e));
     tn_data_options q = {.kind = TN_DATA_PROMPT,
-                         .vocab = s->model->desc.vocab,
+                         .vocab = s->desc.vocab,
                          .seam = TN_SEAM_FORCE,
                          .chat_transcripts = strcmp(s->o.transcripts, "chat") == 0};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     bool labels = strcmp(s->judge_options.localise, "labels") == 0;
     TN_TRY(tn_step_pairs_measure(s->data, s->tok, &s->q, labels, q.vocab, &length, e));
+    TN_TRY(plan_memory(s, dir, length, e));
+    TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = tn_opts_str(opts, "base-model"), .frozen = true}, e));
     TN_TRY(tn_step_judge_open(&s->judge, &s->judge_options, tn_world_step_oracles, tn_world_reward_fns, s->tok,
-                              s->q.separator, dir, s->be, length, (int)s->q.max_new, (int)(4 * s->q.batch + s->q.n),
-                              e));
+                              s->q.separator, dir, s->be, length, (int)s->q.max_new, judged_together(s), e));
     TN_TRY(tn_gen_new(&s->gen, s->model, (int)s->q.batch, length, e));
     tn_status st = describe(s, opts, &what, e);
     if (st == TN_OK) st = tn_journal_open(&s->out, s->o.out, what.s, s->o.overwrite, tn_step_pairs_note, &s->p.all, e);
@@ -130,6 +150,7 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_step_pairs_run(&s->p, e));
     TN_TRY(tn_journal_finish(s->out, e));
     tn_step_pairs_print(&s->p.all, strcmp(s->q.pairs, "step") == 0);
+    tn_info("peak of memory: %.1f MB", (double)tn_peak_memory() / 1e6);
     return TN_OK;
 }
 

@@ -21,6 +21,7 @@
     X(tdpo)                                                                          \
     X(distill)                                                                       \
     X(sdft)                                                                          \
+    X(sdpo)                                                                          \
     X(ppo)                                                                           \
     X(grpo)                                                                          \
     X(rloo)                                                                          \

@@ -1,5 +1,6 @@
 /* tenet world: sets of the built-in world, its tokenizer and model configuration, its oracle and
  * its simulated annotators. */
+#include "base/log.h"
 #include "cmd/verbs.h"
 #include "world/attack.h"
 #include "world/oversight.h"
@@ -8,7 +9,7 @@
 #include <string.h>
 
 typedef struct {
-    int64_t seed, count, first, draws;
+    int64_t seed, count, first, draws, dial;
     const char *out, *input, *mix, *annotator, *pairs_out, *attack, *extension;
     int64_t wording;
     bool oracle, outcome, conflict;
@@ -46,10 +47,12 @@ static const tn_opt_row rows[] = {
     {"conflict", TN_OPT_BOOL, FIELD(conflict), "false", NULL, 0, 0, NULL, NULL,
      "Of judged: the better answer violates an \"other\" principle, which the worse one keeps."},
     {"annotator", TN_OPT_STRING, FIELD(annotator), "careful", NULL, 0, 0, NULL, "NAME",
-     "careful, biased, exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
+     "careful, biased, lenient (takes a bare refusal for as good as one with its reason), exact, or person-K (K = 0, 1, ...: noisy like careful, with biases of their own), or several "
      "separated by commas, from which each ranking draws one."},
     {"annotator-seed", TN_OPT_INT, FIELD(draws), NULL, NULL, 0, 9007199254740992.0, NULL, "N",
      "Seed of what annotators draw; default: --seed, which the items' ids belong to."},
+    {"dial", TN_OPT_INT, FIELD(dial), "20", NULL, 0, 100, NULL, "PERCENT",
+     "Of `misjudge`: how many items in a hundred a principle is misjudged for."},
     {"outcome", TN_OPT_BOOL, FIELD(outcome), "false", NULL, 0, 0, NULL, NULL,
      "Label every step with whether the answer is right."},
     {"pairs-out", TN_OPT_STRING, FIELD(pairs_out), NULL, NULL, 0, 0, NULL, "FILE",
@@ -109,7 +112,7 @@ static tn_status find_annotators(const char *names, tn_world_annotator *pool, in
             return tn_fail(e, TN_ARG, "--annotator %s: more than %d annotators", names, max);
         if (!find_annotator(name, &pool[(*n)++]))
             return tn_fail(e, TN_ARG,
-                           "--annotator %s: no annotator is called '%s'; there are careful, biased and exact, and persons: "
+                           "--annotator %s: no annotator is called '%s'; there are careful, biased, lenient and exact, and persons: "
                            "person-0, person-1, ...",
                            names, name);
         s += len;
@@ -154,6 +157,14 @@ static tn_status run_constitution(const tn_world *w, const options *o, tn_err *e
     return st;
 }
 
+static tn_status run_misjudge(const tn_world *w, const options *o, tn_err *e) {
+    long turned;
+    TN_TRY(need(o->input, "misjudge", "input", "LABELS.jsonl", e));
+    TN_TRY(tn_world_misjudge_file(w, o->input, (uint64_t)o->seed, (int)o->dial, o->out, &turned, e));
+    tn_info("%ld labels turned around", turned);
+    return TN_OK;
+}
+
 static tn_status run_tokenizer(const tn_world *w, const options *o, tn_err *e) {
     TN_TRY(need(o->out, "tokenizer", "out", "DIR", e));
     return tn_world_write_tokenizer(w, o->out, e);
@@ -170,7 +181,7 @@ static const struct {
     tn_status (*run)(const tn_world *w, const options *o, tn_err *e);
 } actions[] = {
     {"judge", run_judge}, {"steps", run_steps}, {"rank", run_rank}, {"pairs", run_pairs}, {"judged", run_judged},
-    {"constitution", run_constitution}, {"tokenizer", run_tokenizer}, {"config", run_config}};
+    {"misjudge", run_misjudge}, {"constitution", run_constitution}, {"tokenizer", run_tokenizer}, {"config", run_config}};
 enum { NACTIONS = sizeof actions / sizeof *actions };
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -184,7 +195,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         return tn_fail(
             e, TN_ARG,
             "tenet world needs one of text, sft, prompts-pref, prompts-pref-heldout, prompts-rl, "
-            "eval, judge, steps, rank, pairs, judged, constitution, tokenizer, config; found %d words",
+            "eval, judge, steps, rank, pairs, judged, misjudge, constitution, tokenizer, config; found %d words",
             tn_opts_npos(opts));
 
     tn_world *w = tn_malloc(sizeof *w);
@@ -235,12 +246,14 @@ const tn_verb tn_verb_world = {
         "  tenet world constitution --wording 3 --out FILE        the principles in other words, each for rows of its id\n"
         "  tenet world text --extension oversight                 the pretraining text of experiments on oversight\n"
         "  tenet world eval --attack held-out                     requests for harm and secrets, wrapped\n"
+        "  tenet world misjudge --input labels.jsonl --dial 20 --out poor.jsonl\n"
+        "        labels of `tenet label` turned around for a fixed fifth of (item, principle): a judge who errs by rule\n"
         "  tenet world tokenizer --out DIR                        tokenizer and chat template\n"
         "  tenet world config --out DIR                           config.json of a fresh model, "
         "and its tokenizer\n",
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|judged|constitution|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|judged|constitution|misjudge|tokenizer|"
              "config",
 };

@@ -33,21 +33,27 @@ static tn_status text_of(const json_t *v, tn_str *out, const char *what, const c
     return out->oom ? tn_fail(e, TN_NOMEM, "%s: out of memory", where) : TN_OK;
 }
 
-static void fill(const char *template, const char *prompt, const char *context, tn_str *out) {
-    tn_str_clear(out);
+void tn_fill_template(const char *template, const tn_fill *f, int n, tn_str *out) {
     for (const char *s = template; *s;) {
-        bool p = strncmp(s, prompt_mark, sizeof prompt_mark - 1) == 0,
-             c = strncmp(s, context_mark, sizeof context_mark - 1) == 0;
-        if (p || c)
-            tn_str_addz(out, p ? prompt : context);
+        int k = 0;
+        while (k < n && strncmp(s, f[k].mark, strlen(f[k].mark)) != 0) k++;
+        if (k < n)
+            tn_str_addz(out, f[k].text);
         else
             tn_str_addc(out, *s);
-        s += p ? sizeof prompt_mark - 1 : c ? sizeof context_mark - 1 : 1;
+        s += k < n ? strlen(f[k].mark) : 1;
     }
 }
 
+/* The template with the prompt's text and the others. */
+static void fill(const char *template, const char *prompt, const tn_fill *more, int n, tn_str *out) {
+    tn_fill all[1 + TN_FILL_MAX] = {{prompt_mark, prompt}};
+    for (int k = 0; k < n; k++) all[1 + k] = more[k];
+    tn_fill_template(template, all, 1 + n, out);
+}
+
 /* The conversation with another text in its last turn, which is a user's. */
-static tn_status replace_last(const json_t *prompt, const char *template, const char *context, json_t **out,
+static tn_status replace_last(const json_t *prompt, const char *template, const tn_fill *more, int n_more, json_t **out,
                               const char *where, tn_err *e) {
     size_t n = json_array_size(prompt);
     const json_t *last = json_array_get(prompt, n - 1);
@@ -58,7 +64,7 @@ static tn_status replace_last(const json_t *prompt, const char *template, const 
                        "%s: a prompt that gets a privileged context must end with a user's message, not %s's", where,
                        role ? role : "nobody");
     tn_str all = TN_STR_INIT;
-    fill(template, text, context, &all);
+    fill(template, text, more, n_more, &all);
     json_t *list = json_copy((json_t *)prompt),
            *turn = all.oom ? NULL : json_pack("{s:s,s:s%}", "role", "user", "content", all.s, all.len);
     tn_str_free(&all);
@@ -70,22 +76,26 @@ static tn_status replace_last(const json_t *prompt, const char *template, const 
     return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
 }
 
+tn_status tn_fill_prompt(const char *template, const json_t *prompt, const tn_fill *more, int n, json_t **out,
+                         const char *where, tn_err *e) {
+    tn_str all = TN_STR_INIT;
+    *out = NULL;
+    if (tn_json_is_messages(prompt)) return replace_last(prompt, template, more, n, out, where, e);
+    if (!json_is_string(prompt))
+        return tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages", where);
+    fill(template, json_string_value(prompt), more, n, &all);
+    *out = all.oom ? NULL : json_stringn(all.s, all.len);
+    tn_str_free(&all);
+    return *out ? TN_OK : tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+}
+
 tn_status tn_teacher_prompt(const char *template, const json_t *prompt, const json_t *context, json_t **out,
                             const char *where, tn_err *e) {
-    tn_str text = TN_STR_INIT, all = TN_STR_INIT;
+    tn_str text = TN_STR_INIT;
     *out = NULL;
     tn_status st = text_of(context, &text, "the privileged context", where, e);
-    if (st == TN_OK && tn_json_is_messages(prompt))
-        st = replace_last(prompt, template, text.s, out, where, e);
-    else if (st == TN_OK && !json_is_string(prompt))
-        st = tn_fail(e, TN_FORMAT, "%s: \"prompt\" must be a string or a list of messages", where);
-    else if (st == TN_OK) {
-        fill(template, json_string_value(prompt), text.s, &all);
-        *out = all.oom ? NULL : json_stringn(all.s, all.len);
-        if (!*out) st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-    }
+    if (st == TN_OK) st = tn_fill_prompt(template, prompt, &(tn_fill){context_mark, text.s ? text.s : ""}, 1, out, where, e);
     tn_str_free(&text);
-    tn_str_free(&all);
     return st;
 }
 

@@ -29,6 +29,7 @@ static tn_status load(tn_contest *t, const tn_tokenizer *tok, const char *path, 
 
 tn_status tn_contest_world(tn_contest *t, const tn_tokenizer *tok, int count, const char *path,
                            tn_err *e) {
+    TN_TRY(tn_world_ask_oracle("--world", e));
     t->world = true;
     tn_world_init(&t->w, 1);
     TN_TRY(tn_world_write_set(&t->w, TN_WS_EVAL, 1, 0, count, TN_MIX_SFT, true, path, e));

@@ -167,8 +167,16 @@ tn_status tn_service_ask(tn_asker *a, const tn_question *q, const tn_reply_key *
 
 /* ---- options ---- */
 
+/* What is chosen between: the options, and what is left of them behind what all begin with, when that is put to the prompt. */
+typedef struct choice {
+    const char *const *option;
+    int count;
+    const char *rest[TN_ENDPOINT_OPTIONS];
+    tn_str lead;
+} choice;
+
 /* Verdicts of `votes` replies to each question. */
-static tn_status by_votes(tn_asker *a, const tn_question *q, int n, const char *const option[2], const char *what, double *logp, tn_err *e) {
+static tn_status by_votes(tn_asker *a, const tn_question *q, int n, choice *c, const char *what, double *logp, tn_err *e) {
     int votes = a->at->s.votes;
     size_t all = (size_t)n * (size_t)votes;
     tn_question *each = tn_calloc(all, sizeof *each);
@@ -179,62 +187,58 @@ static tn_status by_votes(tn_asker *a, const tn_question *q, int n, const char *
         each[i].draw = i % (size_t)votes; /* the same prompt has the same votes, whatever row it stands in */
     }
     tn_status st = each && said ? tn_asker_sample(a, each, (int)all, &how, 1, what, said, e) : tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; st == TN_OK && i < n; i++) {
-        double count[2] = {0, 0};
+    for (int i = 0; st == TN_OK && i < n; i++, logp += c->count) {
+        double count[TN_ENDPOINT_OPTIONS] = {0}, sum = 0;
         for (int v = 0; v < votes; v++) {
-            int k = tn_endpoint_verdict(said[i * votes + v].text, option, 2);
-            if (k >= 0) count[k]++;
+            int k = tn_endpoint_verdict(said[i * votes + v].text, c->option, c->count);
+            if (k >= 0) count[k]++, sum++;
         }
-        double sum = count[0] + count[1];
-        for (int k = 0; k < 2; k++) logp[2 * i + k] = sum > 0 ? tn_log((count[k] + 0.5) / (sum + 1)) : NAN;
+        for (int k = 0; k < c->count; k++) logp[k] = sum > 0 ? tn_log((count[k] + 0.5) / (sum + 0.5 * c->count)) : NAN;
     }
     tn_free(each), tn_free(said);
     return st;
 }
 
-/* Bytes that both options begin with. */
-static size_t common(const char *const option[2]) {
-    size_t n = 0;
-    while (option[0][n] && option[0][n] == option[1][n]) n++;
-    return n;
+/* Bytes that all of them begin with. */
+static size_t common(const char *const *option, int count) {
+    for (size_t n = 0;; n++)
+        for (int k = 0; k < count; k++)
+            if (!option[k][n] || option[k][n] != option[0][n]) return n;
 }
 
-/* What both begin with goes to the prompt where that is a text, so that the next token decides: " (" behind "Answer:". */
-static void lead_in(tn_str *lead, const tn_question *q, const char *const option[2], const char *rest[2]) {
-    size_t n = common(option);
-    while (n > 0 && strchr(" \t\n", option[0][n - 1])) n--; /* a blank belongs to the token that follows */
-    if (q->chat) n = 0;
-    if (n > 0 && q->n_text > 0 && !strchr(" \t\n", option[0][0]) && !strchr(" \t\n", q->text[q->n_text - 1])) tn_str_addc(lead, ' ');
-    tn_str_add(lead, option[0], n);
-    for (int k = 0; k < 2; k++) rest[k] = option[k] + n;
+/* What all begin with goes to the prompt where that is a text, so that the next token decides: " (" behind "Answer:". */
+static void lead_in(choice *c, const tn_question *q) {
+    size_t n = q->chat ? 0 : common(c->option, c->count);
+    while (n > 0 && strchr(" \t\n", c->option[0][n - 1])) n--; /* a blank belongs to the token that follows */
+    if (n > 0 && q->n_text > 0 && !strchr(" \t\n", c->option[0][0]) && !strchr(" \t\n", q->text[q->n_text - 1])) tn_str_addc(&c->lead, ' ');
+    tn_str_add(&c->lead, c->option[0], n);
+    for (int k = 0; k < c->count; k++) c->rest[k] = c->option[k] + n;
 }
 
-static tn_status by_log_probs(tn_asker *a, const tn_question *q, int n, const char *const option[2], const char *what, double *logp, tn_err *e) {
+static tn_status by_log_probs(tn_asker *a, const tn_question *q, int n, choice *c, const char *what, double *logp, tn_err *e) {
     int k = -1, *which = tn_calloc((size_t)n + 1, sizeof *which), top = a->at->s.top;
     tn_reply_key *key = tn_calloc((size_t)n + 1, sizeof *key);
-    const char *rest[2];
-    tn_str lead = TN_STR_INIT;
-    lead_in(&lead, q, option, rest);
-    /* Greedy; tokens enough for a blank, one for each byte that both begin with, the next, and one behind it. */
-    size_t same = common(rest);
+    lead_in(c, q);
+    /* Greedy; tokens enough for a blank, one for each byte that all begin with, the next, and one behind it. */
+    size_t same = common(c->rest, c->count);
     tn_sampling how = {.top_p = 1, .max_new = same < 13 ? (int)same + 3 : 16};
-    for (int i = 0; key && i < n; i++) key[i] = tn_reply_key_add(tn_reply_key_add(tn_service_key(a, &q[i], &how), &top, sizeof top), lead.s, lead.len);
-    if (key && which && !lead.oom) k = tn_asker_missing(a, key, n, which);
+    for (int i = 0; key && i < n; i++)
+        key[i] = tn_reply_key_add(tn_reply_key_add(tn_service_key(a, &q[i], &how), &top, sizeof top), c->lead.s, c->lead.len);
+    if (key && which && !c->lead.oom) k = tn_asker_missing(a, key, n, which);
     tn_status st = k < 0 ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
-    a->at->lead = lead.s, a->at->n_lead = lead.len;
+    a->at->lead = c->lead.s, a->at->n_lead = c->lead.len;
     if (k > 0) st = ask_all(a, q, key, which, k, n, &how, true, what, e);
     a->at->n_lead = 0;
-    for (int i = 0; st == TN_OK && i < n; i++) tn_endpoint_options(tn_replies_find(a->kept, key[i]), rest, 2, logp + 2 * i);
+    for (int i = 0; st == TN_OK && i < n; i++) tn_endpoint_options(tn_replies_find(a->kept, key[i]), c->rest, c->count, logp + i * c->count);
     tn_free(which), tn_free(key);
-    tn_str_free(&lead);
     return st;
 }
 
-tn_status tn_service_options(tn_asker *a, const tn_question *q, int n, const char *const option[2], const char *what, double *logp, tn_err *e) {
-    const char *o[2] = {option[0] + strspn(option[0], " \t\n"), option[1] + strspn(option[1], " \t\n")};
-    size_t n0 = strlen(o[0]), n1 = strlen(o[1]), least = n0 < n1 ? n0 : n1;
-    if (least == 0 || !strncmp(o[0], o[1], least))
-        return tn_fail(e, TN_ARG, "the options \"%s\" and \"%s\" cannot be told apart: one is the beginning of the other", option[0], option[1]);
-    if (n == 0) return TN_OK;
-    return (a->at->s.votes > 0 ? by_votes : by_log_probs)(a, q, n, option, what, logp, e);
+tn_status tn_service_options(tn_asker *a, const tn_question *q, int n, const char *const *option, int count, const char *what, double *logp,
+                             tn_err *e) {
+    choice c = {.option = option, .count = count, .lead = TN_STR_INIT};
+    TN_TRY(tn_endpoint_check_options(option, count, e));
+    tn_status st = n == 0 ? TN_OK : (a->at->s.votes > 0 ? by_votes : by_log_probs)(a, q, n, &c, what, logp, e);
+    tn_str_free(&c.lead);
+    return st;
 }

@@ -29,5 +29,6 @@ void tn_service_close(struct service *at);
 tn_reply_key tn_service_key(const tn_asker *a, const tn_question *q, const tn_sampling *how);
 tn_status tn_service_ask(tn_asker *a, const tn_question *q, const tn_reply_key *key, const int *which, int k, int n, const tn_sampling *how,
                          const char *what, tn_err *e);
-tn_status tn_service_options(tn_asker *a, const tn_question *q, int n, const char *const option[2], const char *what, double *logp, tn_err *e);
+tn_status tn_service_options(tn_asker *a, const tn_question *q, int n, const char *const *option, int count, const char *what, double *logp,
+                             tn_err *e); /* logp [n][count] */
 #endif

@@ -221,5 +221,5 @@ tn_status tn_asker_choices(tn_asker *a, const tn_question *q, int n, const char 
 tn_status tn_asker_options(tn_asker *a, const tn_question *q, int n, const char *option_a, const char *option_b, int max_tokens,
                            const char *what, double *logp, tn_err *e) {
     const char *const option[2] = {option_a, option_b};
-    return a->at ? tn_service_options(a, q, n, option, what, logp, e) : tn_asker_choices(a, q, n, option, 2, false, max_tokens, what, logp, e);
+    return a->at ? tn_service_options(a, q, n, option, 2, what, logp, e) : tn_asker_choices(a, q, n, option, 2, false, max_tokens, what, logp, e);
 }

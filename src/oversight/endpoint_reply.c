@@ -109,10 +109,25 @@ static bool ends(const char *option, size_t n, char next) {
     return !isalnum((unsigned char)option[n - 1]) || (!isalnum((unsigned char)next) && (unsigned char)next < 0x80);
 }
 
+tn_status tn_endpoint_check_options(const char *const *option, int n, tn_err *e) {
+    size_t ni, nj;
+    if (n < 2 || n > TN_ENDPOINT_OPTIONS) return tn_fail(e, TN_ARG, "%d options; an endpoint can choose between 2 to %d", n, TN_ENDPOINT_OPTIONS);
+    for (int i = 0; i < n; i++) {
+        const char *a = bare(option[i], &ni);
+        if (ni == 0) return tn_fail(e, TN_ARG, "option %d is blank", i + 1);
+        for (int j = 0; j < n; j++) {
+            const char *b = bare(option[j], &nj);
+            if (i != j && ni <= nj && !strncmp(a, b, ni) && (ni == nj || ends(a, ni, b[ni])))
+                return tn_fail(e, TN_ARG, "the options \"%s\" and \"%s\" cannot be told apart: one is the beginning of the other", option[i], option[j]);
+        }
+    }
+    return TN_OK;
+}
+
 /* Do the texts a and b, one behind the other and without leading blanks, agree with an option? *whole: they are it. */
-static bool agrees(const tn_str *a, const char *b, const char *option, bool *whole) {
+static bool agrees(const char *a, const char *b, const char *option, bool *whole) {
     size_t n;
-    const char *o = bare(option, &n), *p = a->s;
+    const char *o = bare(option, &n), *p = a;
     *whole = false;
     for (size_t k = 0;; p++) {
         if (!*p && b) p = b, b = NULL;
@@ -127,7 +142,7 @@ static bool agrees(const tn_str *a, const char *b, const char *option, bool *who
 }
 
 /* How many options a + b agrees with; *one: the last of them, or the first that it is to the letter. */
-static int open_to(const tn_str *a, const char *b, const char *const *option, int n, int *one) {
+static int open_to(const char *a, const char *b, const char *const *option, int n, int *one) {
     int many = 0, exact = -1;
     bool whole;
     *one = -1;
@@ -141,7 +156,7 @@ static int open_to(const tn_str *a, const char *b, const char *const *option, in
 }
 
 /* A place of the list: what it gives to options, what it leaves open, and the most that an unlisted token can have. */
-static void look(const json_t *list, const tn_str *before, const char *const *option, int n, double *give, double *open, double *most) {
+static void look(const json_t *list, const char *before, const char *const *option, int n, double *give, double *open, double *most) {
     double sum = 0, least = 1;
     json_t *x;
     size_t i;
@@ -163,26 +178,25 @@ static void look(const json_t *list, const tn_str *before, const char *const *op
 bool tn_endpoint_options(const json_t *reply, const char *const *option, int n, double *logp) {
     const json_t *said = json_object_get(reply, "said"), *top = json_object_get(reply, "top");
     double p[TN_ENDPOINT_OPTIONS] = {0}, weight = 1, open = 0, most = 0, all = 0;
-    tn_str text = TN_STR_INIT;
-    size_t places = json_array_size(top), i = 0;
+    char text[512] = ""; /* so far; as long as several options agree with it, it is no longer than they are */
+    size_t places = json_array_size(top), i = 0, len = 0;
     int one, many = 2;
     for (; i < places && many > 1; i++) {
         double give[TN_ENDPOINT_OPTIONS] = {0};
         const char *token = json_string_value(json_array_get(said, i));
-        look(json_array_get(top, i), &text, option, n, give, &open, &most);
+        look(json_array_get(top, i), text, option, n, give, &open, &most);
         for (int k = 0; k < n; k++) p[k] += weight * give[k];
         most *= weight;
-        tn_str_addz(&text, token ? token : "");
-        many = open_to(&text, NULL, option, n, &one);
+        many = token && len + strlen(token) < sizeof text ? open_to(text, token, option, n, &one) : 0;
+        if (many > 1) len += (size_t)snprintf(text + len, sizeof text - len, "%s", token);
         if (many > 1) weight *= open;
     }
     bool whole = false;
     if (many > 1 && json_is_true(json_object_get(reply, "ended"))) { /* it ended where several were open: "1", and not "10" */
-        open_to(&text, NULL, option, n, &one);
-        agrees(&text, NULL, option[one], &whole);
+        open_to(text, NULL, option, n, &one);
+        agrees(text, NULL, option[one], &whole);
         if (whole) p[one] += weight;
     }
-    tn_str_free(&text);
     for (int k = 0; k < n; k++) all += p[k];
     for (int k = 0; k < n; k++) logp[k] = all > 0 ? tn_log(p[k] > 0 ? p[k] : most > 0 ? most : 0x1p-1000) : NAN;
     return all > 0;

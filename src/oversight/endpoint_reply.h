@@ -11,6 +11,8 @@
 tn_status tn_endpoint_reply(const char *body, size_t n, bool log_probs, json_t **reply, tn_err *e);
 
 enum { TN_ENDPOINT_OPTIONS = 16 };
+/* TN_ARG when there are too many, one is blank, or a text could agree with two (below): "(A" and "(A)", but not 1 and 10. */
+tn_status tn_endpoint_check_options(const char *const *option, int n, tn_err *e);
 /* Log-probs of options, as far as the lists say; blanks at the ends of options and before the reply do not count. Place by
  * place along what was said:
  *   - a listed token that makes the text so far agree with one option alone gives its probability to that option. A text

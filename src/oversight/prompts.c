@@ -195,7 +195,7 @@ void tn_prompts_free(tn_prompts *p) {
     tn_free(p);
 }
 
-bool tn_prompts_chat(const tn_prompts *p) { return p->chat; }
+bool tn_prompts_are_turns(const tn_prompts *p) { return p->chat; }
 const char *const *tn_prompts_stops(const tn_prompts *p) { return p->told; }
 uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k) { return p->hash[k]; }
 

@@ -29,8 +29,8 @@ typedef struct tn_prompts tn_prompts;
  * tokens are not known; those of the usual chat formats are reserved. */
 tn_status tn_prompts_load(tn_prompts **p, const char *dir, const tn_constitution *c, const tn_tokenizer *tok, tn_err *e);
 void tn_prompts_free(tn_prompts *p);
-bool tn_prompts_chat(const tn_prompts *p);                     /* mode "chat" */
-const char *const *tn_prompts_stops(const tn_prompts *p);      /* what an endpoint is told to stop at; NULL behind the last */
+bool tn_prompts_are_turns(const tn_prompts *p);           /* "mode": "chat" */
+const char *const *tn_prompts_stops(const tn_prompts *p); /* what an endpoint is told to stop at; NULL behind the last */
 uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k); /* of the template's text */
 
 /* What a prompt is about; texts that a kind does not need may be NULL. */

@@ -67,7 +67,7 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
         if (!asked) return tn_fail(e, TN_NOMEM, "out of memory");
         int way = a->order * TN_LABEL_THOUGHTS + a->thought;
         j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, tn_labelling_draw(l, a->row, a->principle, way), asked, a->text.s, a->text.len,
-                                tn_prompts_chat(l->prompts), tn_prompts_stops(l->prompts)};
+                                tn_prompts_are_turns(l->prompts), tn_prompts_stops(l->prompts)};
     }
     return TN_OK;
 }
@@ -84,7 +84,7 @@ static tn_status choose(job *j, tn_err *e) {
     const tn_labelling *l = j->l;
     const tn_constitution *c = l->constitution;
     static const char *const digits[SCORES] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
-    const char *lead = tn_prompts_chat(l->prompts) ? "" : " "; /* a text goes on with a space, a turn begins without */
+    const char *lead = tn_prompts_are_turns(l->prompts) ? "" : " "; /* a text goes on with a space, a turn begins without */
     char text[SCORES][8];
     const char *option[SCORES] = {tn_constitution_label(c, "option_a", "(A)"), tn_constitution_label(c, "option_b", "(B)")};
     for (int i = 0; j->score && i < SCORES; i++) {

@@ -97,7 +97,7 @@ static tn_status put_question(job *j, int i, const char *stage, int round, int p
     json_t *about = json_pack("{s:s,s:s,s:i}", "stage", stage, "id", it->id, "round", round);
     if (about && round > 0) json_object_set_new(about, "principle", json_string(j->v->constitution->principle[it->principle].id));
     j->q[i] = (tn_question){j->ids[i].v, (int)j->ids[i].n, (uint64_t)i * 32 + (uint64_t)(2 * round + part), about, j->text[i].s, j->text[i].len,
-                            tn_prompts_chat(j->v->prompts), tn_prompts_stops(j->v->prompts)};
+                            tn_prompts_are_turns(j->v->prompts), tn_prompts_stops(j->v->prompts)};
     return about ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 

@@ -18,7 +18,7 @@
  * inputs are known, and it writes nothing elsewhere.
  *
  * What is complete is not run again. OUT/run.json keeps of every stage its command, checksums of what it reads and of what it
- * made, durable before it starts and when it has ended (contents, not times: copies and touched files are the same, and the verbs
+ * made, durable before it starts and when it has ended (contents, not times: copies and touched files are the same, and verbs
  * hash their models anyway). Another command or other inputs: what the stage made is removed and made anew, and so is
  * whatever reads something that came out differently. Begun and not ended: a verb that can goes on (its own checkpoints, journals,
  * stores of replies), another one begins anew. A product that was changed since by somebody else is never overwritten: an error. */
@@ -75,6 +75,8 @@ tn_status tn_run_state_open(tn_run_state **s, const tn_recipe *r, tn_err *e);
 void tn_run_state_free(tn_run_state *s);
 /* why (cleared first): what has changed. */
 tn_status tn_run_state_of(tn_run_state *s, int stage, tn_stage_state *state, tn_str *why, tn_err *e);
+/* It has started and not ended: what it makes is nothing whole. */
+bool tn_run_state_begun(const tn_run_state *s, int stage);
 /* Durable: a stage in `state` starts (what it made is removed, unless it goes on); it has left what it makes. */
 tn_status tn_run_state_begin(tn_run_state *s, int stage, tn_stage_state state, tn_err *e);
 tn_status tn_run_state_done(tn_run_state *s, int stage, tn_err *e);

@@ -135,6 +135,9 @@ static tn_status check_hands_off(session *s, int i, tn_stage_state state, tn_err
 /* Stages before --from: what they make is taken as it is, now and later. */
 static tn_status adopt(session *s, int i, tn_err *e) {
     tn_stage_state state;
+    if (tn_run_state_begun(s->state, i))
+        return tn_fail(e, TN_STATE, "--from %s: stage '%s' was interrupted, and what it makes is not whole; run without --from",
+                       s->r->stage[s->how->from].name, s->r->stage[i].name);
     TN_TRY(tn_run_state_of(s->state, i, &state, &s->why, e));
     if (state == TN_STAGE_DONE) return TN_OK;
     tn_status st = tn_run_state_done(s->state, i, e);

@@ -40,7 +40,12 @@ static const char *product(tn_run_state *s, const char *name, const char *suffix
 
 static tn_status hash_path(const char *path, int depth, uint64_t *hash, tn_err *e);
 
-/* Names and contents. Locks and other hidden files, and a run's seconds, are no part of what was made. */
+/* Locks and other hidden files, seconds, and checkpoints (which may be removed) are no part of what was made. */
+static bool counts(const char *name) {
+    return name[0] != '.' && strcmp(name, "timing.jsonl") != 0 && strncmp(name, "checkpoint-", 11) != 0;
+}
+
+/* Names and contents. */
 static tn_status hash_folder(const char *dir, int depth, uint64_t *hash, tn_err *e) {
     char **names = NULL;
     size_t n = 0;
@@ -48,7 +53,7 @@ static tn_status hash_folder(const char *dir, int depth, uint64_t *hash, tn_err 
     TN_TRY(tn_list_dir(dir, &names, &n, e));
     tn_status st = depth > 64 ? tn_fail(e, TN_IO, "folder %s is nested too deeply", dir) : TN_OK;
     for (size_t i = 0; i < n; i++) {
-        if (st == TN_OK && names[i][0] != '.' && strcmp(names[i], "timing.jsonl") != 0) {
+        if (st == TN_OK && counts(names[i])) {
             *hash = tn_hash64(names[i], strlen(names[i]), *hash);
             tn_path_join(&path, dir, names[i]);
             st = path.oom ? no_memory(e) : hash_path(path.s, depth + 1, hash, e);
@@ -78,7 +83,10 @@ static tn_status checksum(tn_run_state *s, const char *path, json_t **out, tn_er
     TN_TRY(hash_path(path, 0, &hash, e));
     snprintf(hex, sizeof hex, "%016" PRIx64, hash);
     *out = json_string(hex);
-    return *out && json_object_set(s->hashes, path, *out) == 0 ? TN_OK : no_memory(e);
+    if (*out && json_object_set(s->hashes, path, *out) == 0) return TN_OK;
+    json_decref(*out);
+    *out = NULL;
+    return no_memory(e);
 }
 
 /* What a stage makes is about to be another. */
@@ -262,6 +270,11 @@ tn_status tn_run_state_of(tn_run_state *s, int stage, tn_stage_state *state, tn_
     if (*state == TN_STAGE_DONE) TN_TRY(compare_products(s, rec, state, why, e));
     if (*state == TN_STAGE_DONE || *state == TN_STAGE_BEGUN) return compare_command(s, t, rec, state, why, e);
     return TN_OK;
+}
+
+bool tn_run_state_begun(const tn_run_state *s, int stage) {
+    const char *was = json_string_value(json_object_get(record_of(s, s->r->stage[stage].name), "state"));
+    return was && !strcmp(was, "begun");
 }
 
 /* ---- what was done ---- */

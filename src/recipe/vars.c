@@ -63,7 +63,7 @@ static tn_status scalar_text(const recipe_reader *x, recipe_place at, const json
     else if (json_is_boolean(v)) tn_str_addz(&t, json_is_true(v) ? "true" : "false");
     else if (!json_is_null(v)) return tn_recipe_fail(x, at, e, "a variable is a text, a number, true or false");
     bool nul = strlen(t.s) != t.len;
-    *out = t.oom ? NULL : json_is_null(v) ? json_null() : json_stringn(t.s, t.len);
+    *out = t.oom || nul ? NULL : json_is_null(v) ? json_null() : json_stringn(t.s, t.len);
     tn_str_free(&t);
     return nul ? tn_recipe_fail(x, at, e, "a NUL byte in a variable") : *out ? TN_OK : no_memory(x, e);
 }

@@ -2,6 +2,7 @@
 #include "base/signals.h"
 #include "ops/profile.h"
 #include "rl/critic_free_int.h"
+#include "train/moving_ref.h"
 #include <math.h>
 #include <string.h>
 
@@ -29,11 +30,12 @@ static void completion_metrics(const tn_rollouts *r, tn_metrics *m) {
 }
 
 static tn_status log_samples(tn_critic_free *l, tn_err *e) {
-    tn_online_column c[66];
+    tn_online_column c[67];
     int n = 0;
     for (int i = 0; i < l->rewards.n && n < 64; i++)
         c[n++] =
             (tn_online_column){l->rewards.source[i].column, l->rewards.value + i, l->rewards.n};
+    if (l->steps.sum) c[n++] = (tn_online_column){"rewards/steps", l->steps.sum, 1};
     c[n++] = (tn_online_column){"reward", l->total, 1};
     c[n++] = (tn_online_column){"advantage", l->advantage, 1};
     return tn_online_log_samples(&l->on, l->on.step + 1, c, n, e);
@@ -46,11 +48,12 @@ static tn_status cut(tn_critic_free *l, long sampling, tn_err *e) {
     for (int i = 0; i < r->n; i++)
         for (int t = r->off[i]; t < r->off[i + 1]; t++) r->advantage[t] = r->score[i];
     if (k->token_advantages) TN_TRY(k->token_advantages(k->token_opt, r, e));
+    if (k->sdpo) tn_sdpo_mask(&l->sdpo, r, k->opt);
     uint64_t seed = (uint64_t)l->on.o.seed, number = (uint64_t)sampling;
     if (k->best) return tn_slices_cut_best(&l->slices, r, k->best, mask, seed, number, e);
     if (k->pairs) tn_slices_cut_pairs(&l->slices, r, k->pairs, mask, seed, number);
     else tn_slices_cut(&l->slices, r, mask, seed, number);
-    return TN_OK;
+    return k->sdpo ? tn_sdpo_teach(&l->sdpo, &l->on, l->slices.part, e) : TN_OK;
 }
 
 static void pick(tn_critic_free *l, long sampling) {
@@ -82,17 +85,29 @@ static tn_status shape(tn_critic_free *l, tn_err *e) {
     return TN_OK;
 }
 
-/* Proxies as they are: the weighted sum of what every source said. */
+/* Proxies as they are: the weighted sum of what every source said, of steps too. */
 static tn_status watch(tn_critic_free *l, tn_metrics *m, tn_err *e) {
     const tn_rewards *w = &l->rewards;
     for (int i = 0; i < l->on.roll.n; i++) {
         l->scratch[i] = 0;
         for (int k = 0; k < w->n; k++)
             if (!isnan(w->value[i * w->n + k])) l->scratch[i] += w->weight[k] * w->value[i * w->n + k];
+        if (l->steps.sum) l->scratch[i] += l->steps.o->weight * l->steps.sum[i];
     }
     double price = l->task->pairs || l->task->best ? NAN : l->task->beta; /* a preference loss's beta is none */
     return tn_alarms_look(&l->alarms, &l->on,
                           &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, price}, m, e);
+}
+
+/* Nobody judges responses as such: that they have no score is not a reason to leave them out. */
+static void only_steps(tn_critic_free *l, tn_metrics *m) {
+    double sum = 0;
+    int n = l->on.roll.n;
+    for (int i = 0; i < n; i++) {
+        l->advantage[i] = 0;
+        sum += l->total[i] = l->steps.o->weight * l->steps.sum[i];
+    }
+    tn_metrics_mean(m, "reward", sum, n);
 }
 
 /* Responses, rewards and advantages of a new batch. */
@@ -103,9 +118,10 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     long sampling = on->step / l->per_sampling;
     pick(l, sampling);
     TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
-    TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e));
+    if (!l->task->sdpo) TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e)); /* teachers have their say in the step */
     if (tn_sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, r, m, e));
+    TN_TRY(tn_step_rewards_score(&l->steps, on, m, e));
     TN_TRY(shape(l, e));
     if (r->has_ref) {
         double sum, tokens;
@@ -113,6 +129,8 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
         if (l->task->kl_in_reward) tn_metrics_mean(m, "kl", sum, tokens > 1 ? tokens : 1);
     }
     TN_TRY(l->task->advantages(l->task->advantage_opt, &l->group, r->has_ref ? l->kl : NULL, m, e));
+    if (l->rewards.n == 0) only_steps(l, m);
+    if (l->task->sdpo) tn_sdpo_choose(&l->sdpo, r, l->total, m);
     TN_TRY(watch(l, m, e));
     if (l->task->pairs) take_missing_ends(l);
     memcpy(r->score, l->advantage, (size_t)r->n * sizeof *r->score);
@@ -151,6 +169,9 @@ static tn_status one_step(tn_critic_free *l, double *lr, tn_err *e) {
     *lr = tn_lr_at(&on->o, l->peak_lr, on->step + 1, l->total_steps);
     TN_TRY(tn_trainee_update(t, &opt, *lr, on->step + 1, &r, e));
     on->step++;
+    const tn_sdpo_options *teacher = l->task->sdpo;
+    if (teacher && strcmp(teacher->kind, "ema") == 0 && on->step % teacher->sync_steps == 0)
+        TN_TRY(tn_moving_ref_mix(on->ref, t->model, teacher->rate, e));
     l->loss += r.loss, l->norm += r.grad_norm, l->n_logged++;
     tn_metrics_merge(&l->m, &r.metrics);
     return TN_OK;
@@ -180,7 +201,9 @@ static json_t *state_of(const tn_critic_free *l, bool batch) {
         return NULL;
     }
     if (!s || !batch || l->on.step % l->per_sampling == 0) return s;
-    if (json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0) return s;
+    bool ok = json_object_set_new(s, "rollouts", tn_rollouts_record(&l->on.roll)) == 0;
+    if (ok && l->task->sdpo) ok = json_object_set_new(s, "shown", tn_sdpo_state(&l->sdpo, &l->on.roll)) == 0;
+    if (ok) return s;
     json_decref(s);
     return NULL;
 }
@@ -201,6 +224,7 @@ static tn_status take_state(tn_critic_free *l, const json_t *s, tn_err *e) {
     pick(l, sampling);
     TN_TRY(tn_rollouts_load(&on->roll, json_object_get(s, "rollouts"), on->policy.model->desc.vocab,
                             on->from.s, e));
+    if (l->task->sdpo) TN_TRY(tn_sdpo_take(&l->sdpo, &on->roll, json_object_get(s, "shown"), on->from.s, e));
     return cut(l, sampling, e);
 }
 

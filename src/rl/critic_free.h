@@ -14,7 +14,9 @@
 #include "algo/losses.h"
 #include "rl/alarms.h"
 #include "rl/rewards.h"
+#include "rl/sdpo.h"
 #include "rl/shaping.h"
+#include "rl/step_rewards.h"
 #include "rl/values.h"
 
 typedef struct tn_critic_free_options {
@@ -46,6 +48,7 @@ typedef struct tn_critic_free_task {
     const char *verb;
     tn_critic_free_options q;
     tn_reward_options rewards;
+    const tn_step_reward_options *steps; /* NULL: the method has no place for rewards of steps */
     const tn_reward_fn *more_rewards; /* beside the built-in functions, or NULL */
     int64_t max_completion;
     const tn_algo *algo;
@@ -69,6 +72,8 @@ typedef struct tn_critic_free_task {
     tn_opponent opponent; /* who makes the second of two responses to each prompt */
     double mixture;       /* the reference's share in TN_OPPONENT_MIXTURE */
     const tn_values_options *values; /* a stage ahead of the loop finds the prompts' optimal values; NULL: none */
+    const tn_sdpo_options *sdpo; /* responses have teachers, whose prompts are made of others; NULL: none */
+    double pair_beta;
     double default_lr;
 } tn_critic_free_task;
 tn_status tn_critic_free_run(const tn_critic_free_task *task, const tn_opts *opts, tn_err *e);

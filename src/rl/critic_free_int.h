@@ -7,6 +7,9 @@ typedef struct tn_critic_free {
     const tn_critic_free_task *task;
     tn_online on; /* one step = one optimiser step */
     tn_rewards rewards;
+    tn_step_rewards steps;
+    tn_sdpo sdpo;
+    int teacher_length; /* tokens of a teacher's prompt, at most */
     tn_slices slices;
     tn_group_rewards group;
     tn_shaping_options shape;

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "rl/critic_free_int.h"
 #include "train/intro.h"
+#include "train/moving_ref.h"
 #include <math.h>
 #include <string.h>
 
@@ -28,6 +29,8 @@ const tn_opt_row tn_critic_free_rows[] = {
 void tn_critic_free_close(tn_critic_free *l) {
     tn_slices_free(&l->slices);
     tn_rewards_close(&l->rewards);
+    tn_step_rewards_close(&l->steps);
+    tn_sdpo_close(&l->sdpo);
     tn_shaping_close(&l->shaping);
     tn_alarms_close(&l->alarms);
     tn_free(l->judge);
@@ -149,6 +152,7 @@ static tn_status introduce(const tn_critic_free *l, tn_err *e) {
         snprintf(what, sizeof what, "the second of a mixture with %g of the reference", l->task->mixture);
     else if (l->task->opponent) snprintf(what, sizeof what, "the second the reference's");
     else if (l->task->pairs) snprintf(what, sizeof what, "reference: %s", l->task->pairs->reference);
+    else if (l->task->sdpo) snprintf(what, sizeof what, "taught by the %s model, by up to %d tokens", l->task->sdpo->kind, l->teacher_length);
     else if (l->task->best) snprintf(what, sizeof what, "the best %d of each %s", (int)l->task->best->keep, l->task->best->choose);
     else snprintf(what, sizeof what, "KL coefficient %g", l->task->beta);
     tn_info(
@@ -184,9 +188,11 @@ static tn_status plan_memory(const tn_critic_free *l, tn_err *e) {
     tn_budget p = {0};
     TN_TRY(tn_online_budget(&l->on, &p, e));
     TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
+    TN_TRY(tn_step_rewards_budget(l->task->steps, &l->on, &p, e));
     TN_TRY(tn_shaping_budget(&l->shape, &l->on, &p, e));
     if (l->task->values) TN_TRY(tn_values_budget(l->task->values, &l->on, &p, e));
     tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
+    if (l->task->sdpo) tn_budget_add(&p, "rollouts", "", tn_sdpo_bytes(s->n_prompt * s->n_sample, l->teacher_length));
     return tn_intro_memory(&p, l->on.o.max_memory, e);
 }
 
@@ -194,6 +200,7 @@ static tn_status estimate(const tn_critic_free *l, tn_err *e) {
     double samplings = ceil((double)l->total_steps / (double)l->per_sampling), others;
     double passes = (double)l->task->q.iterations;
     TN_TRY(tn_rewards_flop(&l->task->rewards, &l->on, &others, e));
+    TN_TRY(tn_step_rewards_flop(l->task->steps, &l->on, &others, e));
     if (has_floor(l)) others += passes * 2.0 * (double)tn_desc_params(&l->on.desc);
     tn_online_estimate(&l->on, samplings, passes, others * tn_online_tokens(&l->on));
     return TN_OK;
@@ -207,6 +214,20 @@ static tn_batch_need pair_need(const tn_critic_free *l) {
     int tokens = (int)on->o.micro_tokens > both ? (int)on->o.micro_tokens : both, most = tokens / (on->shortest + 2) + 1;
     q.pairs = (int)(l->batch / 2 < most ? l->batch / 2 : most);
     return q;
+}
+
+/* Micro-batches of responses apart, behind their teachers' prompts. */
+static tn_batch_need teacher_need(const tn_critic_free *l) {
+    const tn_online *on = &l->on;
+    int64_t one = l->teacher_length + l->task->max_completion + 1, all = l->each * one;
+    int64_t tokens = on->o.micro_tokens < all ? on->o.micro_tokens : all;
+    return tn_batch_rollouts((int)(tokens > one ? tokens : one), (int)l->each, 1, on->shortest, 0);
+}
+
+static tn_status open_teachers(tn_critic_free *l, tn_err *e) {
+    TN_TRY(tn_sdpo_open(&l->sdpo, l->task->sdpo, &l->on, l->teacher_length, l->slices.n, e));
+    for (int k = 0; k < l->slices.n && l->task->sdpo; k++) l->slices.part[k].max_tokens = 0; /* every response apart */
+    return TN_OK;
 }
 
 tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *e) {
@@ -226,6 +247,8 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
     TN_TRY(tn_online_open(on, e));
     TN_TRY(tn_rewards_fit(&k->rewards, k->more_rewards, on, e));
     TN_TRY(tn_critic_free_plan(l, e));
+    if (k->sdpo && strcmp(k->sdpo->kind, "ema") == 0) TN_TRY(tn_moving_ref_check(false, &on->lora, on->o.model, e));
+    if (k->sdpo) TN_TRY(tn_sdpo_measure(k->sdpo, on, (int)k->max_completion, &l->teacher_length, e));
     tn_online_measure(on, &(tn_online_shape){.n_prompt = (int)(l->batch / k->q.generations),
                                              .n_sample = (int)k->q.generations,
                                              .max_new = (int)k->max_completion,
@@ -233,16 +256,23 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
                                              .reference = (k->beta != 0 && !tn_sampler_is_reference(l)) || references,
                                              .opponent = k->opponent,
                                              .mixture = k->mixture,
+                                             .teacher = k->sdpo ? k->sdpo->kind : NULL,
+                                             .pair_beta = k->pair_beta,
+                                             .more_length = k->sdpo ? l->teacher_length + (int)k->max_completion + 1 : 0,
                                              .algo = k->algo,
                                              .opt = k->opt,
-                                             .more = k->pairs ? pair_need(l) : (tn_batch_need){0}});
+                                             .more = k->pairs  ? pair_need(l)
+                                                     : k->sdpo ? teacher_need(l)
+                                                               : (tn_batch_need){0}});
     TN_TRY(introduce(l, e));
     TN_TRY(plan_memory(l, e));
     TN_TRY(estimate(l, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));
     TN_TRY(tn_rewards_open(&l->rewards, &k->rewards, k->more_rewards, on, e));
+    TN_TRY(tn_step_rewards_open(&l->steps, k->steps, on, e));
     TN_TRY(tn_slices_new(&l->slices, &on->roll, (int)(l->batch / l->each), e));
+    TN_TRY(open_teachers(l, e));
     TN_TRY(make_arrays(l, e));
     TN_TRY(make_shaping(l, e));
     on->sampling.greedy_first = on->roll.greedy_first = k->greedy_first;

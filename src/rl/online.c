@@ -1,4 +1,5 @@
 #include "rl/online.h"
+#include "train/moving_ref.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "train/intro.h"
@@ -26,6 +27,7 @@ const tn_opt_row tn_online_rows[] = {
 void tn_online_close(tn_online *on) {
     tn_lanes_free(on->policy.lanes);
     tn_batch_free(&on->policy.mb);
+    tn_pairing_free(&on->policy.pair);
     tn_run_free(on->policy.run);
     tn_run_free(on->policy.ref_run);
     tn_model_free(on->ref); /* may be a view of the policy */
@@ -128,6 +130,36 @@ tn_status tn_online_workspace(const tn_online *on, tn_trainee *t, tn_err *e) {
     return tn_batch_reserve(&t->mb, q, e);
 }
 
+static bool teaches(const tn_online *on, const char *kind) { return on->shape.teacher && strcmp(on->shape.teacher, kind) == 0; }
+
+/* Who reads the second side of examples, through a workspace of its own. */
+static tn_status make_teacher(tn_online *on, tn_err *e) {
+    tn_trainee *t = &on->policy;
+    int n = on->need.tokens;
+    if (teaches(on, "ema")) {
+        TN_TRY(tn_moving_ref_open(&on->ref, t->model, NULL, on->from.len ? on->from.s : NULL, e));
+        on->part[on->n_part++] = (tn_part){TN_MOVING_REF, on->ref};
+    } else if (teaches(on, "base"))
+        TN_TRY(tn_reference_open(&on->ref, t->model, &on->lora, on->o.model, NULL, on->from.len > 0, e));
+    t->ref = teaches(on, "live") ? t->model : on->ref;
+    t->pair.beta = on->shape.pair_beta;
+    TN_TRY(tn_batch_reserve(&t->pair.mb, &on->need, e));
+    TN_TRY(tn_pairing_reserve(&t->pair, n, e));
+    TN_TRY(tn_run_new(&t->ref_run, t->ref, n, on->rows, on->length, false, e));
+    return tn_run_reserve(t->ref_run, t->ref, on->need.blocks, e);
+}
+
+static tn_status teacher_budget(const tn_online *on, tn_budget *p, tn_err *e) {
+    const tn_desc *d = &on->desc;
+    const tn_batch_need *q = &on->need;
+    if (!on->shape.teacher) return TN_OK;
+    if (teaches(on, "ema")) tn_budget_model(p, "teacher", d, on->be, false, false);
+    if (teaches(on, "base"))
+        TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, NULL, on->be, q->tokens, on->rows, on->length, q->blocks, e));
+    tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
+    return tn_pairing_budget(p, d, &on->spec, &on->lora, on->o.model, NULL, on->be, q->tokens, on->rows, on->length, q->blocks, e);
+}
+
 static tn_status make_reference(tn_online *on, tn_err *e) {
     tn_trainee *t = &on->policy;
     TN_TRY(tn_reference_open(&on->ref, t->model, &on->lora, on->o.model, on->q.ref_model,
@@ -200,6 +232,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
                                    q->tokens, on->rows, on->length, q->blocks, e));
     tn_gen_budget(p, d, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
     TN_TRY(opponent_budget(on, p, e));
+    TN_TRY(teacher_budget(on, p, e));
     tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new));
     tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
     return TN_OK;
@@ -227,6 +260,7 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
     on->part[on->n_part++] = (tn_part){"", on->policy.model};
     TN_TRY(tn_online_workspace(on, &on->policy, e));
     if (s->reference) TN_TRY(make_reference(on, e));
+    if (s->teacher) TN_TRY(make_teacher(on, e));
     on->sampling = (tn_sampling){.temperature = s->temperature,
                                  .top_k = (int)on->q.top_k,
                                  .top_p = on->q.top_p,
@@ -271,7 +305,7 @@ double tn_train_flop(const tn_desc *d, const tn_lora_spec *s, double tokens) {
 void tn_online_estimate(const tn_online *on, double samplings, double passes, double others) {
     double tokens = tn_online_tokens(on);
     double later = passes * tn_train_flop(&on->desc, &on->spec, tokens) + others;
-    if (on->shape.reference) later += 2.0 * (double)tn_desc_params(&on->desc) * tokens;
+    if (on->shape.reference || on->shape.teacher) later += 2.0 * (double)tn_desc_params(&on->desc) * tokens;
     tn_intro_time_online(on->be, &on->desc,
                          &(tn_intro_work){samplings, prompt_tokens(on), response_tokens(on),
                                           on->gen_batch, on->shape.max_new, later});
@@ -333,7 +367,7 @@ static tn_status resume(tn_online *on, json_t **state, json_t **history, tn_err 
     on->step = (long)json_integer_value(json_object_get(*state, "step"));
     on->tokens = (long)json_integer_value(json_object_get(*state, "tokens"));
     for (int i = 0; i < on->n_part; i++)
-        TN_TRY(tn_checkpoint_load_moments(on->from.s, &on->part[i], e));
+        if (on->part[i].model != on->ref) TN_TRY(tn_checkpoint_load_moments(on->from.s, &on->part[i], e));
     tn_info("continuing after step %ld from %s", on->step, on->from.s);
     return TN_OK;
 }

@@ -26,6 +26,9 @@ typedef struct tn_online_shape {
     bool reference; /* log-probs of the frozen reference are needed */
     tn_opponent opponent; /* with n_sample 2 and the reference */
     double mixture;       /* the reference's share in the mixture's logits */
+    const char *teacher;  /* base | live | ema: the second side of examples is read by the policy as it was, is, or by its moving
+                           * average (part TN_MOVING_REF of checkpoints), with divergences; NULL: there is no teacher */
+    double pair_beta;     /* of the Jensen-Shannon divergence from it */
     const tn_algo *algo;
     const void *opt;
     tn_batch_need more; /* beyond rollouts, of batches that go through the policy's workspace */

@@ -68,6 +68,7 @@ static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
     TN_TRY(tn_shaping_refer(&p->shaping, on, p->scorer, e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
     TN_TRY(tn_safe_score(&p->safe, on, m, e));
+    TN_TRY(tn_step_rewards_score(&p->steps, on, m, e));
     if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->raw_score, m, e));
     for (int i = 0; i < r->n; i++) r->raw_score[i] += p->judged[i];
     TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, k, k, p->kl.coef}, m, e));
@@ -99,6 +100,8 @@ static tn_status advantages(tn_ppo *p, long first, tn_metrics *m, tn_err *e) {
                     .ref_logp = r->ref_logp,
                     .value = r->value,
                     .score = r->score,
+                    .step = r->step,
+                    .step_weight = p->task->steps.weight,
                     .reward = r->reward,
                     .advantage = r->advantage,
                     .ret = r->ret};
@@ -118,12 +121,15 @@ static tn_status collect(tn_ppo *p, tn_metrics *m, tn_err *e) {
     tn_online *on = &p->on;
     tn_rollouts *r = &on->roll;
     long first = on->step * (long)p->task->ppo.rollouts;
-    tn_online_column column[] = {{"score", r->raw_score, 1}, {"cost", p->safe.cost, 1}};
+    tn_online_column column[3] = {{"score", r->raw_score, 1}};
+    int n = 1;
     tn_online_pick(on, first);
     TN_TRY(tn_online_sample(on, (uint64_t)first, e));
     TN_TRY(score(p, m, e));
     if (tn_alarms_stop(&p->alarms)) return TN_OK;
-    TN_TRY(tn_online_log_samples(on, on->step + 1, column, p->safe.cost ? 2 : 1, e));
+    if (p->safe.cost) column[n++] = (tn_online_column){"cost", p->safe.cost, 1};
+    if (p->steps.sum) column[n++] = (tn_online_column){"step_rewards", p->steps.sum, 1};
+    TN_TRY(tn_online_log_samples(on, on->step + 1, column, n, e));
     sample_metrics(r, m);
     TN_TRY(tn_scores_shape(&p->task->score, r->score, r->ended, r->n, &p->running, e));
     if (p->safe.priced)

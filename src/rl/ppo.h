@@ -20,6 +20,7 @@
 #include "rl/reward_judge.h"
 #include "rl/safe.h"
 #include "rl/shaping.h"
+#include "rl/step_rewards.h"
 
 typedef struct tn_ppo_options {
     tn_opt_list reward_models;
@@ -42,6 +43,7 @@ typedef struct tn_ppo_task {
     tn_rl_opt rl;
     tn_score_opt score;
     tn_ensemble_opt ensemble;
+    tn_step_reward_options steps;
     tn_shaping_options shaping;
     tn_macro_opt macro;
     tn_safe_task safe;

@@ -15,6 +15,7 @@ typedef struct tn_ppo {
     double *member;    /* [rollouts][n_scorer] their scores */
     tn_reward_judge *judge;
     double *judged;    /* [rollouts] */
+    tn_step_rewards steps;
     tn_shaping shaping;
     tn_safe safe;      /* --cost-model */
     tn_rollout_macros macros;

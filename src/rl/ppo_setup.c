@@ -8,6 +8,7 @@
 void tn_ppo_free(tn_ppo *p) {
     tn_critic_close(&p->critic);
     tn_safe_close(&p->safe);
+    tn_step_rewards_close(&p->steps);
     for (int i = 0; i < p->n_scorer; i++) {
         tn_scorer_close(p->scorer[i]);
         tn_free(p->scorer[i]);
@@ -183,6 +184,7 @@ static tn_status plan_memory(const tn_ppo *p, tn_err *e) {
     TN_TRY(members_budget(p, &b, e));
     TN_TRY(tn_critic_budget(&c, on, &b, e));
     TN_TRY(tn_safe_budget(&p->task->safe, &cost, on, &b, e));
+    TN_TRY(tn_step_rewards_budget(&p->task->steps, on, &b, e));
     TN_TRY(tn_shaping_budget(&p->task->shaping, on, &b, e));
     size_t macros = tn_macros_bytes(&p->task->macro, on->shape.n_prompt, on->shape.max_new);
     if (macros) tn_budget_add(&b, "rollouts", "", macros);
@@ -220,6 +222,9 @@ static tn_status estimate(const tn_ppo *p, tn_err *e) {
         c.judge = q->reward_models.v[i];
         TN_TRY(critic_flop(p, &c, false, &others, e));
     }
+    double per_token = 0;
+    TN_TRY(tn_step_rewards_flop(&p->task->steps, on, &per_token, e));
+    others += per_token * tn_online_tokens(on);
     if (cost.judge) TN_TRY(critic_flop(p, &cost, tn_safe_has_critic(&p->task->safe), &others, e));
     if (p->texts) {
         double updates = epochs * ceil((double)q->rollouts / (double)q->minibatch);
@@ -235,7 +240,7 @@ static tn_status check_scorer(const tn_ppo *p, int i, tn_err *e) {
     const char *dir = p->task->ppo.reward_models.v[i];
     TN_TRY(tn_scorer_no_cost(p->scorer[i], dir, e));
     if (!p->scorer[i]->model->desc.per_token) return TN_OK;
-    return tn_fail(e, TN_UNSUPPORTED, "%s is a process reward model, which grpo, rloo and their kin take; ppo has none", dir);
+    return tn_fail(e, TN_UNSUPPORTED, "%s is a process reward model, and the critic starts from one of whole responses; give it as --process-reward-model", dir);
 }
 
 /* Reward models, critics and what else reads rollouts. */
@@ -263,6 +268,7 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     }
     if (p->task->judge.judge) TN_TRY(tn_reward_judge_open(&p->judge, &p->task->judge, on, e));
     TN_TRY(tn_safe_open(&p->safe, &p->task->safe, &cost, on, e));
+    TN_TRY(tn_step_rewards_open(&p->steps, &p->task->steps, on, e));
     TN_TRY(tn_shaping_open(&p->shaping, &p->task->shaping, n, on, e));
     return tn_macros_new(&p->macros, &p->task->macro, (int)q->rollouts, (int)q->response_length, (uint64_t)on->o.seed,
                          on->tok, e);

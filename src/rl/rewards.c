@@ -130,7 +130,7 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
 
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
     int n = weighted(o);
-    if (o->models.n + o->funcs.n == 0 && !o->judge.judge)
+    if (o->models.n + o->funcs.n == 0 && !o->judge.judge && !o->none_needed)
         return tn_fail(e, TN_ARG,
                        "no reward: give --reward-model DIR (made by `tenet reward`), "
                        "--reward-funcs NAME or --reward-judge DIR, or several");
@@ -328,7 +328,7 @@ static tn_status score_functions(tn_rewards *r, const tn_online *on, const tn_ro
 
 /* A response that no source can judge teaches nothing; said once. */
 static void warn_unscored(tn_rewards *r, const tn_online *on, const tn_rollouts *roll) {
-    for (int i = 0; i < roll->n && !r->warned; i++) {
+    for (int i = 0; i < roll->n && r->n > 0 && !r->warned; i++) {
         bool any = false;
         for (int k = 0; k < r->n; k++) any |= !isnan(r->value[i * r->n + k]);
         if (any) continue;
@@ -344,7 +344,7 @@ tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll
         if (r->source[k].scorer) TN_TRY(score_model(r, k, on, roll, e));
     TN_TRY(score_ensemble(r, roll->n, m, e));
     TN_TRY(score_functions(r, on, roll, e));
-    if (r->source[r->n - 1].judge) TN_TRY(tn_reward_judge_score(r->source[r->n - 1].judge, on, roll, r->value + r->n - 1, r->n, m, e));
+    if (r->n && r->source[r->n - 1].judge) TN_TRY(tn_reward_judge_score(r->source[r->n - 1].judge, on, roll, r->value + r->n - 1, r->n, m, e));
     warn_unscored(r, on, roll);
     tn_rewards_metrics(r, roll->n, m);
     return TN_OK;

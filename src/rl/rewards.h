@@ -12,6 +12,7 @@
 typedef struct tn_reward_options {
     tn_opt_list models, funcs, weights;
     const char *step_score; /* of process reward models */
+    bool none_needed; /* steps have rewards of their own (step_rewards.h) */
     bool together; /* --ensemble was given: */
     tn_ensemble_opt ensemble;
     tn_judge_options judge; /* .judge NULL: none, or the verb knows none */

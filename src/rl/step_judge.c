@@ -65,9 +65,22 @@ static tn_status open_oracle(tn_step_judge *j, const tn_step_oracle *by, const c
     return by->open(&j->oracle_state, argument, e);
 }
 
+/* What the model reads at most, one sequence and at once, where the policy's sequences have `length` tokens: its own
+ * tokenizer may need more for the same text, and steps get separators. */
+static int longest_read(int length) { return 2 * length + 64; }
+static int tokens_read(const tn_step_judge_options *o, int length) {
+    return o->score_tokens > longest_read(length) ? (int)o->score_tokens : longest_read(length);
+}
+
+tn_status tn_step_judge_budget(const tn_step_judge_options *o, tn_backend *be, int length, int most, tn_budget *p, tn_err *e) {
+    if (!o->model) return TN_OK;
+    int tokens = tokens_read(o, length);
+    tn_batch_need need = tn_batch_rollouts(tokens, most, 1, 1, 0);
+    return tn_scorer_budget(p, o->model, be, &(tn_load){.frozen = true}, false, tokens, longest_read(length), &need, e);
+}
+
 static tn_status open_model(tn_step_judge *j, const char *policy_dir, tn_backend *be, int length, int most, tn_err *e) {
-    /* its own tokenizer may need more tokens for the same text, and steps get separators */
-    int longest = 2 * length + 64, tokens = j->o.score_tokens > longest ? (int)j->o.score_tokens : longest;
+    int longest = longest_read(length), tokens = tokens_read(&j->o, length);
     if (!(j->prm = tn_calloc(1, sizeof *j->prm))) return tn_fail(e, TN_NOMEM, "out of memory");
     TN_TRY(tn_scorer_open(j->prm, j->o.model, policy_dir, be, tokens, longest, e));
     if (!j->prm->model->desc.per_token)

@@ -62,6 +62,8 @@ typedef struct tn_step_judge {
 /* Checks the options: what is named exists. oracles: a table that ends with a NULL name; more: reward functions beside
  * the built-in ones, or NULL. */
 tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_oracle *oracles, const tn_reward_fn *more, tn_err *e);
+/* A process reward model's share of the memory plan; length and most as below. */
+tn_status tn_step_judge_budget(const tn_step_judge_options *o, tn_backend *be, int length, int most, tn_budget *p, tn_err *e);
 /* policy_dir: of the tokenizer `tok`; length: longest prompt with its response; max_new: longest response; most: solutions
  * judged together. `o` and what it points to outlive the judge. close also after failure. */
 tn_status tn_step_judge_open(tn_step_judge *j, const tn_step_judge_options *o, const tn_step_oracle *oracles,

@@ -16,12 +16,13 @@ const tn_opt_row tn_token_advantage_rows[] = {
 
 static bool is(const tn_token_advantage_opt *o, const char *name) { return strcmp(o->estimator, name) == 0; }
 
-/* A_t = sum over s >= t of gamma^(s-t) (token reward), the score at the last token. */
+/* A_t = sum over s >= t of gamma^(s-t) (token reward), the score at the last token, steps' rewards at theirs. */
 static void rewards_to_go(const tn_token_advantage_opt *o, tn_rollouts *r) {
     for (int i = 0; i < r->n; i++) {
         double go = 0;
         for (int t = r->off[i + 1] - 1; t >= r->off[i]; t--) {
             double own = t == r->off[i + 1] - 1 ? r->score[i] : 0;
+            if (r->step && !isnan(r->step[t])) own += o->step_weight * r->step[t];
             if (o->kl_coef != 0) own -= o->kl_coef * tn_kl_value(TN_KL_K1, r->old_logp[t], r->ref_logp[t]);
             r->advantage[t] = go = own + o->gamma * go;
         }
@@ -70,4 +71,21 @@ tn_status tn_token_advantages(const tn_token_advantage_opt *o, tn_rollouts *r, t
     if (is(o, "reinforce_plus_plus_baseline")) less_group_mean(r);
     else rewards_to_go(o, r);
     return is(o, "reinforce") ? TN_OK : whiten(r, e);
+}
+
+tn_status tn_token_advantage_check(const tn_token_advantage_opt *o, bool steps, tn_err *e) {
+    if (!steps || is(o, "reinforce") || is(o, "reinforce_plus_plus")) return TN_OK;
+    return tn_fail(e, TN_ARG,
+                   "--process-reward-model: --advantage-estimator %s compares whole responses; rewards of steps are for reinforce "
+                   "and reinforce_plus_plus",
+                   o->estimator);
+}
+
+tn_status tn_process_advantages(const tn_process_advantage_opt *o, tn_rollouts *r, tn_err *e) {
+    int *group = tn_calloc((size_t)r->n_prompt + 1, sizeof *group);
+    if (!group) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int g = 0; g <= r->n_prompt; g++) group[g] = g * r->n_sample;
+    tn_step_advantages(o->kind, o->weight, r->n_prompt, group, r->off, r->step, r->advantage);
+    tn_free(group);
+    return TN_OK;
 }

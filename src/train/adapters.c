@@ -115,8 +115,8 @@ tn_status tn_trained_model_open(tn_model **m, const tn_adapter_options *o, const
     how.frozen = o->use_peft || tn_adapter_folder(dir);
     if (st == TN_OK) st = tn_model_load(m, from ? from : dir, be, &how, e);
     if (st == TN_OK) st = finish_open(*m, o, given, dir, from, seed, e);
-    /* what a model takes along (generation_config.json) is where the run began; the checkpoint may be pruned */
-    if (st == TN_OK && from && !(*m)->n_adapter) snprintf((*m)->dir, sizeof (*m)->dir, "%s", dir);
+    /* files that go along come from where the run began: its checkpoint may be removed before the next is written */
+    if (st == TN_OK && from && !(*m)->n_adapter) snprintf((*m)->dir, sizeof(*m)->dir, "%s", dir);
     if (st != TN_OK) {
         tn_model_free(*m);
         *m = NULL;

@@ -23,6 +23,7 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
              {(void **)&r->off, N + 1, sizeof *r->off},
              {(void **)&r->ended, N, sizeof *r->ended},
              {(void **)&r->own, N, sizeof *r->own},
+             {(void **)&r->from, N, sizeof *r->from},
              {(void **)&r->ids, T, sizeof *r->ids},
              {(void **)&r->old_logp, T, sizeof(double)},
              {(void **)&r->ref_logp, T, sizeof(double)},
@@ -50,13 +51,13 @@ tn_status tn_rollouts_new(tn_rollouts *r, int n_prompt, int n_sample, int n, int
 size_t tn_rollouts_bytes(int n, int max_new) {
     size_t token = 6 * sizeof(double) + sizeof(double) + sizeof(int32_t);
     return (size_t)n * ((size_t)max_new * token + sizeof(tn_example) + sizeof(tn_response) +
-                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 8);
+                        sizeof(tn_gen_request) + sizeof(tn_gen_sample) + 2 * sizeof(double) + 12);
 }
 
 void tn_rollouts_free(tn_rollouts *r) {
     void *p[] = {r->prompt, r->ex,        r->at,       r->first,    r->tok,    r->response, r->group,  r->off, r->ended,
                  r->ids,    r->old_logp,  r->ref_logp, r->value,    r->reward, r->ret, r->advantage,
-                 r->score,  r->raw_score, r->ones,     r->req,      r->sample,   r->own,    r->answer};
+                 r->score,  r->raw_score, r->ones,     r->req,      r->sample,   r->own,    r->answer, r->step, r->from};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_spread_free(&r->spread);
     tn_spread_free(&r->other);
@@ -270,6 +271,7 @@ static void arrange(tn_rollouts *to, const tn_rollouts *from, const uint32_t *or
         memcpy(to->old_logp + to->n_tok, from->old_logp + at, bytes);
         memcpy(to->ref_logp + to->n_tok, from->ref_logp + at, bytes);
         memcpy(to->advantage + to->n_tok, from->advantage + at, bytes);
+        to->from[to->n] = i;
         append(to, from->group[i], from->ids + at, from->response[i].n, from->ended[i], from->own[i]);
     }
     pack(to, pairs);
@@ -285,9 +287,10 @@ void tn_rollouts_arrange_pairs(tn_rollouts *to, const tn_rollouts *from, const u
 
 /* ---- in a checkpoint ---- */
 
+/* NaN is null. */
 static json_t *reals(const double *v, int n) {
     json_t *a = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(a, json_real(v[i]));
+    for (int i = 0; i < n; i++) json_array_append_new(a, isnan(v[i]) ? json_null() : json_real(v[i]));
     return a;
 }
 
@@ -300,6 +303,7 @@ json_t *tn_rollouts_record(const tn_rollouts *r) {
         json_t *x = json_pack("{s:o,s:b,s:o,s:o}", "ids", ids, "ended", r->ended[i], "score",
                               isnan(r->score[i]) ? json_null() : json_real(r->score[i]), "logp", reals(r->old_logp + at, n));
         if (x && r->has_ref) json_object_set_new(x, "ref_logp", reals(r->ref_logp + at, n));
+        if (x && r->step) json_object_set_new(x, "step", reals(r->step + at, n));
         if (!x || json_array_append_new(all, x) != 0) {
             json_decref(all);
             return NULL;
@@ -311,7 +315,10 @@ json_t *tn_rollouts_record(const tn_rollouts *r) {
 /* n numbers into out; false when there are not as many. */
 static bool read_reals(const json_t *a, double *out, size_t n) {
     if (json_array_size(a) != n) return false;
-    for (size_t i = 0; i < n; i++) out[i] = json_number_value(json_array_get(a, i));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *x = json_array_get(a, i);
+        out[i] = json_is_null(x) ? NAN : json_number_value(x);
+    }
     return true;
 }
 
@@ -332,7 +339,8 @@ tn_status tn_rollouts_load(tn_rollouts *r, const json_t *record, int vocab, cons
         int at = r->n_tok;
         bool ok = n > 0 && n <= (size_t)r->max_new &&
                   read_reals(json_object_get(x, "logp"), r->old_logp + at, n) &&
-                  (!ref || read_reals(ref, r->ref_logp + at, n));
+                  (!ref || read_reals(ref, r->ref_logp + at, n)) &&
+                  (!r->step || read_reals(json_object_get(x, "step"), r->step + at, n));
         const json_t *score = json_object_get(x, "score");
         r->score[i] = json_is_null(score) ? NAN : json_number_value(score);
         ok = ok && (json_is_null(score) || json_is_number(score));

@@ -20,9 +20,11 @@ typedef struct tn_rollouts {
     int *group;            /* [n] which prompt */
     int *off, *ended;      /* [n+1], [n] */
     int *own;              /* [n] 1: the policy's response, 0: its opponent's */
+    int *from;             /* [n] which of the arranged ones each is; unset in what was sampled */
     int32_t *ids;          /* [n_tok] */
     double *old_logp, *ref_logp, *value, *reward, *advantage, *ret; /* [n_tok] */
     double *score, *raw_score; /* [n] shaped; as the reward model gave it (normalised) */
+    double *step; /* [n_tok] reward of the step that ends with a token, NaN where none does; NULL: nobody judges steps */
     bool has_ref;
     bool opposed;      /* the last response to each prompt is an opponent's */
     bool greedy_first; /* the first response to each prompt is the greedy one (of the last sampling) */
@@ -52,6 +54,11 @@ tn_status tn_rollouts_sample_opposed(tn_rollouts *r, tn_gen *g, tn_gen *opponent
 /* A reward model's scores of all responses, [n]. */
 tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, double *score,
                             tn_err *e);
+/* rollout_steps.c: room for `step`, once; and its values, of a process reward model that keeps its steps (form: of
+ * tn_step_values), with the scores of responses. */
+tn_status tn_rollouts_keep_steps(tn_rollouts *r, tn_err *e);
+tn_status tn_rollouts_score_steps(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, const char *form, double *score,
+                                  tn_err *e);
 /* Reference log-probs (where the policy has a reference) and critic values (critic may be NULL) of
  * every response token, through the trainees' workspaces. */
 tn_status tn_rollouts_observe(tn_rollouts *r, tn_trainee *policy, tn_trainee *critic, tn_err *e);

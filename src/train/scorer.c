@@ -132,6 +132,7 @@ void tn_scorer_close(tn_scorer *s) {
     tn_free(s->member);
     tn_free(s->step);
     tn_free(s->step_end);
+    tn_free(s->step_to);
     tn_free(s->begin);
     tn_str_free(&s->ones);
     tn_str_free(&s->separator);
@@ -278,7 +279,7 @@ static tn_status check_length(const tn_scorer *s, const tn_example *x, tn_err *e
 tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
                            const tn_tokenizer *policy_tok, double *score, tn_err *e) {
     int done = 0, cost = 0;
-    s->n_step = s->n_step_end = 0;
+    s->n_step = s->n_step_end = 0, s->n_step_to = 0;
     tn_phase before = tn_phase_enter(s->model->be, TN_PHASE_SCORING);
     tn_batch_clear(&s->mb);
     for (int i = 0; i < n; i++) {

@@ -26,9 +26,10 @@ typedef struct tn_scorer {
     tn_steps steps;
     const char *step_score; /* min | product | last; NULL: min */
     double *step;           /* on request (keep_steps) the probability of every step, one response after the other */
+    size_t *step_to;        /* and where its text ends in the response's, separator included, bytes */
     int *step_end;          /* where each response's end in `step` */
     int n_step, n_step_end;
-    size_t cap_step, cap_step_end;
+    size_t n_step_to, cap_step, cap_step_to, cap_step_end;
     bool keep_steps;
     /* an ensemble of heads (`tenet reward --head ensemble`): the score is their mean, and on request each one's is kept */
     int n_member;

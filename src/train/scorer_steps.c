@@ -20,16 +20,24 @@ tn_status tn_prm_separator(const char *dir, tn_str *out, tn_err *e) {
     return st;
 }
 
+/* A step whose text ends at byte `to`; false without memory. */
+static bool keep_place(tn_scorer *s, size_t to) {
+    if (!s->keep_steps) return true;
+    if (!TN_GROW(s->step_to, s->cap_step_to, s->n_step_to + 1)) return false;
+    s->step_to[s->n_step_to++] = to;
+    return true;
+}
+
 /* The pieces of a text between separators that are not empty; NULL without memory or valid UTF-8. */
-static json_t *pieces(const char *text, const char *separator) {
+static json_t *pieces(tn_scorer *s, const char *text) {
     json_t *list = json_array();
-    size_t k = strlen(separator);
+    size_t k = s->separator.len;
     bool ok = list != NULL;
     for (const char *at = text, *end; ok && *at; at = *end ? end + k : end) {
-        end = strstr(at, separator);
+        end = strstr(at, s->separator.s);
         if (!end) end = at + strlen(at);
-        size_t blank = strspn(at, " \t\n");
-        if (at + blank < end) ok = json_array_append_new(list, json_stringn(at, (size_t)(end - at))) == 0;
+        size_t blank = strspn(at, " \t\n"), to = (size_t)(end - text) + (*end ? k : 0);
+        if (at + blank < end) ok = json_array_append_new(list, json_stringn(at, (size_t)(end - at))) == 0 && keep_place(s, to);
     }
     if (ok) return list;
     json_decref(list);
@@ -37,11 +45,12 @@ static json_t *pieces(const char *text, const char *separator) {
 }
 
 /* A response without text is one step, the end of sequence. */
-static tn_status say_nothing(const tn_tokenizer *t, json_t *list, tn_err *e) {
+static tn_status say_nothing(tn_scorer *s, json_t *list, tn_err *e) {
     size_t n = 0;
-    int id = tn_tokenizer_eos(t);
-    const char *text = tn_token_text(t, id < 0 ? 0 : id, &n);
-    return json_array_append_new(list, json_stringn(text, n)) == 0 ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    int id = tn_tokenizer_eos(s->tok);
+    const char *text = tn_token_text(s->tok, id < 0 ? 0 : id, &n);
+    bool ok = json_array_append_new(list, json_stringn(text, n)) == 0 && keep_place(s, s->text.len);
+    return ok ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
 /* Steps of one response behind s->ids, with the marks of their ends; s->steps has the prompt, when one is given. */
@@ -50,9 +59,9 @@ static tn_status add_response(tn_scorer *s, const json_t *prompt, const tn_respo
     const tn_steps_how how = {.separator = s->separator.s};
     tn_str_clear(&s->text);
     TN_TRY(tn_decode(policy_tok, r->ids, (size_t)r->n, true, &s->text, e));
-    json_t *list = pieces(s->text.s ? s->text.s : "", s->separator.s), *none = json_string("");
+    json_t *list = pieces(s, s->text.s ? s->text.s : ""), *none = json_string("");
     tn_status st = list && none ? TN_OK : tn_fail(e, TN_FORMAT, "a response is not valid UTF-8 after decoding");
-    if (st == TN_OK && json_array_size(list) == 0) st = say_nothing(s->tok, list, e);
+    if (st == TN_OK && json_array_size(list) == 0) st = say_nothing(s, list, e);
     if (st == TN_OK) st = tn_encode_steps(s->tok, prompt ? prompt : none, list, &how, &s->steps, "reward model", e);
     json_decref(list);
     json_decref(none);

@@ -1,6 +1,6 @@
 /* Simulated annotators: Plackett-Luce rankings of judged responses.
  *
- *   U = R + lambda_len min(|y|, 40) + lambda_syc [syco] + lambda_flo [flourish]
+ *   U = R + lambda_len min(|y|, 40) + lambda_syc [syco] + lambda_flo [flourish] + lambda_eva [evasive]
  *
  * A ranking sorts by U_i / tau + g_i with Gumbel noise g_i = -log(-log u_i), best first; with
  * probability epsilon the annotator is inattentive and sorts by g_i alone. Draws of the stream
@@ -12,10 +12,11 @@
 #include <string.h>
 
 const tn_world_annotator tn_world_annotators[] = {
-    {"careful", 0.45, 0.025, 0.6, 0.3, 0.10},
-    {"biased", 0.45, 0.08, 2.5, 0.8, 0.10},
-    {"exact", 0, 0, 0, 0, 0},
-    {NULL, 0, 0, 0, 0, 0},
+    {"careful", 0.45, 0.025, 0.6, 0.3, 0, 0.10},
+    {"biased", 0.45, 0.08, 2.5, 0.8, 0, 0.10},
+    {"lenient", 0.45, 0, 0.6, 0.3, 0.8, 0.10}, /* extension: a bare refusal is as good as one with its reason */
+    {"exact", 0, 0, 0, 0, 0, 0},
+    {NULL, 0, 0, 0, 0, 0, 0},
 };
 
 const tn_world_annotator *tn_world_find_annotator(const char *name) {
@@ -35,7 +36,7 @@ void tn_world_person(uint64_t k, tn_world_annotator *a) {
 
 double tn_world_utility(const tn_world_annotator *a, const tn_world_verdict *v) {
     int length = v->length < TN_WORLD_LIMIT ? v->length : TN_WORLD_LIMIT;
-    return v->reward + a->len * length + a->syco * v->syco + a->flourish * v->flourish;
+    return v->reward + a->len * length + a->syco * v->syco + a->flourish * v->flourish + a->evasive * v->evasive;
 }
 
 /* -log(-log u); u = 0 gives minus infinity, which sorts last. */

@@ -5,6 +5,8 @@
  * where core is +1 for the best answer to every prompt. What is stated after the first
  * "by the way" is a digression and does not count as an answer; naming two values is wrong. */
 #include "world/internal.h"
+#include <stdlib.h>
+#include <string.h>
 
 typedef struct {
     const tn_world *w;
@@ -138,6 +140,13 @@ static double reward(const tn_world_prompt *p, const tn_world_verdict *v) {
     x -= 0.05 * (v->length > TN_WORLD_FREE ? v->length - TN_WORLD_FREE : 0);
     if (!v->ended) x -= 0.5;
     return x;
+}
+
+tn_status tn_world_ask_oracle(const char *who, tn_err *e) {
+    const char *s = getenv("TENET_ORACLE");
+    if (!s || !*s || !strcmp(s, "on")) return TN_OK;
+    if (strcmp(s, "off") != 0) return tn_fail(e, TN_ARG, "TENET_ORACLE=%s: expected on or off", s);
+    return tn_fail(e, TN_ARG, "%s asks the world's oracle, and TENET_ORACLE=off forbids it here", who);
 }
 
 void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n,

@@ -23,6 +23,7 @@ static void close_judge(void *state) {
 }
 
 static tn_status open_judge(void **state, const char *argument, tn_err *e) {
+    TN_TRY(tn_world_ask_oracle("--reward-funcs world", e));
     judge *j = *state = tn_calloc(1, sizeof *j);
     if (!j) return tn_fail(e, TN_NOMEM, "out of memory for the world's tables");
     char *end = NULL;

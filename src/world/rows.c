@@ -291,6 +291,7 @@ static tn_status judge_file(const tn_world *w, const char *input, uint64_t seed,
     sink s = {0};
     tn_str line = TN_STR_INIT;
     json_t *row = NULL;
+    TN_TRY(tn_world_ask_oracle("judging rows", e));
     TN_TRY(tn_lines_open(&in.lines, input, MAX_LINE, e));
     tn_status st = sink_open(&s, out, e);
     while (st == TN_OK) {
@@ -475,6 +476,7 @@ static tn_status rank_rows(const tn_world *w, const char *input, const tn_world_
     source in = {.path = input};
     json_t *row = NULL;
     tn_status st;
+    TN_TRY(tn_world_ask_oracle("a simulated annotator", e));
     ranker *r = tn_calloc(1, sizeof *r);
     if (!r) return tn_fail(e, TN_NOMEM, "out of memory for a ranking");
     r->w = w;

@@ -81,6 +81,7 @@ static void close_oracle(void *state) {
 }
 
 static tn_status open_oracle(void **state, const char *argument, tn_err *e) {
+    TN_TRY(tn_world_ask_oracle("--localise world", e));
     oracle *o = *state = tn_calloc(1, sizeof *o);
     if (!o) return tn_fail(e, TN_NOMEM, "out of memory for the world's tables");
     char *end = NULL;

@@ -158,6 +158,10 @@ typedef struct tn_world_verdict {
 void tn_world_judge(const tn_world *w, const tn_world_prompt *p, const int32_t *y, int n,
                     bool ended, tn_world_verdict *v);
 
+/* Whoever judges what a model said by the oracle asks first, whatever the answers are for: an error under TENET_ORACLE=off, so that a
+ * pipeline which ends has not used it. `who` names the asker. The world's own texts and demonstrations need no leave. */
+tn_status tn_world_ask_oracle(const char *who, tn_err *e);
+
 /* ---- constitution ---- */
 typedef struct tn_world_principle_text {
     const char *id, *critique_request, *critique, *revision_request, *comparison;
@@ -171,9 +175,9 @@ void tn_world_fix(const tn_world *w, const tn_world_prompt *p, tn_world_principl
 /* ---- simulated annotators ---- */
 typedef struct tn_world_annotator {
     const char *name;
-    double tau, len, syco, flourish, inattentive; /* tau 0: sorts by utility */
+    double tau, len, syco, flourish, evasive, inattentive; /* tau 0: sorts by utility */
 } tn_world_annotator;
-extern const tn_world_annotator tn_world_annotators[]; /* careful, biased, exact, {NULL} */
+extern const tn_world_annotator tn_world_annotators[]; /* careful, biased, lenient, exact, {NULL} */
 const tn_world_annotator *tn_world_find_annotator(const char *name); /* NULL: unknown */
 /* Extension: person k = 0, 1, ..., as noisy as `careful` but with biases of their own, draws of the stream (1, 17, k):
  * lambda_len uniform in [-.05, .1), lambda_syc in [-1, 2.5), lambda_flo in [-.6, 1.2), so `careful` on average. */
@@ -258,6 +262,9 @@ tn_status tn_world_rank_file(const tn_world *w, const char *input,
 tn_status tn_world_pairs_file(const tn_world *w, const char *input,
                               const tn_world_annotator *const *pool, int npool, uint64_t seed, uint64_t draws,
                               const char *out, tn_err *e);
+
+/* Extension: labels of `tenet label` with errors by rule, the share of them `dial` percent (misjudge.c has the rule). */
+tn_status tn_world_misjudge_file(const tn_world *w, const char *input, uint64_t seed, int dial, const char *out, long *turned, tn_err *e);
 
 /* ---- policies without a model: what an evaluation must rank below an honest one ---- */
 typedef enum tn_world_policy {

@@ -29,7 +29,7 @@ newest_step() { # DIR: of its whole checkpoints; 0 without one
 }
 same_run() { # A B: weights, logs and state
     local f
-    for f in model.safetensors adapter_model.safetensors metrics.jsonl samples.jsonl trainer_state.json; do
+    for f in model.safetensors adapter_model.safetensors generation_config.json metrics.jsonl samples.jsonl trainer_state.json; do
         [ ! -e "$1/$f" ] || cmp -s "$1/$f" "$2/$f" || { echo "$f differs"; return 1; }
     done
 }

@@ -54,6 +54,11 @@ if [ "$(grep -c '^asked.*Which one ?' "$P/asked")" = 8 ] && [ "$(lines "$P/twice
 check endpoint_completions tenet label --judge "$url" --judge-model first --prompts prompts/text --input "$P/four.jsonl" --out "$P/first.jsonl" $judge
 if [ "$(p "$P/first.jsonl" | sort -u)" = 0.5 ] && near "$(value "$P/first.jsonl.report.json" position_bias)" 0.3 && near "$(value "$P/first.jsonl.report.json" first_position_rate)" 1 &&
     grep -q 'v1/completions.*"stop":\["Assistant:","Human:"\]' "$P/asked"; then ok endpoint_first; else fail "endpoint_first: $(cat "$P/first.jsonl.report.json")"; fi
+cp -r prompts/text "$P/text"
+sed -i 's/"stop": \[/"stop": ["###", /' "$P/text/prompts.json"
+before=$(grep -c '^asked' "$P/asked")
+tenet label --judge "$url" --judge-model first --prompts "$P/text" --input "$P/four.jsonl" --out "$P/first.jsonl" $judge >"$P/log" 2>&1
+if [ "$(grep -c '^asked' "$P/asked")" = $((before + 8)) ] && grep -q '"stop":\["Assistant:","Human:","###"\]' "$P/asked"; then ok endpoint_other_stops_are_other_questions; else fail endpoint_other_stops_are_other_questions; fi
 fails endpoint_mute 1 "no judge came to a verdict on any of 4 pairs" tenet label --judge "$url" --judge-model mute --input "$P/four.jsonl" --out "$P/mute.jsonl" $judge
 check endpoint_votes tenet label --judge "$url" --judge-model longer --judge-votes 3 --input "$P/pairs.jsonl" --out "$P/votes.jsonl" $judge
 if [ "$(p "$P/votes.jsonl" | awk '{ printf "%.6g\n", $1 }' | sort -u | tr '\n' ' ')" = "0.125 0.5 0.875 " ] && [ "$(lines "$P/votes.jsonl.replies.jsonl")" = $((3 * $(lines "$P/a.jsonl.replies.jsonl"))) ]
@@ -130,6 +135,24 @@ stays silent 1 "timed out" --judge-timeout 0.2 --judge-retries 1
 stays positive 1 "not a token and a number of at most 0"
 stays no-logprobs 1 "--judge-votes N counts the verdicts"
 
+# ---- calls that fail: of the system or for memory; a message, or the same rows ----
+serve "$P/faulty"
+two="label --judge $url --judge-model longer --judge-backoff 0.001 --input $P/two.jsonl"
+head -n 2 "$P/pairs.jsonl" >"$P/two.jsonl"
+calls=$(TENET_FAULT=1000000000:5 "$TENET_BIN" $two --out "$P/sound.jsonl" 2>&1 >/dev/null | sed -n 's/^tenet: fault: \([0-9]*\) calls$/\1/p')
+bad= failed=0
+for i in $(seq 0 39); do
+    n=$((i * calls / 40 + RANDOM % (calls / 40 + 1) + 1)) status=0
+    rm -f "$P/fault.jsonl"*
+    TENET_FAULT=$n:$((i % 2 ? 5 : 12)) "$TENET_BIN" $two --out "$P/fault.jsonl" >/dev/null 2>"$P/log" || status=$?
+    case $status in
+        0) cmp -s "$P/fault.jsonl" "$P/sound.jsonl" || bad="$bad $n: other rows" ;;
+        1) failed=$((failed + 1)); { grep -q "^tenet: error: ." "$P/log" && { [ ! -e "$P/fault.jsonl" ] || cmp -s "$P/fault.jsonl" "$P/sound.jsonl"; }; } || bad="$bad $n: $(tail -n 1 "$P/log")" ;;
+        *) bad="$bad $n: status $status" ;;
+    esac
+done
+if [ -z "$bad" ] && [ "$failed" -gt 5 ]; then ok "endpoint_calls_that_fail ($failed of 40, of $calls)"; else fail "endpoint_calls_that_fail: $failed;$bad"; fi
+
 # ---- kill -9 ----
 # The service falls silent after 11 answers: when these are in the file, everything that was answered is durable. Killed there,
 # and at random instants; then the results are those of an undisturbed run, and no answered question was asked again.
@@ -163,9 +186,10 @@ if cmp -s "$P/r.jsonl" "$P/whole.jsonl" && cmp -s "$P/r.jsonl.report.json" "$P/w
 # stopped: what is under way is waited for and kept
 "$TENET_BIN" $ten --out "$P/int.jsonl" >/dev/null 2>"$P/log" &
 pid=$!
+before=$(grep -c '^answered' "$P/random")
 sleep 0.15
 kill -TERM $pid
 status=0
 wait $pid || status=$?
-if [ "$status" != 0 ] && [ "$(sort "$P/random" | grep -c '^answered')" -ge "$(lines "$P/int.jsonl.replies.jsonl")" ] && [ "$(lines "$P/int.jsonl.replies.jsonl")" -gt 0 ]; then ok endpoint_interrupted; else fail "endpoint_interrupted: $status $(tail -n 1 "$P/log")"; fi
+if [ "$status" != 0 ] && [ $(($(grep -c '^answered' "$P/random") - before)) = "$(lines "$P/int.jsonl.replies.jsonl")" ] && [ "$(lines "$P/int.jsonl.replies.jsonl")" -gt 0 ]; then ok endpoint_interrupted; else fail "endpoint_interrupted: $status $(tail -n 1 "$P/log")"; fi
 exit ${e2e_failed:-0}

@@ -18,6 +18,7 @@ rows() { # KIND COUNT VOCAB: every row of 128 tokens, so that micro-batches are 
         BEGIN { for (r = 1; r <= count; r++)
             if (kind == "sft") printf "{\"prompt_ids\": [%s], \"ids\": [%s]}\n", ids(2, r), ids(126, r + 1)
             else if (kind == "pair") printf "{\"prompt_ids\": [%s], \"chosen_ids\": [%s], \"rejected_ids\": [%s]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
+            else if (kind == "taught") printf "{\"prompt_ids\": [%s], \"ids\": [%s], \"teacher_prompt_ids\": [%s]}\n", ids(2, r), ids(94, r + 1), ids(32, r + 2)
             else if (kind == "steps") printf "{\"prompt_ids\": [%s], \"step_ids\": [[%s],[%s]], \"labels\": [true,false]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
             else printf "{\"ids\": [%s]}\n", ids(32, r) }'
 }
@@ -43,7 +44,7 @@ for shape in $shapes; do
         20M) vocab=49152; config "$M/$shape" 288 6 6 2 768 $vocab ;;
         135M) vocab=49152; config "$M/$shape" 576 30 9 3 1536 $vocab ;;
     esac
-    for kind in sft pair steps prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
+    for kind in sft pair steps taught prompt; do rows $kind 32 $vocab >"$M/$kind.jsonl"; done
     held "memory_pretrain_$shape" pretrain --model "$M/$shape" --data "$M/sft.jsonl" --batch-tokens 2048 --max-steps 2 --save-dtype float32
     rm -rf "$M/base-$shape" "$M/rm-$shape"
     mv "$M/out" "$M/base-$shape"
@@ -96,6 +97,16 @@ for shape in $shapes; do
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32
         held "memory_online_dpo_$shape" online-dpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 8 --num-generations 4 --max-new-tokens 32
+        held "memory_sdft_$shape" sdft --model "$M/base-$shape" --data "$M/taught.jsonl" --per-device-train-batch-size 16 --max-steps 2 \
+            --max-completion-length 32
+        held "memory_sdft_ema_$shape" sdft --model "$M/base-$shape" --data "$M/taught.jsonl" --per-device-train-batch-size 16 --max-steps 2 --lmbda 0 \
+            --teacher-model-kind ema
+        held "memory_a2po_$shape" a2po --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            --per-device-train-batch-size 32 --num-value-samples 4 --max-completion-length 32
+        for verb in xpo nash-md; do
+            held "memory_${verb}_$shape" $verb --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+                --per-device-train-batch-size 16 --max-new-tokens 32
+        done
         held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $lora
     }
@@ -130,6 +141,28 @@ held memory_ppo_own_tokenizer ppo --model models/world --reward-model "$M/rm-own
 grep -q "its own tokenizer" "$M/log" || fail "memory_own_tokenizer: it was the policy's"
 held memory_grpo_own_tokenizer grpo --model models/world --reward-model "$M/rm-own" --data "$M/world.jsonl" --max-steps 2 \
     --per-device-train-batch-size 64 --num-generations 4 --max-completion-length 24
+
+# rewards of steps, and pairs of steps, which have no folder: their peak is in what they say
+tenet world prompts-rl --count 1200 | grep '"family": "arith"' | head -n 64 >"$M/sums.jsonl"
+tenet generate --model models/world --input "$M/sums.jsonl" --n 2 --max-new-tokens 32 --out "$M/sums-said.jsonl" 2>/dev/null
+tenet world steps --input "$M/sums-said.jsonl" --out "$M/sums-steps.jsonl"
+tenet prm --model models/world --data "$M/sums-steps.jsonl" --step-separator " ." --max-steps 1 --save-steps 0 --output-dir "$M/prm" >"$M/log" 2>&1 || fail "memory_prm: $(tail -n 1 "$M/log")"
+held memory_grpo_steps grpo --model models/world --process-reward-model "$M/prm" --data "$M/sums.jsonl" --max-steps 2 --per-device-train-batch-size 64 \
+    --num-generations 4 --max-completion-length 24
+held memory_ppo_steps ppo --model models/world --reward-model "$M/rm-own" --process-reward-model "$M/prm" --data "$M/sums.jsonl" --iterations 2 --rollouts 64 \
+    --minibatch-size 32 --num-ppo-epochs 1 --response-length 24
+pairs="step-pairs --model models/world --input $M/sums.jsonl --step-separator"
+for how in world prm; do
+    more=
+    [ $how = world ] || more="--reward-model $M/prm"
+    # shellcheck disable=SC2086
+    if ! tenet $pairs " ." --localise $how $more --n 8 --max-new-tokens 40 --out "$M/pairs-$how" >"$M/log" 2>&1; then fail "memory_step_pairs_$how: $(tail -n 1 "$M/log")"; continue; fi
+    sed -n 's/^tenet: memory: \([0-9.]*\) MB.*/\1/p; s/^tenet: peak of memory: \([0-9.]*\) MB.*/\1/p' "$M/log" | tr '\n' ' ' |
+        awk '{ d = $1 - $2; printf "plan %s MB, peak %s MB", $1, $2; exit !(NF == 2 && d > -0.05 * $2 && (d < 0.05 * $2 || d < 4)) }' >"$M/ratio"
+    if [ $? = 0 ]; then ok "memory_step_pairs_$how ($(cat "$M/ratio"))"; else fail "memory_step_pairs_$how: $(cat "$M/ratio")"; fi
+done
+# shellcheck disable=SC2086
+fails memory_step_pairs_max 1 "--max-memory allows" tenet $pairs " ." --localise world --max-memory 10MB --out "$M/none"
 
 # 2,048 rows of a vocabulary of 131,072: [T,V] in float32 would be 1,074 MB
 config "$M/wide" 64 1 2 2 128 131072

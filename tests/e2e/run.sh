@@ -65,6 +65,7 @@ touch "$whole"/*.jsonl "$whole"/models/sft/*
 go whole >"$O/out" 2>"$O/log"
 if [ "$(ran "$O/log")" = "" ] && same "$whole" "$O/copy"; then ok run_complete_runs_nothing; else fail "run_complete_runs_nothing: $(ran "$O/log") $(cat "$O/diff")"; fi
 # the commands that --dry-run prints, by hand
+mkdir -p "$O/hand"
 go hand --dry-run >"$O/hand/commands"
 (cd "$O/hand" && mkdir -p out/models && PATH="$O/bin:$PATH" bash -e commands) >"$O/log" 2>&1 || fail "run_by_hand: $(tail -n 1 "$O/log")"
 if same -x run.json "$whole" "$O/hand/out"; then ok run_by_hand; else fail "run_by_hand: $(cat "$O/diff")"; fi
@@ -125,7 +126,8 @@ kill -TERM $pid
 wait $pid
 status=$?
 if [ $status = 130 ] && grep -q "stopped after step" "$O/log" && grep -q "stopped in stage 'sft'; the same command goes on" "$O/log"; then ok run_term; else fail "run_term: $status $(tail -n 2 "$O/log")"; fi
-if again term && cmp -s "$whole/models/sft/model.safetensors" "$O/term/out/models/sft/model.safetensors" && same -x 'checkpoint-*' -x run.json "$whole" "$O/term/out"; then ok run_term_goes_on; else fail "run_term_goes_on: $(cat "$O/diff")"; fi
+fails run_from_begun 1 "stage 'sft' was interrupted, and what it makes is not whole" go term --from prompts
+if again term && cmp -s "$whole/models/sft/model.safetensors" "$O/term/out/models/sft/model.safetensors" && same -x 'checkpoint-*' "$whole" "$O/term/out"; then ok run_term_goes_on; else fail "run_term_goes_on: $(cat "$O/diff")"; fi
 # a stage that dies: its end has a message; two runs in one folder
 start crash
 n=0
@@ -151,6 +153,9 @@ go whole >"$O/out" 2>"$O/log"
 if same "$whole" "$O/copy"; then ok run_changed_back; else fail "run_changed_back: $(cat "$O/diff")"; fi
 go whole --set extra=true >"$O/out" 2>"$O/log"
 if [ "$(ran "$O/log")" = "extra " ] && [ -s "$whole/inspected.txt" ]; then ok run_when; else fail "run_when: $(ran "$O/log")"; fi
+rm -r "$whole"/models/sft/checkpoint-*
+go whole --set extra=true >"$O/out" 2>"$O/log"
+if [ "$(ran "$O/log")" = "" ]; then ok run_without_checkpoints; else fail "run_without_checkpoints: $(ran "$O/log")"; fi
 rm "$whole/red.jsonl"
 go whole >"$O/out" 2>"$O/log"
 if [ "$(ran "$O/log")" = "red " ] && cmp -s "$whole/red.jsonl" "$O/copy/red.jsonl"; then ok run_gone; else fail "run_gone: $(ran "$O/log")"; fi
@@ -175,9 +180,9 @@ if grep -q "^  2  sft  *complete  *a model" "$O/out"; then ok run_list_state; el
 # ---- refusals ----
 refuse() { fails "$1" 2 "$2" env -C "$O" "$bin" run "$3" --out never "${@:4}"; [ ! -e "$O/never" ] || fail "$1: something ran"; }
 sed 's/max-steps: 24/max-stpes: 24/' "$O/r.yaml" >"$O/bad.yaml"
-refuse run_unknown_option "unknown option 'max-stpes' in bad.yaml:12:98; did you mean 'max-steps'?" bad.yaml --set "base=$root/models/world"
-refuse run_without_value "r.yaml:12:11: variable 'base' has no value; give --set base=VALUE" r.yaml
-refuse run_no_such_base "r.yaml:12:11: 'nowhere' is not there" r.yaml --set base=nowhere
+refuse run_unknown_option "unknown option 'max-stpes' in bad.yaml:11:89; did you mean 'max-steps'?" bad.yaml --set "base=$root/models/world"
+refuse run_without_value "r.yaml:11:11: variable 'base' has no value; give --set base=VALUE" r.yaml
+refuse run_no_such_base "r.yaml:11:11: 'nowhere' is not there" r.yaml --set base=nowhere
 refuse run_unknown_variable "did you mean 'rate'?" r.yaml --set "base=$root/models/world" rat=3
 refuse run_unknown_stage "has no stage 'rewrad'; did you mean 'reward'?" r.yaml --set "base=$root/models/world" --from rewrad
 refuse run_backwards "--from eval comes after --until sft" r.yaml --set "base=$root/models/world" --from eval --until sft

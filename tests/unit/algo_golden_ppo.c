@@ -21,7 +21,7 @@ static void ppo_rewards(kase *k) {
     want_metrics(k, "sequence_kl", kl, n);
     want_metric(k, "mean_kl", total / n);
     double zero[MAXV] = {0}, adv[MAXV], ret[MAXV];
-    tn_rollout ro = {n, off, lk.v, rk.v, zero, score.v, reward, adv, ret, 0};
+    tn_rollout ro = {n, off, lk.v, rk.v, zero, score.v, NULL, 0, reward, adv, ret, 0};
     tn_rl_opt rl = rl_defaults();
     tn_metrics m = {0};
     CHECK_OK(tn_rollout_advantages(&rl, coef, &ro, &m, e));

@@ -144,7 +144,7 @@ TEST(algo_rollout) {
         tn_rl_opt o = rl_defaults();
         o.kl_estimator = mode & 1 ? "k3" : "k1";
         o.whiten_rewards = mode & 2;
-        tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, reward, adv, ret, 0};
+        tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, NULL, 0, reward, adv, ret, 0};
         tn_metrics m = {0};
         CHECK_OK(tn_rollout_advantages(&o, 0.07, &r, &m, e));
         tn_token_rewards(8, P.off, P.logp, P.ref_logp, P.score, mode & 1 ? TN_KL_K3 : TN_KL_K1,
@@ -163,7 +163,7 @@ TEST(algo_rollout) {
         CHECK_NEAR(tn_metrics_find(&m, "objective/non_score_reward"), -0.07 * kl_sum / 8, 1e-13, 0);
     }
     tn_rl_opt o = rl_defaults();
-    tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, reward, adv, ret, 0};
+    tn_rollout r = {8, P.off, P.logp, P.ref_logp, P.value, P.score, NULL, 0, reward, adv, ret, 0};
     tn_metrics m = {0};
     double *const inputs[] = {P.logp, P.ref_logp, P.value};
     for (int i = 0; i < 3; i++) {

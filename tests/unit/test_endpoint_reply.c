@@ -116,6 +116,15 @@ TEST(endpoint_options) {
     CHECK_NEAR(p[9], 0.1, 1e-9, 0);
 }
 
+TEST(endpoint_options_that_can_be_told_apart) {
+    CHECK_OK(tn_endpoint_check_options(AB, 2, e));
+    CHECK_OK(tn_endpoint_check_options(scores, 10, e));
+    CHECK_FAIL(tn_endpoint_check_options((const char *const[]){"(A", " (A)"}, 2, e), TN_ARG, "cannot be told apart");
+    CHECK_FAIL(tn_endpoint_check_options((const char *const[]){"yes", "no", "yes "}, 3, e), TN_ARG, "cannot be told apart");
+    CHECK_FAIL(tn_endpoint_check_options((const char *const[]){"A", " "}, 2, e), TN_ARG, "option 2 is blank");
+    CHECK_FAIL(tn_endpoint_check_options(AB, 1, e), TN_ARG, "2 to 16");
+}
+
 TEST(endpoint_verdicts) {
     static const struct { const char *text; int want; } v[] = {{"(A)", 0}, {" \n(B).", 1}, {"**(A)** is better than (B)", 0}, {"Answer: (B)", 1},
         {"both (A) and (B)", -1}, {"", -1}, {"neither", -1}, {"I choose (A), as (A) is kind", 0}, {"\"(B)\"", 1}, {"A", -1}};

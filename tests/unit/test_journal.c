@@ -73,3 +73,29 @@ TEST(journal_goes_on_from_any_byte) {
     tn_journal_close(j);
     tn_str_free(&path), tn_str_free(&part), tn_str_free(&whole), tn_str_free(&got), tn_str_free(&grown);
 }
+
+/* A second writer is refused for as long as the first one has the file, and the lock goes with it. */
+TEST(journal_one_at_a_time) {
+    const char *dir = tn_test_dir();
+    tn_str path = TN_STR_INIT, lock = TN_STR_INIT;
+    tn_journal *a = NULL, *b = NULL;
+    int sum = 0, fd, other;
+    tn_path_join(&path, dir, "rows");
+    tn_path_join(&lock, dir, "rows.lock");
+    CHECK_OK(tn_journal_open(&a, path.s, "one", false, count, &sum, e));
+    CHECK_FAIL(tn_journal_open(&b, path.s, "one", true, count, &sum, e), TN_STATE, "in use by another run");
+    tn_journal_close(b);
+    CHECK(tn_exists(lock.s)); /* the refused one has taken nothing away */
+    tn_journal_close(a);
+    CHECK(!tn_exists(lock.s));
+    CHECK_OK(work(path.s, "one", false, &sum, e));
+    CHECK(!tn_exists(lock.s));
+    CHECK_OK(tn_lock_file(path.s, &fd, e));
+    CHECK_FAIL(tn_lock_file(path.s, &other, e), TN_STATE, "in use");
+    CHECK(other == -1);
+    tn_unlock_file(path.s, fd);
+    CHECK_OK(tn_lock_file(path.s, &fd, e));
+    tn_unlock_file(path.s, fd);
+    tn_str_free(&path);
+    tn_str_free(&lock);
+}

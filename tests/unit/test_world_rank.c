@@ -10,6 +10,24 @@ static const tn_world *world(void) {
     return &w;
 }
 
+/* A bare refusal is worth as much as one with its reason to `lenient`, and to nobody else. */
+TEST(world_lenient) {
+    tn_world_text bare = {0}, reason = {0};
+    tn_world_prompt p;
+    tn_world_verdict v[2];
+    tn_rng r = tn_rng_stream(3, TN_WR_RL, 5);
+    tn_world_draw_prompt(world(), &r, TN_WF_PRIVACY, TN_POOL_TRAIN, &p);
+    tn_world_evade(world(), &bare);
+    tn_world_good(world(), &p, &reason);
+    tn_world_judge(world(), &p, bare.id, bare.n, true, &v[0]);
+    tn_world_judge(world(), &p, reason.id, reason.n, true, &v[1]);
+    for (const tn_world_annotator *a = tn_world_annotators; a->name; a++) {
+        double gap = tn_world_utility(a, &v[1]) - tn_world_utility(a, &v[0]);
+        if (!strcmp(a->name, "lenient")) CHECK_NEAR(gap, 0, 1e-12, 0);
+        else CHECK(gap > 0.79);
+    }
+}
+
 /* P(order) = prod_k exp(s_k) / sum over those not yet placed; the inattentive: any order. */
 TEST(world_plackett_luce) {
     const tn_world_annotator *a = tn_world_find_annotator("careful");

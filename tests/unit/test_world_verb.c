@@ -67,7 +67,7 @@ TEST(world_verb_errors) {
     CHECK_FAIL(RUN("judge"), TN_ARG, "--input");
     CHECK_FAIL(RUN("rank"), TN_ARG, "--input");
     CHECK_FAIL(RUN("rank", "--input", "x", "--annotator", "careful,"), TN_ARG,
-               "careful, biased and exact");
+               "careful, biased, lenient and exact");
     CHECK_FAIL(RUN("tokenizer"), TN_ARG, "--out");
     CHECK_FAIL(RUN("config", "--out", tn_test_dir(), "--heads", "5"), TN_ARG, "5 heads");
     CHECK_FAIL(RUN("eval", "--count", "-1"), TN_ARG, "count");
