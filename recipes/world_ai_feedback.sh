@@ -1,7 +1,7 @@
 #!/bin/bash
 # AI feedback in the built-in world without a preference model, beside the preference model that it replaces: one seed. All arms start from
-# SL-CAI (tenet run recipes/constitutional.yaml --out OUT --set seed=SEED --until sl-cai) and may ask the judge, the base model, about as often: 4,000 judgements in both orders.
-# No human label is used.
+# SL-CAI (tenet run recipes/constitutional.yaml --out OUT --set seed=SEED --until sl-cai) and, but for `self`, may ask the judge, the base
+# model, as often: 4,000 judgements in both orders. No human label is used.
 #   recipes/world_ai_feedback.sh SEED OUT [BASE]
 # Arms: offline (DPO on the judged pairs of SL-CAI), pm (the same pairs make a preference model, RLOO against it), online (online DPO, the
 # judge's word as a soft label), direct (RLOO, the probability of being better than an answer of SL-CAI), self-1, 2, 3 (self-rewarding).
@@ -64,7 +64,7 @@ if ! done_with self/round-3/trained.json; then
     stage "self: SL-CAI judges its own answers, three rounds (six comparisons a prompt, under all principles)"
     # shellcheck disable=SC2086
     $tenet self-reward --data "$work/prompts.jsonl" $judge --principles 0 --rounds 3 --num-generations 4 --max-new-tokens 40 --temperature 1 --top-p 1 \
-        --min-reward-gap 0.1 --length-control 0.3 --beta 0.3 --per-device-train-batch-size 32 --num-train-epochs 1 --truth "world:$seed" \
+        --min-reward-gap 0.1 --length-control 0.9 --beta 0.3 --per-device-train-batch-size 32 --num-train-epochs 1 --truth "world:$seed" \
         --output-dir "$work/self" --model "$start" --learning-rate 3e-4 --warmup-steps 4 $train | tee "$work/self.txt"
 fi
 
