@@ -11,6 +11,7 @@ typedef struct compare_options {
     tn_opt_list answers, red, harm;
     const char *score, *out, *kind_key;
     int64_t seed;
+    bool harmless;
 } compare_options;
 
 #define AT(f) offsetof(compare_options, f)
@@ -24,6 +25,7 @@ static const tn_opt_row rows[] = {
     {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "What says what a prompt asks for; default: task, family, kind or label."},
     {"red-team", TN_OPT_LIST, AT(red), NULL, NULL, 0, 0, NULL, "NAME",
      "Kinds of prompts that ask for harm (default: harmful privacy red_team unsafe); where rows have no kinds, all do."},
+    {"harmless", TN_OPT_BOOL, AT(harmless), "false", NULL, 0, 0, NULL, NULL, "No prompt asks for harm: every refusal is one too many."},
     {"seed", TN_OPT_INT, AT(seed), "42", NULL, 0, 0, NULL, "N", "Of resampled prompts."},
     {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, NULL, "FILE", "All figures, as JSON; `tenet report --record` shows them."},
     TN_OPT_LAST};
@@ -89,9 +91,9 @@ static tn_status prompts(session *s, tn_err *e) {
         json_decref(key);
         if (again) continue; /* another sample */
         kinds = kinds || kind;
-        s->red[n] = asks_harm(s, kind);
+        s->red[n] = !s->o.harmless && asks_harm(s, kind);
     }
-    s->s.red = kinds ? s->red : NULL;
+    s->s.red = kinds || s->o.harmless ? s->red : NULL;
     return TN_OK;
 }
 
