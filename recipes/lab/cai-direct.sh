@@ -12,7 +12,7 @@ critique() { # DIR OPTIONS...
         --max-critique-tokens 24 --repeat-words 0 --longest-ratio 0 --prompts prompts/world --constitution constitutions/world.json \
         --kind-key family --seed "$seed" --dtype "${DTYPE:-bfloat16}" --output-dir "$1" "${@:2}"
 }
-arm_critiqued() { arm_folder "$here" critique && mv "$here/critique" "$1"; }
+arm_critiqued() { cp -r "$cai/critique" "$1"; }
 arm_direct() {
     mkdir -p "$1" && grep '"stage":"answer"' "$cai/critique/replies.jsonl" >"$1/replies.jsonl"
     critique "$1" --direct

@@ -8,12 +8,11 @@ arms="dial0 dial20 dial40"
 metric=harmful
 columns=("right:labels the better:3" "harmful:harm:3" "held_harm:held-out harm:2" "leak:leak:3" "evades:evades:2" "helpful:helpful:2" "reward:true reward:2")
 dial() { # DIR PERCENT
-    # shellcheck disable=SC2086
-    arm_folder "$1" $sl_cai
-    $tenet world misjudge --input "$cai/labels.jsonl" --dial "$2" --seed "$seed" --out "$1/labels.jsonl"
-    again "$1"
+    copy_of "$cai" "$1"
+    $tenet world misjudge --input "$cai/labels.jsonl" --dial "$2" --seed "$seed" --out "$1.labels"
+    with_labels "$1" "$1.labels"
 }
-arm_dial0() { mkdir -p "$1" && cp -r "$cai/." "$1/"; }
+arm_dial0() { copy_of "$cai" "$1"; }
 arm_dial20() { dial "$1" 20; }
 arm_dial40() { dial "$1" 40; }
 order() { grep -o '"rank": *\[[0-9], *[0-9]\]' "$1" | tr -d ' '; }

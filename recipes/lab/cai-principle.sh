@@ -11,26 +11,23 @@ metric=rl_harmful
 columns=("revised_harmful:harm, revisions:2" "sl_harmful:SL-CAI:2" "rl_harmful:RL-CAI:3" "revised_rude:rude, revisions:3" "sl_rude:SL-CAI:3" "rl_rude:RL-CAI:3"
     "revised_leak:leak, revisions:2" "rl_leak:RL-CAI:2" "rl_helpful:helpful, RL-CAI:2" "rl_evades:evades:2")
 without() { # DIR PRINCIPLE
-    arm_folder "$1" helpful-only sft-helpful.jsonl
-    mkdir -p "$1/critique" && grep '"stage":"answer"' "$cai/critique/replies.jsonl" >"$1/critique/replies.jsonl"
-    sed "s/{\"id\": \"$2\",/{\"id\": \"$2\", \"enabled\": false,/" constitutions/world.json >"$1/constitution.json"
-    CONSTITUTION=$1/constitution.json again "$1"
+    copy_of "$cai" "$1"
+    sed "s/{\"id\": \"$2\",/{\"id\": \"$2\", \"enabled\": false,/" constitutions/world.json >"$1.constitution.json"
+    pipeline "$1" "constitution=$1.constitution.json"
 }
-arm_full() { mkdir -p "$1" && cp -r "$cai/." "$1/"; }
+arm_full() { copy_of "$cai" "$1"; }
 arm_no_harm() { without "$1" harm; }
 arm_no_polite() { without "$1" polite; }
 arm_no_harm_tied() {
     local from=$here/no_harm
-    mkdir -p "$1"
-    for part in $sl_cai constitution.json; do cp -r "$from/$part" "$1/"; done
-    grep '"family": *"privacy"' "$1/pairs.jsonl" >"$1/pairs-privacy.jsonl"
-    $tenet label --model models/world --input "$1/pairs-privacy.jsonl" --out "$1/labels.tmp" --prompts prompts/world \
-        --constitution "$1/constitution.json" --kind-key family --seed "$seed" --dtype "${DTYPE:-bfloat16}"
+    copy_of "$from" "$1"
+    grep '"family": *"privacy"' "$1/pairs.jsonl" >"$1.pairs"
+    $tenet label --model models/world --input "$1.pairs" --out "$1.labels" --prompts prompts/world \
+        --constitution "$from.constitution.json" --kind-key family --seed "$seed" --dtype "${DTYPE:-bfloat16}"
     grep '"family": *"harmful"' "$1/pairs.jsonl" | awk '
         { match($0, /"responses": *\["[^]]*"\]/); split(substr($0, RSTART, RLENGTH), r, "\"") }
-        r[4] != r[6] { sub(/}$/, ", \"rank\": [1, 2], \"p\": 0.5}"); print }' >>"$1/labels.tmp"
-    mv "$1/labels.tmp" "$1/labels.jsonl"
-    CONSTITUTION=$1/constitution.json again "$1"
+        r[4] != r[6] { sub(/}$/, ", \"rank\": [1, 2], \"p\": 0.5}"); print }' >>"$1.labels"
+    with_labels "$1" "$1.labels" "constitution=$from.constitution.json"
 }
 measure() {
     judged "$2/critique/answers-4.jsonl" revised_

@@ -19,12 +19,11 @@ labels() { # NAME OUT [ANNOTATOR-SEED]
     fi
 }
 people() { # DIR NAME
-    # shellcheck disable=SC2086
-    arm_folder "$1" $sl_cai
-    labels "$2" "$1/labels.jsonl"
-    again "$1"
+    copy_of "$cai" "$1"
+    labels "$2" "$1.labels"
+    with_labels "$1" "$1.labels"
 }
-arm_ai() { mkdir -p "$1" && cp -r "$cai/." "$1/"; }
+arm_ai() { copy_of "$cai" "$1"; }
 arm_lenient() { people "$1" lenient; }
 arm_careful() { people "$1" careful; }
 order() { grep -o '"rank": *\[[0-9], *[0-9]\]' "$1" | tr -d ' '; }

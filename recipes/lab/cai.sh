@@ -1,22 +1,21 @@
-# For experiments with Constitutional AI in the world (cai-*.sh): they start from what recipes/constitutional_world.sh made of a
-# seed, and an arm is that recipe again in a folder of its own, where all that its change does not touch is there already.
+# For experiments with Constitutional AI in the world (cai-*.sh): they start from what recipes/constitutional.yaml made of a
+# seed, and an arm is a copy of it with something changed, where the recipe runs again what that touches.
 # In the recipe's dtype (DTYPE=float32: the same bits on any machine, in half as much time again).
 policies=
 cai=$work/cai
 start() {
     [ -e "$cai/table.txt" ] && return
     stage "Constitutional AI, seed $seed"
-    mkdir -p "$cai"
-    recipes/constitutional_world.sh "$seed" "$cai" >"$cai/log" 2>&1 || failed "$cai/log"
+    pipeline "$cai" >"$cai.log" 2>&1 || failed "$cai.log"
 }
-# arm_folder DIR WHAT...: DIR with these of the recipe's folders and files.
-arm_folder() {
-    mkdir -p "$1"
-    for part in "${@:2}"; do cp -r "$cai/$part" "$1/"; done
+# pipeline DIR [NAME=VALUE [OPTION...]]: the recipe in DIR, or the rest of it.
+pipeline() { "$tenet" run recipes/constitutional.yaml --out "$1" --set "seed=$seed" "dtype=${DTYPE:-bfloat16}" "${@:2}"; }
+copy_of() { mkdir -p "$2" && cp -r "$1/." "$2/" && rm -f "$2/.lock"; }
+# with_labels DIR LABELS [NAME=VALUE]: from the preference model on, with other labels in a copy of the recipe's run.
+with_labels() {
+    mv "$2" "$1/labels.jsonl"
+    pipeline "$1" "${@:3}" --from helpful-pm
 }
-# What every arm after SL-CAI has.
-sl_cai="helpful-only sl-cai critique pairs.jsonl helpful-answers.jsonl rankings.jsonl"
-again() { recipes/constitutional_world.sh "$seed" "$1"; } # DIR
 # rates DIR MODEL PREFIX: the model's rates and mean rewards in DIR/eval; held_harm is of held-out entities alone.
 rates() {
     awk -v model="\"$2\"" -v prefix="$3" '
