@@ -205,7 +205,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
 static const tn_opt_row *const tables[] = {rows, NULL};
 const tn_verb tn_verb_compare = {
     .name = "compare", .stage = "Measure", .summary = "stages from their answers: harmlessness and helpfulness Elo, refusals, collapse",
-    .details = "No model is asked: rows are read. Refusals are found by rules on English text (they err: see docs/manual.md), Elo by who has the better\n"
+    .details = "No model is asked: rows are read. Refusals are found by rules on English text (they err: read answers, too), Elo by who has the better\n"
                "score on the same prompts, harm as a judge or the world's oracle wrote it into the rows. A stage whose distinct-2 fell by more than\n"
                "a fifth, or that ends many answers in the same sentence, is marked STOP.\n\n"
                "  tenet compare --answers eval/samples.jsonl --out stages.json\n"
