@@ -254,7 +254,6 @@ const tn_verb tn_verb_world = {
     .positional = "SET",
     .tables = tables,
     .run = run,
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|judged|constitution|tokenizer|"
-    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|misjudge|tokenizer|"
+    .words = "text|sft|prompts-pref|prompts-pref-heldout|prompts-rl|eval|judge|steps|rank|pairs|judged|misjudge|constitution|tokenizer|"
              "config",
 };
