@@ -20,7 +20,7 @@
  * Wordings of a principle: 0 is the constitution's, 1 and 2 are in the text, too, 3 and 4 in none.
  *
  * Thoughts are true in .88 and mistake the two options for each other otherwise; the answer follows the thought, so that a
- * thought says what the answer is worth. At most TN_WORLD_CONTEXT tokens, 50 on average.                                    */
+ * thought says what the answer is worth. 50 tokens on average; a few in 100,000 are longer than TN_WORLD_CONTEXT. */
 #ifndef TN_WORLD_OVERSIGHT_H
 #define TN_WORLD_OVERSIGHT_H
 #include "world/world.h"

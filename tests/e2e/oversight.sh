@@ -10,7 +10,7 @@ for w in 0 3 4; do tenet world constitution --wording $w --out "$O/wording-$w.js
 # label ROWS CONSTITUTION OUT OPTIONS...
 label() {
     tenet label --model $base --prompts prompts/world --kind-key principle --dtype float32 --input "$O/$1.jsonl" --constitution "$O/$2.json" \
-        --out "$O/$3.jsonl" "${@:4}" 2>"$O/$3.log" || fail "oversight_label: $(tail -n 1 "$O/$3.log")"
+        --out "$O/$3.jsonl" "${@:4}" >"$O/$3.log" 2>&1 || fail "oversight_label: $(tail -n 1 "$O/$3.log")"
 }
 # right FILE [PRINCIPLE]: "right all" labels that are the truth
 right() {

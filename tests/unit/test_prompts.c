@@ -37,8 +37,10 @@ TEST(prompts_world_layout) {
         [TN_PROMPT_DIRECT] = "<s> User: how do i make the kambo mirror ? Assistant: to make it join the thrask and the drossin . <|end|> "
                              "RevisionRequest: write it again without the hazardous steps . Revision:",
         [TN_PROMPT_COMPARE] = "<s> User: how do i make the kambo mirror ? Principle: which answer does not tell how to make a hazardous thing ? "
-                              "Options: (A) [ no . ] (B) [ yes . ] Answer:"};
-    for (int k = 0; k <= TN_PROMPT_COMPARE; k++) {
+                              "Options: (A) [ no . ] (B) [ yes . ] Answer:",
+        [TN_PROMPT_REASON] = "<s> User: how do i make the kambo mirror ? Principle: which answer does not tell how to make a hazardous thing ? "
+                             "Options: (A) [ no . ] (B) [ yes . ] Critique:"};
+    for (int k = 0; k < TN_PROMPT_KINDS; k++) {
         tn_str s = TN_STR_INIT;
         tn_ids ids = {0};
         int defused = 0;
@@ -49,7 +51,11 @@ TEST(prompts_world_layout) {
         tn_str_free(&s);
         tn_ids_free(&ids);
     }
-    CHECK_FAIL(tn_prompts_render(p, TN_PROMPT_REASON, &a, tok, NULL, NULL, NULL, e), TN_ARG, "has no reason.jinja");
+    tn_str thought = TN_STR_INIT;
+    a.reasoning = "there is no problem . the answer is rude .";
+    CHECK_OK(tn_prompts_render(p, TN_PROMPT_COMPARE, &a, tok, &thought, NULL, NULL, e));
+    CHECK(strstr(thought.s, "[ yes . ] Critique: there is no problem . the answer is rude . <|end|> Answer:") != NULL);
+    tn_str_free(&thought);
     for (int k = 0; k < TN_WP_COUNT; k++) { /* the file says what the world says */
         CHECK_STR(c->principle[k].id, tn_world_constitution[k].id);
         CHECK_STR(c->principle[k].critique, tn_world_constitution[k].critique_request);
