@@ -6,7 +6,7 @@ title="A principle removed"
 claim="Without a principle the behaviour that it governs, and no other, is worse: at the revisions, after SL-CAI and after RL."
 published="not published as an ablation; principles were added one behaviour at a time (Bai et al. 2022, 2212.08073)"
 against=full
-arms="full no_harm no_polite"
+arms="full no_harm no_harm_tied no_polite"
 metric=rl_harmful
 columns=("revised_harmful:harm, revisions:2" "sl_harmful:SL-CAI:2" "rl_harmful:RL-CAI:3" "revised_rude:rude, revisions:3" "sl_rude:SL-CAI:3" "rl_rude:RL-CAI:3"
     "revised_leak:leak, revisions:2" "rl_leak:RL-CAI:2" "rl_helpful:helpful, RL-CAI:2" "rl_evades:evades:2")

@@ -5,7 +5,7 @@ title="RLAIF and RLHF"
 claim="Labels from a model under a constitution make a policy as harmless as people's labels do, and less evasive than people who do not mind evasion."
 published="RL-CAI is preferred for harmlessness and less evasive than HH RLHF, whose raters rewarded evasion (Bai et al. 2022, 2212.08073); RLAIF on a par with RLHF at a tenth of the price of a label (Lee et al. 2023, 2309.00267)"
 against=ai
-arms="ai lenient"
+arms="ai lenient careful"
 metric=evades
 columns=("evades:evades:3" "harmful:harm:2" "held_harm:held-out harm:2" "leak:leak:2" "helpful:helpful:2" "reward:true reward:2" "length:length:1"
     "consistent:two labels agree:3" "right:label prefers the better:3" "people:labels by people:0" "asked:questions to a model:0")

@@ -8,7 +8,7 @@ void tn_step_values(const char *form, const double *p, int n, double *r) {
     int least = 0;
     for (int k = 1; k < n; k++)
         if (p[k] < p[least]) least = k;
-    for (int k = 0; k < n; k++)
+    for (int k = n; k-- > 0;)
         r[k] = strcmp(form, "change") == 0  ? p[k] - (k ? p[k - 1] : 0)
                : strcmp(form, "least") == 0 ? (k == least ? p[k] : 0)
                                             : p[k];
@@ -35,15 +35,15 @@ static double scale_of(tn_baseline kind, const tn_moments *group, double batch_s
     return 1 / (std + EPS);
 }
 
-void tn_step_advantages(tn_baseline kind, double weight, int n_group, const int *group_off, const int *off,
-                        const double *step, double *advantage) {
+void tn_step_advantages(tn_baseline kind, double weight, int n_group, int each, const int *off, const double *step,
+                        double *advantage) {
     bool flat;
-    tn_moments batch = moments_of(step, 0, off[group_off[n_group]], &flat);
+    tn_moments batch = moments_of(step, 0, off[n_group * each], &flat);
     double batch_std = flat ? 0 : sqrt(tn_moments_var(&batch, 1));
     for (int g = 0; g < n_group; g++) {
-        tn_moments m = moments_of(step, off[group_off[g]], off[group_off[g + 1]], &flat);
+        tn_moments m = moments_of(step, off[g * each], off[(g + 1) * each], &flat);
         double scale = flat ? 0 : scale_of(kind, &m, batch_std);
-        for (int i = group_off[g]; i < group_off[g + 1]; i++) {
+        for (int i = g * each; i < (g + 1) * each; i++) {
             double go = 0;
             for (int t = off[i + 1] - 1; t >= off[i]; t--) {
                 if (!isnan(step[t])) go += (step[t] - m.mean) * scale;

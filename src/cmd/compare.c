@@ -171,6 +171,7 @@ static tn_status work(session *s, tn_err *e) {
     if (!s->f) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < o->answers.n; i++) TN_TRY(open_file(s, o->answers.v[i], e));
     for (int i = 0; i < s->n_file; i++) n_stage += stages_in(&s->f[i]);
+    if (!n_stage) return tn_fail(e, TN_FORMAT, "%s: \"answers\" of the first row are of nobody", o->answers.v[0]);
     TN_TRY(tn_compare_room(&s->s, n_stage, (int)s->f[0].in.n, e));
     TN_TRY(name_stages(s, e));
     TN_TRY(prompts(s, e));

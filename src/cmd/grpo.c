@@ -8,7 +8,10 @@ static tn_status advantages(const void *opt, const tn_group_rewards *r, const do
     return tn_grpo_advantages(opt, r, m, e);
 }
 
-static tn_status token_advantages(const void *opt, tn_rollouts *r, tn_err *e) { return tn_process_advantages(opt, r, e); }
+static tn_status token_advantages(const void *opt, tn_rollouts *r, tn_err *e) {
+    tn_process_advantages(opt, r);
+    return TN_OK;
+}
 
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_grpo_opt loss = {0};
@@ -40,7 +43,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 }
 
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_step_reward_rows, tn_group_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, tn_step_reward_rows, tn_group_rows,
     tn_critic_free_rows,
     tn_grpo_rows,         tn_grpo_advantage_rows, tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};

@@ -13,9 +13,9 @@
 #include <string.h>
 
 typedef struct label_options {
-    const char *base, *input, *out, *replies, *report, *constitution, *prompts, *kind, *kind_key, *swap, *cot_mean;
-    int64_t top, votes, principles, thoughts, max_thought, batch, batch_tokens;
-    double clamp_lo, clamp_hi, temperature;
+    const char *base, *input, *out, *replies, *report;
+    int64_t top, votes, batch, batch_tokens;
+    double temperature;
     tn_opt_list judges, weights, judge_prompts, questions;
     bool ties;
 } label_options;
@@ -40,33 +40,19 @@ static const tn_opt_row rows[] = {
     {"report", TN_OPT_STRING, AT(report), NULL, NULL, 0, 0, NULL, "FILE",
      "What the judges are worth: consistency between orders, positions, lengths, agreement, calibration against \"human\" or \"truth\". "
      "Default: the output's name with .report.json."},
-    {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
     {"question", TN_OPT_LIST, AT(questions), NULL, NULL, 0, 0, NULL, "TEXT", "Ask this instead of the constitution's principles (its labels stay); of several the mean."},
-    {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
-     "Templates: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own."},
     {"judge-prompts", TN_OPT_LIST, AT(judge_prompts), NULL, NULL, 0, 0, NULL, "DIR", "The same, one for each of several judges."},
-    {"prompt-kind", TN_OPT_STRING, AT(kind), "red_team", NULL, 0, 0, NULL, "NAME", "Kind of all prompts, for the principles' applies_to and weights."},
-    {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "Key of the rows that names each prompt's kind, e.g. family."},
-    {"principles", TN_OPT_INT, AT(principles), "1", NULL, 0, TN_LABEL_PRINCIPLES, NULL, "N",
-     "Principles drawn for each pair; 0: all that apply, weighted."},
-    {"swap-mean", TN_OPT_CHOICE, AT(swap), "probs", "probs|logits", 0, 0, NULL, NULL,
-     "How the two orders are put together: mean of probabilities, or of logits (a constant bias of position drops out)."},
     {"ties", TN_OPT_BOOL, AT(ties), "false", NULL, 0, 0, NULL, NULL,
      "Only who wins in both orders has won (MT-bench): other pairs, or those where judges and principles outweigh each other, are ties, "
      "\"rank\": [1, 1]."},
-    {"thoughts", TN_OPT_INT, AT(thoughts), "0", NULL, 0, TN_LABEL_THOUGHTS, "cot", "N", "Chains of thought sampled before each answer."},
-    {"cot-mean", TN_OPT_CHOICE, AT(cot_mean), "mean_then_clamp", "plain|mean_then_clamp|clamp_then_mean", 0, 0, NULL, NULL,
-     "Labels after chains of thought are near 0 or 1: clamp them, after averaging or before."},
-    {"clamp-low", TN_OPT_REAL, AT(clamp_lo), "0.4", NULL, 0, 0.5, NULL, "P", "Least label after a chain of thought."},
-    {"clamp-high", TN_OPT_REAL, AT(clamp_hi), "0.6", NULL, 0.5, 1, NULL, "P", "Largest."},
     {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X", "Of chains of thought."},
-    {"max-thought-tokens", TN_OPT_INT, AT(max_thought), "160", NULL, 1, 1 << 20, NULL, "N", "Longest chain of thought."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Chains sampled together; does not change the labels."},
     {"batch-tokens", TN_OPT_INT, AT(batch_tokens), "2048", NULL, 1, 1 << 24, NULL, "N", "Tokens judged together; does not change the labels."},
     TN_OPT_LAST};
 
 typedef struct session {
     label_options o;
+    tn_label_options how;
     tn_train_options machine;
     tn_backend *be;
     tn_endpoint_options endpoint;
@@ -112,7 +98,7 @@ static tn_status drop_equal(tn_json_rows *f, tn_err *e) {
 static tn_status open_constitution(session *s, tn_err *e) {
     const label_options *o = &s->o;
     tn_constitution *c;
-    tn_shipped_path(o->constitution, &s->path);
+    tn_shipped_path(s->how.constitution, &s->path);
     TN_TRY(tn_constitution_load(&c, s->path.s, e));
     if (!o->questions.n) {
         s->c = c;
@@ -139,7 +125,7 @@ static const char *beside_out(session *s, const char *given, const char *tail) {
 static tn_status open_judges(session *s, tn_err *e) {
     const label_options *o = &s->o;
     bool local = false;
-    tn_opt_list prompts = o->judge_prompts.n ? o->judge_prompts : (tn_opt_list){&o->prompts, 1};
+    tn_opt_list prompts = o->judge_prompts.n ? o->judge_prompts : (tn_opt_list){&s->how.prompts, 1};
     for (int i = 0; i < o->judges.n; i++) local = local || !tn_endpoint_is(o->judges.v[i]);
     if (local) TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     TN_TRY(tn_judges_open(&s->judges, o->judges, &(tn_judge_setup){s->be, o->base, prompts, o->weights, &s->endpoint, (int)o->top,
@@ -164,12 +150,10 @@ static tn_status open_all(session *s, tn_err *e) {
 static tn_labelling labelling_of(const session *s, const tn_judge *j) {
     const label_options *o = &s->o;
     uint64_t seed = (uint64_t)s->machine.seed;
-    tn_labelling l = {.judge = j->asker, .constitution = s->c, .prompts = j->prompts, .kind = o->kind, .kind_key = o->kind_key,
-                      .principles = o->questions.n ? 0 : (int)o->principles, .thoughts = (int)o->thoughts, .clamp_lo = o->clamp_lo,
-                      .clamp_hi = o->clamp_hi, .batch = (int)o->batch, .max_tokens = (int)o->batch_tokens, .seed = seed,
-                      .reason = {.temperature = o->temperature, .top_p = 1, .max_new = (int)o->max_thought, .seed = seed}};
-    l.swap = !strcmp(o->swap, "logits") ? TN_SWAP_LOGITS : TN_SWAP_PROBS;
-    l.cot = !strcmp(o->cot_mean, "plain") ? TN_COT_PLAIN : !strcmp(o->cot_mean, "clamp_then_mean") ? TN_COT_CLAMP_THEN_MEAN : TN_COT_MEAN_THEN_CLAMP;
+    tn_labelling l = {.judge = j->asker, .constitution = s->c, .prompts = j->prompts, .batch = (int)o->batch, .max_tokens = (int)o->batch_tokens,
+                      .seed = seed, .reason = {.temperature = o->temperature, .seed = seed}};
+    tn_labelling_set(&l, &s->how);
+    if (o->questions.n) l.principles = 0;
     return l;
 }
 
@@ -277,6 +261,7 @@ static tn_status work(session *s, tn_err *e) {
 static tn_status run(const tn_opts *opts, tn_err *e) {
     session s = {.path = TN_STR_INIT};
     tn_opts_bind(opts, rows, &s.o);
+    tn_opts_bind(opts, tn_label_option_rows, &s.how);
     tn_opts_bind(opts, tn_endpoint_option_rows, &s.endpoint);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
@@ -292,7 +277,7 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     return st;
 }
 
-static const tn_opt_row *const tables[] = {rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
+static const tn_opt_row *const tables[] = {rows, tn_label_option_rows, tn_endpoint_option_rows, tn_machine_option_rows, NULL};
 const tn_verb tn_verb_label = {
     .goes_on = true,
     .name = "label", .stage = "Oversee", .summary = "AI feedback: language models label pairs under a constitution (RLAIF)",

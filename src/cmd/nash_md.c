@@ -38,7 +38,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* tn_opposed_rows first: its default of --temperature is this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_opposed_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, tn_opposed_rows,
     rows,                 tn_critic_free_rows,    tn_online_rows,         tn_shape_rows,         tn_shaping_rows,  tn_alarm_rows,
     tn_alarms_rows,       NULL};
 

@@ -1,4 +1,5 @@
-/* tenet online-dpo: preference losses on pairs of the policy's own samples, rewarded as they are made. */
+/* tenet online-dpo: preference losses on pairs of the policy's own samples, rewarded or judged as they are made. */
+#include "algo/dpo.h"
 #include "rl/critic_free.h"
 #include "world/reward.h"
 #include <string.h>
@@ -38,12 +39,16 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     t.max_completion = tn_opts_int(o, "max-new-tokens");
     if (strcmp(pairs.reference, "sampling") == 0 && tn_opts_str(o, "ref-model"))
         return tn_fail(e, TN_ARG, "--reference sampling compares with the sampling policy; leave --ref-model out");
+    if (pairs.soft && !tn_dpo_reads_p(loss.loss_type))
+        return tn_fail(e, TN_ARG, "--soft-labels: not every loss of --loss-type reads the probability of a label");
+    if (pairs.soft && t.rewards.judge.judge && strcmp(t.rewards.judge.appraise.as, "logit"))
+        return tn_fail(e, TN_ARG, "--soft-labels takes rewards for Bradley-Terry scores; of a judge they are such with --judge-reward logit");
     return tn_critic_free_run(&t, o, e);
 }
 
 /* `rows` first: its defaults are this method's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_group_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, rows, tn_group_rows,
     tn_critic_free_rows,
     tn_dpo_rows,          tn_pair_rows,           tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
@@ -56,9 +61,12 @@ const tn_verb tn_verb_online_dpo = {
         "Rows: {\"prompt\"} or {\"messages\"}; further fields are kept for --reward-funcs.\n"
         "Every prompt gets --num-generations responses; the best and the worst by reward make a pair for the loss of\n"
         "`tenet dpo`. A step takes --per-device-train-batch-size x --gradient-accumulation-steps prompts.\n"
-        "Rounds of iterative DPO: many steps to a sampling, against the policy that sampled.\n\n"
+        "Rounds of iterative DPO: many steps to a sampling, against the policy that sampled.\n"
+        "With --judge a language model chooses, as `tenet label` asks it; --min-reward-gap 0.2 leaves out pairs of which it is\n"
+        "less than 60 % sure.\n\n"
         "  tenet online-dpo --model sft/ --reward-model rm/ --data prompts.jsonl --output-dir online/\n"
         "  tenet online-dpo --model sft/ --reward-model rm/ --data prompts.jsonl --num-generations 8 \\\n"
-        "        --steps-per-generation 64 --num-iterations 2 --reference sampling --output-dir iterative/",
+        "        --steps-per-generation 64 --num-iterations 2 --reference sampling --output-dir iterative/\n"
+        "  tenet online-dpo --model sft/ --judge judge/ --constitution principles.json --data prompts.jsonl --output-dir oaif/",
     .tables = tables,
     .run = run};

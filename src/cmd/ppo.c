@@ -4,6 +4,7 @@
 static tn_status run(const tn_opts *o, tn_err *e) {
     tn_ppo_task t;
     tn_opts_bind(o, tn_ppo_rows, &t.ppo);
+    tn_judge_bind(o, &t.judge);
     tn_opts_bind(o, tn_ppo_policy_rows, &t.policy);
     tn_opts_bind(o, tn_ppo_value_rows, &t.value);
     tn_opts_bind(o, tn_rl_rows, &t.rl);
@@ -24,6 +25,9 @@ static const tn_opt_row *const tables[] = {tn_train_option_rows,
                                            tn_machine_option_rows,
                                            tn_adapter_option_rows,
                                            tn_ppo_rows,
+                                           tn_judge_rows,
+                                           tn_appraise_rows,
+                                           tn_label_option_rows,
                                            tn_online_rows,
                                            tn_rl_rows,
                                            tn_score_rows,

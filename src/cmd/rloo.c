@@ -37,7 +37,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
 
 /* `rows` first: its default of --num-generations is RLOO's. */
 static const tn_opt_row *const tables[] = {
-    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, rows, tn_group_rows,
+    tn_train_option_rows, tn_machine_option_rows, tn_adapter_option_rows, tn_reward_source_rows, tn_ensemble_rows, tn_judge_rows, tn_appraise_rows, tn_label_option_rows, rows, tn_group_rows,
     tn_critic_free_rows,
     tn_rloo_rows,         tn_rloo_advantage_rows, tn_online_rows,
     tn_shape_rows, tn_shaping_rows, tn_alarm_rows, tn_alarms_rows, NULL};
@@ -51,6 +51,7 @@ const tn_verb tn_verb_rloo = {
         "The KL to the reference is part of the reward; the ratio is that of whole responses.\n"
         "A step takes --per-device-train-batch-size x --gradient-accumulation-steps responses.\n\n"
         "  tenet rloo --model sft/ --reward-model rm/ --data prompts.jsonl --num-generations 4 \\\n"
-        "        --output-dir rloo/",
+        "        --output-dir rloo/\n"
+        "  tenet rloo --model sft/ --reward-judge judge/ --judge-asks score --data prompts.jsonl --output-dir direct/   direct RLAIF",
     .tables = tables,
     .run = run};

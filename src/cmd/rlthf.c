@@ -3,6 +3,7 @@
 #include "algo/losses.h"
 #include "algo/pooled.h"
 #include "base/log.h"
+#include "cmd/rounds.h"
 #include "cmd/verbs.h"
 #include "eval/eval.h"
 #include "ops/profile.h"
@@ -38,55 +39,15 @@ typedef struct session {
 
 /* ---- training: `tenet reward` with this run's options ---- */
 
-static bool is_ours(const char *name) {
-    for (const tn_opt_row *r = rows; r->name; r++)
-        if (!strcmp(r->name, name)) return true;
-    return !strncmp(name, "rlthf-", 6);
-}
-
-/* Is there a checkpoint to go on from? */
-static tn_status has_checkpoint(const char *dir, bool *yes, tn_err *e) {
-    char **names = NULL;
-    size_t n = 0;
-    *yes = false;
-    if (!tn_is_dir(dir)) return TN_OK;
-    TN_TRY(tn_list_dir(dir, &names, &n, e));
-    for (size_t i = 0; i < n; i++) {
-        *yes |= !strncmp(names[i], "checkpoint-", 11) && !strchr(names[i], '.');
-        tn_free(names[i]);
-    }
-    tn_free(names);
-    return TN_OK;
-}
-
-static tn_status reward_options(session *s, const char *data, const char *dir, json_t **out, tn_err *e) {
-    json_t *all = tn_opts_record(s->opts), *o = json_object(), *v;
-    const char *name;
-    bool again, ok = all && o;
-    tn_status st = has_checkpoint(dir, &again, e);
-    json_object_foreach(all, name, v)
-        if (!json_is_null(v) && !is_ours(name)) ok = ok && json_object_set(o, name, v) == 0;
-    ok = ok && json_object_set_new(o, "data", json_pack("[s]", data)) == 0 &&
-         json_object_set_new(o, "output-dir", json_string(dir)) == 0 &&
-         json_object_set_new(o, "overwrite", json_boolean(!again)) == 0;
-    if (ok && again) ok = json_object_set_new(o, "resume-from-checkpoint", json_string("latest")) == 0;
-    json_decref(all);
-    if (st == TN_OK && !ok) st = tn_fail(e, TN_NOMEM, "out of memory");
-    if (st == TN_OK) *out = o;
-    else json_decref(o);
-    return st;
+static tn_rounds_run rounds_of(const session *s) {
+    static const char *const files[] = {"labels.jsonl", NULL};
+    return (tn_rounds_run){"rlthf", s->opts, &s->t, s->be, s->data ? s->data->hash : 0, files};
 }
 
 static tn_status train(void *ctx, const char *data, const char *dir, tn_err *e) {
     session *s = ctx;
-    json_t *o = NULL;
-    tn_opts *opts = NULL;
-    TN_TRY(reward_options(s, data, dir, &o, e));
-    tn_status st = tn_opts_from_json(&tn_verb_reward, o, "options of rlthf", &opts, e);
-    if (st == TN_OK) st = tn_verb_reward.run(opts, e);
-    tn_opts_free(opts);
-    json_decref(o);
-    return st == TN_INTERRUPTED ? tn_fail(e, st, "stopped while a reward model was trained; the same command goes on") : st;
+    const tn_rounds_run r = rounds_of(s);
+    return tn_rounds_train(&r, &tn_verb_reward, dir, json_pack("{s:[s]}", "data", data), e);
 }
 
 /* ---- what a model says of all pairs, and how good it is ---- */
@@ -123,11 +84,8 @@ static tn_status check(session *s, tn_err *e) {
     if (!t->data.n)
         return tn_fail(e, TN_ARG, "--data is missing; give pairs that a first labeller has labelled (see tenet label)");
     if (!t->output_dir) return tn_fail(e, TN_ARG, "--output-dir is missing; say where the rounds go");
-    if (t->resume) return tn_fail(e, TN_ARG, "--resume-from-checkpoint: give the same command again; it goes on by itself");
-    if (t->dry_run) return tn_fail(e, TN_ARG, "--dry-run: `tenet reward --dry-run` on the same rows says what a round costs");
-    if (t->ranks > 1) return tn_fail(e, TN_ARG, "--ranks %d: rlthf runs as one process", (int)t->ranks);
-    if (t->max_rows) return tn_fail(e, TN_ARG, "--max-rows: rounds copy rows; shorten --data instead, or set --rlthf-shard");
-    return TN_OK;
+    const tn_rounds_run r = rounds_of(s);
+    return tn_rounds_check(&r, e);
 }
 
 static tn_status load(session *s, tn_err *e) {
@@ -150,73 +108,6 @@ static tn_status load(session *s, tn_err *e) {
     for (size_t i = 0; i < s->data->n; i++) s->rows.v[s->data->ex[i].row - 1].out = false;
     s->score = tn_calloc(2 * s->data->n, sizeof *s->score);
     return s->score ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-}
-
-/* Rounds of another run are removed, or refused. */
-static tn_status clear(const session *s, tn_err *e) {
-    char **names = NULL;
-    size_t n = 0;
-    tn_str p = TN_STR_INIT;
-    tn_status st = tn_list_dir(s->t.output_dir, &names, &n, e);
-    for (size_t i = 0; i < n; i++) {
-        bool ours = !strncmp(names[i], "round-", 6) || !strcmp(names[i], "metrics.jsonl") || !strcmp(names[i], "labels.jsonl") ||
-                    !strcmp(names[i], "tenet.json");
-        tn_path_join(&p, s->t.output_dir, names[i]);
-        if (st == TN_OK && ours) st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_remove_tree(p.s, e);
-        tn_free(names[i]);
-    }
-    tn_free(names);
-    tn_str_free(&p);
-    return st;
-}
-
-/* Options that may differ between the commands of one run. */
-static bool is_free(const char *name) {
-    static const char *const names[] = {"output-dir", "threads", "overwrite", "data", "eval-data", "model", "max-memory", "profile",
-                                        "save-steps", "save-total-limit", "report-to", "logging-dir", "recompute",
-                                        "gradient-checkpointing"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(names[i], name)) return true;
-    return false;
-}
-
-static tn_status same_run(const char *path, const json_t *was, const json_t *is, tn_err *e) {
-    static const char *const parts[] = {"verb", "inputs", "data_hash", "profile"};
-    const char *name;
-    json_t *v, *old = json_object_get(was, "options"), *now = json_object_get(is, "options");
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (!json_equal(json_object_get(was, parts[i]), json_object_get(is, parts[i])))
-            return tn_fail(e, TN_STATE, "%s was begun with another %s; rounds do not mix: give another --output-dir, or --overwrite",
-                           path, parts[i]);
-    json_object_foreach(now, name, v)
-        if (!is_free(name) && !json_equal(json_object_get(old, name), v))
-            return tn_fail(e, TN_STATE,
-                           "%s was begun with another --%s; rounds do not mix: give another --output-dir, or --overwrite", path,
-                           name);
-    return TN_OK;
-}
-
-/* The folder is this run's: its record is there, or is written. */
-static tn_status open_run(session *s, tn_err *e) {
-    json_t *record = NULL, *was = NULL;
-    tn_str p = TN_STR_INIT;
-    TN_TRY(tn_mkdirs(s->t.output_dir, e));
-    TN_TRY(tn_lock_dir(s->t.output_dir, &s->lock, e));
-    TN_TRY(tn_commit_mend(s->t.output_dir, e));
-    if (s->t.overwrite) TN_TRY(clear(s, e));
-    TN_TRY(tn_run_record(&record, "rlthf", s->opts, s->be, s->data->hash, e));
-    tn_path_join(&p, s->t.output_dir, "tenet.json");
-    tn_status st = p.oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
-    if (st == TN_OK && tn_exists(p.s)) {
-        st = tn_json_load(p.s, &was, e);
-        if (st == TN_OK) st = same_run(p.s, was, record, e);
-    } else if (st == TN_OK) {
-        st = tn_json_save(p.s, record, false, e);
-    }
-    json_decref(record);
-    json_decref(was);
-    tn_str_free(&p);
-    return st;
 }
 
 /* metrics.jsonl as a table. */
@@ -255,7 +146,8 @@ static tn_status work(session *s, tn_err *e) {
     int round;
     TN_TRY(check(s, e));
     TN_TRY(load(s, e));
-    TN_TRY(open_run(s, e));
+    const tn_rounds_run r = rounds_of(s);
+    TN_TRY(tn_rounds_open(&r, &s->lock, e));
     const tn_rlthf_loop l = {.opt = &s->method,
                              .rows = &s->rows,
                              .dir = s->t.output_dir,

@@ -26,6 +26,7 @@
     X(grpo)                                                                          \
     X(rloo)                                                                          \
     X(online_dpo)                                                                    \
+    X(self_reward)                                                                   \
     X(reinforce)                                                                     \
     X(a2po)                                                                          \
     X(xpo)                                                                           \

@@ -67,12 +67,38 @@ tn_status tn_asker_open(tn_asker **out, tn_backend *be, const char *dir, const c
     return st;
 }
 
+tn_status tn_asker_borrow(tn_asker **out, tn_backend *be, tn_model *m, tn_tokenizer *tok, tn_replies *kept, tn_err *e) {
+    tn_asker *a = *out = tn_calloc(1, sizeof *a);
+    if (!a) return tn_fail(e, TN_NOMEM, "out of memory");
+    *a = (tn_asker){.be = be, .model = m, .tok = tok, .kept = kept, .borrowed = true};
+    return TN_OK;
+}
+
+void tn_asker_skip_long(tn_asker *a) { a->skip_long = true; }
+void tn_asker_quiet(tn_asker *a) { a->quiet = true; }
+
 void tn_asker_close(tn_asker *a) {
     if (!a) return;
     tn_service_close(a->at);
-    tn_model_free(a->model);
-    tn_tokenizer_free(a->tok);
+    tn_asker_work_free(a->work);
+    if (!a->borrowed) {
+        tn_model_free(a->model);
+        tn_tokenizer_free(a->tok);
+    }
     tn_free(a);
+}
+
+tn_status tn_asker_budget(tn_budget *p, tn_backend *be, const char *dir, const char *base, int max_tokens, tn_err *e) {
+    tn_desc d;
+    tn_lora_spec own;
+    TN_TRY(tn_model_peek(&d, dir, &(tn_load){.base = base, .frozen = true}, e));
+    TN_TRY(tn_adapter_peek(&own, dir, e));
+    tn_budget_frozen(p, "judge", &d, be, false);
+    if (own.rank) tn_budget_adapter(p, "judge", &d, &own, be, false, false);
+    tn_budget_run(p, "judge", &d, be, max_tokens, max_tokens < 1024 ? max_tokens : 1024, max_tokens, 0, TN_KEEP_NOTHING);
+    tn_budget_adapter_run(p, "judge", &d, &own, be, max_tokens, false);
+    tn_budget_scratch(p, &d, &own, be, max_tokens, 1024, false);
+    return TN_OK;
 }
 
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a) { return a->tok; }
@@ -102,7 +128,7 @@ static tn_status keep(tn_asker *a, const tn_question *q, tn_reply_key key, const
 static void tick(void *ctx, long samples, long tokens) {
     tn_asker *a = ctx;
     double dt = tn_now() - a->bar.t0;
-    tn_progress_update(&a->bar, a->before + samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
+    if (!a->quiet) tn_progress_update(&a->bar, a->before + samples, "%.0f tok/s", dt > 0 ? (double)tokens / dt : 0.0);
 }
 
 /* The questions [0, n) that `which` numbers: one portion, durable when it returns. */
@@ -114,6 +140,9 @@ static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const
     a->before += n;
     return tn_replies_commit(a->kept, e);
 }
+
+/* Too long, and that is no error. */
+static bool skipped(const tn_asker *a, const tn_question *q, const tn_sampling *how) { return a->skip_long && q->n + how->max_new > a->model->desc.max_pos; }
 
 typedef struct numbered { tn_reply_key key; int i; } numbered;
 static int by_key(const void *x, const void *y) {
@@ -152,10 +181,10 @@ static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int
     tn_status st = req && sample ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
     if (st == TN_OK) st = tn_gen_new(&g, a->model, batch < k ? batch : k, longest + how->max_new, e);
     a->before = n - k;
-    tn_progress_begin(&a->bar, what, "replies", n, a->before);
+    if (!a->quiet) tn_progress_begin(&a->bar, what, "replies", n, a->before);
     for (int at = 0; at < k && st == TN_OK; at += most)
         st = ask_portion(a, g, q, which + at, k - at < most ? k - at : most, how, req, sample, e);
-    tn_progress_end(&a->bar);
+    if (!a->quiet) tn_progress_end(&a->bar);
     tn_gen_free(g);
     tn_free(req);
     tn_free(sample);
@@ -170,9 +199,17 @@ tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sam
     if (!a->at) tn_gen_stops(&how, a->model, a->tok);
     for (int i = 0; key && i < n; i++) key[i] = key_of(a, &q[i], &how);
     if (key && which) k = tn_asker_missing(a, key, n, which);
+    for (int i = 0, all = k; i < all; i++) { /* of which some are not to be asked */
+        if (i == 0) k = 0;
+        if (!skipped(a, &q[which[i]], &how)) which[k++] = which[i];
+    }
     tn_status st = k < 0 ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
     if (k > 0) st = a->at ? tn_service_ask(a, q, key, which, k, n, &how, what, e) : ask_missing(a, q, n, which, k, &how, batch, what, e);
     for (int i = 0; i < n && st == TN_OK; i++) {
+        if (skipped(a, &q[i], &how)) {
+            out[i] = (tn_answer){0};
+            continue;
+        }
         const json_t *reply = tn_replies_find(a->kept, key[i]), *text = json_object_get(reply, "text");
         if (json_is_string(text)) out[i] = (tn_answer){json_string_value(text), json_string_length(text), json_is_true(json_object_get(reply, "ended"))};
         else st = tn_fail(e, TN_STATE, "the reply to question %d of %s is not one of a model's; was the file edited?", i + 1, what);

@@ -31,6 +31,13 @@ typedef struct tn_asker tn_asker;
 /* A model or adapter folder (`base` as in tn_load). `kept` outlives the asker. */
 tn_status tn_asker_open(tn_asker **a, tn_backend *be, const char *dir, const char *base, const char *chat_template, tn_replies *kept,
                         tn_err *e);
+/* The same of a model that is there, whose weights may change between calls: `kept` is then to be in memory and forgotten
+ * whenever they do. Model and tokenizer outlive the asker. */
+tn_status tn_asker_borrow(tn_asker **a, tn_backend *be, tn_model *m, tn_tokenizer *tok, tn_replies *kept, tn_err *e);
+/* From here on what does not fit the model's positions is not asked: its log-probs are NaN. A long run does not end for one
+ * long answer. */
+void tn_asker_skip_long(tn_asker *a);
+void tn_asker_quiet(tn_asker *a); /* no progress is shown */
 
 /* A service with OpenAI's interface. */
 typedef struct tn_endpoint {
@@ -46,6 +53,12 @@ tn_status tn_asker_open_endpoint(tn_asker **a, const tn_endpoint *at, tn_replies
 
 void tn_asker_close(tn_asker *a);
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a); /* NULL of an endpoint, which reads texts */
+enum { TN_ASKER_OPTIONS = 16 };
+/* A model's log-probs of `count` ways to go on: sums over the tokens of each (what all begin with counts for none). logp[count i + k] of
+ * question i, [count n]; of an option that another one begins with, that it and not the longer one is said. They are to be different and,
+ * unless any_length, as many tokens. `max_tokens` of a forward, unless one prompt is longer. */
+tn_status tn_asker_choices(tn_asker *a, const tn_question *q, int n, const char *const *option, int count, bool any_length, int max_tokens,
+                           const char *what, double *logp, tn_err *e);
 /* Log-probs of two ways to go on: logp[2 i], logp[2 i + 1] of question i, [2 n].
  * Models: both must be as many tokens; sums over those where they differ (what both begin with counts for neither).
  * `max_tokens` of a forward, unless one prompt is longer.
@@ -54,6 +67,8 @@ const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a); /* NULL of an endpoin
  * log (n_k + 1/2)/(n_A + n_B + 1). NaN, both, where it chose neither. */
 tn_status tn_asker_options(tn_asker *a, const tn_question *q, int n, const char *option_a, const char *option_b, int max_tokens,
                            const char *what, double *logp, tn_err *e);
+/* What tn_asker_open and tn_asker_choices take, for the memory plan. */
+tn_status tn_asker_budget(tn_budget *p, tn_backend *be, const char *dir, const char *base, int max_tokens, tn_err *e);
 /* out [n]. `how` without stops: they are the model's. `what` names the work in the progress line. */
 tn_status tn_asker_sample(tn_asker *a, const tn_question *q, int n, const tn_sampling *how, int batch, const char *what, tn_answer *out,
                           tn_err *e);

@@ -4,10 +4,16 @@
 #include "base/log.h"
 #include "oversight/asker.h"
 
+typedef struct tn_asker_work tn_asker_work; /* asker_options.c */
+void tn_asker_work_free(tn_asker_work *w);
+
 struct tn_asker {
     tn_backend *be; /* a model's: these three */
     tn_model *model;
     tn_tokenizer *tok;
+    bool borrowed;    /* model and tokenizer are somebody's */
+    bool skip_long, quiet;
+    tn_asker_work *work;
     struct service *at; /* an endpoint's */
     tn_replies *kept;
     tn_reply_key who; /* weights and numeric profile; URL and model's name */

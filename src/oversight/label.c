@@ -33,22 +33,37 @@ static tn_status add_label(job *j, int row, int principle, double weight, tn_err
     return TN_OK;
 }
 
-static tn_status choose(job *j, int i, const char *where, tn_err *e) {
-    const tn_labelling *l = j->l;
+static uint64_t number_of(const tn_labelling *l, int i) { return l->number ? l->number[i] : (uint64_t)i; }
+
+tn_status tn_labelling_principles(const tn_labelling *l, int i, const json_t *row, const char *where, int room, int *principle, double *weight,
+                                  int *n, tn_err *e) {
     const char *kind = l->kind;
-    int before = j->n_label, k;
-    if (l->kind_key) TN_TRY(tn_json_need_str(j->row[i], l->kind_key, &kind, where, e));
-    for (int d = 0; d < l->principles; d++) {
-        TN_TRY(tn_constitution_draw(l->constitution, TN_COMPARE, kind, l->seed, 16 * (uint64_t)i + (uint64_t)d, &k, e));
-        TN_TRY(add_label(j, i, k, 1, e));
-    }
-    for (k = 0; l->principles == 0 && k < l->constitution->n_principle; k++) {
+    *n = 0;
+    if (l->kind_key) TN_TRY(tn_json_need_str(row, l->kind_key, &kind, where, e));
+    for (; *n < l->principles && *n < room; weight[(*n)++] = 1)
+        TN_TRY(tn_constitution_draw(l->constitution, TN_COMPARE, kind, l->seed, 16 * number_of(l, i) + (uint64_t)*n, &principle[*n], e));
+    for (int k = 0; l->principles == 0 && k < l->constitution->n_principle && *n < room; k++) {
         double w = tn_principle_weight(&l->constitution->principle[k], TN_COMPARE, kind);
-        if (w > 0) TN_TRY(add_label(j, i, k, w, e));
+        if (w > 0) principle[*n] = k, weight[(*n)++] = w;
     }
-    if (j->n_label == before)
+    if (*n == 0)
         return tn_fail(e, TN_ARG, "%s: no enabled principle for compare applies to prompts of kind \"%s\"", where, kind ? kind : "(none)");
     return TN_OK;
+}
+
+uint64_t tn_labelling_draw(const tn_labelling *l, int i, int principle, int way) {
+    return number_of(l, i) << 16 | (uint64_t)principle % 256 << 8 | (uint64_t)way;
+}
+
+static tn_status choose(job *j, int i, const char *where, tn_err *e) {
+    int n, room = j->l->constitution->n_principle + TN_LABEL_PRINCIPLES;
+    int *k = tn_calloc((size_t)room, sizeof *k);
+    double *w = tn_calloc((size_t)room, sizeof *w);
+    tn_status st = k && w ? tn_labelling_principles(j->l, i, j->row[i], where, room, k, w, &n, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    for (int d = 0; st == TN_OK && d < n; d++) st = add_label(j, i, k[d], w[d], e);
+    tn_free(k);
+    tn_free(w);
+    return st;
 }
 
 static tn_status open_row(job *j, int i, const char *where, tn_err *e) {
@@ -81,8 +96,7 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
         json_t *about = json_pack("{s:s,s:O*,s:i,s:s,s:i}", "stage", stage, "id", json_is_string(id) ? id : NULL, "row", b->row, "principle",
                                   j->l->constitution->principle[b->principle].id, "order", a->order);
         if (!about) return tn_fail(e, TN_NOMEM, "out of memory");
-        /* of a row: which of its principles, which order, which thought */
-        uint64_t draw = (uint64_t)b->row << 16 | (uint64_t)b->principle % 256 << 8 | (uint64_t)(a->order * TN_LABEL_THOUGHTS + a->thought);
+        uint64_t draw = tn_labelling_draw(j->l, b->row, b->principle, a->order * TN_LABEL_THOUGHTS + a->thought);
         j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about, a->text.s, a->text.len, tn_prompts_are_turns(j->l->prompts),
                                 tn_prompts_stops(j->l->prompts)};
     }
@@ -120,7 +134,8 @@ static double of_order(const job *j, int first) {
     int n = l->thoughts ? l->thoughts : 1, m = 0;
     for (int t = 0; t < n; t++) {
         double a = j->logp[2 * (first + t)], b = j->logp[2 * (first + t) + 1];
-        if (!isnan(a) && !isnan(b)) p[m++] = tn_label_soft(a, b);
+        bool thought = !l->thoughts || j->ask[first + t].reasoning; /* else it was too long for one */
+        if (thought && !isnan(a) && !isnan(b)) p[m++] = tn_label_soft(a, b);
     }
     return m == 0 ? NAN : l->thoughts ? tn_label_cot(p, m, l->clamp_lo, l->clamp_hi, l->cot) : p[0];
 }

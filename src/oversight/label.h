@@ -9,9 +9,8 @@
 #define TN_OVERSIGHT_LABEL_H
 #include "algo/feedback.h"
 #include "oversight/asker.h"
+#include "oversight/label_options.h"
 #include "oversight/prompts.h"
-
-enum { TN_LABEL_PRINCIPLES = 16, TN_LABEL_THOUGHTS = 16 };
 
 typedef struct tn_labelling {
     tn_asker *judge;
@@ -26,7 +25,15 @@ typedef struct tn_labelling {
     tn_sampling reason;          /* of chains of thought */
     int batch, max_tokens;
     uint64_t seed;
+    const uint64_t *number;      /* [rows] what draws go by; NULL: each row's own number */
 } tn_labelling;
+/* Fills in what the options say; the reasons' temperature and seed are the caller's. The options outlive l. */
+void tn_labelling_set(tn_labelling *l, const tn_label_options *o);
+/* The principles that row i is asked about, with their weights: of `room` elements, *n are set. */
+tn_status tn_labelling_principles(const tn_labelling *l, int i, const json_t *row, const char *where, int room, int *principle, double *weight,
+                                  int *n, tn_err *e);
+/* What a chain of thought is drawn by: row, principle and `way` of asking (below 256). */
+uint64_t tn_labelling_draw(const tn_labelling *l, int i, int principle, int way);
 
 /* Of one pair under one principle. */
 typedef struct tn_label {
@@ -34,7 +41,7 @@ typedef struct tn_label {
     double weight, p1, p2, p; /* P(A) in either order, and of the first answer being better, polarity applied */
 } tn_label;
 
-/* Rows {"prompt", "responses": [a, b]}. p [n]; *label gets all of its parts, pairs in order, *n_label of them, from the heap. */
+/* Rows {"prompt", "responses": [a, b]}. p [n], NaN where the judge (skip_long) could not read so much; *label gets all of its parts, pairs in order, *n_label of them, from the heap. */
 tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *const *where, int n, double *p, tn_label **label,
                         int *n_label, tn_err *e);
 #endif

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-static const char *const kind_name[] = {"critique", "revision", "direct", "compare", "reason"};
+static const char *const kind_name[] = {"critique", "revision", "direct", "compare", "reason", "score", "verdict", "assess"};
 static const struct { const char *name, *text; bool ends; } default_label[] = {
     {"critique_request", "CritiqueRequest:", true}, {"critique", "Critique:", true}, {"revision_request", "RevisionRequest:", true},
     {"revision", "Revision:", true}, {"principle", "Principle:", true}, {"options", "Options:", true}, {"user", "Human:", true},
@@ -264,7 +264,8 @@ static tn_status make_vars(const tn_prompts *p, tn_prompt_kind k, const tn_promp
     for (int i = 0; i < 5; i++) TN_TRY(set_text(p, vars, theirs[i].key, theirs[i].text, n, e));
     for (int i = 0; i < 5; i++) TN_TRY(set_plain(vars, ours[i].key, ours[i].text, e));
     if (json_object_set(vars, "labels", p->labels) < 0 ||
-        json_object_set(vars, "few_shots", p->few_shots[k == TN_PROMPT_COMPARE || k == TN_PROMPT_REASON ? TN_COMPARE : TN_CRITIQUE_REVISE]) < 0)
+        json_object_set(vars, "few_shots", p->few_shots[k >= TN_PROMPT_COMPARE ? TN_COMPARE : TN_CRITIQUE_REVISE]) < 0 ||
+        json_object_set_new(vars, "swapped", json_boolean(a->swapped)) < 0)
         return tn_fail(e, TN_NOMEM, "out of memory");
     return TN_OK;
 }

@@ -5,6 +5,8 @@
  *   direct               a revision without a critique
  *   compare, reason      which of `option_a`, `option_b` under `principle`; reason leads to a chain of thought, and compare is
  *                        then rendered with it as `reasoning`
+ *   score, verdict       of one `answer` under `principle`: a number from 1 to 10; or whether it does, (A) yes and (B) no, or
+ *                        with `swapped` the other way round. assess leads to a chain of thought for both
  * Every template also sees `labels` (the constitution's over the defaults), `few_shots` of its use, bos_token and eos_token.
  *   {"mode": "text" | "chat",      the rendered text itself, or a user's turn in the model's own chat template
  *    "stop": ["..."],              a reply ends before any of these, or before the label of a turn or part
@@ -19,7 +21,8 @@
 #include "oversight/constitution.h"
 #include "text/text.h"
 
-typedef enum tn_prompt_kind { TN_PROMPT_CRITIQUE, TN_PROMPT_REVISION, TN_PROMPT_DIRECT, TN_PROMPT_COMPARE, TN_PROMPT_REASON, TN_PROMPT_KINDS } tn_prompt_kind;
+typedef enum tn_prompt_kind { TN_PROMPT_CRITIQUE, TN_PROMPT_REVISION, TN_PROMPT_DIRECT, TN_PROMPT_COMPARE, TN_PROMPT_REASON,
+                             TN_PROMPT_SCORE, TN_PROMPT_VERDICT, TN_PROMPT_ASSESS, TN_PROMPT_KINDS } tn_prompt_kind;
 
 typedef struct tn_prompts tn_prompts;
 /* A template that is missing is an error when it is asked for. `c` outlives the prompts. tok NULL: for an endpoint, whose special
@@ -35,6 +38,7 @@ typedef struct tn_prompt_about {
     const json_t *conversation; /* messages, the last one the user's */
     const char *answer, *critique, *option_a, *option_b, *reasoning; /* defused */
     const tn_principle *principle;
+    bool swapped; /* of a verdict: (A) says that the answer does not do, (B) that it does */
 } tn_prompt_about;
 /* The prompt as text, and as the ids that the model of `tok` reads. Either may be NULL, and tok with ids, which then get none.
  * *defused (may be NULL) is added to. */

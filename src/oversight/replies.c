@@ -104,9 +104,18 @@ tn_status tn_replies_open(tn_replies **out, const char *path, tn_err *e) {
     return st;
 }
 
+void tn_replies_forget(tn_replies *r) {
+    for (size_t i = 0; i < r->slots; i++) {
+        json_decref(r->table[i].reply);
+        r->table[i] = (entry){0};
+    }
+    r->n = 0;
+    tn_str_clear(&r->pending);
+}
+
 void tn_replies_close(tn_replies *r) {
     if (!r) return;
-    for (size_t i = 0; i < r->slots; i++) json_decref(r->table[i].reply);
+    tn_replies_forget(r);
     tn_out_close(r->out, TN_OK, false, NULL);
     tn_free(r->table);
     tn_str_free(&r->path);

@@ -19,6 +19,7 @@ typedef struct tn_replies tn_replies;
 /* Creates the file when it is missing; path NULL: in memory alone. TN_FORMAT names the line that is not a reply. */
 tn_status tn_replies_open(tn_replies **r, const char *path, tn_err *e);
 void tn_replies_close(tn_replies *r);
+void tn_replies_forget(tn_replies *r); /* all that is in memory, of a store without a file */
 size_t tn_replies_count(const tn_replies *r);
 /* The reply, borrowed; NULL when it was never given. */
 const json_t *tn_replies_find(const tn_replies *r, tn_reply_key key);

@@ -1,5 +1,6 @@
 #include "oversight/rows.h"
 #include "base/mem.h"
+#include "data/formats.h"
 #include <string.h>
 
 static tn_status add(tn_json_rows *f, json_t *row, const char *where, tn_err *e) {
@@ -9,6 +10,16 @@ static tn_status add(tn_json_rows *f, json_t *row, const char *where, tn_err *e)
     return TN_OK;
 }
 
+/* A public set's row gets its prompt beside its own fields. */
+static tn_status add_known(tn_json_rows *f, json_t *row, const char *where, int64_t times, tn_err *e) {
+    json_t *known = NULL;
+    tn_status st = TN_OK;
+    if (!json_object_get(row, "prompt") && !json_object_get(row, "messages")) st = tn_row_canonical(row, true, &known, e);
+    for (int64_t k = 0; k < times && st == TN_OK; k++) st = add(f, known ? known : row, where, e);
+    json_decref(known);
+    return st;
+}
+
 tn_status tn_json_rows_read(tn_json_rows *f, const char *path, int64_t times, int64_t most, tn_err *e) {
     tn_lines *in = NULL;
     json_t *row = NULL;
@@ -16,7 +27,7 @@ tn_status tn_json_rows_read(tn_json_rows *f, const char *path, int64_t times, in
     tn_status st = tn_lines_open(&in, path, (size_t)1 << 26, e);
     while (st == TN_OK && (most == 0 || (int64_t)f->n < most * times) && (st = tn_jsonl_next(in, path, &row, e)) == TN_OK && row) {
         snprintf(where, sizeof where, "%.560s:%ld", path, tn_lines_number(in));
-        for (int64_t k = 0; k < times && st == TN_OK; k++) st = add(f, row, where, e);
+        st = add_known(f, row, where, times, e);
         json_decref(row);
     }
     tn_lines_close(in);

@@ -83,6 +83,23 @@ static tn_status set_var(recipe_reader *x, const char *text, tn_err *e) {
                : tn_fail(e, TN_ARG, "--set %s: the value is not valid UTF-8", name);
 }
 
+/* All that have to be given, in one message. */
+static tn_status check_given(const recipe_reader *x, const json_t *vars, tn_err *e) {
+    const char *key, *first = NULL;
+    json_t *v;
+    tn_str names = TN_STR_INIT, give = TN_STR_INIT;
+    json_object_foreach(x->r->vars, key, v) {
+        if (!json_is_null(v)) continue;
+        tn_str_addf(&names, "%s'%s'", first ? ", " : "", key);
+        tn_str_addf(&give, " %s=VALUE", key);
+        if (!first) first = key;
+    }
+    tn_status st = !first ? TN_OK : tn_recipe_fail(x, (recipe_place){vars, first, 0}, e, "no value of %.300s; give --set%.300s", names.s, give.s);
+    tn_str_free(&names);
+    tn_str_free(&give);
+    return st;
+}
+
 tn_status tn_recipe_read_vars(recipe_reader *x, json_t *vars, tn_opt_list set, tn_err *e) {
     const char *key;
     json_t *v;
@@ -97,7 +114,7 @@ tn_status tn_recipe_read_vars(recipe_reader *x, json_t *vars, tn_opt_list set, t
         if (json_object_set_new(x->r->vars, key, text) < 0) return no_memory(x, e);
     }
     for (int i = 0; i < set.n; i++) TN_TRY(set_var(x, set.v[i], e));
-    return TN_OK;
+    return check_given(x, vars, e);
 }
 
 /* ---- texts ---- */
@@ -112,7 +129,6 @@ static tn_status expand_one(recipe_reader *x, recipe_place at, const char *s, si
     json_t *v = json_object_get(x->r->vars, name);
     if (!strcmp(name, "out")) tn_str_addz(out, x->r->out);
     else if (json_is_string(v)) tn_str_addz(out, json_string_value(v));
-    else if (v) return tn_recipe_fail(x, at, e, "variable '%s' has no value; give --set %s=VALUE", name, name);
     else {
         near_var(x, name, near, sizeof near);
         return tn_recipe_fail(x, at, e, "no variable '%s' among vars%s", name, near);

@@ -295,7 +295,19 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && !strcmp(s + n - m, end);
 }
 
+/* The round of .../judged-R.jsonl as text in name; false: the file is called otherwise. */
+static bool is_judged(const char *path, char name[4]) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    if (strncmp(base, "judged-", 7) != 0) return false;
+    size_t n = strspn(base + 7, "0123456789");
+    if (n < 1 || n > 2 || strcmp(base + 7 + n, ".jsonl") != 0) return false;
+    snprintf(name, 4, "%.*s", (int)n, base + 7);
+    return n == 1 || (name[0] == '1' && name[1] - '0' < TN_CAI_ROUNDS - 10);
+}
+
 static tn_status load_file(tn_cai *c, const char *path, const char *name, tn_err *e) {
+    char round[4];
+    if (is_judged(path, round)) return each_row(c, path, round, add_judged, e);
     if (ends_with(path, "constitution.jsonl")) return load_constitution(c, path, e);
     return ends_with(path, ".json") ? load_document(c, path, e) : load_rows(c, path, name, e);
 }
@@ -326,14 +338,12 @@ static tn_status load_folder(tn_cai *c, const char *dir, tn_err *e) {
         if (open) note(c, " has replies but no record.jsonl yet: the critique was interrupted. The same command goes on where it stopped", dir, 0);
         found = found || open;
     }
-    for (int r = 0; r < TN_CAI_ROUNDS; r++) {
-        char file[40], name[4];
-        snprintf(name, sizeof name, "%d", r);
+    for (int r = 0; r < TN_CAI_ROUNDS; r++)
         for (int part = 0; part < 2; part++) {
+            char file[40];
             snprintf(file, sizeof file, "%sjudged-%d.jsonl", part ? "critique/" : "", r);
-            TN_TRY(from_folder(c, dir, file, add_judged, name, &found, e));
+            TN_TRY(from_folder(c, dir, file, NULL, NULL, &found, e));
         }
-    }
     for (int k = 0; k < 2; k++) TN_TRY(from_folder(c, dir, prompts[k], add_prompt, NULL, &found, e));
     for (size_t k = 0; k < sizeof later / sizeof *later; k++) TN_TRY(from_folder(c, dir, later[k], NULL, NULL, &found, e));
     return found || record ? TN_OK : tn_fail(e, TN_ARG, "--record %s: the folder has nothing of a Constitutional AI run, e.g. record.jsonl of `tenet critique`", dir);

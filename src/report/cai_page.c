@@ -230,5 +230,6 @@ tn_status tn_cai_page(tn_cai *c, tn_str *out, tn_err *e) {
         tn_str_addf(out, "<script>%s</script>", tn_cai_script);
     }
     tn_report_foot(out);
+    TN_TRY(tn_json_check("the page", e));
     return out->oom ? tn_fail(e, TN_NOMEM, "out of memory for the page") : TN_OK;
 }

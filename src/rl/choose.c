@@ -1,4 +1,5 @@
 /* A generation batch cut into steps of pairs, or of its best responses; see critic_free.h. */
+#include "base/mathx.h"
 #include "base/rng.h"
 #include "algo/group.h"
 #include "rl/critic_free.h"
@@ -15,6 +16,9 @@ const tn_opt_row tn_pair_rows[] = {
     {"reference", TN_OPT_CHOICE, AT(reference), "start", "start|sampling", 0, 0, NULL, NULL,
      "start: the starting model (or --ref-model) throughout. sampling: the policy that made the responses, as in "
      "iterative DPO; it needs no second model, the sampler's log-probs serve."},
+    {"soft-labels", TN_OPT_BOOL, AT(soft), "false", NULL, 0, 0, NULL, NULL,
+     "Rewards are Bradley-Terry scores (of a reward model, or of a judge with --judge-reward logit): the better response is better "
+     "with the probability that their gap says, instead of certainly."},
     TN_OPT_LAST};
 #undef AT
 #define AT(f) offsetof(tn_best_options, f)
@@ -57,6 +61,15 @@ static void shuffle(tn_slices *s, int n, uint64_t seed, uint64_t number) {
     tn_rng_shuffle(&rng, s->order, (size_t)n);
 }
 
+/* P(chosen is better) = s(r_chosen - r_rejected) in every pair. */
+static void soften(tn_rollouts *pairs) {
+    for (int k = 0; k < pairs->n_ex; k++) {
+        tn_example *x = &pairs->ex[k];
+        x->has_p = true;
+        x->p = tn_sigmoid(x->advantage[0] - x->advantage[x->response[0].n]);
+    }
+}
+
 static void share_tokens(tn_slices *s) {
     double all = 0;
     for (int k = 0; k < s->n; k++) all += s->total[k].tok = s->part[k].n_tok;
@@ -73,6 +86,7 @@ void tn_slices_cut_pairs(tn_slices *s, const tn_rollouts *r, const tn_pair_optio
         for (; at < end; at++)
             for (uint32_t side = 0; side < 2; side++) s->mine[n++] = (uint32_t)s->slice[2 * s->order[at] + side];
         tn_rollouts_arrange_pairs(&s->part[k], r, s->mine, n);
+        if (o->soft) soften(&s->part[k]);
         s->total[k] = (tn_total){.seq = n, .pair = n / 2};
         for (int i = 0; i < n; i += 2) s->total[k].chosen_tok += s->part[k].response[i].n;
     }

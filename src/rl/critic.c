@@ -48,8 +48,8 @@ static tn_status same_tokenizer(bool *same, const tn_critic_spec *s, const tn_on
 tn_status tn_critic_peek(const tn_critic_spec *s, const tn_online *on, tn_desc *d, tn_lora_spec *l, bool *shared,
                          tn_err *e) {
     const tn_load load = {.want_score = true, .base = on->lora.base_model};
-    bool same;
-    TN_TRY(same_tokenizer(&same, s, on, e));
+    bool same = false;
+    if (automatic(s)) TN_TRY(same_tokenizer(&same, s, on, e));
     bool policy = automatic(s) ? !same : strcmp(s->how, "policy") == 0;
     const char *like = policy ? on->o.model : automatic(s) ? s->judge : s->how;
     *d = on->desc, *l = on->spec; /* from the policy: with a fresh head */

@@ -32,6 +32,7 @@ typedef struct tn_pair_options {
     double min_gap;     /* between their rewards; a prompt whose pair has no more gives none */
     double missing_eos; /* taken off the reward of a response that did not end */
     const char *reference; /* start | sampling */
+    bool soft;             /* the better one is better with probability s(gap), and the loss is told so */
 } tn_pair_options;
 extern const tn_opt_row tn_pair_rows[];
 /* Which responses are good enough to be learnt from (rejection sampling). */

@@ -177,7 +177,9 @@ static void introduce_rewards(const tn_critic_free *l) {
                     s->scorer->model->score_mean, s->scorer->model->score_sd);
         else
             tn_info("reward %s, weight %g: %s", s->name, l->rewards.weight[i],
-                    s->fn ? s->fn->help : l->task->rewards.ensemble.how);
+                    s->fn      ? s->fn->help
+                    : s->judge ? tn_reward_judge_help(s->judge)
+                               : l->task->rewards.ensemble.how);
     }
 }
 
@@ -239,6 +241,7 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
     tn_opts_bind(opts, tn_alarms_rows, &l->watch);
     TN_TRY(sizes(l, e));
     TN_TRY(tn_rewards_check(&k->rewards, k->more_rewards, e));
+    TN_TRY(tn_judge_check(&k->rewards.judge, (int)k->q.generations, e));
     TN_TRY(tn_shaping_check(&l->shape, k->rewards.models.n, &references, e));
     TN_TRY(tn_alarms_check(&l->watch, false, on, e));
     TN_TRY(tn_online_open(on, e));

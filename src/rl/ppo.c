@@ -36,7 +36,24 @@ static tn_status take_state(tn_ppo *p, const json_t *s, tn_err *e) {
 
 /* ---- one iteration ---- */
 
-/* Scores of every reward model, for the log and alarms as they are (raw_score), for training shaped (score). */
+/* The judge's word, weighted; what it could not read is neither good nor bad. */
+static tn_status judge(tn_ppo *p, tn_metrics *m, tn_err *e) {
+    tn_rollouts *r = &p->on.roll;
+    const tn_appraise_options *o = &p->task->judge.appraise;
+    double sum = 0, middle = strcmp(o->as, "prob") || tn_appraise_needs(o, "score") ? 0 : 0.5;
+    if (!p->judge) return TN_OK;
+    TN_TRY(tn_reward_judge_score(p->judge, &p->on, r, p->judged, 1, m, e));
+    for (int i = 0; i < r->n; i++) {
+        if (isnan(p->judged[i])) p->judged[i] = middle;
+        sum += p->judged[i];
+        p->judged[i] *= p->task->ppo.judge_weight;
+    }
+    tn_metrics_mean(m, "rewards/judge/mean", sum, r->n);
+    return TN_OK;
+}
+
+/* Scores of every reward model, for the log and alarms as they are (raw_score), for training shaped (score); the judge's word is
+ * added to both. */
 static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
     tn_online *on = &p->on;
     tn_rollouts *r = &on->roll;
@@ -46,17 +63,22 @@ static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
         TN_TRY(tn_rollouts_score(r, p->scorer[j], on->tok, r->raw_score, e));
         for (int i = 0; i < r->n; i++) p->member[i * k + j] = r->raw_score[i];
     }
+    for (int i = 0; !k && i < r->n; i++) r->raw_score[i] = 0;
+    TN_TRY(judge(p, m, e));
     TN_TRY(tn_shaping_refer(&p->shaping, on, p->scorer, e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
     TN_TRY(tn_safe_score(&p->safe, on, m, e));
     TN_TRY(tn_step_rewards_score(&p->steps, on, m, e));
     if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->raw_score, m, e));
+    for (int i = 0; i < r->n; i++) r->raw_score[i] += p->judged[i];
     TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, k, k, p->kl.coef}, m, e));
     if (p->shaping.o)
         for (int j = 0; j < k; j++) TN_TRY(tn_shaping_apply(&p->shaping, j, on, p->member + j, k, e));
-    for (int i = 0; k == 1 && i < r->n; i++) r->score[i] = p->member[i];
+    for (int i = 0; k < 2 && i < r->n; i++) r->score[i] = k ? p->member[i] : 0;
     tn_metrics none = {0};
-    return k > 1 ? tn_ensemble_scores(q, p->member, r->n, k, r->score, &none, e) : TN_OK;
+    if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->score, &none, e));
+    for (int i = 0; i < r->n; i++) r->score[i] += p->judged[i];
+    return TN_OK;
 }
 
 static void sample_metrics(const tn_rollouts *r, tn_metrics *m) {

@@ -6,7 +6,7 @@
  * With a pretraining mix (InstructGPT, 2203.02155) every policy update also descends ptx_coef x the
  * negative log-likelihood per token of a batch of texts. Several reward models are an ensemble (algo/ensemble.h), whose
  * scores may be shaped (rl/shaping.h); tokens may act together (rl/macros.h); a cost model makes it Safe RLHF
- * (rl/safe.h); alarms watch for over-optimisation (rl/alarms.h).
+ * (rl/safe.h); alarms watch for over-optimisation (rl/alarms.h). A judge's word (rl/reward_judge.h) is added to the score, or is it.
  *
  * Sampling and training are one forward, so old log-probs are the sampler's, and the ratio before the first
  * update of each iteration is exactly 1 (checked). */
@@ -17,6 +17,7 @@
 #include "algo/macro.h"
 #include "algo/rl.h"
 #include "rl/alarms.h"
+#include "rl/reward_judge.h"
 #include "rl/safe.h"
 #include "rl/shaping.h"
 #include "rl/step_rewards.h"
@@ -26,6 +27,7 @@ typedef struct tn_ppo_options {
     const char *critic;
     int64_t iterations, rollouts, minibatch, epochs, response_length;
     double temperature, critic_lr;
+    double judge_weight;
     double ptx_coef; /* pretraining mix; 0: off */
     tn_opt_list ptx_data;
     int64_t ptx_batch;
@@ -35,6 +37,7 @@ extern const tn_opt_row tn_ppo_rows[];
 /* Option structs of the parts, bound by the verb. */
 typedef struct tn_ppo_task {
     tn_ppo_options ppo;
+    tn_judge_options judge;
     tn_ppo_policy_opt policy;
     tn_ppo_value_opt value;
     tn_rl_opt rl;

@@ -13,6 +13,8 @@ typedef struct tn_ppo {
     tn_scorer **scorer; /* [n_scorer] reward models; the critic starts from the first */
     int n_scorer;
     double *member;    /* [rollouts][n_scorer] their scores */
+    tn_reward_judge *judge;
+    double *judged;    /* [rollouts] */
     tn_step_rewards steps;
     tn_shaping shaping;
     tn_safe safe;      /* --cost-model */

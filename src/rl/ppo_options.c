@@ -5,9 +5,12 @@ const tn_opt_row tn_ppo_rows[] = {
     {"reward-model", TN_OPT_LIST, AT(reward_models), NULL, NULL, 0, 0, "reward_model_path", "DIR",
      "Sequence-classification checkpoint that scores responses, with its own tokenizer and "
      "template; several are an ensemble."},
+    {"judge-weight", TN_OPT_REAL, AT(judge_weight), "1", NULL, -1e9, 1e9, NULL, "X",
+     "Of what a judge (--reward-judge) says, which is added to the reward models' score, or alone is the score; what it cannot read counts as "
+     "neither good nor bad."},
     {"critic", TN_OPT_STRING, AT(critic), "auto", NULL, 0, 0, "value_model", "DIR|auto|policy",
      "Start of the critic: auto copies the (first) reward model when it shares the policy's tokenizer, "
-     "else the policy with a zero head."},
+     "else, or when there is none, the policy with a zero head."},
     {"iterations", TN_OPT_INT, AT(iterations), "30", NULL, 1, 0, "num_total_batches", "N",
      "Rollout batches of the run."},
     {"rollouts", TN_OPT_INT, AT(rollouts), "256", NULL, 1, 1 << 20, "rollout_batch_size", "N",

@@ -15,6 +15,8 @@ void tn_ppo_free(tn_ppo *p) {
     }
     tn_free(p->scorer);
     tn_free(p->member);
+    tn_reward_judge_close(p->judge);
+    tn_free(p->judged);
     tn_shaping_close(&p->shaping);
     tn_macros_free(&p->macros);
     tn_alarms_close(&p->alarms);
@@ -34,10 +36,11 @@ static bool joint_macros(const tn_ppo *p) {
 static tn_status check_options(const tn_ppo *p, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     bool references;
-    if (q->reward_models.n == 0)
+    if (q->reward_models.n == 0 && !p->task->judge.judge)
         return tn_fail(e, TN_ARG,
                        "--reward-model is missing; give a folder made by `tenet reward` or any "
-                       "*ForSequenceClassification");
+                       "*ForSequenceClassification, or --reward-judge");
+    TN_TRY(tn_judge_check(&p->task->judge, 1, e));
     if (q->reward_models.n > TN_ENSEMBLE_MAX)
         return tn_fail(e, TN_ARG, "%d reward models, at most %d make an ensemble", q->reward_models.n, TN_ENSEMBLE_MAX);
     if (q->minibatch > q->rollouts)
@@ -117,6 +120,7 @@ static void introduce_models(const tn_ppo *p) {
         tn_info("reward model %s: %s, scores normalised by mean %.4g, sd %.4g", names->v[i],
                 p->scorer[i]->same_tokenizer ? "the policy's tokenizer" : "its own tokenizer",
                 p->scorer[i]->model->score_mean, p->scorer[i]->model->score_sd);
+    if (p->judge) tn_info("%s, weight %g", tn_reward_judge_help(p->judge), p->task->ppo.judge_weight);
     if (p->n_scorer > 1) tn_info("their %s is the score", p->task->ensemble.how);
     if (p->safe.task)
         tn_info("cost model %s: %s, costs divided by %.4g; %s", p->task->safe.q.cost_model,
@@ -131,18 +135,17 @@ static void introduce_models(const tn_ppo *p) {
             p->on.ref->trunk != t      ? " not"
             : p->on.ref->n_adapter > 0 ? " (its adapter as it was)"
                                        : " (the adapter off)",
-            p->scorer[0]->model->trunk == t ? ", the reward model" : "",
+            p->n_scorer && p->scorer[0]->model->trunk == t ? ", the reward model" : "",
             p->critic.model->trunk == t ? ", the critic" : "");
 }
 
-/* The first reward model judges for the critic; the others only score. */
-static const char *reward_model(const tn_ppo *p) { return p->task->ppo.reward_models.v[0]; }
-
+/* The first reward model judges for the critic; the others only score. Without one the critic is the policy's. */
 static tn_critic_spec reward_critic(const tn_ppo *p) {
-    bool macro = joint_macros(p);
+    const tn_ppo_options *q = &p->task->ppo;
+    bool macro = joint_macros(p), alone = q->reward_models.n == 0;
     return (tn_critic_spec){.name = "critic",
-                            .how = p->task->ppo.critic,
-                            .judge = reward_model(p),
+                            .how = alone && strcmp(q->critic, "auto") == 0 ? "policy" : q->critic,
+                            .judge = alone ? NULL : q->reward_models.v[0],
                             .algo = macro ? &tn_algo_macro_value : &tn_algo_ppo_value,
                             .opt = macro ? (const void *)&p->macro_value : &p->task->value,
                             .examples = (size_t)p->task->ppo.minibatch,
@@ -176,7 +179,8 @@ static tn_status plan_memory(const tn_ppo *p, tn_err *e) {
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
     tn_budget b = {0};
     TN_TRY(tn_online_budget(on, &b, e));
-    TN_TRY(tn_judge_budget(&c, on, &b, e));
+    if (c.judge) TN_TRY(tn_judge_budget(&c, on, &b, e));
+    TN_TRY(tn_reward_judge_budget(&p->task->judge, on, &b, e));
     TN_TRY(members_budget(p, &b, e));
     TN_TRY(tn_critic_budget(&c, on, &b, e));
     TN_TRY(tn_safe_budget(&p->task->safe, &cost, on, &b, e));
@@ -195,8 +199,10 @@ static tn_status critic_flop(const tn_ppo *p, const tn_critic_spec *c, bool trai
     tn_desc critic, judge;
     tn_lora_spec s;
     bool shared;
-    TN_TRY(tn_model_peek(&judge, c->judge, &(tn_load){.base = on->lora.base_model}, e));
-    *flop += 2.0 * tokens * (double)tn_desc_params(&judge);
+    if (c->judge) {
+        TN_TRY(tn_model_peek(&judge, c->judge, &(tn_load){.base = on->lora.base_model}, e));
+        *flop += 2.0 * tokens * (double)tn_desc_params(&judge);
+    }
     if (!trained) return TN_OK;
     TN_TRY(tn_critic_peek(c, on, &critic, &s, &shared, e));
     *flop += 2.0 * tokens * (double)tn_desc_params(&critic);
@@ -209,6 +215,8 @@ static tn_status estimate(const tn_ppo *p, tn_err *e) {
     const tn_online *on = &p->on;
     double epochs = (double)q->epochs, others = 0;
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
+    TN_TRY(tn_reward_judge_flop(&p->task->judge, on, &others, e));
+    others *= tn_online_tokens(on);
     TN_TRY(critic_flop(p, &c, true, &others, e));
     for (int i = 1; i < q->reward_models.n; i++) {
         c.judge = q->reward_models.v[i];
@@ -241,15 +249,16 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     tn_online *on = &p->on;
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
     int n = q->reward_models.n;
-    p->scorer = tn_calloc((size_t)n, sizeof *p->scorer);
-    p->member = tn_calloc((size_t)n * (size_t)q->rollouts, sizeof *p->member);
-    if (!p->scorer || !p->member) return tn_fail(e, TN_NOMEM, "out of memory");
+    p->scorer = tn_calloc((size_t)n + 1, sizeof *p->scorer);
+    p->member = tn_calloc(((size_t)n + 1) * (size_t)q->rollouts, sizeof *p->member);
+    p->judged = tn_calloc((size_t)q->rollouts, sizeof *p->judged);
+    if (!p->scorer || !p->member || !p->judged) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < n; i++, p->n_scorer++)
         if (!(p->scorer[i] = tn_calloc(1, sizeof **p->scorer))) return tn_fail(e, TN_NOMEM, "out of memory");
-    TN_TRY(tn_judge_open(p->scorer[0], &c, on, e));
-    TN_TRY(check_scorer(p, 0, e));
+    if (n) TN_TRY(tn_judge_open(p->scorer[0], &c, on, e));
+    if (n) TN_TRY(check_scorer(p, 0, e));
     TN_TRY(tn_critic_open(&p->critic, on, &c, p->scorer[0], e));
-    tn_model_drop_masters(p->scorer[0]->model); /* the critic has its copy */
+    if (n) tn_model_drop_masters(p->scorer[0]->model); /* the critic has its copy */
     for (int i = 1; i < n; i++) {
         tn_load how = frozen(p);
         TN_TRY(tn_scorer_open_with(p->scorer[i], q->reward_models.v[i], on->o.model, on->be, on->need.tokens,
@@ -257,6 +266,7 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
         TN_TRY(check_scorer(p, i, e));
         TN_TRY(tn_scorer_reserve(p->scorer[i], (int)q->rollouts, 1, on->shortest, on->rollout_blocks, e));
     }
+    if (p->task->judge.judge) TN_TRY(tn_reward_judge_open(&p->judge, &p->task->judge, on, e));
     TN_TRY(tn_safe_open(&p->safe, &p->task->safe, &cost, on, e));
     TN_TRY(tn_step_rewards_open(&p->steps, &p->task->steps, on, e));
     TN_TRY(tn_shaping_open(&p->shaping, &p->task->shaping, n, on, e));
@@ -271,6 +281,7 @@ tn_status tn_ppo_set_up(tn_ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_online_bind(on, "ppo", opts, e));
     TN_TRY(check_options(p, e));
     TN_TRY(tn_online_open(on, e));
+    TN_TRY(tn_judge_fit(&p->task->judge, on, e));
     TN_TRY(tn_macros_check(macro, on->tok != NULL, e));
     tn_online_shape shape = {.n_prompt = (int)q->rollouts,
                              .n_sample = 1,

@@ -16,7 +16,7 @@ const tn_opt_row tn_reward_source_rows[] = {
      "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
-     "One weight a source, models first (with --ensemble they are one); default: 1 each."},
+     "One weight a source, models first (with --ensemble they are one), a judge last; default: 1 each."},
     {"step-score", TN_OPT_CHOICE, AT(step_score), "min", "min|product|last", 0, 0, NULL, NULL,
      "How what a process reward model (`tenet prm`) says of a response's steps becomes its score: the least "
      "probability, their product, or the last one."},
@@ -26,10 +26,12 @@ void tn_rewards_bind(const tn_opts *given, tn_reward_options *o) {
     tn_opts_bind(given, tn_reward_source_rows, o);
     tn_opts_bind(given, tn_ensemble_rows, &o->ensemble);
     o->together = tn_opts_given(given, "ensemble");
+    o->judge = (tn_judge_options){0};
+    if (tn_opts_has(given, "reward-judge")) tn_judge_bind(given, &o->judge);
 }
 
 /* Sources that have a weight, and those that come before them and have none. */
-static int weighted(const tn_reward_options *o) { return o->funcs.n + (o->together ? 1 : o->models.n); }
+static int weighted(const tn_reward_options *o) { return o->funcs.n + (o->judge.judge != NULL) + (o->together ? 1 : o->models.n); }
 static int unweighted(const tn_reward_options *o) { return o->together ? o->models.n : 0; }
 
 /* ---- set-up ---- */
@@ -128,10 +130,10 @@ static tn_status open_function(tn_rewards *r, tn_reward_source *s, const char *s
 
 tn_status tn_rewards_check(const tn_reward_options *o, const tn_reward_fn *more, tn_err *e) {
     int n = weighted(o);
-    if (o->models.n + o->funcs.n == 0 && !o->none_needed)
+    if (o->models.n + o->funcs.n == 0 && !o->judge.judge && !o->none_needed)
         return tn_fail(e, TN_ARG,
-                       "no reward: give --reward-model DIR (made by `tenet reward`) or "
-                       "--reward-funcs NAME, or several");
+                       "no reward: give --reward-model DIR (made by `tenet reward`), "
+                       "--reward-funcs NAME or --reward-judge DIR, or several");
     if (o->weights.n && o->weights.n != n)
         return tn_fail(e, TN_ARG, "--reward-weights: %d weights for %d rewards (%s)",
                        o->weights.n, n, o->together ? "the ensemble first" : "models first");
@@ -174,7 +176,7 @@ tn_status tn_rewards_fit(const tn_reward_options *o, const tn_reward_fn *more, c
                            f->name, on->o.model);
         if (f->field) TN_TRY(fit_rows(o->funcs.v[i], *f->field ? f->field : argument, on, e));
     }
-    return TN_OK;
+    return tn_judge_fit(&o->judge, on, e);
 }
 
 tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_budget *p,
@@ -188,7 +190,7 @@ tn_status tn_rewards_budget(const tn_reward_options *o, const tn_online *on, tn_
         tn_batch_need need = tn_online_scored(on, tokens > length ? tokens : length, same);
         TN_TRY(tn_scorer_budget(p, dir, on->be, &how, false, tokens, length, &need, e));
     }
-    return TN_OK;
+    return tn_reward_judge_budget(&o->judge, on, p, e);
 }
 
 tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, double *flop,
@@ -199,7 +201,7 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
         TN_TRY(tn_model_peek(&d, o->models.v[i], &(tn_load){.base = on->lora.base_model}, e));
         *flop += 2.0 * (double)tn_desc_params(&d);
     }
-    return TN_OK;
+    return tn_reward_judge_flop(&o->judge, on, flop, e);
 }
 
 static int members_of(const tn_reward_source *s) { return s->scorer->n_member ? s->scorer->n_member : 1; }
@@ -238,6 +240,10 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
     if (o->together) TN_TRY(open_ensemble(r, (int)N, e));
     for (int i = 0; i < o->funcs.n; i++)
         TN_TRY(open_function(r, &r->source[r->n++], o->funcs.v[i], more, e));
+    if (o->judge.judge) {
+        set_name(r, &r->source[r->n], "judge");
+        TN_TRY(tn_reward_judge_open(&r->source[r->n++].judge, &o->judge, on, e));
+    }
     for (int i = unweighted(o), k = 0; i < r->n; i++, k++)
         r->weight[i] = o->weights.n ? strtod(o->weights.v[k], NULL) : 1;
     for (int i = 0; i < o->models.n; i++)
@@ -252,6 +258,7 @@ void tn_rewards_close(tn_rewards *r) {
         if (s->scorer) tn_scorer_close(s->scorer);
         tn_free(s->scorer);
         if (s->fn && s->fn->close) s->fn->close(s->state);
+        tn_reward_judge_close(s->judge);
     }
     tn_free(r->source);
     tn_free(r->weight);
@@ -337,6 +344,7 @@ tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll
         if (r->source[k].scorer) TN_TRY(score_model(r, k, on, roll, e));
     TN_TRY(score_ensemble(r, roll->n, m, e));
     TN_TRY(score_functions(r, on, roll, e));
+    if (r->n && r->source[r->n - 1].judge) TN_TRY(tn_reward_judge_score(r->source[r->n - 1].judge, on, roll, r->value + r->n - 1, r->n, m, e));
     warn_unscored(r, on, roll);
     tn_rewards_metrics(r, roll->n, m);
     return TN_OK;

@@ -1,11 +1,12 @@
 /* Rewards of rollouts from several sources: reward models (--reward-model) and functions
- * (--reward-funcs), each with its weight, in this order. With --ensemble the models count as one source, which
+ * (--reward-funcs), and a judge (--reward-judge), each with its weight, in this order. With --ensemble the models count as one source, which
  * comes behind them; their own scores are reported and have no weight. */
 #ifndef TN_RL_REWARDS_H
 #define TN_RL_REWARDS_H
 #include "algo/ensemble.h"
 #include "rl/online.h"
 #include "rl/reward_fn.h"
+#include "rl/reward_judge.h"
 #include "train/scorer.h"
 
 typedef struct tn_reward_options {
@@ -14,6 +15,7 @@ typedef struct tn_reward_options {
     bool none_needed; /* steps have rewards of their own (step_rewards.h) */
     bool together; /* --ensemble was given: */
     tn_ensemble_opt ensemble;
+    tn_judge_options judge; /* .judge NULL: none, or the verb knows none */
 } tn_reward_options;
 extern const tn_opt_row tn_reward_source_rows[];
 
@@ -21,7 +23,8 @@ typedef struct tn_reward_source {
     char name[64];                      /* the folder's or the function's */
     char column[80], mean[96], std[96]; /* in samples.jsonl: rewards/NAME; of its metrics */
     tn_scorer *scorer;                  /* a model, or */
-    const tn_reward_fn *fn;             /* a function with its state; neither: the ensemble */
+    const tn_reward_fn *fn;             /* a function with its state, or */
+    tn_reward_judge *judge;             /* a judge; none of them: the ensemble */
     void *state;
 } tn_reward_source;
 
@@ -39,7 +42,7 @@ typedef struct tn_rewards {
     bool warned;
 } tn_rewards;
 
-/* The options of tn_reward_source_rows and tn_ensemble_rows. */
+/* The options of tn_reward_source_rows and tn_ensemble_rows, and of tn_judge_rows where the verb has them. */
 void tn_rewards_bind(const tn_opts *given, tn_reward_options *o);
 /* The function that NAME or NAME:ARGUMENT names, built in or in `more` (ends with a NULL name; may be NULL), and its
  * argument; NULL: none was given. */

@@ -1,6 +1,4 @@
 #include "rl/rlthf.h"
-#include "base/log.h"
-#include "base/manifest.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include <math.h>
@@ -31,13 +29,7 @@ static double favour(const tn_rlthf_pair *p) { return p->label == 1 ? p->gap : -
 
 static tn_status no_memory(tn_err *e) { return tn_fail(e, TN_NOMEM, "out of memory"); }
 
-/* "DIR/round-K/NAME", or "DIR/NAME" for K < 0, in s->path. */
-static tn_status path_of(state *s, int round, const char *name, tn_err *e) {
-    tn_str_clear(&s->path);
-    if (round < 0) tn_str_addf(&s->path, "%s/%s", s->l->dir, name);
-    else tn_str_addf(&s->path, "%s/round-%d/%s", s->l->dir, round, name);
-    return s->path.oom ? no_memory(e) : TN_OK;
-}
+static tn_status path_of(state *s, int round, const char *name, tn_err *e) { return tn_round_path(&s->path, s->l->dir, round, name, e); }
 
 /* Pairs that could be used, in order[0 .. n): of the shard, and unseen by people, where asked for. */
 static int gather(state *s, bool shard, bool unseen) {
@@ -184,28 +176,13 @@ static tn_status write_training(state *s, tn_err *e) {
     return ok ? TN_OK : no_memory(e);
 }
 
-/* The model of this round, unless one of these rows is there. */
+/* The model of this round, and what it says. */
 static tn_status train(state *s, tn_err *e) {
-    char want[80], *data = NULL, *model = NULL;
-    uint64_t hash = 1, bytes;
-    tn_str had = TN_STR_INIT;
-    tn_status st = path_of(s, s->round, "train.jsonl", e);
-    if (st == TN_OK) st = tn_hash_file(s->path.s, hash, &hash, &bytes, e);
-    if (st == TN_OK && !(data = tn_strdup(s->path.s))) st = no_memory(e);
-    if (st == TN_OK) st = path_of(s, s->round, "reward", e);
-    if (st == TN_OK && !(model = tn_strdup(s->path.s))) st = no_memory(e);
-    if (st == TN_OK) st = path_of(s, s->round, "trained.json", e);
-    snprintf(want, sizeof want, "{\"rows\": \"%016llx\"}\n", (unsigned long long)hash);
-    if (st == TN_OK && tn_exists(s->path.s)) st = tn_read_file(s->path.s, &had, 1 << 20, e);
-    if (st == TN_OK && !(had.s && !strcmp(had.s, want))) {
-        tn_info("round %d of %d", s->round, (int)s->l->opt->rounds);
-        st = s->l->train(s->l->ctx, data, model, e);
-        if (st == TN_OK) st = tn_write_file(s->path.s, want, strlen(want), e);
-    }
-    if (st == TN_OK) st = s->l->judge(s->l->ctx, model, s->report, e);
-    tn_free(data);
-    tn_free(model);
-    tn_str_free(&had);
+    tn_str model = TN_STR_INIT;
+    tn_status st = tn_round_model(s->l->dir, s->round, (int)s->l->opt->rounds, "train.jsonl", "reward", s->l->train, s->l->ctx, e);
+    if (st == TN_OK) st = tn_round_path(&model, s->l->dir, s->round, "reward", e);
+    if (st == TN_OK) st = s->l->judge(s->l->ctx, model.s, s->report, e);
+    tn_str_free(&model);
     return st;
 }
 
@@ -274,9 +251,7 @@ static tn_status one_round(state *s, bool *waiting, tn_err *e) {
     int n = 0, *which = tn_calloc((size_t)pairs(s) + 1, sizeof *which);
     json_decref(s->report);
     s->report = json_pack("{s:i}", "step", s->round);
-    tn_status st = which && s->report ? path_of(s, s->round, "", e) : no_memory(e);
-    if (st == TN_OK) st = tn_mkdirs(s->path.s, e);
-    if (st == TN_OK) st = tn_commit_mend(s->path.s, e);
+    tn_status st = which && s->report ? tn_round_begin(s->l->dir, s->round, e) : no_memory(e);
     if (st == TN_OK && s->round) st = split(s, which, &n, e);
     if (st == TN_OK && s->round) st = ask(s, which, n, waiting, e);
     if (!s->round) s->n = gather(s, true, true), s->plan = (tn_rlthf_round){.keep = s->n, .flip = s->n};

@@ -13,6 +13,7 @@
 #define TN_RL_RLTHF_H
 #include "algo/rlthf.h"
 #include "rl/rlthf_rows.h"
+#include "rl/rounds.h"
 
 typedef struct tn_rlthf_loop {
     const tn_rlthf_opt *opt;
@@ -22,9 +23,7 @@ typedef struct tn_rlthf_loop {
     bool targeted; /* false: people are asked about pairs drawn at random, and nothing is turned or left out */
     bool simulate; /* people are the rows' "human" */
     void *ctx;
-    /* Trains a reward model from the starting model on the rows of file `data` into `dir`; what is there of an earlier try
-     * may be used. */
-    tn_status (*train)(void *ctx, const char *data, const char *dir, tn_err *e);
+    tn_round_train *train; /* a reward model, from the starting model */
     /* Gaps of all pairs that are not out, by the model in `dir`; may add to the round's report. */
     tn_status (*judge)(void *ctx, const char *dir, json_t *report, tn_err *e);
 } tn_rlthf_loop;

@@ -160,14 +160,18 @@ static int demonstration(const tn_sdpo_options *o, const tn_rollouts *r, const d
     return -1;
 }
 
+/* What response i's teacher is told; NULL: nothing. */
+static const char *told(const tn_sdpo *s, const tn_rollouts *r, int i) {
+    return s->o->feedback_only && s->demo[i] >= 0 ? NULL : feedback_of(s->o, r->prompt[r->group[i]]);
+}
+
 void tn_sdpo_choose(tn_sdpo *s, const tn_rollouts *r, const double *reward, tn_metrics *m) {
     double groups = 0, shown = 0, heard = 0, available = 0, taught = 0;
     for (int i = 0; i < r->n; i++) {
-        const char *feedback = feedback_of(s->o, r->prompt[r->group[i]]);
         s->demo[i] = demonstration(s->o, r, reward, i);
-        bool use = feedback && !(s->o->feedback_only && s->demo[i] >= 0);
-        shown += s->demo[i] >= 0, available += feedback != NULL, heard += use;
-        taught += s->demo[i] >= 0 || use;
+        bool sees = s->demo[i] >= 0, hears = told(s, r, i) != NULL;
+        shown += sees, heard += hears, taught += sees || hears;
+        available += feedback_of(s->o, r->prompt[r->group[i]]) != NULL;
     }
     for (int g = 0; g < r->n_prompt; g++) {
         bool any = false;
@@ -179,11 +183,6 @@ void tn_sdpo_choose(tn_sdpo *s, const tn_rollouts *r, const double *reward, tn_m
     tn_metrics_mean(m, "self_distillation/feedback_available_fraction", available, r->n);
     tn_metrics_mean(m, "self_distillation/feedback_used_fraction", heard, r->n);
     tn_metrics_mean(m, "self_distillation/reprompt_sample_fraction", taught, r->n);
-}
-
-/* What response i's teacher is told; NULL: nothing. */
-static const char *told(const tn_sdpo *s, const tn_rollouts *r, int i) {
-    return s->o->feedback_only && s->demo[i] >= 0 ? NULL : feedback_of(s->o, r->prompt[r->group[i]]);
 }
 
 void tn_sdpo_mask(const tn_sdpo *s, tn_rollouts *r, const tn_sdpo_opt *o) {

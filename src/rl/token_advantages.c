@@ -81,11 +81,6 @@ tn_status tn_token_advantage_check(const tn_token_advantage_opt *o, bool steps, 
                    o->estimator);
 }
 
-tn_status tn_process_advantages(const tn_process_advantage_opt *o, tn_rollouts *r, tn_err *e) {
-    int *group = tn_calloc((size_t)r->n_prompt + 1, sizeof *group);
-    if (!group) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (int g = 0; g <= r->n_prompt; g++) group[g] = g * r->n_sample;
-    tn_step_advantages(o->kind, o->weight, r->n_prompt, group, r->off, r->step, r->advantage);
-    tn_free(group);
-    return TN_OK;
+void tn_process_advantages(const tn_process_advantage_opt *o, tn_rollouts *r) {
+    tn_step_advantages(o->kind, o->weight, r->n_prompt, r->n_sample, r->off, r->step, r->advantage);
 }

@@ -28,5 +28,5 @@ typedef struct tn_process_advantage_opt {
     tn_baseline kind;
     double weight;
 } tn_process_advantage_opt;
-tn_status tn_process_advantages(const tn_process_advantage_opt *o, tn_rollouts *r, tn_err *e);
+void tn_process_advantages(const tn_process_advantage_opt *o, tn_rollouts *r);
 #endif

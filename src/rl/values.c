@@ -42,13 +42,27 @@ static int prompts_at_once(const tn_values_options *o, const tn_online *on, int 
     return *each < n ? 1 : room / n;
 }
 
+/* Of the plan so far what training alone takes: nothing has touched it before the first step, when the values are known and
+ * their sampler is gone. */
+static size_t training_alone(const tn_budget *b) {
+    static const char *const parts[] = {"gradients", "moments", "activations", "keys and values"};
+    size_t sum = 0;
+    for (int i = 0; i < b->n; i++)
+        for (size_t k = 0; k < sizeof parts / sizeof *parts && strcmp(b->row[i].owner, "policy") == 0; k++)
+            if (strcmp(b->row[i].part, parts[k]) == 0) sum += b->row[i].bytes;
+    return sum;
+}
+
 tn_status tn_values_budget(const tn_values_options *o, const tn_online *on, tn_budget *b, tn_err *e) {
     tn_desc d = on->desc;
     int each, n = prompts_at_once(o, on, &each);
     if (on->q.ref_model) TN_TRY(tn_model_peek(&d, on->q.ref_model, &(tn_load){.base = on->lora.base_model}, e));
     int64_t pages = n * (int64_t)(tn_kv_pages_for(on->longest) + each * tn_kv_pages_for(on->shape.max_new));
-    tn_gen_budget(b, &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
-    tn_budget_add(b, "rollouts", "", tn_rollouts_bytes(n * each, on->shape.max_new));
+    tn_budget stage = {0};
+    tn_gen_budget(&stage, &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
+    tn_budget_add(&stage, "rollouts", "", tn_rollouts_bytes(n * each, on->shape.max_new));
+    size_t later = training_alone(b);
+    if (stage.total > later) tn_budget_add(b, "values", "", stage.total - later);
     return TN_OK;
 }
 

@@ -27,35 +27,30 @@ static tn_status tokens_of(const tn_tokenizer *tok, const tn_response *y, const 
 }
 
 /* Rewards r[n] of a response's steps, whose texts end at byte to[k] of its text, onto its tokens `step`. */
-static tn_status place(const tn_tokenizer *tok, const tn_response *y, const double *r, const size_t *to, int n, tn_str text[2],
-                       double *step, tn_err *e) {
-    tn_str_clear(&text[0]);
-    TN_TRY(tn_decode(tok, y->ids, (size_t)y->n, true, &text[0], e));
+static tn_status place(const tn_tokenizer *tok, const tn_response *y, const double *r, const size_t *to, int n, tn_str *text,
+                       tn_str *part, double *step, tn_err *e) {
+    tn_str_clear(text);
+    TN_TRY(tn_decode(tok, y->ids, (size_t)y->n, true, text, e));
     for (int t = 0; t < y->n; t++) step[t] = NAN;
     for (int k = 0, at = 1; k < n; k++) {
         if (k == n - 1) at = y->n;
-        else TN_TRY(tokens_of(tok, y, text[0].s, to[k], at, &text[1], &at, e));
+        else TN_TRY(tokens_of(tok, y, text->s, to[k], at, part, &at, e));
         step[at - 1] = isnan(step[at - 1]) ? r[k] : step[at - 1] + r[k];
     }
     return TN_OK;
 }
 
 /* This rank's responses. */
-static tn_status place_all(tn_rollouts *r, const tn_scorer *s, const tn_tokenizer *tok, const char *form, tn_err *e) {
-    tn_str text[2] = {TN_STR_INIT, TN_STR_INIT};
-    double *reward = tn_calloc((size_t)s->n_step + 1, sizeof *reward);
-    tn_status st = reward ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for rewards of steps");
+static tn_status place_all(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *tok, const char *form, tn_err *e) {
     int from, to;
     tn_spread_range(r->spread.comm, r->n_ex, &from, &to);
-    for (int i = r->first[from], k = 0; i < r->first[to] && st == TN_OK; i++, k++) {
+    for (int i = r->first[from], k = 0; i < r->first[to]; i++, k++) {
         int at = k ? s->step_end[k - 1] : 0, n = s->step_end[k] - at;
-        tn_step_values(form, s->step + at, n, reward);
-        st = place(tok, &r->response[i], reward, s->step_to + at, n, text, r->step + r->off[i], e);
+        double *reward = s->step + at;
+        tn_step_values(form, reward, n, reward);
+        TN_TRY(place(tok, &r->response[i], reward, s->step_to + at, n, &s->text, &s->part, r->step + r->off[i], e));
     }
-    tn_free(reward);
-    tn_str_free(&text[0]);
-    tn_str_free(&text[1]);
-    return st;
+    return TN_OK;
 }
 
 tn_status tn_rollouts_score_steps(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *policy_tok, const char *form, double *score,

@@ -137,6 +137,7 @@ void tn_scorer_close(tn_scorer *s) {
     tn_str_free(&s->ones);
     tn_str_free(&s->separator);
     tn_str_free(&s->text);
+    tn_str_free(&s->part);
     tn_steps_free(&s->steps);
     tn_run_free(s->run);
     tn_model_free(s->model);

@@ -22,7 +22,7 @@ typedef struct tn_scorer {
     size_t *begin, cap, cap_begin; /* of each response in ids */
     tn_str ones;
     /* process reward models */
-    tn_str separator, text;
+    tn_str separator, text, part;
     tn_steps steps;
     const char *step_score; /* min | product | last; NULL: min */
     double *step;           /* on request (keep_steps) the probability of every step, one response after the other */

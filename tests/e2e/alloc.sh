@@ -1,4 +1,4 @@
-# The steady state allocates nothing: sft, reward, the preference losses, ppo, grpo, rloo and distill run eight steps in the tiny world with
+# The steady state allocates nothing: sft, reward, the preference losses, ppo, grpo, rloo, distill and sdpo run eight steps in the tiny world with
 # malloc, calloc, realloc and mmap counted inside the functions of a step (tests/e2e/alloc.c).
 . tests/e2e/lib.sh
 A=$E2E_TMP/alloc
@@ -91,6 +91,10 @@ sed 's/.*"prompt_ids": \(\[[^]]*\)\], "ids": \(\[[^]]*\]\).*/{"prompt_ids": \1],
 for kind in "base 1" "live 1" "ema 0"; do
     steady "sdft_${kind% *}" sdft --model "$A/base" --data "$A/taught.jsonl" --teacher-model-kind ${kind% *} --lmbda ${kind#* } --max-completion-length 16 \
         --per-device-train-batch-size 12 --max-steps 8 --micro-batch-tokens 128
+done
+for kind in live ema; do
+    steady "sdpo_$kind" sdpo --model models/world --data tests/golden/trl_sdpo/rows.jsonl --reward-funcs number:answer --temperature 1.3 --max-completion-length 20 \
+        --num-generations 4 --per-device-train-batch-size 12 --max-steps 8 --micro-batch-tokens 256 --teacher-model-kind $kind
 done
 steady tdpo tdpo --model "$A/base" --data "$A/pairs.jsonl" --per-device-train-batch-size 6 --max-steps 8
 lora="--use-peft --lora-target-modules all-linear"

@@ -112,6 +112,8 @@ tenet $(arguments lora 2) --save-steps 0 --output-dir "$F/lora" >"$F/log" 2>&1 |
 file faults_merge "$F/merged" tenet merge "$F/lora" "$F/merged"
 file faults_convert "$F/c" tenet convert "$F/base" "$F/c" --dtype bfloat16
 file faults_report "$F/r.html" tenet report --eval "$F/eval" --runs sft="$F/sft" rm="$F/rm" --out "$F/r.html"
+file faults_compare "$F/st.json" tenet compare --answers "$F/eval/samples.jsonl" --out "$F/st.json"
+file faults_record "$F/rec.html" tenet report --record "$F/eval" --out "$F/rec.html"
 file faults_rank "$F/k.jsonl" tenet world rank --input "$F/samples.jsonl" --out "$F/k.jsonl"
 file faults_split "$F/t.jsonl" tenet split --data "$F/pairs.jsonl" --train-out "$F/t.jsonl" --held-out "$F/h.jsonl"
 file faults_tokenize "$F/ids.jsonl" tenet tokenize --model "$F/base" --input "$F/text.jsonl" --out "$F/ids.jsonl"

@@ -143,7 +143,8 @@ held memory_grpo_own_tokenizer grpo --model models/world --reward-model "$M/rm-o
     --per-device-train-batch-size 64 --num-generations 4 --max-completion-length 24
 
 # rewards of steps, and pairs of steps, which have no folder: their peak is in what they say
-tenet world prompts-rl --count 1200 | grep '"family": "arith"' | head -n 64 >"$M/sums.jsonl"
+tenet world prompts-rl --count 1200 --out "$M/all.jsonl"
+grep '"family": "arith"' "$M/all.jsonl" | head -n 64 >"$M/sums.jsonl"
 tenet generate --model models/world --input "$M/sums.jsonl" --n 2 --max-new-tokens 32 --out "$M/sums-said.jsonl" 2>/dev/null
 tenet world steps --input "$M/sums-said.jsonl" --out "$M/sums-steps.jsonl"
 tenet prm --model models/world --data "$M/sums-steps.jsonl" --step-separator " ." --max-steps 1 --save-steps 0 --output-dir "$M/prm" >"$M/log" 2>&1 || fail "memory_prm: $(tail -n 1 "$M/log")"
@@ -151,12 +152,16 @@ held memory_grpo_steps grpo --model models/world --process-reward-model "$M/prm"
     --num-generations 4 --max-completion-length 24
 held memory_ppo_steps ppo --model models/world --reward-model "$M/rm-own" --process-reward-model "$M/prm" --data "$M/sums.jsonl" --iterations 2 --rollouts 64 \
     --minibatch-size 32 --num-ppo-epochs 1 --response-length 24
+for kind in live base ema; do
+    held memory_sdpo_$kind sdpo --model models/world --reward-funcs world --success-reward-threshold 0.5 --teacher-model-kind $kind --data "$M/sums.jsonl" \
+        --max-steps 2 --per-device-train-batch-size 64 --num-generations 4 --max-completion-length 24
+done
 pairs="step-pairs --model models/world --input $M/sums.jsonl --step-separator"
 for how in world prm; do
     more=
     [ $how = world ] || more="--reward-model $M/prm"
     # shellcheck disable=SC2086
-    if ! tenet $pairs " ." --localise $how $more --n 8 --max-new-tokens 40 --out "$M/pairs-$how" >"$M/log" 2>&1; then fail "memory_step_pairs_$how: $(tail -n 1 "$M/log")"; continue; fi
+    if ! tenet $pairs " ." --localise $how $more --n 8 --max-new-tokens 40 --batch-size 8 --score-tokens 256 --out "$M/pairs-$how" >"$M/log" 2>&1; then fail "memory_step_pairs_$how: $(tail -n 1 "$M/log")"; continue; fi
     sed -n 's/^tenet: memory: \([0-9.]*\) MB.*/\1/p; s/^tenet: peak of memory: \([0-9.]*\) MB.*/\1/p' "$M/log" | tr '\n' ' ' |
         awk '{ d = $1 - $2; printf "plan %s MB, peak %s MB", $1, $2; exit !(NF == 2 && d > -0.05 * $2 && (d < 0.05 * $2 || d < 4)) }' >"$M/ratio"
     if [ $? = 0 ]; then ok "memory_step_pairs_$how ($(cat "$M/ratio"))"; else fail "memory_step_pairs_$how: $(cat "$M/ratio")"; fi

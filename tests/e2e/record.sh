@@ -19,7 +19,8 @@ mb=$(head -c 1000000 /dev/zero | tr '\0' 'm')
 printf '{"id":"p1","prompt":[{"role":"user","content":"long"}],"responses":["good %s","bad"],"rank":[1,2],"p":0.8,"truth":2,"labels":[{"principle":"a<b>","p_order1":0.9,"p_order2":0.3,"p":0.8}]}\n' "$evil" >"$R/run/labels.jsonl"
 printf '{"key":"00000000000000000000000000000000","asked":{"stage":"reason","id":"p1","row":0,"principle":"a<b>","order":1},"reply":{"text":"I think <b>so</b>","ended":true}}\n' >"$R/run/labels.jsonl.replies.jsonl"
 printf '{"id":"two","prompt_ids":[1],"text":"later %s","finish_reason":"length"}\n' "$evil" >"$R/later.jsonl"
-if page "$R/run" last="$R/later.jsonl" --constitution "$R/constitution.json" --out "$R/page.html"; then ok record_page; else fail "record_page: $(cat "$R/log")"; fi
+printf '{"id":"one","response":"x","harmful":true}\n{"id":"two","response":"y","harmful":false}\n' >"$R/judged-0.jsonl"
+if page "$R/run" "$R/judged-0.jsonl" last="$R/later.jsonl" --constitution "$R/constitution.json" --out "$R/page.html"; then ok record_page; else fail "record_page: $(cat "$R/log")"; fi
 # 3 of the page's own (entries, principles, script) and one chunk each of chains and conversations
 n=$(grep -o '<script' "$R/page.html" | wc -l)
 if [ "$n" = 5 ] && [ "$(grep -o '</script' "$R/page.html" | wc -l)" = 5 ] && ! grep -q '<img\|<b>so\|<!--' "$R/page.html"; then ok record_escaped; else fail "record_escaped: $n scripts"; fi
@@ -28,6 +29,8 @@ if grep -q '1 row could not be read' "$R/page.html" && grep -q 'no UTF-8' "$R/pa
 # uses 2, one empty critique, one taken, one refused as a critique; one comparison, margin .3, bias +.1, wrong in truth
 row=$(grep -o '<tr><th scope="row">a&lt;b&gt;.*</tr>' "$R/page.html" | sed 's/<small>[^<]*<\/small>//g; s/<td[^>]*>/|/g; s/<[^>]*>//g')
 case $row in *'|2|0.500|0.500|0.500|1|0.300|+0.100|0.000|'*) ok record_principles ;; *) fail "record_principles: $row" ;; esac
+
+if grep -q 'as the judge sees them' "$R/page.html"; then ok record_judged; else fail record_judged; fi
 
 # what is missing is said
 echo '{"key":"00000000000000000000000000000000","asked":{"stage":"critique","id":"x","round":1},"reply":{"text":"y","ended":true}}' >"$R/part/replies.jsonl"

@@ -181,7 +181,7 @@ if grep -q "^  2  sft  *complete  *a model" "$O/out"; then ok run_list_state; el
 refuse() { fails "$1" 2 "$2" env -C "$O" "$bin" run "$3" --out never "${@:4}"; [ ! -e "$O/never" ] || fail "$1: something ran"; }
 sed 's/max-steps: 24/max-stpes: 24/' "$O/r.yaml" >"$O/bad.yaml"
 refuse run_unknown_option "unknown option 'max-stpes' in bad.yaml:11:89; did you mean 'max-steps'?" bad.yaml --set "base=$root/models/world"
-refuse run_without_value "r.yaml:11:11: variable 'base' has no value; give --set base=VALUE" r.yaml
+refuse run_without_value "r.yaml:2:8: no value of 'base'; give --set base=VALUE" r.yaml
 refuse run_no_such_base "r.yaml:11:11: 'nowhere' is not there" r.yaml --set base=nowhere
 refuse run_unknown_variable "did you mean 'rate'?" r.yaml --set "base=$root/models/world" rat=3
 refuse run_unknown_stage "has no stage 'rewrad'; did you mean 'reward'?" r.yaml --set "base=$root/models/world" --from rewrad
@@ -213,5 +213,5 @@ if [ -z "$bad" ] && [ $failures -gt 10 ]; then ok "run_faults ($failures calls f
 sed -n '/^```yaml$/,/^```$/p' docs/recipes.md | grep -v '^```' >"$O/docs.yaml"
 check run_docs_example tenet run "$O/docs.yaml" --out "$O/docs" --until rankings --set people=exact
 check run_shipped_recipe tenet run recipes/constitutional.yaml --dry-run
-if [ "$(tenet run recipes/constitutional.yaml --list | grep -c '^ *[0-9]')" = 18 ]; then ok run_shipped_stages; else fail run_shipped_stages; fi
+if [ "$(tenet run recipes/constitutional.yaml --list | grep -c '^ *[0-9]')" = 26 ]; then ok run_shipped_stages; else fail run_shipped_stages; fi
 exit ${e2e_failed:-0}

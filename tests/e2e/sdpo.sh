@@ -91,6 +91,6 @@ fi
     fails sdpo_ema_adapter 1 "cannot move" tenet $dry --use-peft
     echo '{"prompt_ids": [1, 4, 5]}' >"$D/ids.jsonl"
     for _ in 1 2 3; do cat "$D/ids.jsonl"; done >"$D/more.jsonl"
-    fails sdpo_ids 1 "as text or messages" tenet sdpo --model models/world --data "$D/more.jsonl" --reward-funcs world --dry-run
+    fails sdpo_ids 1 "as text or messages" tenet sdpo --model models/world --data "$D/more.jsonl" --reward-funcs regex:e --dry-run
 }
 [ -z "${e2e_failed:-}" ]

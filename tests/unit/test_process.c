@@ -15,8 +15,11 @@ TEST(process_values) {
         double want[4], sum;
     } c[] = {{"value", {0.9, 0.4, 0.4, 0.7}, 2.4}, {"change", {0.9, -0.5, 0, 0.3}, 0.7}, {"least", {0, 0.4, 0, 0}, 0.4}};
     for (int i = 0; i < 3; i++) {
-        double r[4], sum = 0;
+        double r[4], again[4], sum = 0;
         tn_step_values(c[i].form, p, 4, r);
+        memcpy(again, p, sizeof again);
+        tn_step_values(c[i].form, again, 4, again);
+        CHECK_BYTES(r, again, sizeof r);
         for (int k = 0; k < 4; k++) {
             CHECK_MSG(fabs(r[k] - c[i].want[k]) < 1e-15, "%s: step %d is worth %g, expected %g", c[i].form, k, r[k], c[i].want[k]);
             sum += r[k];
@@ -28,14 +31,14 @@ TEST(process_values) {
 /* By hand: steps .9 .1 | .5 of one group have mean .5, variance (.16 + .16 + 0)/2, std .4; those of the other group are equal. */
 TEST(process_advantages_by_hand) {
     const double step[11] = {NAN, 0.9, NAN, 0.1, NAN, NAN, 0.5, 0.3, NAN, 0.3, NAN};
-    const int off[5] = {0, 4, 7, 9, 11}, group_off[3] = {0, 2, 4};
+    const int off[5] = {0, 4, 7, 9, 11};
     double z = 0.4 / (0.4 + 1e-4), a[11] = {0};
     const double want[11] = {0, 0, -z, -z, 0, 0, 0, 0, 0, 0, 0};
     for (int t = 0; t < 11; t++) a[t] = 2; /* the response's own */
-    tn_step_advantages(TN_BASE_GROUP_ZSCORE, 3, 2, group_off, off, step, a);
+    tn_step_advantages(TN_BASE_GROUP_ZSCORE, 3, 2, 2, off, step, a);
     for (int t = 0; t < 11; t++) CHECK_MSG(fabs(a[t] - 2 - 3 * want[t]) < 1e-12, "token %d: %g", t, a[t]);
     for (int t = 0; t < 11; t++) a[t] = 0;
-    tn_step_advantages(TN_BASE_GROUP_MEAN, 1, 2, group_off, off, step, a);
+    tn_step_advantages(TN_BASE_GROUP_MEAN, 1, 2, 2, off, step, a);
     for (int t = 0; t < 11; t++) CHECK(fabs(a[t] - (t == 2 || t == 3 ? -0.4 : 0)) < 1e-15);
 }
 
@@ -53,14 +56,13 @@ static int make_steps(int off[SEQS + 1], double step[SEQS * MOST]) {
 
 /* As it is written down: lists of a group's rewards, their mean and deviation, and for every token a sum. */
 TEST(process_advantages_slow) {
-    int off[SEQS + 1], group_off[GROUPS + 1];
+    int off[SEQS + 1];
     double step[SEQS * MOST], a[SEQS * MOST];
     int n = make_steps(off, step);
-    for (int g = 0; g <= GROUPS; g++) group_off[g] = g * EACH;
     static const tn_baseline kinds[] = {TN_BASE_GROUP_ZSCORE, TN_BASE_BATCH_SCALE, TN_BASE_GROUP_MEAN};
     for (int k = 0; k < 3; k++) {
         for (int t = 0; t < n; t++) a[t] = tiny_unit(4, (uint64_t)t);
-        tn_step_advantages(kinds[k], 0.7, GROUPS, group_off, off, step, a);
+        tn_step_advantages(kinds[k], 0.7, GROUPS, EACH, off, step, a);
         for (int i = 0; i < SEQS; i++) {
             int g = i / EACH;
             double mean = 0, many = 0, sq = 0, all = 0, count = 0, all_sq = 0;
@@ -142,10 +144,9 @@ TEST(process_rollouts) {
     CHECK_OK(tn_token_advantage_check(&o, false, e));
     CHECK_FAIL(tn_token_advantage_check(&o, true, e), TN_ARG, "compares whole responses");
     double want[64] = {0};
-    const int group_off[3] = {0, 3, 6};
     for (int t = 0; t < r.n_tok; t++) r.advantage[t] = want[t] = t;
-    tn_step_advantages(TN_BASE_GROUP_ZSCORE, 2, 2, group_off, r.off, r.step, want);
-    CHECK_OK(tn_process_advantages(&(tn_process_advantage_opt){TN_BASE_GROUP_ZSCORE, 2}, &r, e));
+    tn_step_advantages(TN_BASE_GROUP_ZSCORE, 2, 2, 3, r.off, r.step, want);
+    tn_process_advantages(&(tn_process_advantage_opt){TN_BASE_GROUP_ZSCORE, 2}, &r);
     CHECK_BYTES(want, r.advantage, sizeof(double) * (size_t)r.n_tok);
     json_decref(again);
     json_decref(record);

@@ -133,7 +133,8 @@ TEST(recipe_errors_have_places) {
     CHECK_FAIL(refuse(with("lr: ${rate}", "seed: 5"), e), TN_FORMAT, "r.yaml:26: 'seed' is written twice");
     CHECK_FAIL(refuse(with("bf16: true", "learning_rate: 1"), e), TN_ARG, "'lr' and 'learning_rate' are one option, given twice");
     CHECK_FAIL(refuse(with("dtype: float32", "dtpye: float32"), e), TN_ARG, "r.yaml:10:3: no stage's verb has an option 'dtpye'; did you mean 'dtype'?");
-    CHECK_FAIL(refuse(with("base: models/world", "base: ~"), e), TN_ARG, "r.yaml:22:7: variable 'base' has no value; give --set base=VALUE");
+    CHECK_FAIL(refuse(with("base: models/world", "base: ~"), e), TN_ARG, "r.yaml:7:3: no value of 'base'; give --set base=VALUE");
+    CHECK_FAIL(refuse(with("base: models/world", "base: ~\n  people2:"), e), TN_ARG, "no value of 'base', 'people2'; give --set base=VALUE people2=VALUE");
     CHECK_FAIL(refuse(with("base: models/world", "base: [a]"), e), TN_ARG, "r.yaml:7:3: a variable is a text");
     CHECK_FAIL(refuse(with("base: models/world", "out: a"), e), TN_ARG, "'out' cannot be a variable's name");
     CHECK_FAIL(refuse(with("base: models/world", "base: models/wordl"), e), TN_ARG, "r.yaml:22:7: 'models/wordl' is not there");
