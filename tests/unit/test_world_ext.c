@@ -71,7 +71,7 @@ TEST(world_extension_hold_out) {
         for (int p = 0; p < TN_WP_COUNT && (k == TN_WX_COMPARISON || k == TN_WX_CRITIQUE); p++) {
             taught += contains(&t, tn_world_wording((tn_world_principle)p, TN_ROLE_COMPARISON, 2));
             thoughts += contains(&t, "] Critique:");
-            for (int wording = TN_WORLD_TAUGHT; wording < TN_WORLD_WORDINGS; wording++)
+            for (int wording = 3; wording < TN_WORLD_WORDINGS; wording++) /* those that the header keeps out of all text */
                 for (int role = 0; role < TN_WORLD_ROLES; role++)
                     CHECK(!contains(&t, tn_world_wording((tn_world_principle)p, (tn_world_role)role, wording)));
         }
