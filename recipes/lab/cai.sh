@@ -6,6 +6,7 @@ cai=$work/cai
 start() {
     [ -e "$cai/table.txt" ] && return
     stage "Constitutional AI, seed $seed"
+    mkdir -p "$work"
     pipeline "$cai" >"$cai.log" 2>&1 || failed "$cai.log"
 }
 # pipeline DIR [NAME=VALUE [OPTION...]]: the recipe in DIR, or the rest of it.

@@ -4,8 +4,8 @@
  * Document n of a seed is one stream, (seed, 105, n), of a kind drawn by weight:
  *
  *   core        40   document n + 2^32 of the core text (the core's base has not seen it)
- *   fact        15   another document of facts of the core text: half of the world is told of in these alone, and forgotten
- *                    where they are rare (with 9 % of facts, true reward on what no dialogue tells of fell from .04 to -.47)
+ *   fact        15   another document of facts of the core text: half of the world is told of in these alone. (A base from scratch on
+ *                    6M tokens with 9 % of facts: true reward on what no dialogue tells of -.47, the core's .04)
  *   comparison  18   the core's, its question worded in one of TN_WORLD_TAUGHT ways; half of them think before they answer:
  *                    "Options: (A) [ .. ] (B) [ .. ] Critique: THOUGHT <|end|> Answer: (B)" (tn_world_think).
  *                    A third, beyond its share, is under honest, which asks for recall and is learned last
