@@ -6,7 +6,7 @@ mkdir -p "$O"
 base=models/world
 oversee="--prompts prompts/world --constitution constitutions/world.json --kind-key family --seed 3 --dtype float32"
 small="--micro-batch-tokens 2048 --save-steps 0 --seed 3 --dtype float32"
-pipeline() ( # DIR: stages of recipes/constitutional_world.sh, a few rows each
+pipeline() ( # DIR: stages of recipes/constitutional.yaml, a few rows each
     set -e
     mkdir -p "$1"
     tenet world prompts-rl --seed 3 --count 240 --out "$1/prompts.jsonl"
