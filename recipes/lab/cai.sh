@@ -15,7 +15,7 @@ copy_of() { mkdir -p "$2" && cp -r "$1/." "$2/" && rm -f "$2/.lock"; }
 # with_labels DIR LABELS [NAME=VALUE]: from the preference model on, with other labels in a copy of the recipe's run.
 with_labels() {
     mv "$2" "$1/labels.jsonl"
-    pipeline "$1" "${@:3}" --from prompts-pm
+    pipeline "$1" "${@:3}" --from helpful-pm
 }
 # rates DIR MODEL PREFIX: the model's rates and mean rewards in DIR/eval; held_harm is of held-out entities alone.
 rates() {
