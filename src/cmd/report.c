@@ -76,7 +76,8 @@ static const tn_opt_row *const tables[] = {rows, NULL};
 const tn_verb tn_verb_report = {
     .name = "report", .stage = "Measure", .summary = "an HTML page of an evaluation and of training runs",
     .details = "One file without outside resources or scripts: true reward with intervals, what the models do, answers\n"
-               "side by side, training curves, learned against true reward, and what was run.\n\n"
+               "side by side, training curves, learned against true reward, and what was run. The record of a constitutional run\n"
+               "has a script of its own, to search it by; tables and plots do without.\n\n"
                "  tenet report --eval eval --runs sft=sft rm=rm dpo=dpo ppo=ppo --out report.html\n"
                "  tenet report --runs sft=sft --out sft.html\n"
                "  tenet report --record cai/ --constitution constitutions/default.json --out record.html",

@@ -85,6 +85,14 @@ static void wide(kernels k, tn_backend *c, tn_backend *r) {
 }
 TEST(gemm_wide_layers) { every_kernel(wide, 2); }
 
+/* Panels of W for dx that do not fit into the scratch of one turn, the last turn narrower; K in pieces, too. */
+static void turned_twice(kernels k, tn_backend *c, tn_backend *r) {
+    if (strstr(k.name, "scalar") || strstr(k.name, "model")) return;
+    products(k, c, r, 9, 6500, 330, NORMAL, TN_SET, false);
+    products(k, c, r, 2, 6500, 330, NORMAL, TN_ADD, false);
+}
+TEST(gemm_dx_in_several_turns) { every_kernel(turned_twice, 2); }
+
 /* More unfinished rows than are kept at once: equal to the same rows four by four, which need no pieces. */
 static void wide_alone(kernels k, tn_backend *c, tn_backend *r) {
     enum { T = 90, OUT = 13000, IN = 2200 };
