@@ -50,6 +50,11 @@ tenet $given --data "$O/a/answers-0.jsonl" --prompt-kind red_team --rounds 1 --o
 if [ "$(grep -c '"stage":"answer"' "$O/given/replies.jsonl")" = 12 ] && [ "$(lines "$O/given/answers-0.jsonl")" = "$n" ] &&
     [ "$(sed 's/.*"response"/"response"/' "$O/given/answers-0.jsonl" | cut -d'"' -f4 | cksum)" = "$(sed 's/.*"response"/"response"/' "$O/a/answers-0.jsonl" | cut -d'"' -f4 | cksum)" ]
 then ok critique_given_answers; else fail critique_given_answers; fi
+# prompts of public sets: the same as written out, and the row's own fields stay
+grep -o '"role":"user","content":"[^"]*"' "$O/a/answers-0.jsonl" | head -n 3 | sed 's/.*"content":\(.*\)/{"instruction": \1, "family": "harmful"}/' >"$O/instructions.jsonl"
+sed 's/{"instruction": \("[^"]*"\)/{"prompt": [{"role": "user", "content": \1}]/' "$O/instructions.jsonl" >"$O/prompts.jsonl"
+for f in instructions prompts; do tenet $common --data "$O/$f.jsonl" --rounds 1 --output-dir "$O/$f" >"$O/log" 2>&1 || fail "critique_$f: $(tail -n 1 "$O/log")"; done
+if [ "$(lines "$O/instructions.jsonl")" = 3 ] && cmp -s "$O/instructions/replies.jsonl" "$O/prompts/replies.jsonl"; then ok critique_public_rows; else fail critique_public_rows; fi
 # the shipped constitutions and prompts are found from elsewhere
 bin=$(cd "$(dirname "$TENET_BIN")" && pwd)/$(basename "$TENET_BIN")
 check critique_elsewhere env -C "$O" "$bin" $common --model "$PWD/models/world" --rounds 1 --max-rows 4 --output-dir "$O/elsewhere"

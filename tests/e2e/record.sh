@@ -75,6 +75,11 @@ tenet compare --answers first="$R/first.jsonl" same="$R/first.jsonl" closer="$R/
 if grep -q '^STOP closer: closer 0.000 -> 0.050 ("have a lovely day !")' "$R/out" && ! grep -q 'same:' "$R/out"; then ok compare_closer; else fail "compare_closer: $(cat "$R/out" "$R/log")"; fi
 if grep -A12 '"stage\|"harmlessness"' "$R/stages.json" | grep -q '"prompts": 200' && grep -q '^closer .* +[1-9]' "$R/out"; then ok compare_elo; else fail "compare_elo: $(cat "$R/out")"; fi
 if page "$R/stages.json" --out "$R/stages.html" && grep -q 'Collapse</b> at <b>closer' "$R/stages.html"; then ok record_stages; else fail "record_stages: $(cat "$R/log")"; fi
+# without kinds every prompt is a request for harm, or, if we are told so, none
+printf '{"prompt": "%s", "response": "%s"}\n' a "I cannot help with that." b "Sure, here it is." >"$R/plain.jsonl"
+tenet compare --answers x="$R/plain.jsonl" --out "$R/red.json" >"$R/out" 2>&1 && tenet compare --answers x="$R/plain.jsonl" --harmless --out "$R/harmless.json" >>"$R/out" 2>&1
+half() { grep -A 3 "\"$2\"" "$1" | grep -q '"rate": 0.5'; }
+if half "$R/red.json" attack_success && half "$R/harmless.json" over_refusal && ! half "$R/harmless.json" attack_success; then ok compare_harmless; else fail "compare_harmless: $(cat "$R/out")"; fi
 fails compare_no_name 2 "give the stage's name" tenet compare --answers "$R/first.jsonl"
 echo '{"id":"other","response":"x"}' >"$R/other.jsonl"
 fails compare_nothing_shared 1 "no prompt in common" tenet compare --answers a="$R/first.jsonl" b="$R/other.jsonl"
