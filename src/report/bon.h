@@ -1,5 +1,5 @@
 /* The page of `tenet best-of-n`: gold and proxy over d = sqrt(KL), best of n beside reinforcement learning, with the fitted forms. The two have
- * axes of their own: reinforcement learning spends far more KL on the same gain. */
+ * axes of their own: their distances are different budgets. */
 #ifndef TN_REPORT_BON_H
 #define TN_REPORT_BON_H
 #include "eval/bon.h"

@@ -45,11 +45,22 @@ static bool fitted(series *s, const tn_overopt *f, double from, double to, int c
     return v;
 }
 
+/* The fitted line, and a dashed one from the axis to its peak where that lies inside what was measured. */
+static bool form(series *s, int *n, const tn_overopt *f, double from, double to, int colour) {
+    double d, gain, *v;
+    if (!fitted(&s[(*n)++], f, from, to, colour)) return false;
+    if (!tn_overopt_peak(f, &d, &gain) || d < from || d > to) return true;
+    if (!(v = room(&s[*n], 2, colour))) return false;
+    v[0] = v[1] = d, v[3] = gain;
+    s[(*n)++].line.dashed = true;
+    return true;
+}
+
 static bool best_of(const tn_bon_page *p, bool gold, series *s, int *n) {
     for (int k = 0; k < p->n_curve; k++) {
         const tn_bon_curve *c = p->curve[k];
         if (!measured_curve(&s[(*n)++], c, k & 7, gold)) return false;
-        if (gold && c->fitted && !fitted(&s[(*n)++], &c->fit, 0, c->point[c->n_point - 1].d, k & 7)) return false;
+        if (gold && c->fitted && !form(s, n, &c->fit, 0, c->point[c->n_point - 1].d, k & 7)) return false;
     }
     return true;
 }
@@ -59,13 +70,13 @@ static bool learned(const tn_bon_page *p, bool gold, series *s, int *n) {
         const tn_bon_run *r = &p->run[k];
         int colour = colour_of(p, k);
         if (!measured_run(&s[(*n)++], r, colour, gold)) return false;
-        if (gold && !fitted(&s[(*n)++], &r->fit, TN_BON_LEAST_D, r->step[r->n - 1].d, colour)) return false;
+        if (gold && !form(s, n, &r->fit, TN_BON_LEAST_D, r->step[r->n - 1].d, colour)) return false;
     }
     return true;
 }
 
 static bool figure(const tn_bon_page *p, bool rl, bool gold, tn_str *o) {
-    size_t most = 2 * (size_t)(rl ? p->n_run : p->n_curve);
+    size_t most = 3 * (size_t)(rl ? p->n_run : p->n_curve);
     series *s = tn_calloc(most + 1, sizeof *s);
     tn_svg_line *line = tn_calloc(most + 1, sizeof *line);
     int n = 0, drawn = 0;
@@ -138,12 +149,13 @@ tn_status tn_bon_page_write(const tn_bon_page *p, tn_str *o, tn_err *e) {
     for (int k = 0; k < p->n_curve; k++) key(o, k & 7, p->name[k]);
     for (int k = 0; k < p->n_run; k++)
         if (colour_of(p, k) >= p->n_curve || strcmp(p->name[colour_of(p, k)], p->run[k].name) != 0) key(o, colour_of(p, k), p->run[k].name);
-    tn_str_addz(o, " <span class=\"quiet\">dots: measured, lines: fitted; bands: 95&nbsp;% intervals over prompts</span></p><div class=\"wide\">");
+    tn_str_addz(o, "</p><p class=\"quiet\">Dots: measured. Lines: fitted forms of the gain, dashed where they peak; the proxy's score as it is. Bands: 95&nbsp;% "
+                   "intervals over prompts.</p><div class=\"wide\">");
     bool ok = figure(p, false, true, o) && figure(p, true, true, o) && figure(p, false, false, o) && figure(p, true, false, o);
     tn_str_addz(o, "</div>");
     if (p->n_run)
-        tn_str_addz(o, "<p class=\"quiet\">Learning spends far more KL on the same gain than choosing does: the two distances have axes of their own. The KL of "
-                       "best of n is an upper bound where samples repeat.</p>");
+        tn_str_addz(o, "<p class=\"quiet\">The two distances are different budgets, hence axes of their own: that of best of n is an upper bound where "
+                       "samples repeat; learning moves all answers, also where the proxy says nothing.</p>");
     tn_str_addz(o, "</section>");
     table(p, o);
     tn_report_foot(o);

@@ -128,6 +128,7 @@ TEST(bon_page_shows) {
     tn_str page = TN_STR_INIT;
     CHECK_OK(tn_bon_page_write(&p, &page, e));
     CHECK(count(page.s, "<svg") == 3 && count(page.s, "class=\"ln\"") == 3); /* the run has no proxy; the proxy's own line has no dots */
+    CHECK(count(page.s, "ln dash") == 1); /* the run's peak; that of best of n was not reached */
     CHECK(count(page.s, "<circle") == 4 + 3 && count(page.s, "class=\"fill\"") == 2);
     CHECK(strstr(page.s, "&lt;big&gt;") && !strstr(page.s, "<big>") && strstr(page.s, "<td>0.123</td>")); /* alpha: log 1 = 0 */
     p.n_run = 0;
