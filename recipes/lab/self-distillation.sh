@@ -6,14 +6,15 @@ title="Self-distillation with feedback in the context"
 claim="A model taught by itself with feedback in its context reaches the same share of right answers from fewer samples than GRPO."
 published="LiveCodeBench v6, Qwen3-8B: SDPO 48.8 %, GRPO 41.2, reached with a quarter of the generations; below GRPO at 1.5B, whose contexts teach little (Huebotter et al. 2026, 2601.20802)"
 against=grpo
-arms="start grpo rft sdpo sdpo_sampled sdpo_solution sdft sft"
+arms="start grpo rft sdpo sdpo_sampled sdpo_solution sdft sft grpo_slow sdpo_slow"
 columns=("samples:samples to .95:0" "held:right, held-out sums:3" "area:mean of the curve:3" "refused:refused:3" reward kl length "gflop:GFLOP to .95:0" "told:right when shown the answer:3")
 metric=samples
 # 40 steps of 64 answers; the self-distilled (but sdpo_sampled) learn from exact divergences. Tuned: the learning rate, by the samples that .95 takes
 # (seed 11, of 1e-4 3e-4 1e-3 2e-3, - never: grpo - 1587 1280 -, rft - 1877 - -, sdpo - 957 853 -, sdpo_sampled - 2560 2304 -, sdpo_solution - 967 792 -,
-# sdft - 828 536 499, sft - 761 454 411).
+# sdft - 828 536 499, sft - 761 454 411). The slow arms were added after the others had been seen: at 1e-3 GRPO is jumpy.
 candidates="1e-4 3e-4 1e-3 2e-3" candidates_start=0
-tune_start=0 tune_grpo=1e-3 tune_rft=3e-4 tune_sdpo=1e-3 tune_sdpo_sampled=1e-3 tune_sdpo_solution=1e-3 tune_sdft=2e-3 tune_sft=2e-3
+tune_start=0 tune_grpo=1e-3 tune_rft=3e-4 tune_sdpo=1e-3 tune_sdpo_sampled=1e-3 tune_sdpo_solution=1e-3 tune_sdft=2e-3 tune_sft=2e-3 tune_grpo_slow=3e-4 tune_sdpo_slow=3e-4
+[ -z "$tune_first" ] || arms=${arms% grpo_slow*}
 level=0.95 # the start has about .82
 again=" <|end|> CritiqueRequest: say if the answer states something false . Critique: there is no problem . <|end|> RevisionRequest: write it again with the true fact . Revision:"
 
@@ -41,6 +42,8 @@ arm_rft() { batch=8 train rft "$1" $sampled; } # the best of the eight of each p
 arm_sdpo() { reprompt && train sdpo "$1" $sampled $exact "${sdpo[@]}"; }
 arm_sdpo_sampled() { reprompt && train sdpo "$1" $sampled "${sdpo[@]}"; }
 arm_sdpo_solution() { reprompt && train sdpo "$1" $sampled $exact "${sdpo[@]}" --no-use-successful-as-teacher --include-environment-feedback; }
+arm_grpo_slow() { arm_grpo "$1"; }
+arm_sdpo_slow() { arm_sdpo "$1"; }
 arm_sdft() { train sdft "$1" --max-completion-length 40 --distillation-alpha 0.5 --teacher-prompt-template "{prompt} {privileged_context}$again"; }
 arm_sft() { train sft "$1"; }
 
