@@ -91,8 +91,10 @@ probe() {
     read -r number _ seed _ <"$1/done"
     for k in $(seq 2 2 16); do
         from=$(((k / 2 - 1) % 4 * 50 + 1))
-        wins=$(paste -d'\n' "$1/said-$keep" "$1/said-$k" | sed -n "$((2 * from - 1)),$((2 * from + 98))p" |
-            $tenet world rank --input - --annotator "$2" --seed "$seed" --annotator-seed $((number * 100 + k)) 2>/dev/null | grep -c '"rank": \[2, 1\]')
+        # who stands first changes with every pair: the exact annotator leaves equals in order
+        wins=$(paste "$1/said-$keep" "$1/said-$k" | sed -n "$from,$((from + 49))p" | awk -F'\t' '{ print NR % 2 ? $1 "\n" $2 : $2 "\n" $1 }' |
+            $tenet world rank --input - --annotator "$2" --seed "$seed" --annotator-seed $((number * 100 + k)) 2>/dev/null |
+            awk '{ wins += NR % 2 ? /"rank": \[2, 1\]/ : /"rank": \[1, 2\]/ } END { print wins + 0 }')
         [ "$wins" -le 25 ] || keep=$k
     done
     echo "$keep"
