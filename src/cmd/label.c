@@ -33,7 +33,8 @@ static const tn_opt_row rows[] = {
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
-     "Pairs: {\"prompt\", \"responses\": [a, b]} or {\"prompt\", \"chosen\", \"rejected\"} (the order means nothing)."},
+     "Pairs: {\"prompt\", \"responses\": [a, b]}, or {\"prompt\", \"chosen\", \"rejected\"}, whose own word is kept as \"human\": 1 and only "
+     "measured against."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE", "Where the labelled rows go; - is standard output."},
     {"replies", TN_OPT_STRING, AT(replies), NULL, NULL, 0, 0, NULL, "FILE",
      "Every reply of the judges, kept: what is there is not asked again. Default: the output's name with .replies.jsonl."},
@@ -65,11 +66,14 @@ typedef struct session {
     tn_str path;
 } session;
 
-/* {"prompt", "chosen", "rejected"} becomes {"prompt", "responses"}. */
+/* {"prompt", "chosen", "rejected"} becomes {"prompt", "responses"}, with the row's own word kept to measure judges by. */
 static tn_status as_responses(json_t *row, tn_err *e) {
     json_t *c = json_object_get(row, "chosen"), *r = json_object_get(row, "rejected");
     if (json_object_get(row, "responses") || !c || !r) return TN_OK;
-    if (json_object_set_new(row, "responses", json_pack("[O,O]", c, r)) < 0) return tn_fail(e, TN_NOMEM, "out of memory");
+    bool judged = json_object_get(row, "human") || json_object_get(row, "truth");
+    if (json_object_set_new(row, "responses", json_pack("[O,O]", c, r)) < 0 ||
+        (!judged && json_object_set_new(row, "human", json_integer(1)) < 0))
+        return tn_fail(e, TN_NOMEM, "out of memory");
     json_object_del(row, "chosen");
     json_object_del(row, "rejected");
     return TN_OK;

@@ -44,6 +44,10 @@ if { sed 's/.*"sum": \([-0-9.e]*\).*/\1/' "$R/s.jsonl" && p "$R/r.jsonl"; } | aw
     want = (1 / (1 + exp(v[2] - v[1])) + 1 - 1 / (1 + exp(v[4] - v[3]))) / 2; d = want - v[5]; exit !(NR == 5 && d < 1e-6 && d > -1e-6) }'; then
     ok label_is_score
 else fail "label_is_score: $(cat "$R/s.jsonl" "$R/r.jsonl" | cut -c1-300)"; fi
+# a pair's own word is kept beside the judge's, and one that the row has is left as it is
+printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s","truth":2}\n' "$x" "$a" "$b" >>"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>/dev/null >&2
+if [ "$(sed -n '1s/.*"human":\([0-9]\).*/\1/p' "$R/r.jsonl")" = 1 ] && ! sed -n 2p "$R/r.jsonl" | grep -q '"human"'; then ok label_keeps_word; else fail "label_keeps_word: $(cut -c1-300 "$R/r.jsonl")"; fi
 printf '{"prompt":"x","responses":["a"]}\n' >"$R/bad"
 fails label_one_response 1 "bad:1: a judge needs" tenet label --model models/world --input "$R/bad" --out "$R/x"
 fails label_no_input 2 "--input" tenet label --model models/world
