@@ -1,5 +1,6 @@
 #include "rl/step_judge.h"
 #include "data/step_cut.h"
+#include "rl/equations.h"
 #include "rl/rewards.h"
 #include <math.h>
 #include <string.h>
@@ -8,11 +9,10 @@
 const tn_opt_row tn_step_judge_rows[] = {
     {"localise", TN_OPT_STRING, AT(localise), NULL, NULL, 0, 0, "localize", "WHO",
      "Who finds the first wrong step: labels (rows have \"completions\" and \"labels\", as for `tenet prm`), prm "
-     "(--reward-model), or world[:SEED] (the built-in world's oracle)."},
+     "(--reward-model), equations (the first that does not hold, as 3 * 4 = 14), or world[:SEED] (the built-in world's oracle)."},
     {"verify", TN_OPT_STRING, AT(verify), NULL, NULL, 0, 0, NULL, "WHO",
-     "Who says that a solution is right: world[:SEED], prm (no step is wrong), or a verifiable reward as in "
-     "--reward-funcs, "
-     "such as number:answer, of at least 1. Default: who localises."},
+     "Who says that a solution is right: a verifiable reward as in --reward-funcs, such as number:answer, of at least 1, "
+     "world[:SEED], prm (no step is wrong), or equations (there are some, and all hold). Default: who localises."},
     {"reward-model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "reward_model_path", "DIR",
      "Process reward model, made by `tenet prm`."},
     {"step-threshold", TN_OPT_REAL, AT(threshold), "0.5", NULL, 0, 1, NULL, "P",
@@ -23,10 +23,11 @@ const tn_opt_row tn_step_judge_rows[] = {
 
 /* ---- who judges ---- */
 
-/* NAME of NAME:ARGUMENT in the table; *argument: NULL when there is none. */
+/* NAME of NAME:ARGUMENT, built in or in the table; *argument: NULL when there is none. */
 static const tn_step_oracle *find(const tn_step_oracle *table, const char *spec, const char **argument) {
     size_t n = strcspn(spec, ":");
     *argument = spec[n] ? spec + n + 1 : NULL;
+    if (strlen(tn_equations_oracle.name) == n && memcmp(tn_equations_oracle.name, spec, n) == 0) return &tn_equations_oracle;
     for (; table && table->name; table++)
         if (strlen(table->name) == n && memcmp(table->name, spec, n) == 0) return table;
     return NULL;
@@ -38,11 +39,11 @@ tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_orac
                               tn_err *e) {
     const char *argument;
     if (!o->localise)
-        return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm or world[:SEED]");
+        return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm, equations or world[:SEED]");
     bool labels = strcmp(o->localise, "labels") == 0, model = by_model(o->localise) || by_model(o->verify);
     const tn_step_oracle *by = find(oracles, o->localise, &argument);
     if (!labels && !by_model(o->localise) && !by)
-        return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm or world[:SEED]", o->localise);
+        return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm, equations or world[:SEED]", o->localise);
     if (labels && !o->verify)
         return tn_fail(
             e, TN_ARG,
