@@ -1,5 +1,6 @@
 #include "rl/equations.h"
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,27 +154,3 @@ void tn_equations_check(const char *s, int *n, int *n_false) {
         ++*n, *n_false += !(d <= rounding * (1 + 1e-9) + 1e-9 * (1 + fabs(right)));
     }
 }
-
-/* ---- the oracle ---- */
-
-static tn_status no_state(void **state, const char *argument, tn_err *e) {
-    *state = NULL;
-    return argument ? tn_fail(e, TN_ARG, "equations:%s: equations takes no argument", argument) : TN_OK;
-}
-
-static tn_status judge(void *state, const tn_completion *x, const char *const *step, int n, bool *right, bool *good, bool *known,
-                       tn_err *e) {
-    int all = 0, wrong = 0;
-    for (int i = 0; i < n; i++) {
-        int k, k_false;
-        tn_equations_check(step[i], &k, &k_false);
-        right[i] = k_false == 0;
-        all += k, wrong += k_false;
-    }
-    *known = true, *good = x->ended && all > 0 && wrong == 0;
-    return TN_OK;
-}
-
-static void no_close(void *state) {}
-
-const tn_step_oracle tn_equations_oracle = {"equations", NULL, no_state, judge, no_close};

@@ -1,14 +1,10 @@
-/* Arithmetic in the steps of a solution, checked: who says "48 / 2 = 26" has made a mistake there, whatever the problem was.
- * `--localise equations` needs no process reward model, and finds slips, not wrong ideas. */
+/* Arithmetic in a text, checked: who writes "48 / 2 = 26" has made a mistake there, whatever the problem was. */
 #ifndef TN_RL_EQUATIONS_H
 #define TN_RL_EQUATIONS_H
-#include "rl/step_judge.h"
 
 /* Equations EXPRESSION = NUMBER in a text, as in "48/2 = <<48/2=24>>24": *n of them, *n_false of which do not hold.
  * EXPRESSION is what stands right before the = of numbers, ( ), + - * / x × ÷ and $, with an operator at least; what has
- * other words or signs in it (units, %, variables) is none. A number with decimals may be rounded to them. */
+ * other words or signs in it (units, %, variables) is none, nor are mixed numbers (1 1/2). A number with decimals may be
+ * rounded to them. Of GSM8K's 24,089 equations 40 are false by this, most of them really. */
 void tn_equations_check(const char *s, int *n, int *n_false);
-
-/* A step is wrong when an equation in it is false; a solution is good when it has ended and has equations, and all hold. */
-extern const tn_step_oracle tn_equations_oracle;
 #endif

@@ -23,14 +23,38 @@ const tn_opt_row tn_step_judge_rows[] = {
 
 /* ---- who judges ---- */
 
-/* NAME of NAME:ARGUMENT, built in or in the table; *argument: NULL when there is none. */
+/* A step is wrong when an equation in it is false. The reward function of the same name verifies. */
+static tn_status check_equations(void *state, const tn_completion *x, const char *const *step, int n, bool *right, bool *good,
+                                 bool *known, tn_err *e) {
+    for (int i = 0; i < n; i++) {
+        int all, wrong;
+        tn_equations_check(step[i], &all, &wrong);
+        right[i] = wrong == 0;
+    }
+    *known = true, *good = false;
+    return TN_OK;
+}
+
+static tn_status no_argument(void **state, const char *argument, tn_err *e) {
+    *state = NULL;
+    return argument ? tn_fail(e, TN_ARG, "--localise equations:%s: equations takes no argument", argument) : TN_OK;
+}
+static void nothing(void *state) {}
+
+static const tn_step_oracle built_in[] = {{"equations", NULL, no_argument, check_equations, nothing}, {0}};
+
+/* NAME of NAME:ARGUMENT in the table; *argument: NULL when there is none. */
 static const tn_step_oracle *find(const tn_step_oracle *table, const char *spec, const char **argument) {
     size_t n = strcspn(spec, ":");
     *argument = spec[n] ? spec + n + 1 : NULL;
-    if (strlen(tn_equations_oracle.name) == n && memcmp(tn_equations_oracle.name, spec, n) == 0) return &tn_equations_oracle;
     for (; table && table->name; table++)
         if (strlen(table->name) == n && memcmp(table->name, spec, n) == 0) return table;
     return NULL;
+}
+
+static const tn_step_oracle *find_localiser(const tn_step_oracle *table, const char *spec, const char **argument) {
+    const tn_step_oracle *by = find(built_in, spec, argument);
+    return by ? by : find(table, spec, argument);
 }
 
 static bool by_model(const char *who) { return who && strcmp(who, "prm") == 0; }
@@ -41,7 +65,7 @@ tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_orac
     if (!o->localise)
         return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm, equations or world[:SEED]");
     bool labels = strcmp(o->localise, "labels") == 0, model = by_model(o->localise) || by_model(o->verify);
-    const tn_step_oracle *by = find(oracles, o->localise, &argument);
+    const tn_step_oracle *by = find_localiser(oracles, o->localise, &argument);
     if (!labels && !by_model(o->localise) && !by)
         return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm, equations or world[:SEED]", o->localise);
     if (labels && !o->verify)
@@ -56,7 +80,7 @@ tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_orac
     if (!o->verify || by_model(o->verify)) return TN_OK;
     const tn_reward_fn *fn;
     by = find(oracles, o->verify, &argument);
-    if (by && strcmp(o->verify, o->localise) != 0 && find(oracles, o->localise, &argument))
+    if (by && strcmp(o->verify, o->localise) != 0 && find_localiser(oracles, o->localise, &argument))
         return tn_fail(e, TN_ARG, "--localise %s and --verify %s: one oracle does both", o->localise, o->verify);
     return by ? TN_OK : tn_reward_fn_named(o->verify, more, &fn, &argument, e);
 }
@@ -102,7 +126,7 @@ tn_status tn_step_judge_open(tn_step_judge *j, const tn_step_judge_options *o, c
         .o = *o, .tok = tok, .separator = separator, .max_new = max_new, .text = TN_STR_INIT, .steps = TN_STR_INIT};
     j->labels = strcmp(o->localise, "labels") == 0;
     if (by_model(o->localise) || by_model(verify)) TN_TRY(open_model(j, policy_dir, be, length, most, e));
-    const tn_step_oracle *by = find(oracles, o->localise, &argument);
+    const tn_step_oracle *by = find_localiser(oracles, o->localise, &argument);
     if (!by) by = find(oracles, verify, &argument);
     if (by) TN_TRY(open_oracle(j, by, argument, e));
     j->prm_verifies = by_model(verify);
