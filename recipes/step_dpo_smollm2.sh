@@ -55,7 +55,7 @@ optimise() { # NAME
 }
 pairs steps
 optimise steps
-models="base=$model sft=$out/sft steps=$out/steps-dpo" runs="sft=$out/sft steps=$out/steps-dpo"
+models="sft=$out/sft steps=$out/steps-dpo" runs="sft=$out/sft steps=$out/steps-dpo"
 if [ "${CONTROL:-1}" != 0 ]; then
     pairs answers --pairs answer
     optimise answers

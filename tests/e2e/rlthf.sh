@@ -48,6 +48,10 @@ else fail "label_is_score: $(cat "$R/s.jsonl" "$R/r.jsonl" | cut -c1-300)"; fi
 printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s","truth":2}\n' "$x" "$a" "$b" >>"$R/row"
 tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>/dev/null >&2
 if [ "$(sed -n '1s/.*"human":\([0-9]\).*/\1/p' "$R/r.jsonl")" = 1 ] && ! sed -n 2p "$R/r.jsonl" | grep -q '"human"'; then ok label_keeps_word; else fail "label_keeps_word: $(cut -c1-300 "$R/r.jsonl")"; fi
+# so is the prompt of two transcripts, and the label is that of the same pair
+printf '{"chosen":"\\n\\nHuman: %s\\n\\nAssistant: %s","rejected":"\\n\\nHuman: %s\\n\\nAssistant: %s"}\n' "$x" "$a" "$x" "$b" >"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/hh.jsonl" >"$R/log" 2>&1
+if [ "$(p "$R/hh.jsonl")" = "$(p "$R/r.jsonl" | head -n 1)" ] && grep -q '"prompt":\[{"role":"user"' "$R/hh.jsonl"; then ok label_transcripts; else fail "label_transcripts: $(tail -n 1 "$R/log")"; fi
 printf '{"prompt":"x","responses":["a"]}\n' >"$R/bad"
 fails label_one_response 1 "bad:1: a judge needs" tenet label --model models/world --input "$R/bad" --out "$R/x"
 fails label_no_input 2 "--input" tenet label --model models/world
