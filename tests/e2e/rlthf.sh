@@ -44,6 +44,14 @@ if { sed 's/.*"sum": \([-0-9.e]*\).*/\1/' "$R/s.jsonl" && p "$R/r.jsonl"; } | aw
     want = (1 / (1 + exp(v[2] - v[1])) + 1 - 1 / (1 + exp(v[4] - v[3]))) / 2; d = want - v[5]; exit !(NR == 5 && d < 1e-6 && d > -1e-6) }'; then
     ok label_is_score
 else fail "label_is_score: $(cat "$R/s.jsonl" "$R/r.jsonl" | cut -c1-300)"; fi
+# a pair's own word is kept beside the judge's, and one that the row has is left as it is
+printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s","truth":2}\n' "$x" "$a" "$b" >>"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>/dev/null >&2
+if [ "$(sed -n '1s/.*"human":\([0-9]\).*/\1/p' "$R/r.jsonl")" = 1 ] && ! sed -n 2p "$R/r.jsonl" | grep -q '"human"'; then ok label_keeps_word; else fail "label_keeps_word: $(cut -c1-300 "$R/r.jsonl")"; fi
+# so is the prompt of two transcripts, and the label is that of the same pair
+printf '{"chosen":"\\n\\nHuman: %s\\n\\nAssistant: %s","rejected":"\\n\\nHuman: %s\\n\\nAssistant: %s"}\n' "$x" "$a" "$x" "$b" >"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/hh.jsonl" >"$R/log" 2>&1
+if [ "$(p "$R/hh.jsonl")" = "$(p "$R/r.jsonl" | head -n 1)" ] && grep -q '"prompt":\[{"role":"user"' "$R/hh.jsonl"; then ok label_transcripts; else fail "label_transcripts: $(tail -n 1 "$R/log")"; fi
 printf '{"prompt":"x","responses":["a"]}\n' >"$R/bad"
 fails label_one_response 1 "bad:1: a judge needs" tenet label --model models/world --input "$R/bad" --out "$R/x"
 fails label_no_input 2 "--input" tenet label --model models/world
@@ -53,6 +61,7 @@ fails label_no_input 2 "--input" tenet label --model models/world
 command=(rlthf --model "$R/base" --data "$R/labelled.jsonl" --eval-data "$R/pairs.jsonl" --rlthf-shard 0.8 --rlthf-human 0.2 --rlthf-rounds 2
     --num-train-epochs 2 --per-device-train-batch-size 16 --learning-rate 1e-3 --save-steps 1 --save-dtype float32 --seed 3)
 rlthf() { tenet "${command[@]}" "$@"; }
+ranks() { sed 's/.*"rank": \(\[[^]]*\]\).*/\1/'; }
 # what a run leaves, less times and options (whose hash is in manifests)
 trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
 if rlthf --human rows --output-dir "$R/whole" >"$R/out" 2>"$R/log"; then ok rlthf_runs; else fail "rlthf_runs: $(tail -n 1 "$R/log")"; fi
@@ -91,6 +100,11 @@ while [ $tries -lt 40 ]; do
     kills=$((kills + 1))
 done
 trace "$R/killed" | cmp -s - "$R/a" && [ $status = 0 ] && ok "rlthf_killed ($kills kills)" || fail "rlthf_killed: $kills kills, status $status: $(tail -n 1 "$R/log")"
+# a reward model labels first: round 0 learns what it says, and the rows' own word is people's
+if tenet rlthf --model "$R/base" --data "$R/labelled.jsonl" --first-labeller "$R/whole/round-2/reward" --human rows --select random --rlthf-shard 1 \
+    --rlthf-human 0.2 --rlthf-rounds 1 --per-device-train-batch-size 16 --num-train-epochs 1 --save-dtype float32 --seed 3 --output-dir "$R/first" >"$R/out" 2>"$R/log" &&
+    paste <(ranks <"$R/whole/labels.jsonl") <(ranks <"$R/first/round-0/train.jsonl") <(grep -o '"source": "[a-z]*"' "$R/whole/labels.jsonl") |
+        awk -F'\t' '{ n += /model/; bad += /model/ && $1 != $2 } END { exit bad || n < 20 }'; then ok rlthf_first_labeller; else fail "rlthf_first_labeller: $(tail -n 1 "$R/log")"; fi
 # another run's rounds are not mixed in
 fails rlthf_other_options 1 "--rlthf-human" rlthf --human rows --rlthf-human 0.1 --output-dir "$R/whole"
 fails rlthf_other_rows 1 "data_hash" tenet rlthf --model "$R/base" --data "$R/h.jsonl" --output-dir "$R/whole"
