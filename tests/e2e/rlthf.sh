@@ -136,11 +136,12 @@ fails best_of_no_judge 2 "belong together" tenet generate --model models/world -
 fails best_of_too_few 2 "only so many" tenet generate --model models/world --input "$R/six.jsonl" --best-of 3 --n 4 --reward-model "$rm"
 bon() { tenet best-of-n --model models/world --reward-model a="$rm" --count 16 --samples 9 "$@"; }
 printf '{"true_reward":0.1,"kl":0}\n{"true_reward":0.5,"kl":1}\n{"true_reward":0.4,"kl":4}\n{"true_reward":0.1,"kl":9}\n' >"$R/rl.jsonl"
-if bon --world --rl-curve "$R/rl.jsonl" --out "$R/bon" >"$R/out" 2>"$R/log"; then ok best_of_n_runs; else fail "best_of_n_runs: $(cat "$R/log")"; fi
-bon --world --batch-size 7 --threads 1 --rl-curve "$R/rl.jsonl" --out "$R/bon2" >"$R/out2" 2>/dev/null
-cmp -s "$R/bon/curve.jsonl" "$R/bon2/curve.jsonl" && cmp -s "$R/bon/best-of-n.json" "$R/bon2/best-of-n.json" && cmp -s "$R/out" "$R/out2" &&
+if bon --world --rl-curve "a=$R/rl.jsonl" --out "$R/bon" >"$R/out" 2>"$R/log"; then ok best_of_n_runs; else fail "best_of_n_runs: $(cat "$R/log")"; fi
+bon --world --batch-size 7 --threads 1 --rl-curve "a=$R/rl.jsonl" --out "$R/bon2" >"$R/out2" 2>/dev/null
+cmp -s "$R/bon/curve.jsonl" "$R/bon2/curve.jsonl" && cmp -s "$R/bon/best-of-n.json" "$R/bon2/best-of-n.json" && cmp -s "$R/bon/page.html" "$R/bon2/page.html" && cmp -s "$R/out" "$R/out2" &&
     ok best_of_n_same_bits || fail best_of_n_same_bits
-if [ "$(wc -l <"$R/bon/curve.jsonl")" = 5 ] && grep -q 'alpha - beta log d' "$R/bon/best-of-n.json"; then ok best_of_n_files; else fail best_of_n_files; fi
+if [ "$(wc -l <"$R/bon/curve.jsonl")" = 5 ] && grep -q 'alpha - beta log d' "$R/bon/best-of-n.json" &&
+    [ "$(grep -o '<svg' "$R/bon/page.html" | wc -l)" = 3 ]; then ok best_of_n_files; else fail best_of_n_files; fi
 # gold by a reward model: the same one as proxy chooses without error, so that gold is the proxy
 bon --input "$R/prompts.jsonl" --gold-reward-model "$rm" --out "$R/bon3" >/dev/null 2>&1
 if sed 's/.*"gold": \([-0-9.e]*\),.*"proxy": \([-0-9.e]*\),.*/\1 \2/' "$R/bon3/curve.jsonl" | awk '{ if ($1 != $2 || (NR > 1 && $1 <= last)) bad = 1; last = $1 } END { exit bad || NR != 5 }'; then

@@ -28,6 +28,21 @@ expect select_absent "$(mixed --where-not a=1)" '{"a": 1.5};{"b": null, "c": "x=
 expect select_files "$(tenet select --data "$S/mixed.jsonl" "$S/mixed.jsonl" --where a=1.5 2>/dev/null | wc -l | tr -d ' ')" 2
 gzip -c "$S/all.jsonl" >"$S/all.jsonl.gz"
 expect select_gzip "$(tenet select --data "$S/all.jsonl.gz" --where family=arith 2>/dev/null | cksum)" "$(grep '"family": "arith"' "$S/all.jsonl" | cksum)"
+# closers: "bye ." closes 3 of the 8 answers of rows that differ, "it is b ." 1 (the last row is equal answers); a single sentence is none
+cat >"$S/pairs.jsonl" <<'X'
+{"id": 1, "responses": ["it is a . bye .", "it is a ."]}
+{"id": 2, "responses": ["it is a .", "it is b ."]}
+{"id": 3, "chosen": "it is a . Bye .", "rejected": [{"role": "assistant", "content": "it is b . bye ."}]}
+{"id": 4, "responses": ["so . it is b .", "bye ."]}
+{"id": 5, "responses": ["it is a . bye .", "it is a . bye ."]}
+X
+ids() { tenet select --data "$S/pairs.jsonl" "$@" 2>"$S/log" | sed 's/.*"id": \([0-9]*\).*/\1/' | tr '\n' ' '; }
+expect select_same_closer "$(ids --same-closer 0.3)" "2 3 4 "
+expect select_same_closer_rare "$(ids --same-closer 0.1)" "2 3 "
+expect select_same_closer_all "$(ids --same-closer 1)" "1 2 3 4 "
+expect select_same_closer_first "$(ids --same-closer 0.3 --where-not id=2 --skip 1 --first 1)" "4 "
+fails select_closer_rows 1 "all.jsonl:1: --same-closer needs rows of two answers or more" tenet select --data "$S/all.jsonl" --same-closer 0.1
+fails select_closer_stdin 2 "reads --data twice" tenet select --data - --same-closer 0.1
 fails select_nothing 1 "none of 800 rows is selected" tenet select --data "$S/all.jsonl" --where family=none --out "$S/none.jsonl"
 [ ! -e "$S/none.jsonl" ] || fail select_nothing_leaves_nothing
 fails select_no_data 2 "--data is missing" tenet select --where a=b
