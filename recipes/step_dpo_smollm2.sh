@@ -18,7 +18,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 model=$1 out=$2 field=$3
 shift 3
 tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} held=${HELD_OUT:-200} sft_rows=${SFT_ROWS:-0} asked=${ASKED:-1000}
-n=${N:-8} tries=${TRIES:-16} max_pairs=${MAX_PAIRS:-2} answer=${ANSWER:-160} rate=${LEARNING_RATE:-1e-5} beta=${BETA:-0.4} epochs=${EPOCHS:-2}
+n=${N:-8} tries=${TRIES:-16} max_pairs=${MAX_PAIRS:-2} answer=${ANSWER:-160} rate=${LEARNING_RATE:-1e-5} beta=${BETA:-0.4} epochs=${EPOCHS:-2} temperature=${TEMPERATURE:-1}
 mkdir -p "$out"
 t0=$(date +%s)
 stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
@@ -44,7 +44,8 @@ pairs() { # NAME OPTIONS: a file that is there is complete
     [ -e "$out/$1.jsonl" ] && return
     stage "pairs of $1 from the policy's own samples"
     $tenet step-pairs --model "$out/sft" --input "$out/asked.jsonl" --transcripts chat --localise equations --verify "number:$field" \
-        --n "$n" --tries "$tries" --max-pairs "$max_pairs" --max-new-tokens "$answer" --seed "$seed" --out "$out/$1.jsonl" "${@:2}"
+        --n "$n" --tries "$tries" --max-pairs "$max_pairs" --max-new-tokens "$answer" --temperature "$temperature" \
+        --seed "$seed" --out "$out/$1.jsonl" "${@:2}"
 }
 optimise() { # NAME
     done_already "$1-dpo" && return
