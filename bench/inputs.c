@@ -40,7 +40,7 @@ static tn_status make_model(bench *b, const bench_size *s, bool reward, const ch
     const tn_tensor *score = tn_model_tensor(m, "score.weight"); /* zero would give equal rewards: no work to do */
     for (int i = 0; score && i < s->hidden; i++)
         ((float *)tn_tensor_data(score, b->f32))[i] = (float)(tn_unit_of(tn_mix((uint64_t)i)) - 0.5);
-    TN_GO(tn_model_save(m, dir, "float32", e), done);
+    TN_GO(tn_model_save(m, dir, "bfloat16", e), done); /* as checkpoints come */
     st = tn_tokenizer_save(tok, dir, e);
 done:
     tn_tokenizer_free(tok);
@@ -52,7 +52,7 @@ tn_status bench_model(bench *b, const bench_size *s, bool reward, tn_str *dir, t
     char name[64];
     const char *tok = tokenizer_dir(b);
     tn_str whole = TN_STR_INIT;
-    snprintf(name, sizeof name, "%s%s-%08x", s->name, reward ? "-reward" : "",
+    snprintf(name, sizeof name, "%s%s-bf16-%08x", s->name, reward ? "-reward" : "",
              (unsigned)tn_hash64(tok, strlen(tok), 0)); /* another tokenizer is another model */
     tn_path_join(dir, b->o.work, name);
     tn_path_join(&whole, dir->s, "tokenizer.json"); /* written last */

@@ -6,6 +6,8 @@
 #   JOBS=2                         so many runs at a time, each with one thread
 # A run: ppo, grpo or rloo; 16 iterations of 64 samples; a reward model from 2,000 or 500 rankings by careful or biased
 # annotators; a KL coefficient and a learning rate. True reward: means of three neighbouring checkpoints, 480 prompts each.
+# Beside them a probe: every second checkpoint against the best one so far, 50 pairs of answers that an annotator compares (400 in all); it never
+# alarms, it says which checkpoint to keep.
 #   hacked    it falls by 10 % (at least .03) below its best so far; the fall counts from where it passed 5 %
 #   healthy   it never falls by 5 %; else: between
 set -eu
@@ -73,10 +75,43 @@ run() { # NUMBER DIR SEEDS...
     for k in $(seq 16); do curve="$curve $k=$dir/checkpoint-$k"; done
     # shellcheck disable=SC2086
     $tenet eval --world --models $curve --dtype float32 --threads 1 --out "$dir/eval" --curve "$dir/true_reward.jsonl" --count 480 --seed 5 >"$dir/eval.txt" 2>&1
+    head -n 200 "$work/prompts-pref-heldout.jsonl" >"$dir/prompts.jsonl"
+    for k in $(seq 0 16); do
+        [ "$k" = 0 ] && model=$work/sft || model=$dir/checkpoint-$k
+        $tenet generate --model "$model" --input "$dir/prompts.jsonl" --n 1 --max-new-tokens 40 --seed $((100 + k)) --dtype float32 --threads 1 \
+            --out "$dir/said-$k" 2>>"$dir.log"
+    done
     rm -rf "$dir"/checkpoint-*
     echo "$number $method $seed $rm $kl $lr" >"$dir/done"
 }
 
+# probe DIR ANNOTATOR: the checkpoint that its comparisons keep. Prompts come round every fourth time.
+probe() {
+    local keep=0 k from wins
+    read -r number _ seed _ <"$1/done"
+    for k in $(seq 2 2 16); do
+        from=$(((k / 2 - 1) % 4 * 50 + 1))
+        # who stands first changes with every pair: the exact annotator leaves equals in order
+        wins=$(paste "$1/said-$keep" "$1/said-$k" | sed -n "$from,$((from + 49))p" | awk -F'\t' '{ print NR % 2 ? $1 "\n" $2 : $2 "\n" $1 }' |
+            $tenet world rank --input - --annotator "$2" --seed "$seed" --annotator-seed $((number * 100 + k)) 2>/dev/null |
+            awk '{ wins += NR % 2 ? /"rank": \[2, 1\]/ : /"rank": \[1, 2\]/ } END { print wins + 0 }')
+        [ "$wins" -le 25 ] || keep=$k
+    done
+    echo "$keep"
+}
+# Share of the best true reward that is kept by the last checkpoint and by probes, by class.
+probes() { # NAME
+    local d n annotator
+    for d in "$out/alarms/$1"/*/; do
+        [ -e "$d/said-16" ] || continue
+        n=$(cut -d' ' -f 1 "$d/done")
+        for annotator in last careful exact; do
+            [ "$annotator" = last ] && keep=16 || keep=$(probe "${d%/}" "$annotator")
+            sed 's/.*"true_reward": \([^,]*\).*/\1/' "$d/true_reward.jsonl" | awk -v keep="$keep" -v who="$annotator" -v class="$(awk -v n="$n" '$1 == n { print $7 }' "$out/alarms/$1.runs")" '
+                NR == 1 || $1 > best { best = $1 } NR == keep + 1 { kept = $1 } END { print who, class, kept / best }'
+        done
+    done | awk '{ sum[$1 " " $2] += $3; n[$1 " " $2]++ } END { for (k in n) printf "%s keeps %.2f of the best (%d runs)\n", k, sum[k] / n[k], n[k] }' | sort | tee -a "$out/alarms/$1.txt"
+}
 batch() { # NAME FROM TO SEEDS...
     local name=$1 from=$2 to=$3 i s
     shift 3
@@ -145,5 +180,7 @@ table() { # NAME
 }
 batch calibration 1 46 1 2 3 11
 table calibration
+probes calibration
 batch test 101 176 4 5
 table test
+probes test

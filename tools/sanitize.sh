@@ -1,7 +1,10 @@
 #!/bin/bash
 # The whole pipeline in the tiny world, every verb once, under AddressSanitizer with UndefinedBehaviorSanitizer,
 # under ThreadSanitizer, and on the reference backend under valgrind. Long, so not a part of ./check.
+# Then the end-to-end scripts of the other verbs under the first two: what a script checks may fail for want of time there and is
+# only told; a sanitizer's report fails.
 #   tools/sanitize.sh [asan|tsan|valgrind]...     default: all three
+#   SCRIPTS="critique label" tools/sanitize.sh asan           these scripts alone ("": none)
 cd "$(dirname "$0")/.." || exit 1
 jobs=$(nproc) failed=0
 T=$(mktemp -d)
@@ -57,18 +60,38 @@ damaged() { # errors leak nothing either
     ! tenet generate --model "$1/sft" --input "$1/tiny/pref.jsonl" --out "$1/x.jsonl"
 }
 
+# scripts NAME: every report goes to a file of its own, from whatever process
+scripts() {
+    local name=$1 logs=$T/$1-logs script
+    mkdir -p "$logs"
+    for script in ${SCRIPTS-$others}; do
+        TENET_BIN=$PWD/build/$name/tenet bash "tests/e2e/$script.sh" >"$T/out" 2>&1
+        grep '^FAIL' "$T/out" | sed "s/^/told: $name $script /"
+        if ls "$logs"/report.* >/dev/null 2>&1; then
+            echo "FAIL $name $script" && failed=1
+            head -n 40 "$logs"/report.*
+            rm "$logs"/report.*
+        else
+            echo "ok $name $script"
+        fi
+    done
+}
+others="critique label rlaif rlthf run select record process sdft sdpo online heads steps attacks oversight chat train_tokenizer preference ppo"
+
 for kind in "${@:-all}"; do
     if [ "$kind" = all ] || [ "$kind" = asan ]; then
         make -s -j"$jobs" asan || exit 1
         export ASAN_OPTIONS=detect_leaks=1:exitcode=99 UBSAN_OPTIONS=print_stacktrace=1
         run=(build/asan/tenet)
-        pipeline asan --threads 3
+        [ -n "${SCRIPTS-}" ] || pipeline asan --threads 3
+        ASAN_OPTIONS=$ASAN_OPTIONS:log_path=$T/asan-logs/report UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$T/asan-logs/report scripts asan
     fi
     if [ "$kind" = all ] || [ "$kind" = tsan ]; then
         make -s -j"$jobs" tsan || exit 1
         export TSAN_OPTIONS=halt_on_error=0
         run=(build/tsan/tenet)
-        pipeline tsan --threads 4
+        [ -n "${SCRIPTS-}" ] || pipeline tsan --threads 4
+        TSAN_OPTIONS=$TSAN_OPTIONS:log_path=$T/tsan-logs/report scripts tsan
     fi
     if [ "$kind" = all ] || [ "$kind" = valgrind ]; then
         command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind" >&2; exit 1; }

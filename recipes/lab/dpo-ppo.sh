@@ -22,11 +22,6 @@ arm_ppo() {
         --missing-eos-penalty 1 --vf-coef 1 --adam-epsilon 1e-5 --iterations 20 --rollouts 256 --kl-coef "$tune" --learning-rate 3e-4 \
         --critic-learning-rate 5e-4 --save-steps 3 --save-total-limit 0 --output-dir "$1"
 }
-# flop DIR [STEP]: GFLOP of a run until STEP, a fraction of one included.
-flop() {
-    sed -n 's/.*"step": \([0-9]*\),.*"flop": \([0-9]*\).*/\1 \2/p' "$1/timing.jsonl" |
-        awk -v end="${2:-1e9}" '{ part = end - $1 + 1; sum += $2 * (part >= 1 ? 1 : part > 0 ? part : 0) } END { print sum / 1e9 }'
-}
 cpu() { awk '{ print $1 + $2 }' "$1.cpu"; }
 number() { awk "BEGIN { print $1 }"; }
 columns=(reward kl "gflop:GFLOP to .65:0" "gflop_rm:with the reward model:0" "saved:DPO saves of it:3" "saved_rm:of it with the reward model:3"

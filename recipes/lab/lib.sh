@@ -41,3 +41,8 @@ reached() {
             }
         }'
 }
+# flop DIR [STEP]: GFLOP of a run until STEP, a fraction of one included.
+flop() {
+    sed -n 's/.*"step": \([0-9]*\),.*"flop": \([0-9]*\).*/\1 \2/p' "$1/timing.jsonl" |
+        awk -v end="${2:-1e9}" '{ part = end - $1 + 1; sum += $2 * (part >= 1 ? 1 : part > 0 ? part : 0) } END { print sum / 1e9 }'
+}

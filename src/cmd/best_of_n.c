@@ -4,13 +4,14 @@
 #include "eval/bon.h"
 #include "eval/contest.h"
 #include "ops/profile.h"
+#include "report/bon.h"
 #include "train/trainer.h"
 #include <math.h>
 #include <string.h>
 
 typedef struct bon_options {
-    const char *model, *base, *gold, *input, *transcripts, *out, *rl_curve, *step_score;
-    tn_opt_list rewards;
+    const char *model, *base, *gold, *input, *transcripts, *out, *step_score;
+    tn_opt_list rewards, rl_curves;
     bool world;
     int64_t count, samples, max_new, batch;
     double temperature;
@@ -36,10 +37,10 @@ static const tn_opt_row rows[] = {
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "40", NULL, 1, 1 << 20, NULL, "N", "Longest answer."},
     {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 1e-3, 100, NULL, "X", "Sampling temperature."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Sequences decoded together; does not change the results."},
-    {"rl-curve", TN_OPT_STRING, AT(rl_curve), NULL, NULL, 0, 0, NULL, "FILE",
+    {"rl-curve", TN_OPT_LIST, AT(rl_curves), NULL, NULL, 0, 0, NULL, "NAME=FILE",
      "Rows {\"true_reward\", \"kl\"} of a run's checkpoints (`tenet eval --curve`): the same for reinforcement learning, in its "
-     "own form."},
-    {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR", "Folder for curve.jsonl and best-of-n.json."},
+     "own form. Name a run as the proxy that it learned from."},
+    {"out", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "output_dir", "DIR", "Folder for curve.jsonl, best-of-n.json and page.html."},
     TN_OPT_LAST};
 
 typedef struct proxy {
@@ -68,8 +69,8 @@ typedef struct session {
     tn_response *response;
     uint8_t *ones;
     json_t *report;
-    bool has_rl;
-    tn_overopt rl;
+    tn_bon_run *run;
+    int n_run;
 } session;
 
 static void name_of(const char *s, proxy *p) {
@@ -198,36 +199,11 @@ static tn_status fill(session *s, tn_err *e) {
     return TN_OK;
 }
 
-/* ---- reinforcement learning's own curve ---- */
-
-static tn_status read_rl(session *s, tn_err *e) {
-    enum { MOST = 4096 };
-    tn_lines *in;
-    double d[MOST], gold[MOST], zero = 0;
-    int n = 0, first = -1;
-    TN_TRY(tn_lines_open(&in, s->o.rl_curve, (size_t)1 << 20, e));
-    tn_status st = TN_OK;
-    for (json_t *row; st == TN_OK;) {
-        char where[600];
-        double kl = NAN, g = NAN;
-        st = tn_jsonl_next(in, s->o.rl_curve, &row, e);
-        if (st != TN_OK || !row) break;
-        snprintf(where, sizeof where, "%.500s:%ld", s->o.rl_curve, tn_lines_number(in));
-        st = tn_json_real(row, "kl", NAN, &kl, where, e);
-        if (st == TN_OK) st = tn_json_real(row, "true_reward", NAN, &g, where, e);
-        json_decref(row);
-        if (st == TN_OK && (n == MOST || !isfinite(kl) || !isfinite(g)))
-            st = tn_fail(e, TN_FORMAT, "%s: expected \"true_reward\" and \"kl\", at most %d rows", where, MOST);
-        if (st != TN_OK) break;
-        d[n] = sqrt(kl > 0 ? kl : 0), gold[n] = g;
-        if (first < 0 || d[n] < d[first]) first = n, zero = g;
-        n++;
-    }
-    tn_lines_close(in);
-    for (int i = 0; i < n; i++) gold[i] -= zero; /* R(0) = 0 */
-    if (st == TN_OK) st = tn_overopt_fit(TN_OVEROPT_RL, d, gold, n, 0.3, &s->rl, e);
-    s->has_rl = st == TN_OK;
-    return st;
+static tn_status read_runs(session *s, tn_err *e) {
+    s->run = tn_calloc((size_t)s->o.rl_curves.n + 1, sizeof *s->run);
+    if (!s->run) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int k = 0; k < s->o.rl_curves.n; k++) TN_TRY(tn_bon_run_read(&s->run[s->n_run++], s->o.rl_curves.v[k], e));
+    return TN_OK;
 }
 
 /* ---- output ---- */
@@ -284,11 +260,29 @@ static tn_status write_report(session *s, tn_err *e) {
         json_object_set_new(models, s->proxy[k].name, o);
     }
     json_decref(models);
-    if (s->has_rl) json_object_set_new(all, "rl", fit_json(&s->rl));
+    json_t *runs = s->n_run ? json_object() : NULL;
+    for (int k = 0; k < s->n_run && runs; k++) json_object_set_new(runs, s->run[k].name, fit_json(&s->run[k].fit));
+    if (runs) json_object_set_new(all, "reinforcement_learning", runs);
     tn_path_join(&path, s->o.out, "best-of-n.json");
     tn_status st = !all || path.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_save(path.s, all, false, e);
     json_decref(all);
     tn_str_free(&path);
+    return st;
+}
+
+static tn_status write_page(const session *s, tn_err *e) {
+    tn_str path = TN_STR_INIT, page = TN_STR_INIT;
+    const char **name = tn_calloc((size_t)s->n_proxy, sizeof *name);
+    const tn_bon_curve **curve = tn_calloc((size_t)s->n_proxy, sizeof *curve);
+    tn_status st = name && curve ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (int k = 0; k < s->n_proxy && st == TN_OK; k++) name[k] = s->proxy[k].name, curve[k] = &s->proxy[k].curve;
+    const tn_bon_page p = {.n_curve = s->n_proxy, .n_run = s->n_run, .n_prompt = s->t.n, .n_sample = (int)s->o.samples, .name = name,
+                           .curve = curve, .run = s->run, .gold = s->o.gold ? s->o.gold : "the world's oracle"};
+    if (st == TN_OK) st = tn_bon_page_write(&p, &page, e);
+    tn_path_join(&path, s->o.out, "page.html");
+    if (st == TN_OK) st = path.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_write_file(path.s, page.s, page.len, e);
+    tn_free(name), tn_free(curve);
+    tn_str_free(&page), tn_str_free(&path);
     return st;
 }
 
@@ -298,7 +292,7 @@ static void print_peak(const tn_overopt *f, double most) {
     else printf("peak at d %.2f (%s), gain %.3f\n", d, d > most ? "beyond what was measured" : "measured", r);
 }
 
-static void print_curve(const session *s, const proxy *p) {
+static void print_curve(const proxy *p) {
     const tn_bon_curve *c = &p->curve;
     printf("%s\n%7s %6s %6s   %-15s %-15s %-15s\n", p->name, "n", "KL", "d", "gold", "gain", "proxy");
     for (int i = 0; i < c->n_point; i++) {
@@ -314,23 +308,25 @@ static void print_curve(const session *s, const proxy *p) {
 
 static tn_status work(session *s, tn_err *e) {
     TN_TRY(open_all(s, e));
-    if (s->o.rl_curve) TN_TRY(read_rl(s, e));
+    TN_TRY(read_runs(s, e));
     TN_TRY(fill(s, e));
     for (int k = 0; k < s->n_proxy; k++) {
         proxy *p = &s->proxy[k];
         TN_TRY(tn_bon_curve_of(s->gold, p->score, s->t.n, (int)s->o.samples, s->t.family, TN_WF_COUNT, (uint64_t)s->machine.seed,
                                &p->curve, e));
-        print_curve(s, p);
+        print_curve(p);
     }
-    if (s->has_rl) {
-        printf("reinforcement learning\n  gain = d (%.3f - %.3f log d), rmse %.3f over %d points; ", s->rl.alpha, s->rl.beta,
-               s->rl.rmse, s->rl.points);
-        print_peak(&s->rl, HUGE_VAL);
+    for (int k = 0; k < s->n_run; k++) {
+        const tn_bon_run *r = &s->run[k];
+        printf("%s, learned\n  gain = d (%.3f - %.3f log d), rmse %.3f over %d points; ", r->name, r->fit.alpha, r->fit.beta, r->fit.rmse,
+               r->fit.points);
+        print_peak(&r->fit, r->step[r->n - 1].d);
     }
     printf("d: sqrt(KL), KL = log n - (n - 1)/n, an upper bound where samples repeat. gain: gold less that of n = 1. ±: half of a 95 %%\n"
            "interval over prompts; those of alpha and beta are from resampled prompts.\n");
     TN_TRY(write_curve(s, e));
-    return write_report(s, e);
+    TN_TRY(write_report(s, e));
+    return write_page(s, e);
 }
 
 static tn_status run(const tn_opts *opts, tn_err *e) {
@@ -344,6 +340,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
         tn_free(s.proxy[k].score);
     }
     tn_free(s.proxy);
+    for (int k = 0; k < s.n_run; k++) tn_bon_run_free(&s.run[k]);
+    tn_free(s.run);
     tn_scorer_close(&s.gold_scorer);
     tn_free(s.gold), tn_free(s.req), tn_free(s.sample), tn_free(s.ex), tn_free(s.response), tn_free(s.ones);
     tn_gen_free(s.gen);

@@ -3,6 +3,7 @@
 #include "base/proc.h"
 #include "base/signals.h"
 #include "cmd/verbs.h"
+#include "data/encode.h"
 #include "eval/judge_report.h"
 #include "ops/profile.h"
 #include "oversight/judges.h"
@@ -33,7 +34,8 @@ static const tn_opt_row rows[] = {
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR",
      "Base of an adapter folder, instead of the one that its adapter_config.json names."},
     {"input", TN_OPT_STRING, AT(input), NULL, NULL, 0, 0, "data", "FILE",
-     "Pairs: {\"prompt\", \"responses\": [a, b]} or {\"prompt\", \"chosen\", \"rejected\"} (the order means nothing)."},
+     "Pairs: {\"prompt\", \"responses\": [a, b]}, or {\"prompt\", \"chosen\", \"rejected\"}, whose own word is kept as \"human\": 1 and only "
+     "measured against."},
     {"out", TN_OPT_STRING, AT(out), "-", NULL, 0, 0, NULL, "FILE", "Where the labelled rows go; - is standard output."},
     {"replies", TN_OPT_STRING, AT(replies), NULL, NULL, 0, 0, NULL, "FILE",
      "Every reply of the judges, kept: what is there is not asked again. Default: the output's name with .replies.jsonl."},
@@ -65,11 +67,34 @@ typedef struct session {
     tn_str path;
 } session;
 
-/* {"prompt", "chosen", "rejected"} becomes {"prompt", "responses"}. */
+/* Two conversations, or two transcripts as HH-RLHF's, begin with the prompt. */
+static tn_status take_prompt_out(json_t *row, const char *where, tn_err *e) {
+    json_t *side[2], *part[3] = {NULL};
+    static const char *const key[] = {"prompt", "chosen", "rejected"};
+    if (json_object_get(row, "prompt") || json_object_get(row, "messages")) return TN_OK;
+    for (int i = 0; i < 2; i++) {
+        json_t *v = json_object_get(row, key[i + 1]);
+        side[i] = json_is_string(v) ? tn_transcript_messages(json_string_value(v)) : tn_json_is_messages(v) ? json_incref(v) : NULL;
+    }
+    tn_status st = TN_OK;
+    if (side[0] && side[1]) {
+        st = tn_extract_prompt(side[0], side[1], &part[0], &part[1], &part[2], where, e);
+        for (int i = 0; st == TN_OK && i < 3; i++)
+            if (json_object_set(row, key[i], part[i]) < 0) st = tn_fail(e, TN_NOMEM, "out of memory");
+    }
+    for (int i = 0; i < 3; i++) json_decref(part[i]);
+    json_decref(side[0]), json_decref(side[1]);
+    return st;
+}
+
+/* {"prompt", "chosen", "rejected"} becomes {"prompt", "responses"}, with the row's own word kept to measure judges by. */
 static tn_status as_responses(json_t *row, tn_err *e) {
     json_t *c = json_object_get(row, "chosen"), *r = json_object_get(row, "rejected");
     if (json_object_get(row, "responses") || !c || !r) return TN_OK;
-    if (json_object_set_new(row, "responses", json_pack("[O,O]", c, r)) < 0) return tn_fail(e, TN_NOMEM, "out of memory");
+    bool judged = json_object_get(row, "human") || json_object_get(row, "truth");
+    if (json_object_set_new(row, "responses", json_pack("[O,O]", c, r)) < 0 ||
+        (!judged && json_object_set_new(row, "human", json_integer(1)) < 0))
+        return tn_fail(e, TN_NOMEM, "out of memory");
     json_object_del(row, "chosen");
     json_object_del(row, "rejected");
     return TN_OK;
@@ -140,7 +165,10 @@ static tn_status open_all(session *s, tn_err *e) {
     if (!o->judges.n) return tn_fail(e, TN_ARG, "--judge is missing; give the folder of the judge, or the URL of an endpoint");
     if (!o->input) return tn_fail(e, TN_ARG, "--input is missing; give rows of pairs");
     TN_TRY(tn_json_rows_read(&s->in, o->input, 1, 0, e));
-    for (size_t i = 0; i < s->in.n; i++) TN_TRY(as_responses(s->in.row[i], e));
+    for (size_t i = 0; i < s->in.n; i++) {
+        TN_TRY(take_prompt_out(s->in.row[i], s->in.where[i], e));
+        TN_TRY(as_responses(s->in.row[i], e));
+    }
     TN_TRY(drop_equal(&s->in, e));
     TN_TRY(open_constitution(s, e));
     TN_TRY(tn_replies_open(&s->kept, beside_out(s, o->replies, ".replies.jsonl"), e));

@@ -11,7 +11,7 @@
 #include <string.h>
 
 typedef struct rlthf_options {
-    const char *human, *select;
+    const char *human, *select, *first;
 } rlthf_options;
 
 #define AT(f) offsetof(rlthf_options, f)
@@ -22,6 +22,9 @@ static const tn_opt_row rows[] = {
     {"select", TN_OPT_CHOICE, AT(select), "targeted", "targeted|random", 0, 0, NULL, NULL,
      "Whom people are asked about: targeted as the method says; random: anyone, and nothing is turned or left out (the "
      "baseline)."},
+    {"first-labeller", TN_OPT_STRING, AT(first), NULL, NULL, 0, 0, "first-labeler", "DIR",
+     "A reward model whose word on every pair comes first, instead of the rows' own: theirs is then what people say when asked "
+     "(--human rows), and the truth to measure against."},
     TN_OPT_LAST};
 
 typedef struct session {
@@ -68,11 +71,29 @@ static tn_status judge(void *ctx, const char *dir, json_t *report, tn_err *e) {
     tn_scorer scorer = {0};
     const tn_load frozen = {.base = tn_opts_str(s->opts, "base-model"), .frozen = true};
     tn_status st = tn_scorer_open_with(&scorer, dir, dir, s->be, (int)s->t.micro_tokens, 2048, &frozen, e);
+    if (st == TN_OK) st = tn_scorer_no_cost(&scorer, dir, e);
     if (st == TN_OK) st = tn_scorer_scores(&scorer, s->data->ex, (int)s->data->n, NULL, s->score, e);
     for (size_t i = 0; st == TN_OK && i < s->data->n; i++)
         s->rows.v[s->data->ex[i].row - 1].gap = s->score[2 * i] - s->score[2 * i + 1];
     if (st == TN_OK) st = held_out(s, &scorer, report, e);
     tn_scorer_close(&scorer);
+    return st;
+}
+
+/* --first-labeller: the rows' own word becomes people's, where they have no other. */
+static tn_status first_labels(session *s, tn_err *e) {
+    json_t *report = json_object();
+    size_t agree = 0;
+    tn_status st = report ? judge(s, s->o.first, report, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; st == TN_OK && i < s->rows.n; i++) {
+        tn_rlthf_pair *p = &s->rows.v[i];
+        if (!p->human) p->human = p->label;
+        if (!p->truth) p->truth = p->human > 0 ? p->human : p->label;
+        if (p->gap != 0) p->label = p->gap > 0 ? 1 : 2;
+        agree += !p->out && p->label == p->truth;
+    }
+    if (st == TN_OK) tn_info("%s labels %.3f of %zu pairs as the rows do", s->o.first, (double)agree / (double)s->data->n, s->data->n);
+    json_decref(report);
     return st;
 }
 
@@ -107,7 +128,8 @@ static tn_status load(session *s, tn_err *e) {
     for (size_t i = 0; i < s->rows.n; i++) s->rows.v[i].out = true;
     for (size_t i = 0; i < s->data->n; i++) s->rows.v[s->data->ex[i].row - 1].out = false;
     s->score = tn_calloc(2 * s->data->n, sizeof *s->score);
-    return s->score ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    if (!s->score) return tn_fail(e, TN_NOMEM, "out of memory");
+    return s->o.first ? first_labels(s, e) : TN_OK;
 }
 
 /* metrics.jsonl as a table. */
@@ -192,10 +214,10 @@ const tn_verb tn_verb_rlthf = {
     .name = "rlthf", .stage = "Train", .summary = "targeted human feedback: people label the few pairs that a machine got wrong",
     .details =
         "Rows: pairs with a first labeller's word, as `tenet label` writes them ({\"prompt\",\"responses\",\"rank\"}) or\n"
-        "{\"prompt\",\"chosen\",\"rejected\"}. Each round trains a reward model (all options of `tenet reward`), looks where it\n"
-        "resists the labels it was trained on, turns the clear errors round, and asks people about the doubtful ones. The\n"
-        "last round's model is round-N/reward, the labels of all pairs are labels.jsonl, and metrics.jsonl says what the\n"
-        "annotations bought (`tenet report --runs` draws it).\n\n"
+        "{\"prompt\",\"chosen\",\"rejected\"}, or any pairs with --first-labeller. Each round trains a reward model (all options of\n"
+        "`tenet reward`), looks where it resists the labels it was trained on, turns the clear errors round, and asks people\n"
+        "about the doubtful ones. The last round's model is round-N/reward, the labels of all pairs are labels.jsonl, and\n"
+        "metrics.jsonl says what the annotations bought (`tenet report --runs` draws it).\n\n"
         "  tenet label --model judge/ --input pairs.jsonl --out labelled.jsonl\n"
         "  tenet rlthf --model sft/ --data labelled.jsonl --output-dir rlthf/ --rlthf-human 0.07",
     .tables = tables, .run = run};

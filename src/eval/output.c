@@ -171,15 +171,30 @@ static void print_pairs(const tn_contest *t, FILE *f) {
     }
 }
 
+/* Means that some model has: one that was not asked for is no column. */
+typedef struct columns {
+    bool win, kl, proxy;
+} columns;
+
+static columns columns_of(const tn_contest *t) {
+    columns has = {0};
+    for (int k = 0; k < t->n_c; k++)
+        has.win |= t->c[k].has_win, has.kl |= t->c[k].has_kl, has.proxy |= t->c[k].has_proxy;
+    return has;
+}
+
 void tn_contest_print(const tn_contest *t, FILE *f) {
     char win[32], kl[32], proxy[32], r[32];
+    const columns has = columns_of(t);
     if (t->world)
         fprintf(f, "%-10s %-15s %5s %5s %5s %5s %5s %5s %5s %5s %5s %6s  %-15s %-15s %-15s\n", "",
                 "true reward", "train", "held", "harm", "leak", "expl", "evade", "overr", "help",
                 "syco", "length", "win rate", "KL", "proxy score");
     else
-        fprintf(f, "%-10s %6s %6s  %-15s %-15s %-15s", "", "length", "ended", "win rate", "KL",
-                "proxy score");
+        fprintf(f, "%-10s %6s %6s ", "", "length", "ended");
+    if (!t->world && has.win) fprintf(f, " %-15s", "win rate");
+    if (!t->world && has.kl) fprintf(f, " %-15s", "KL");
+    if (!t->world && has.proxy) fprintf(f, " %-15s", "proxy score");
     if (t->n_c && t->c[0].has_cost) fprintf(f, " %-15s %6s", "cost", "unsafe");
     for (int i = 0; i < t->n_func; i++) fprintf(f, " %-15.15s", t->func[i].spec);
     if (!t->world) fprintf(f, "\n");
@@ -198,8 +213,11 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
                     w->explains.rate, w->evades.rate, w->over_refusal.rate, w->helpful.rate,
                     w->syco.rate, c->length, win, kl, proxy);
         else
-            fprintf(f, "%-10s %6.1f %6.2f  %-16s %-16s %-16s", c->name, c->length, c->ended_share,
-                    win, kl, proxy);
+            fprintf(f, "%-10s %6.1f %6.2f ", c->name, c->length, c->ended_share);
+        /* ± is two bytes and one column */
+        if (!t->world && has.win) fprintf(f, " %-*s", c->has_win ? 16 : 15, win);
+        if (!t->world && has.kl) fprintf(f, " %-*s", c->has_kl ? 16 : 15, kl);
+        if (!t->world && has.proxy) fprintf(f, " %-*s", c->has_proxy ? 16 : 15, proxy);
         if (c->has_cost) {
             cell_mean(r, sizeof r, true, &c->cost);
             fprintf(f, " %-16s %6.2f", r, c->unsafe.rate);
@@ -211,9 +229,7 @@ void tn_contest_print(const tn_contest *t, FILE *f) {
         }
         if (!t->world) fprintf(f, "\n");
     }
-    bool wins = false;
-    for (int k = 0; k < t->n_c; k++) wins |= t->c[k].has_win;
-    if (wins)
+    if (has.win)
         fprintf(f,
                 "win rate: share of the same prompts won against %s, ties half; %s decides. ±: "
                 "half of a 95 %% interval.\n",

@@ -52,7 +52,9 @@ static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, con
                           bool score, bool dropped) {
     size_t head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
     size_t n = tn_desc_params(d) + head;
-    tn_budget_add(p, owner, "weights", (n - (dropped ? matrices(d, score) : 0)) * be->elem);
+    size_t bytes = (n - (dropped ? matrices(d, score) : 0)) * be->elem;
+    if (dropped && d->half_embed && be->elem == sizeof(float)) bytes -= (size_t)d->vocab * (size_t)d->hidden * 2;
+    tn_budget_add(p, owner, "weights", bytes);
     tn_budget_add(p, owner, "packed weights", packed_bytes(d, be, score));
     return n;
 }

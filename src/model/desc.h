@@ -32,6 +32,7 @@ typedef struct tn_desc {
     char family[24];       /* "llama", "mistral", "qwen2", "qwen3" (model_type) */
     int vocab, hidden, layers, heads, kv_heads, head_dim, ffn, max_pos;
     double norm_eps, init_range;
+    bool half_embed;       /* the file has the embedding in bf16 */
     bool tied, qkv_bias, o_bias, mlp_bias, qk_norm;
     tn_act act;
     int window;            /* 0: none; see tn_desc_window */

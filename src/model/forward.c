@@ -156,7 +156,7 @@ void tn_trunk_forward(tn_run *r, const tn_model *m, const int32_t *ids, const in
     view.scale = 1.0 / __builtin_sqrt((double)d->head_dim);
     int T = a->n_tok, D = d->hidden;
     if (r->n_read < T) read_segments(r, a);
-    m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), ids, T, D);         /* [T,D] */
+    m->be->op->embed(m->be, r->saved[0].x, tn_param(m, m->embed), m->trunk->half_embed, ids, T, D);         /* [T,D] */
     for (int l = 0; l < d->layers; l++) {
         view.window = tn_desc_window(d, l);
         trunk_layer(r, m, l, pos, &view, pool + (size_t)l * pool_stride, keep);

@@ -222,6 +222,8 @@ static tn_status open_folder(const char *dir, const tn_load *how, json_t **confi
     for (int i = 0; i < d->n_part; i++)
         if (!d->part[i].cols) d->part[i].cols = d->hidden;
     resolve_tie(d, *s, dir);
+    const tn_st_entry *table = find(*s, d, embed_name);
+    d->half_embed = table && table->dtype == TN_ST_BF16;
     return TN_OK;
 }
 

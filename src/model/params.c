@@ -108,11 +108,27 @@ static void drop_master(tn_model *m, const tn_weight *w) {
     tn_big_drop((void *)(uintptr_t)w->master, (size_t)w->out * (size_t)w->in * m->be->elem);
 }
 
+/* In place: element i moves to where i/2 was. */
+static void halve_embedding(tn_model *m) {
+    size_t n = (size_t)m->desc.vocab * (size_t)m->desc.hidden;
+    if (!m->desc.half_embed || m->be->elem != sizeof(float)) return;
+    uint32_t bits;
+    char *from = tn_at(m->be, m->trunk->data, m->embed);
+    uint16_t *to = (uint16_t *)(void *)from;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&bits, from + i * sizeof bits, sizeof bits);
+        to[i] = (uint16_t)(bits >> 16);
+    }
+    tn_big_drop(to + n, n * sizeof *to);
+    m->trunk->half_embed = true;
+}
+
 static void pack_trunk(tn_model *m, bool drop) {
     for (int i = 0; i < n_matrix(m); i++) {
         m->be->op->weight_pack(m->be, matrix(m, i));
         if (drop) drop_master(m, matrix(m, i));
     }
+    if (drop) halve_embedding(m);
 }
 
 tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e) {
@@ -151,6 +167,7 @@ void tn_model_drop_masters(tn_model *m) {
     if (m->trunk->dropped || !m->packed || (m->trainable && !m->n_adapter)) return;
     m->trunk->dropped = true;
     for (int i = 0; i < n_matrix(m); i++) drop_master(m, matrix(m, i));
+    halve_embedding(m);
 }
 
 /* Refuses what reads them. */

@@ -247,7 +247,8 @@ struct tn_ops {
     void (*lora_bwd)(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g, const void *dy, int lddy,
                      const void *u, void *v, const void *x, int ldx, const tn_lora *w, int T);
     /* --- rows --- */
-    void (*embed)(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
+    /* y[t] = table[ids[t]]; half: the table is bf16, and widened */
+    void (*embed)(tn_backend *b, void *y, const void *table, bool half, const int32_t *ids, int T, int D);
     void (*embed_bwd)(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
     /* x viewed as [T][groups][n] with row stride ld; w [n] shared by groups; rstd [T*groups] or NULL.
      * y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps). groups > 1: qk-norm per head. TN_SET or TN_ROUND. */

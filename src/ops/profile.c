@@ -137,8 +137,8 @@ static void p_lora_bwd(tn_backend *b, void *dx, int lddx, const tn_lora_grad *g,
     TIMED(OP->lora_bwd(b, dx, lddx, g, dy, lddy, u, v, x, ldx, w, T), T, w->parts * w->rank,
           w->a.in, operands(b, T, 2.0 * w->a.in));
 }
-static void p_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
-    TIMED(OP->embed(b, y, table, ids, T, D), T, 0, D, 2 * elems(b, T, D));
+static void p_embed(tn_backend *b, void *y, const void *table, bool half, const int32_t *ids, int T, int D) {
+    TIMED(OP->embed(b, y, table, half, ids, T, D), T, 0, D, 2 * elems(b, T, D));
 }
 static void p_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T,
                         int D) {

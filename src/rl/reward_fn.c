@@ -1,5 +1,6 @@
 #include "rl/reward_fn.h"
 #include "algo/group.h"
+#include "rl/equations.h"
 #include "text/rx.h"
 #include <math.h>
 #include <stdlib.h>
@@ -94,6 +95,14 @@ static tn_status number(void *state, const tn_completion *x, double *reward, tn_
     bool known = json_is_real(v) || (s && tn_last_number(s, n, &want));
     if (json_is_real(v)) want = json_real_value(v);
     *reward = known ? tn_last_number(x->text, x->len, &got) && got == want : NAN;
+    return TN_OK;
+}
+
+/* The share of the completion's equations that hold; without any, 0. */
+static tn_status equations(void *state, const tn_completion *x, double *reward, tn_err *e) {
+    int n, n_false;
+    tn_equations_check(x->text, &n, &n_false);
+    *reward = n ? (double)(n - n_false) / n : 0;
     return TN_OK;
 }
 
@@ -220,6 +229,8 @@ const tn_reward_fn tn_reward_fns[] = {
      open_field, exact_match, tn_free, ""},
     {"number", "FIELD", "1 when the last number of the completion is the last number of FIELD",
      true, open_field, number, tn_free, ""},
+    {"equations", NULL, "share of the completion's equations (3 * 4 = 12) that hold; 0 when it has none", true, NULL, equations,
+     NULL, NULL},
     {"regex", "PATTERN", "1 when PATTERN is found in the completion", true, open_pattern, regex,
      close_pattern, NULL},
     {"think_format_reward", NULL, "1 when thoughts stand between <think> and </think>", true, NULL,

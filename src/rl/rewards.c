@@ -12,7 +12,7 @@ const tn_opt_row tn_reward_source_rows[] = {
      "template; repeatable."},
     {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
      "Verifiable rewards: exact_match:FIELD, number:FIELD (last number of the completion is that "
-     "of the row's FIELD), regex:PATTERN, think_format_reward, soft_overlong_punishment:N, "
+     "of the row's FIELD), equations, regex:PATTERN, think_format_reward, soft_overlong_punishment:N, "
      "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",

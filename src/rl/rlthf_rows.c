@@ -1,6 +1,7 @@
 #include "rl/rlthf_rows.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/formats.h"
 
 enum { MAX_LINE = 1 << 26 };
 
@@ -40,7 +41,19 @@ static tn_status label_of(const json_t *row, int *label, const char *where, tn_e
 static tn_status read_pair(tn_rlthf_pair *p, const char *where, tn_err *e) {
     TN_TRY(label_of(p->row, &p->label, where, e));
     TN_TRY(number_of(p->row, "human", true, &p->human, where, e));
-    return number_of(p->row, "truth", false, &p->truth, where, e);
+    TN_TRY(number_of(p->row, "truth", false, &p->truth, where, e));
+    if (!p->truth && p->human > 0) p->truth = p->human;
+    return TN_OK;
+}
+
+/* A public set's row gets its prompt beside its own fields: what is written is prompt and answers. */
+static tn_status known_row(json_t **row, tn_err *e) {
+    json_t *known;
+    if (json_object_get(*row, "prompt")) return TN_OK;
+    TN_TRY(tn_row_canonical(*row, false, &known, e));
+    json_decref(*row);
+    *row = known;
+    return TN_OK;
 }
 
 static tn_status read_file(tn_rlthf_pairs *r, const char *path, tn_err *e) {
@@ -52,9 +65,10 @@ static tn_status read_file(tn_rlthf_pairs *r, const char *path, tn_err *e) {
         st = tn_jsonl_next(in, path, &row, e);
         if (st != TN_OK || !row) break;
         snprintf(where, sizeof where, "%.500s:%ld", path, tn_lines_number(in));
-        if (!TN_GROW(r->v, r->cap, r->n + 1)) {
+        st = known_row(&row, e);
+        if (st == TN_OK && !TN_GROW(r->v, r->cap, r->n + 1)) st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
+        if (st != TN_OK) {
             json_decref(row);
-            st = tn_fail(e, TN_NOMEM, "%s: out of memory", where);
             break;
         }
         r->v[r->n] = (tn_rlthf_pair){.row = row};

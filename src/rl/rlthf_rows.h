@@ -1,8 +1,9 @@
 /* Rows of targeted human feedback: labelled pairs in, training rows and questions out, answers in.
  *
- *   in         {"prompt","responses":[a,b],["ended"],"rank":[1,2]} or [2,1], or {"chosen","rejected"[,"prompt"]}: the first
- *              labeller's word. Of a row's two responses number 1 is responses[0], or the chosen one. Optional: "human" (1
- *              or 2, or 0: cannot say), what a person answers when asked; "truth" (1 or 2), only ever measured against.
+ *   in         {"prompt","responses":[a,b],["ended"],"rank":[1,2]} or [2,1], or {"chosen","rejected"[,"prompt"]} also as
+ *              public sets have it (data/formats.h): the first labeller's word. Of a row's two responses number 1 is
+ *              responses[0], or the chosen one. Optional: "human" (1 or 2, or 0: cannot say), what a person answers when
+ *              asked; "truth" (1 or 2, else what "human" says), only ever measured against.
  *   questions  {"pair": row number from 1, "prompt", "first", "second", "better": null}, sides drawn for each pair, the
  *              label not shown
  *   answers    the same rows with "better": 1, 2, or 0 where a person cannot say; all of them, in any order, once each */

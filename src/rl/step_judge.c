@@ -1,5 +1,6 @@
 #include "rl/step_judge.h"
 #include "data/step_cut.h"
+#include "rl/equations.h"
 #include "rl/rewards.h"
 #include <math.h>
 #include <string.h>
@@ -8,11 +9,10 @@
 const tn_opt_row tn_step_judge_rows[] = {
     {"localise", TN_OPT_STRING, AT(localise), NULL, NULL, 0, 0, "localize", "WHO",
      "Who finds the first wrong step: labels (rows have \"completions\" and \"labels\", as for `tenet prm`), prm "
-     "(--reward-model), or world[:SEED] (the built-in world's oracle)."},
+     "(--reward-model), equations (the first that does not hold, as 3 * 4 = 14), or world[:SEED] (the built-in world's oracle)."},
     {"verify", TN_OPT_STRING, AT(verify), NULL, NULL, 0, 0, NULL, "WHO",
-     "Who says that a solution is right: world[:SEED], prm (no step is wrong), or a verifiable reward as in "
-     "--reward-funcs, "
-     "such as number:answer, of at least 1. Default: who localises."},
+     "Who says that a solution is right: a verifiable reward as in --reward-funcs, such as number:answer, of at least 1, "
+     "world[:SEED], prm (no step is wrong), or equations (there are some, and all hold). Default: who localises."},
     {"reward-model", TN_OPT_STRING, AT(model), NULL, NULL, 0, 0, "reward_model_path", "DIR",
      "Process reward model, made by `tenet prm`."},
     {"step-threshold", TN_OPT_REAL, AT(threshold), "0.5", NULL, 0, 1, NULL, "P",
@@ -23,6 +23,26 @@ const tn_opt_row tn_step_judge_rows[] = {
 
 /* ---- who judges ---- */
 
+/* A step is wrong when an equation in it is false. The reward function of the same name verifies. */
+static tn_status check_equations(void *state, const tn_completion *x, const char *const *step, int n, bool *right, bool *good,
+                                 bool *known, tn_err *e) {
+    for (int i = 0; i < n; i++) {
+        int all, wrong;
+        tn_equations_check(step[i], &all, &wrong);
+        right[i] = wrong == 0;
+    }
+    *known = true, *good = false;
+    return TN_OK;
+}
+
+static tn_status no_argument(void **state, const char *argument, tn_err *e) {
+    *state = NULL;
+    return argument ? tn_fail(e, TN_ARG, "--localise equations:%s: equations takes no argument", argument) : TN_OK;
+}
+static void nothing(void *state) {}
+
+static const tn_step_oracle built_in[] = {{"equations", NULL, no_argument, check_equations, nothing}, {0}};
+
 /* NAME of NAME:ARGUMENT in the table; *argument: NULL when there is none. */
 static const tn_step_oracle *find(const tn_step_oracle *table, const char *spec, const char **argument) {
     size_t n = strcspn(spec, ":");
@@ -32,17 +52,22 @@ static const tn_step_oracle *find(const tn_step_oracle *table, const char *spec,
     return NULL;
 }
 
+static const tn_step_oracle *find_localiser(const tn_step_oracle *table, const char *spec, const char **argument) {
+    const tn_step_oracle *by = find(built_in, spec, argument);
+    return by ? by : find(table, spec, argument);
+}
+
 static bool by_model(const char *who) { return who && strcmp(who, "prm") == 0; }
 
 tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_oracle *oracles, const tn_reward_fn *more,
                               tn_err *e) {
     const char *argument;
     if (!o->localise)
-        return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm or world[:SEED]");
+        return tn_fail(e, TN_ARG, "--localise is missing: who finds the first wrong step? labels, prm, equations or world[:SEED]");
     bool labels = strcmp(o->localise, "labels") == 0, model = by_model(o->localise) || by_model(o->verify);
-    const tn_step_oracle *by = find(oracles, o->localise, &argument);
+    const tn_step_oracle *by = find_localiser(oracles, o->localise, &argument);
     if (!labels && !by_model(o->localise) && !by)
-        return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm or world[:SEED]", o->localise);
+        return tn_fail(e, TN_ARG, "--localise %s: expected labels, prm, equations or world[:SEED]", o->localise);
     if (labels && !o->verify)
         return tn_fail(
             e, TN_ARG,
@@ -55,7 +80,7 @@ tn_status tn_step_judge_check(const tn_step_judge_options *o, const tn_step_orac
     if (!o->verify || by_model(o->verify)) return TN_OK;
     const tn_reward_fn *fn;
     by = find(oracles, o->verify, &argument);
-    if (by && strcmp(o->verify, o->localise) != 0 && find(oracles, o->localise, &argument))
+    if (by && strcmp(o->verify, o->localise) != 0 && find_localiser(oracles, o->localise, &argument))
         return tn_fail(e, TN_ARG, "--localise %s and --verify %s: one oracle does both", o->localise, o->verify);
     return by ? TN_OK : tn_reward_fn_named(o->verify, more, &fn, &argument, e);
 }
@@ -101,7 +126,7 @@ tn_status tn_step_judge_open(tn_step_judge *j, const tn_step_judge_options *o, c
         .o = *o, .tok = tok, .separator = separator, .max_new = max_new, .text = TN_STR_INIT, .steps = TN_STR_INIT};
     j->labels = strcmp(o->localise, "labels") == 0;
     if (by_model(o->localise) || by_model(verify)) TN_TRY(open_model(j, policy_dir, be, length, most, e));
-    const tn_step_oracle *by = find(oracles, o->localise, &argument);
+    const tn_step_oracle *by = find_localiser(oracles, o->localise, &argument);
     if (!by) by = find(oracles, verify, &argument);
     if (by) TN_TRY(open_oracle(j, by, argument, e));
     j->prm_verifies = by_model(verify);

@@ -53,7 +53,7 @@ typedef struct portion {
     tn_step_pairs_counts *count; /* [n] */
     size_t cap_count;
     tn_progress *bar;
-    long before, tokens; /* rows that the bar has seen done; tokens made in this process */
+    long before, tokens, samples; /* rows that the bar has seen done; made in this process */
     double t0;
 } portion;
 
@@ -76,7 +76,8 @@ static const int32_t *join(portion *q, const int32_t *a, int na, const int32_t *
 static void tick(void *ctx, long samples, long tokens) {
     portion *q = ctx;
     double dt = tn_now() - q->t0;
-    tn_progress_update(q->bar, q->before, "%.0f tok/s", dt > 0 ? (double)(q->tokens + tokens) / dt : 0.0);
+    tn_progress_update(q->bar, q->before, "%ld samples  %.0f tok/s", q->samples + samples,
+                       dt > 0 ? (double)(q->tokens + tokens) / dt : 0.0);
 }
 
 static tn_status sample(portion *q, int n_req, uint64_t seed, tn_err *e) {
@@ -89,6 +90,7 @@ static tn_status sample(portion *q, int n_req, uint64_t seed, tn_err *e) {
     tn_gen_stops(&how, p->model, p->tok);
     TN_TRY(tn_gen_run(p->gen, q->req, n_req, &how, q->sample, tick, q, e));
     for (size_t i = 0; i < n; i++) q->tokens += q->sample[i].n;
+    q->samples += (long)n;
     return TN_OK;
 }
 

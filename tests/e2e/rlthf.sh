@@ -44,6 +44,14 @@ if { sed 's/.*"sum": \([-0-9.e]*\).*/\1/' "$R/s.jsonl" && p "$R/r.jsonl"; } | aw
     want = (1 / (1 + exp(v[2] - v[1])) + 1 - 1 / (1 + exp(v[4] - v[3]))) / 2; d = want - v[5]; exit !(NR == 5 && d < 1e-6 && d > -1e-6) }'; then
     ok label_is_score
 else fail "label_is_score: $(cat "$R/s.jsonl" "$R/r.jsonl" | cut -c1-300)"; fi
+# a pair's own word is kept beside the judge's, and one that the row has is left as it is
+printf '{"prompt":[{"role":"user","content":"%s"}],"chosen":"%s","rejected":"%s","truth":2}\n' "$x" "$a" "$b" >>"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/r.jsonl" 2>/dev/null >&2
+if [ "$(sed -n '1s/.*"human":\([0-9]\).*/\1/p' "$R/r.jsonl")" = 1 ] && ! sed -n 2p "$R/r.jsonl" | grep -q '"human"'; then ok label_keeps_word; else fail "label_keeps_word: $(cut -c1-300 "$R/r.jsonl")"; fi
+# so is the prompt of two transcripts, and the label is that of the same pair
+printf '{"chosen":"\\n\\nHuman: %s\\n\\nAssistant: %s","rejected":"\\n\\nHuman: %s\\n\\nAssistant: %s"}\n' "$x" "$a" "$x" "$b" >"$R/row"
+tenet label --prompts prompts/world --constitution constitutions/world.json --model models/world --input "$R/row" --question "$q" --out "$R/hh.jsonl" >"$R/log" 2>&1
+if [ "$(p "$R/hh.jsonl")" = "$(p "$R/r.jsonl" | head -n 1)" ] && grep -q '"prompt":\[{"role":"user"' "$R/hh.jsonl"; then ok label_transcripts; else fail "label_transcripts: $(tail -n 1 "$R/log")"; fi
 printf '{"prompt":"x","responses":["a"]}\n' >"$R/bad"
 fails label_one_response 1 "bad:1: a judge needs" tenet label --model models/world --input "$R/bad" --out "$R/x"
 fails label_no_input 2 "--input" tenet label --model models/world
@@ -53,6 +61,7 @@ fails label_no_input 2 "--input" tenet label --model models/world
 command=(rlthf --model "$R/base" --data "$R/labelled.jsonl" --eval-data "$R/pairs.jsonl" --rlthf-shard 0.8 --rlthf-human 0.2 --rlthf-rounds 2
     --num-train-epochs 2 --per-device-train-batch-size 16 --learning-rate 1e-3 --save-steps 1 --save-dtype float32 --seed 3)
 rlthf() { tenet "${command[@]}" "$@"; }
+ranks() { sed 's/.*"rank": \(\[[^]]*\]\).*/\1/'; }
 # what a run leaves, less times and options (whose hash is in manifests)
 trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock | LC_ALL=C sort | xargs cksum) 2>/dev/null; }
 if rlthf --human rows --output-dir "$R/whole" >"$R/out" 2>"$R/log"; then ok rlthf_runs; else fail "rlthf_runs: $(tail -n 1 "$R/log")"; fi
@@ -91,6 +100,11 @@ while [ $tries -lt 40 ]; do
     kills=$((kills + 1))
 done
 trace "$R/killed" | cmp -s - "$R/a" && [ $status = 0 ] && ok "rlthf_killed ($kills kills)" || fail "rlthf_killed: $kills kills, status $status: $(tail -n 1 "$R/log")"
+# a reward model labels first: round 0 learns what it says, and the rows' own word is people's
+if tenet rlthf --model "$R/base" --data "$R/labelled.jsonl" --first-labeller "$R/whole/round-2/reward" --human rows --select random --rlthf-shard 1 \
+    --rlthf-human 0.2 --rlthf-rounds 1 --per-device-train-batch-size 16 --num-train-epochs 1 --save-dtype float32 --seed 3 --output-dir "$R/first" >"$R/out" 2>"$R/log" &&
+    paste <(ranks <"$R/whole/labels.jsonl") <(ranks <"$R/first/round-0/train.jsonl") <(grep -o '"source": "[a-z]*"' "$R/whole/labels.jsonl") |
+        awk -F'\t' '{ n += /model/; bad += /model/ && $1 != $2 } END { exit bad || n < 20 }'; then ok rlthf_first_labeller; else fail "rlthf_first_labeller: $(tail -n 1 "$R/log")"; fi
 # another run's rounds are not mixed in
 fails rlthf_other_options 1 "--rlthf-human" rlthf --human rows --rlthf-human 0.1 --output-dir "$R/whole"
 fails rlthf_other_rows 1 "data_hash" tenet rlthf --model "$R/base" --data "$R/h.jsonl" --output-dir "$R/whole"
@@ -122,11 +136,12 @@ fails best_of_no_judge 2 "belong together" tenet generate --model models/world -
 fails best_of_too_few 2 "only so many" tenet generate --model models/world --input "$R/six.jsonl" --best-of 3 --n 4 --reward-model "$rm"
 bon() { tenet best-of-n --model models/world --reward-model a="$rm" --count 16 --samples 9 "$@"; }
 printf '{"true_reward":0.1,"kl":0}\n{"true_reward":0.5,"kl":1}\n{"true_reward":0.4,"kl":4}\n{"true_reward":0.1,"kl":9}\n' >"$R/rl.jsonl"
-if bon --world --rl-curve "$R/rl.jsonl" --out "$R/bon" >"$R/out" 2>"$R/log"; then ok best_of_n_runs; else fail "best_of_n_runs: $(cat "$R/log")"; fi
-bon --world --batch-size 7 --threads 1 --rl-curve "$R/rl.jsonl" --out "$R/bon2" >"$R/out2" 2>/dev/null
-cmp -s "$R/bon/curve.jsonl" "$R/bon2/curve.jsonl" && cmp -s "$R/bon/best-of-n.json" "$R/bon2/best-of-n.json" && cmp -s "$R/out" "$R/out2" &&
+if bon --world --rl-curve "a=$R/rl.jsonl" --out "$R/bon" >"$R/out" 2>"$R/log"; then ok best_of_n_runs; else fail "best_of_n_runs: $(cat "$R/log")"; fi
+bon --world --batch-size 7 --threads 1 --rl-curve "a=$R/rl.jsonl" --out "$R/bon2" >"$R/out2" 2>/dev/null
+cmp -s "$R/bon/curve.jsonl" "$R/bon2/curve.jsonl" && cmp -s "$R/bon/best-of-n.json" "$R/bon2/best-of-n.json" && cmp -s "$R/bon/page.html" "$R/bon2/page.html" && cmp -s "$R/out" "$R/out2" &&
     ok best_of_n_same_bits || fail best_of_n_same_bits
-if [ "$(wc -l <"$R/bon/curve.jsonl")" = 5 ] && grep -q 'alpha - beta log d' "$R/bon/best-of-n.json"; then ok best_of_n_files; else fail best_of_n_files; fi
+if [ "$(wc -l <"$R/bon/curve.jsonl")" = 5 ] && grep -q 'alpha - beta log d' "$R/bon/best-of-n.json" &&
+    [ "$(grep -o '<svg' "$R/bon/page.html" | wc -l)" = 3 ]; then ok best_of_n_files; else fail best_of_n_files; fi
 # gold by a reward model: the same one as proxy chooses without error, so that gold is the proxy
 bon --input "$R/prompts.jsonl" --gold-reward-model "$rm" --out "$R/bon3" >/dev/null 2>&1
 if sed 's/.*"gold": \([-0-9.e]*\),.*"proxy": \([-0-9.e]*\),.*/\1 \2/' "$R/bon3/curve.jsonl" | awk '{ if ($1 != $2 || (NR > 1 && $1 <= last)) bad = 1; last = $1 } END { exit bad || NR != 5 }'; then

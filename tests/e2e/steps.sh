@@ -93,6 +93,21 @@ if [ "$(value loss "$S/ids/metrics.jsonl" | cut -c1-7)" = 0.69314 ]; then ok ste
 tokens=$(sed 's/.*"chosen_ids": \[\([^]]*\)\].*"rejected_ids": \[\([^]]*\)\].*/\1, \2/' "$S/one.jsonl" | tr ',' '\n' | grep -c '[0-9]')
 if grep -q "[^0-9]$tokens trained\|trained[^0-9]*$tokens[^0-9]" <(tr -d , <"$S/dry.log"); then ok "steps_loss_on_steps ($tokens tokens)"; else fail "steps_loss_on_steps: expected $tokens trained tokens: $(head -n 5 "$S/dry.log")"; fi
 
+# equations that do not hold, without the oracle: every rejected step has a false one, every chosen step is true
+must separated $how --input "$S/prompts.jsonl" --localise equations --n 4 --max-pairs 2 --out "$S/equations.jsonl"
+true_sums() { # FIELD: of steps "A + B = C .", how many hold, and how many there are
+    sed -n 's/.*"'"$1"'": "\([^"]*\)".*/\1/p' "$S/equations.jsonl" | awk '{ for (i = 1; i <= NF; i++) if ($i == "=") { n++; right += $(i - 3) + $(i - 1) == $(i + 1) } } END { print right + 0, n + 0 }'
+}
+read -r good sums <<<"$(true_sums chosen)"
+read -r bad wrong <<<"$(true_sums rejected)"
+if [ "$(wc -l <"$S/equations.jsonl")" -gt 10 ] && [ "$good" = "$sums" ] && [ "$bad" = 0 ] && [ "$wrong" = "$(wc -l <"$S/equations.jsonl")" ]; then
+    ok "steps_equations ($wrong pairs)"
+else
+    fail "steps_equations: of chosen $good of $sums hold, of rejected $bad of $wrong"
+fi
+# shellcheck disable=SC2086
+fails steps_equations_argument 2 "takes no argument" separated $how --input "$S/prompts.jsonl" --localise equations:x --verify regex:. --out "$S/none"
+
 # labelled steps: the same mistakes from a file, with the oracle as the judge of continuations
 must tenet generate --model $base --dtype float32 --input "$S/prompts.jsonl" --n 12 --max-new-tokens 40 --seed 9 --out "$S/samples.jsonl"
 tenet world steps --seed 3 --input "$S/samples.jsonl" --out "$S/labelled.jsonl"

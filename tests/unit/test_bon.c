@@ -2,8 +2,11 @@
 #include "test.h"
 #include "algo/group.h"
 #include "base/rng.h"
-#include "eval/bon.h"
+#include "base/os.h"
+#include "eval/bon_run.h"
+#include "report/bon.h"
 #include <math.h>
+#include <string.h>
 
 /* Where the proxy is gold, the gain is that of the largest of n; where it says nothing, there is none. */
 TEST(bon_curve_ends) {
@@ -70,4 +73,68 @@ TEST(bon_curve_refuses) {
     CHECK_FAIL(tn_bon_curve_of(v, v, 2, 2, stratum, 1, 1, &c, e), TN_NUMERIC, "not a number");
     CHECK_OK(tn_bon_curve_of(v, v, 1, 2, stratum, 1, 1, &c, e));
     CHECK(!c.fitted && c.n_point == 2); /* too few points for two coefficients */
+}
+
+/* FILE of a run in the test's folder. */
+static const char *rows(const char *name, const char *text) {
+    static char path[600];
+    snprintf(path, sizeof path, "%s/%s", tn_test_dir(), name);
+    CHECK_OK(tn_write_file(path, text, strlen(text), e));
+    return path;
+}
+
+/* Checkpoints in any order, on R = d (0.8 - 0.5 log d) above a start of 0.25: the coefficients come back, and the start counts for nothing. */
+TEST(bon_run_fits) {
+    char text[2000] = "", spec[700];
+    const double d[] = {3, 0, 0.1, 1, 2, 0.5};
+    for (int i = 0; i < 6; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "{\"step\": %d, \"kl\": %.17g, \"true_reward\": %.17g%s}\n", i, d[i] * d[i],
+                 0.25 + (d[i] == 0.1 ? 0.7 : d[i] > 0 ? d[i] * (0.8 - 0.5 * log(d[i])) : 0), i ? ", \"proxy\": 2" : "");
+    snprintf(spec, sizeof spec, "small=%s", rows("run.jsonl", text));
+    tn_bon_run r;
+    CHECK_OK(tn_bon_run_read(&r, spec, e));
+    CHECK(r.n == 6 && r.fit.points == 4 && !strcmp(r.name, "small")); /* d = 0.1, off the curve, is too near to count */
+    CHECK_NEAR(r.fit.alpha, 0.8, 1e-9, 0);
+    CHECK_NEAR(r.fit.beta, 0.5, 1e-9, 0);
+    for (int i = 1; i < r.n; i++) CHECK(r.step[i].d > r.step[i - 1].d);
+    CHECK(r.step[0].d == 0 && r.step[0].gain == 0 && isnan(r.step[5].proxy) && r.step[0].proxy == 2);
+    tn_bon_run_free(&r);
+    CHECK_FAIL(tn_bon_run_read(&r, rows("bad.jsonl", "{\"kl\": 1, \"true_reward\": 1}\n{\"kl\": 1}\n"), e), TN_FORMAT, "bad.jsonl:2");
+    tn_bon_run_free(&r);
+    CHECK_FAIL(tn_bon_run_read(&r, rows("none.jsonl", ""), e), TN_ARG, "over-optimisation");
+    CHECK(!strcmp(r.name, "reinforcement learning"));
+    tn_bon_run_free(&r);
+}
+
+static int count(const char *s, const char *what) {
+    int n = 0;
+    for (; (s = strstr(s, what)); s += strlen(what)) n++;
+    return n;
+}
+
+/* Both ways on the page: points, lines and coefficients; without a run none of its figures; names are escaped. */
+TEST(bon_page_shows) {
+    double gold[4 * 8], proxy[4 * 8];
+    int stratum[4] = {0};
+    tn_rng g = tn_rng_stream(5, 1, 0);
+    for (int i = 0; i < 32; i++) gold[i] = tn_rng_unit(&g), proxy[i] = gold[i] + tn_rng_unit(&g);
+    tn_bon_curve c;
+    CHECK_OK(tn_bon_curve_of(gold, proxy, 4, 8, stratum, 1, 1, &c, e));
+    tn_bon_run r;
+    CHECK_OK(tn_bon_run_read(&r, rows("run.jsonl", "{\"kl\": 0, \"true_reward\": 0}\n{\"kl\": 1, \"true_reward\": 0.123}\n{\"kl\": 4, \"true_reward\": 0.1}\n"), e));
+    const char *name[] = {"<big>"};
+    const tn_bon_curve *curve[] = {&c};
+    tn_bon_page p = {.n_curve = 1, .n_run = 1, .n_prompt = 4, .n_sample = 8, .name = name, .curve = curve, .run = &r, .gold = "the oracle"};
+    tn_str page = TN_STR_INIT;
+    CHECK_OK(tn_bon_page_write(&p, &page, e));
+    CHECK(count(page.s, "<svg") == 3 && count(page.s, "class=\"ln\"") == 3); /* the run has no proxy; the proxy's own line has no dots */
+    CHECK(count(page.s, "ln dash") == 1); /* the run's peak; that of best of n was not reached */
+    CHECK(count(page.s, "<circle") == 4 + 3 && count(page.s, "class=\"fill\"") == 2);
+    CHECK(strstr(page.s, "&lt;big&gt;") && !strstr(page.s, "<big>") && strstr(page.s, "<td>0.123</td>")); /* alpha: log 1 = 0 */
+    p.n_run = 0;
+    tn_str_clear(&page);
+    CHECK_OK(tn_bon_page_write(&p, &page, e));
+    CHECK(count(page.s, "<svg") == 2 && !strstr(page.s, "learning: d"));
+    tn_str_free(&page);
+    tn_bon_run_free(&r);
 }

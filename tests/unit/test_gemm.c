@@ -88,8 +88,8 @@ TEST(gemm_wide_layers) { every_kernel(wide, 2); }
 /* Panels of W for dx that do not fit into the scratch of one turn, the last turn narrower; K in pieces, too. */
 static void turned_twice(kernels k, tn_backend *c, tn_backend *r) {
     if (strstr(k.name, "scalar") || strstr(k.name, "model")) return;
-    products(k, c, r, 9, 6500, 330, NORMAL, TN_SET, false);
-    products(k, c, r, 2, 6500, 330, NORMAL, TN_ADD, false);
+    products(k, c, r, 9, 2200, 3010, NORMAL, TN_SET, false);
+    products(k, c, r, 2, 2200, 3010, NORMAL, TN_ADD, false);
 }
 TEST(gemm_dx_in_several_turns) { every_kernel(turned_twice, 2); }
 

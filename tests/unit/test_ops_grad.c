@@ -60,7 +60,7 @@ TEST(ops_grad_gemm) {
 }
 
 static double embed_loss(void *v) {
-    J.be->op->embed(J.be, J.y, J.w, J.ids, J.T, J.D);
+    J.be->op->embed(J.be, J.y, J.w, false, J.ids, J.T, J.D);
     return cot(J.y, J.dy, zu(J.T, J.D));
 }
 

@@ -8,8 +8,8 @@ static size_t zu(int a, int b) { return (size_t)a * (size_t)b; }
 
 /* p: T D vocab */
 static void case_embed(oc *c, const int *p) {
-    OP->embed(c->be, oc_out(c, "y", zu(p[0], p[1])), oc_in(c, zu(p[2], p[1]), 1), oc_ids(c, (size_t)p[0], p[2]),
-              p[0], p[1]);
+    OP->embed(c->be, oc_out(c, "y", zu(p[0], p[1])), oc_in(c, zu(p[2], p[1]), 1), false,
+              oc_ids(c, (size_t)p[0], p[2]), p[0], p[1]);
 }
 static void case_embed_bwd(oc *c, const int *p) {
     OP->embed_bwd(c->be, oc_out(c, "dtable", zu(p[2], p[1])), oc_in(c, zu(p[0], p[1]), 1),
@@ -17,6 +17,28 @@ static void case_embed_bwd(oc *c, const int *p) {
 }
 static const int embeds[][OC_PARAMS] = {{1, 1, 1}, {3, 17, 5}, {33, 64, 7}, {100, 100, 3}, {250, 96, 40}};
 TEST(ops_embed) { OC_ALL(case_embed, embeds, 1e-7); }
+/* Every bf16 but NaNs, widened. */
+TEST(ops_embed_from_bf16) {
+    enum { T = 37, D = 48, V = 65536 / D };
+    static uint16_t table[V * D];
+    static double y[T * D];
+    int32_t ids[T];
+    for (int i = 0; i < V * D; i++) table[i] = (uint16_t)((i & 0x7f80) == 0x7f80 ? 0 : i);
+    for (int t = 0; t < T; t++) ids[t] = t == 0 ? V - 1 : t * 5701 % V;
+    const char *const names[] = {"ref", "ref64", "cpu"};
+    for (int n = 0; n < 3; n++)
+        for (int threads = 1; threads < 4; threads += 2) {
+            tn_backend *b;
+            CHECK_OK(tn_backend_open(&b, names[n], n == 1 ? TN_F64 : TN_BF16, NULL, threads, NULL));
+            b->op->embed(b, y, table, true, ids, T, D);
+            for (int i = 0; i < T * D; i++) {
+                union { uint32_t u; float f; } want = {.u = (uint32_t)table[ids[i / D] * D + i % D] << 16};
+                double got = b->elem == 8 ? y[i] : (double)((float *)y)[i];
+                CHECK_MSG(got == (double)want.f, "%s: %g and not %g", names[n], got, (double)want.f);
+            }
+            tn_backend_free(b);
+        }
+}
 TEST(ops_embed_bwd) { OC_ALL(case_embed_bwd, embeds, 2e-6); }
 
 /* p: T groups n extra columns, mode */

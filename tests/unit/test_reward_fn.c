@@ -108,6 +108,14 @@ TEST(reward_fn_number) {
     end(&o);
 }
 
+TEST(reward_fn_equations) {
+    open_fn o = begin("equations", NULL);
+    CHECK(text(&o, NULL, "2 + 3 = 5, 5 * 4 = <<5*4=20>>20\n#### 20") == 1);
+    CHECK(text(&o, NULL, "2 + 3 = 5, so 5 * 4 = 24") == 0.5);
+    CHECK(text(&o, NULL, "24") == 0);
+    end(&o);
+}
+
 TEST(reward_fn_patterns) {
     open_fn o = begin("regex", "\\bsorry\\b.*\\.$");
     CHECK(text(&o, NULL, "i am sorry , no .") == 1 && text(&o, NULL, "sorryish .") == 0);

@@ -15,11 +15,13 @@ TEST(rlthf_rows_read) {
     char path[512];
     const char *p = at(path, sizeof path, tn_test_dir(), "rows.jsonl");
     put(p, "{\"prompt\":\"x\",\"responses\":[\"a\",\"b\"],\"rank\":[2,1],\"human\":1,\"truth\":2,\"id\":\"k\"}\n"
-           "{\"prompt\":\"x\",\"chosen\":\" c\",\"rejected\":\" r\",\"human\":0}\n");
+           "{\"prompt\":\"x\",\"chosen\":\" c\",\"rejected\":\" r\",\"human\":0}\n"
+           "{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\",\"rejected\":\"r\",\"chosen\":\"c\",\"human\":2}\n");
     tn_rlthf_pairs r = {0};
     CHECK_OK(tn_rlthf_read(&r, &p, 1, e));
-    CHECK(r.n == 2 && r.v[0].label == 2 && r.v[0].human == 1 && r.v[0].truth == 2);
+    CHECK(r.n == 3 && r.v[0].label == 2 && r.v[0].human == 1 && r.v[0].truth == 2);
     CHECK(r.v[1].label == 1 && r.v[1].human == -1 && r.v[1].truth == 0);
+    CHECK(r.v[2].label == 1 && r.v[2].human == 2 && r.v[2].truth == 2); /* people's word, where nothing else is known */
     tn_str s = TN_STR_INIT;
     CHECK_OK(tn_rlthf_put(&r.v[0], 1, NULL, &s, e));
     CHECK(!strcmp(s.s, "{\"prompt\": \"x\", \"responses\": [\"a\",\"b\"], \"rank\": [1, 2]}"));
@@ -29,6 +31,9 @@ TEST(rlthf_rows_read) {
     tn_str_clear(&s);
     CHECK_OK(tn_rlthf_put(&r.v[1], 2, NULL, &s, e));
     CHECK(!strcmp(s.s, "{\"prompt\": \"x\", \"chosen\": \" r\", \"rejected\": \" c\"}"));
+    tn_str_clear(&s);
+    CHECK_OK(tn_rlthf_put(&r.v[2], 2, NULL, &s, e)); /* a public set's prompt is not lost */
+    CHECK(!strcmp(s.s, "{\"prompt\": \"i\\nn\", \"chosen\": \"r\", \"rejected\": \"c\"}"));
     tn_str_free(&s);
     tn_rlthf_pairs_free(&r);
 }

@@ -3,6 +3,7 @@
 #include "data/step_cut.h"
 #include "data/step_pair.h"
 #include "data/step_rows.h"
+#include "rl/equations.h"
 #include "test.h"
 #include "world/internal.h"
 #include "world/reward.h"
@@ -314,12 +315,52 @@ TEST(steps_judge_options) {
     CHECK_OK(check("prm", "number:answer", "d", e));
     CHECK_OK(check("labels", "number:answer", NULL, e));
     CHECK_OK(check("labels", "world", NULL, e));
+    CHECK_OK(check("equations", "number:answer", NULL, e));
+    CHECK_OK(check("equations", NULL, NULL, e));
+    CHECK_FAIL(check("equations", "world", NULL, e), TN_ARG, "one oracle");
     CHECK_FAIL(check(NULL, NULL, NULL, e), TN_ARG, "--localise is missing");
-    CHECK_FAIL(check("oracle", NULL, NULL, e), TN_ARG, "expected labels, prm or world");
+    CHECK_FAIL(check("oracle", NULL, NULL, e), TN_ARG, "expected labels, prm, equations or world");
     CHECK_FAIL(check("labels", NULL, NULL, e), TN_ARG, "--verify");
     CHECK_FAIL(check("prm", NULL, NULL, e), TN_ARG, "--reward-model is missing");
     CHECK_FAIL(check("world", NULL, "d", e), TN_ARG, "judges nothing");
     CHECK_FAIL(check("world:1", "world:2", NULL, e), TN_ARG, "one oracle");
     CHECK_FAIL(check("world", "exact_match", NULL, e), TN_ARG, "exact_match:FIELD");
     CHECK_FAIL(check("world", "numbr:answer", NULL, e), TN_ARG, "did you mean 'number'");
+}
+
+TEST(steps_equations) {
+    static const struct {
+        const char *text;
+        int n, n_false;
+    } c[] = {
+        {"Natalia sold 48/2 = <<48/2=24>>24 clips in May.", 1, 0},
+        {"She sold 48/2 = <<48/2=26>>26 clips", 1, 1},
+        {"3+4=7, 3 + 4 = 8 and 7-9 = -2", 3, 1},
+        {"She makes $9 * 2 = $18.", 1, 0},
+        {"12/60 = $<<12/60=0.2>>0.2", 1, 0},
+        {"1/3=.33 of it, or 1/3 = 0.34", 2, 1},   /* rounded, and not */
+        {"7/2=4", 1, 1},                           /* whole numbers are not rounded */
+        {"2*(3+4)=14; (2+3)*4=20; -5+3=-2", 3, 0},
+        {"1,200 + 800 = 2,000", 1, 0},
+        {"2 x 3 = 6, 2 \303\227 3 = 7, 9 \303\267 3 = 3", 3, 1},
+        {"Step 1. 3 + 4 = 7", 1, 0},
+        {"2. 3+4=8", 1, 1},
+        {"(3+4=7)", 1, 0},
+        {"1/0=5", 1, 1},
+        {"It is .36*100 = $<<.36*100=36.00>>36.00.", 1, 0},
+        /* no equations of numbers alone */
+        {"x = 5, 5 = 5, 20% * 50 = 9, 2x + 3 = 8, 4x - 2 = 6, x - 5 + 3 = 8", 0, 0},
+        {"5 apples - 3 + 1 = 4 apples, 5 + 2 pears = 8", 0, 0},
+        {"3+4 = 7+2, 3/4 = 80%, 3+4 = 8x, 3+4 = y, 3++4=8, ()=0, =", 0, 0},
+        {"8 x 1 1/2 = 12, 3/2 = 1 1/2, 4 / 3 = 1 and 1/3, 2 + 1 1/2 = 3 1/2", 0, 0},
+        {"3+4 = 7+2 = 9", 1, 0},
+        {"((((((((((((((((((((1+1=3", 1, 1},
+        {"", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        int n, n_false;
+        tn_equations_check(c[i].text, &n, &n_false);
+        if (n != c[i].n || n_false != c[i].n_false) printf("%s: %d equations, %d false\n", c[i].text, n, n_false);
+        CHECK(n == c[i].n && n_false == c[i].n_false);
+    }
 }

@@ -38,7 +38,7 @@ void tn_cpu_head_pair(tn_backend *b, const tn_head_pair *h);
 
 /* rows.c */
 void tn_cpu_bias_bwd(tn_backend *b, void *db, const void *dy, int ld, int T, int n);
-void tn_cpu_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D);
+void tn_cpu_embed(tn_backend *b, void *y, const void *table, bool half, const int32_t *ids, int T, int D);
 void tn_cpu_embed_bwd(tn_backend *b, void *dtable, const void *dy, const int32_t *ids, int T, int D);
 void tn_cpu_rms_norm(tn_backend *b, tn_mode mode, void *y, int ldy, void *rstd, const void *x, int ldx, const void *w,
                      int T, int groups, int n, double eps);

@@ -172,9 +172,21 @@ void tn_cpu_weight_pack(tn_backend *b, const tn_weight *w) {
 
 /* --- the products --- */
 
+/* `part` is a product over the k numbers of K from k0 on. */
+static void take_b(tn_product *part, tn_pool *pool, int k0) {
+    tn_turn *t = part->turn;
+    if (!t) {
+        part->b += (size_t)(k0 / tn_unit_k(part->kern->form)) * TN_NR;
+        return;
+    }
+    t->row = k0, t->rows = part->k;
+    tn_turn_run(t, pool);
+    part->b = t->to;
+    part->panel = (size_t)tn_units(part->kern, t->rows) * TN_NR;
+}
+
 /* Rows [row, row + rows) of p in pieces of K, through carry. */
 static void run_pieces(const tn_product *p, tn_pool *pool, int row, int rows, int piece, float *carry, void *scratch) {
-    int per = tn_unit_k(p->kern->form);
     tn_product part = *p;
     part.m = rows;
     part.y = y_at(p, row, 0);
@@ -182,8 +194,9 @@ static void run_pieces(const tn_product *p, tn_pool *pool, int row, int rows, in
     part.ld_carry = carry ? (size_t)tn_panels(p->n) * TN_NR : p->ldy;
     for (int k = 0; k < p->k; k += piece) {
         part.a = tn_source_at(p->a, p->half, (size_t)row * p->lda + (size_t)k);
-        part.b = p->b + (size_t)(k / per) * TN_NR;
+        part.b = p->b;
         part.k = p->k - k < piece ? p->k - k : piece;
+        take_b(&part, pool, k);
         part.more = k > 0;
         part.last = k + piece >= p->k;
         tn_product_run(&part, pool, scratch);
@@ -197,10 +210,16 @@ typedef struct cut {
     size_t need, carry; /* bytes of the products' scratch, of the unfinished rows' */
 } cut;
 
-static cut cut_of(const tn_product *p, int threads) {
+static int pieces_of(const tn_product *p) {
     int units = tn_units(p->kern, p->k);
-    cut c = {.pieces = units <= WHOLE_UNITS || p->m < FEW_ROWS ? 1 : (units + PIECE_UNITS - 1) / PIECE_UNITS, .rows = p->m};
-    c.piece = ((units + c.pieces - 1) / c.pieces + 31) / 32 * 32 * tn_unit_k(p->kern->form);
+    return units <= WHOLE_UNITS || (p->m < FEW_ROWS && !p->turn) ? 1 : (units + PIECE_UNITS - 1) / PIECE_UNITS;
+}
+int tn_product_piece(const tn_product *p) {
+    int units = tn_units(p->kern, p->k), pieces = pieces_of(p);
+    return ((units + pieces - 1) / pieces + 31) / 32 * 32 * tn_unit_k(p->kern->form);
+}
+static cut cut_of(const tn_product *p, int threads) {
+    cut c = {.pieces = pieces_of(p), .piece = tn_product_piece(p), .rows = p->m};
     c.need = (tn_product_scratch(p, threads) + 63) / 64 * 64;
     size_t row = (size_t)tn_panels(p->n) * TN_NR * 4;
     if (c.pieces == 1 || (p->mode == TN_SET && !p->bias && p->n % TN_NR == 0)) return c; /* in y */
@@ -217,8 +236,11 @@ size_t tn_product_whole_scratch(const tn_product *p, int threads) {
 void tn_product_run_whole(const tn_product *p, tn_pool *pool, void *scratch) {
     cut c = cut_of(p, tn_pool_threads(pool));
     float *carry = c.carry ? (float *)(void *)((char *)scratch + c.need) : NULL;
-    if (c.pieces == 1) tn_product_run(p, pool, scratch);
-    else
+    if (c.pieces == 1) {
+        tn_product whole = *p;
+        take_b(&whole, pool, 0);
+        tn_product_run(&whole, pool, scratch);
+    } else
         for (int r = 0; r < p->m; r += c.rows)
             run_pieces(p, pool, r, p->m - r < c.rows ? p->m - r : c.rows, c.piece, carry, scratch);
 }

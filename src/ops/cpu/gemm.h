@@ -127,6 +127,7 @@ typedef struct tn_product {
     size_t a_tile;            /*   a_tile units for each tile */
     const uint32_t *b;        /* panels, from the first unit to use */
     size_t panel;             /* 4-byte units from one panel to the next */
+    struct tn_turn *turn;     /* not NULL: the panels of each piece of K are turned when it begins; b, panel: theirs */
     tn_mode mode;
     void *y;
     size_t ldy;
@@ -168,7 +169,8 @@ int tn_plan_tile(const tn_plan *l, int block, int tile, const uint32_t *a, const
 size_t tn_product_scratch(const tn_product *p, int threads);
 void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch);
 
-/* A product of any K, which is taken in pieces where that is better; bytes of scratch it needs. */
+/* A product of any K, which is taken in pieces where that is better: the first and largest; bytes of scratch it needs. */
+int tn_product_piece(const tn_product *p);
 size_t tn_product_whole_scratch(const tn_product *p, int threads);
 void tn_product_run_whole(const tn_product *p, tn_pool *pool, void *scratch);
 

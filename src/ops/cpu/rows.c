@@ -1,5 +1,6 @@
 /* Row operations of the cpu backend: how each one is cut over threads. Outputs are cut, by rows
  * or, where a sum over tokens is formed, by columns; a sum is never shared between threads. */
+#include "ops/bf16.h"
 #include "ops/cpu/rows.h"
 #include <string.h>
 
@@ -60,8 +61,20 @@ void tn_cpu_gather(tn_backend *b, void *y, const void *x, int ld, const int32_t 
     tn_cpu_run(b, zu(R), 4, (double)R * D, gather, &j);
 }
 
-void tn_cpu_embed(tn_backend *b, void *y, const void *table, const int32_t *ids, int T, int D) {
-    tn_cpu_gather(b, y, table, D, ids, T, D, sizeof(float));
+static void widen(void *c, size_t begin, size_t end, int thread) {
+    const job *j = c;
+    const uint16_t *table = (const uint16_t *)(const void *)j->x;
+    for (size_t t = begin; t < end; t++)
+        for (size_t i = 0, row = zu(j->ids[t]) * zu(j->D); i < zu(j->D); i++) j->y[t * zu(j->D) + i] = tn_bf16_float(table[row + i]);
+}
+
+void tn_cpu_embed(tn_backend *b, void *y, const void *table, bool half, const int32_t *ids, int T, int D) {
+    if (!half) {
+        tn_cpu_gather(b, y, table, D, ids, T, D, sizeof(float));
+        return;
+    }
+    job j = {.y = y, .x = table, .ids = ids, .D = D};
+    tn_cpu_run(b, zu(T), 4, (double)T * D, widen, &j);
 }
 
 /* Columns of y[ids[t]] += x[t]. */

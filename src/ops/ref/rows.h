@@ -1,10 +1,14 @@
 /* Reference row operations. The formulas below, with their FMAs, are the definition of the bits. */
 
-static void ref_embed(tn_backend *b, void *yv, const void *table, const int32_t *ids, int T, int D) {
+static void ref_embed(tn_backend *b, void *yv, const void *table, bool half, const int32_t *ids, int T, int D) {
     real *y = yv;
     const real *e = table;
+    const uint16_t *h = table;
     for (int t = 0; t < T; t++)
-        memcpy(y + (size_t)t * D, e + (size_t)ids[t] * D, (size_t)D * sizeof(real));
+        for (int i = 0; i < D; i++) {
+            size_t at = (size_t)ids[t] * D + i;
+            y[(size_t)t * D + i] = half ? tn_bf16_float(h[at]) : e[at];
+        }
 }
 
 static void ref_embed_bwd(tn_backend *b, void *dtable, const void *dyv, const int32_t *ids, int T, int D) {
