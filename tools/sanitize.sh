@@ -63,9 +63,10 @@ damaged() { # errors leak nothing either
 # scripts NAME: every report goes to a file of its own, from whatever process
 scripts() {
     local name=$1 logs=$T/$1-logs script
-    mkdir -p "$logs"
+    mkdir -p "$logs" "$T/$name-root/build" && cp "build/$name/tenet" "$T/$name-root/build" # finds prompts beside its folder
+    ln -sfn "$PWD"/{prompts,constitutions,recipes,models} "$T/$name-root"
     for script in ${SCRIPTS-$others}; do
-        TENET_BIN=$PWD/build/$name/tenet bash "tests/e2e/$script.sh" >"$T/out" 2>&1
+        TENET_BIN=$T/$name-root/build/tenet bash "tests/e2e/$script.sh" >"$T/out" 2>&1
         grep '^FAIL' "$T/out" | sed "s/^/told: $name $script /"
         if ls "$logs"/report.* >/dev/null 2>&1; then
             echo "FAIL $name $script" && failed=1
