@@ -26,7 +26,7 @@ arm_no_harm_tied() {
         --constitution "$from.constitution.json" --kind-key family --seed "$seed" --dtype "${DTYPE:-bfloat16}"
     grep '"family": *"harmful"' "$1/pairs.jsonl" | awk '
         { match($0, /"responses": *\["[^]]*"\]/); split(substr($0, RSTART, RLENGTH), r, "\"") }
-        r[4] != r[6] { sub(/}$/, ", \"rank\": [1, 2], \"p\": 0.5}"); print }' >>"$1.labels"
+        r[4] != r[6] { for (k = 1; k < 3; k++) { row = $0; sub(/}$/, ", \"rank\": [" k ", " (3 - k) "]}", row); print row } }' >>"$1.labels"
     with_labels "$1" "$1.labels" "constitution=$from.constitution.json"
 }
 measure() {

@@ -11,7 +11,7 @@ columns=("evades:evades:3" "harmful:harm:2" "held_harm:held-out harm:2" "leak:le
     "consistent:two labels agree:3" "right:label prefers the better:3" "people:labels by people:0" "asked:questions to a model:0")
 labels() { # NAME OUT [ANNOTATOR-SEED]
     if [ "$1" = ai ]; then
-        $tenet label --model models/world --input "$cai/pairs.jsonl" --out "$2" --prompts prompts/world --constitution constitutions/world.json \
+        $tenet label --model models/world --input "$cai/pairs.jsonl" --principles 0 --out "$2" --prompts prompts/world --constitution constitutions/world.json \
             --kind-key family --seed "${3:-$seed}" --dtype "${DTYPE:-bfloat16}"
     else
         grep -v '"responses": *\[\("[^"]*"\), *\1\]' "$cai/pairs.jsonl" >"$2.pairs"

@@ -6,8 +6,8 @@
 #include <string.h>
 
 int tn_gen_pages(int batch, int max_len) {
-    /* every sequence: prompt and response start pages of their own; one prompt in preparation */
-    return (batch + 1) * (tn_kv_pages_for(max_len) + 1);
+    /* every sequence: prompt and response start pages of their own; one prompt in preparation, and the one before it */
+    return (batch + 2) * (tn_kv_pages_for(max_len) + 1);
 }
 
 /* Tokens of one forward: a step of every sequence, or prompts. */
@@ -58,7 +58,7 @@ tn_status tn_gen_new(tn_gen **out, const tn_model *m, int batch, int max_len, tn
                        : tn_fail(e, TN_NOMEM, "out of memory for generation");
     if (st == TN_OK) st = tn_run_new(&g->run, m, g->tokens, batch, max_len, false, e);
     if (st == TN_OK)
-        st = tn_kv_new(&g->kv, m, tn_gen_pages(batch, max_len), 2 * batch + 2, max_len, e);
+        st = tn_kv_new(&g->kv, m, tn_gen_pages(batch, max_len), 2 * batch + 3, max_len, e);
     if (st != TN_OK) {
         tn_gen_free(g);
         return st;
@@ -224,7 +224,7 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
     TN_TRY(check(g, req, n_req, s, e));
     tn_arena_reset(g->arena);
     for (int k = 0; k < g->batch; k++) g->slot[k].seq = -1;
-    tn_gen_job j = {.g = g, .req = req, .n_req = n_req, .s = s, .out = out};
+    tn_gen_job j = {.g = g, .req = req, .n_req = n_req, .s = s, .out = out, .like = -1};
     tn_status st = TN_OK;
     tn_phase before = tn_phase_enter(g->m->be, TN_PHASE_SAMPLING);
     while (st == TN_OK && (j.next_req < n_req || j.at < j.n_prompt || j.active > 0)) {
@@ -237,6 +237,7 @@ tn_status tn_gen_run(tn_gen *g, const tn_gen_request *req, int n_req, const tn_s
     tn_phase_leave(g->m->be, before);
     for (int i = j.at; i < j.n_prompt; i++)
         if (g->prompt[i].seq >= 0) tn_gen_close(g, g->prompt[i].seq);
+    if (j.like >= 0) tn_gen_close(g, j.like);
     reset(g);
     return st;
 }

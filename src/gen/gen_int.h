@@ -15,8 +15,9 @@ typedef struct tn_gen_slot {
     bool first;   /* `last` opens the response's segment */
 } tn_gen_slot;
 
-/* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. */
-typedef struct tn_gen_prompt { int seq, req, next; } tn_gen_prompt;
+/* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. It shares its first tokens
+ * with the prompt before it. */
+typedef struct tn_gen_prompt { int seq, req, next, shared; } tn_gen_prompt;
 
 /* One token to draw: from row `row` of the logits, as token 0, 1, ... of a sample. */
 typedef struct tn_gen_draw {
@@ -72,6 +73,7 @@ typedef struct tn_gen_job {
     int next_req, base;     /* the first request that is not prepared, and the index of its first sample */
     int n_prompt, at;       /* prepared ones in g->prompt, and the first of them that waits for slots */
     int first_out;          /* index of the first sample of prompt[at] */
+    int like, like_req;     /* the last prompt that was handed out, still in the cache; like -1: there is none */
     long done, tokens;
     int active;
 } tn_gen_job;
@@ -92,6 +94,10 @@ static inline int tn_gen_open(tn_gen *g) {
 static inline int tn_gen_fork(tn_gen *g, int from) {
     if (g->second) tn_kv_fork(g->second->kv, from);
     return tn_kv_fork(g->kv, from);
+}
+static inline void tn_gen_begin_like(tn_gen *g, int seq, int like, int tokens) {
+    if (g->second) tn_kv_begin_like(g->second->kv, seq, like, tokens);
+    tn_kv_begin_like(g->kv, seq, like, tokens);
 }
 static inline void tn_gen_close(tn_gen *g, int seq) {
     if (g->second) tn_kv_close(g->second->kv, seq);

@@ -1,5 +1,8 @@
 /* Prompts on their way into slots: as many as there is room for go through one forward, each for all its samples,
- * whose first tokens are drawn from its last row. A sample then is a fork of its prompt in the cache. */
+ * whose first tokens are drawn from its last row. A sample then is a fork of its prompt in the cache.
+ *
+ * What a prompt begins with like the one before it (examples, a system's turn, the same conversation) is not computed again:
+ * it shares that one's pages, in whole pages, so that its numbers are those of a prompt read alone. */
 #include "base/signals.h"
 #include "gen/gen_int.h"
 #include <string.h>
@@ -26,6 +29,9 @@ static void close_prompt(tn_gen_job *j, const tn_gen_prompt *p) {
         g->kept_seq = p->seq;
         g->n_kept = q->n_ids;
         memcpy(g->kept, q->ids, (size_t)q->n_ids * sizeof *q->ids);
+    } else if (j->at + 1 == j->n_prompt) { /* the next ones may begin like it */
+        if (j->like >= 0) tn_gen_close(g, j->like);
+        j->like = p->seq, j->like_req = p->req;
     } else {
         tn_gen_close(g, p->seq);
     }
@@ -44,10 +50,11 @@ static tn_status read_prompts(tn_gen_job *j, int n, int32_t *row, tn_err *e) {
     for (int i = 0; i < n; i++) {
         tn_gen_prompt *p = &g->prompt[i];
         const tn_gen_request *q = &j->req[p->req];
-        int at = open_prompt(g, q, &p->seq);
+        int at = open_prompt(g, q, &p->seq) + p->shared;
         if (p->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
         j->n_prompt = i + 1;
         if (p->req == 0) g->reused = at;
+        if (p->shared) tn_gen_begin_like(g, p->seq, i ? g->prompt[i - 1].seq : j->like, p->shared);
         for (; q->n_ids - at > g->tokens; at += g->tokens) {
             g->item[0] = (tn_kv_item){p->seq, q->ids + at, g->tokens, at == 0};
             TN_TRY(forward(j, 1, NULL, 0, e));
@@ -92,18 +99,29 @@ static tn_status first_tokens(tn_gen_job *j, int n, tn_err *e) {
     return TN_OK;
 }
 
+/* Whole pages that request r has in common with the one that is read before it; its last token's row is wanted. */
+static int shared_tokens(const tn_gen_job *j, int r, int before) {
+    const tn_gen_request *q = &j->req[r];
+    if (before < 0 || j->g->kept_seq >= 0) return 0;
+    const tn_gen_request *p = &j->req[before];
+    int n = 0, most = p->n_ids < q->n_ids - 1 ? p->n_ids : q->n_ids - 1;
+    while (n < most && p->ids[n] == q->ids[n]) n++;
+    return n / TN_KV_BLOCK * TN_KV_BLOCK;
+}
+
 /* The requests that come next, for `empty` slots. */
 static tn_status prepare(tn_gen_job *j, int empty, tn_err *e) {
     tn_gen *g = j->g;
-    int n = 0, samples = 0, tokens = 0;
+    int n = 0, samples = 0, tokens = 0, before = j->like >= 0 ? j->like_req : -1;
     int32_t row[TN_GEN_ROWS];
     j->first_out = j->base;
-    for (; n < g->rows && samples < empty && j->next_req < j->n_req; n++, j->next_req++) {
+    for (; n < g->rows && samples < empty && j->next_req < j->n_req; n++, before = j->next_req++) {
         const tn_gen_request *q = &j->req[j->next_req];
-        if (n > 0 && tokens + q->n_ids > g->tokens) break;
-        g->prompt[n] = (tn_gen_prompt){.seq = -1, .req = j->next_req};
+        int shared = shared_tokens(j, j->next_req, before);
+        if (n > 0 && tokens + q->n_ids - shared > g->tokens) break;
+        g->prompt[n] = (tn_gen_prompt){.seq = -1, .req = j->next_req, .shared = shared};
         samples += q->n;
-        tokens += q->n_ids;
+        tokens += q->n_ids - shared;
     }
     j->at = j->n_prompt = 0;
     TN_TRY(read_prompts(j, n, row, e));

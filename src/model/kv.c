@@ -11,12 +11,16 @@ typedef struct kv_seq {
     bool open, frozen;   /* frozen: forked and not yet appended to */
     int length;          /* tokens */
     int adapter;
+    int like, shared;    /* empty, and to begin with so many tokens of that one; shared 0: with its own */
     int own;             /* index in page of the current segment's first page */
     int n_page;
     tn_kblock *page;
     size_t cap;
     /* While a call is planned: state after the items looked at so far. */
     int plan_len, plan_pages; /* tokens in all; pages taken */
+    int plan_held;           /* pages it has without these, shared ones among them */
+    int plan_first;          /* tokens of its first segment */
+    bool plan_more;          /* there are further segments */
     int plan_last;           /* keys in the last page, 32 when a fresh one is needed */
     bool plan_shared;        /* the last page is shared and would have to be copied */
     bool plan_touched;
@@ -161,6 +165,10 @@ void tn_kv_truncate(tn_kv *kv, int seq, int length) {
     if (s->n_page > s->own) s->page[s->n_page - 1].n = s->length - s->page[s->n_page - 1].pos;
 }
 
+void tn_kv_begin_like(tn_kv *kv, int seq, int like, int tokens) {
+    if (is_open(kv, seq) && kv->seq[seq].length == 0) kv->seq[seq].like = like, kv->seq[seq].shared = tokens;
+}
+
 static int32_t take_page(tn_kv *kv) {
     int32_t p = kv->free_list[--kv->n_free];
     kv->ref[p] = 1;
@@ -169,16 +177,28 @@ static int32_t take_page(tn_kv *kv) {
 
 /* ---------------- planning a call ---------------- */
 
+/* Tokens of the first segment. (One behind it that begins at a whole page might as well be part of it.) */
+static int first_segment(const kv_seq *s) {
+    int n = 0;
+    for (int p = 0; p < s->n_page && s->page[p].pos == n && n % TN_KV_BLOCK == 0; p++) n += s->page[p].n;
+    return n;
+}
+
 /* Pages that an item takes, after the items of this call before it. */
 static int item_pages(tn_kv *kv, const tn_kv_item *it) {
     kv_seq *s = &kv->seq[it->seq];
     if (!s->plan_touched) {
         s->plan_touched = true;
-        s->plan_len = s->length;
+        s->plan_len = s->length + s->shared;
         s->plan_pages = 0;
+        s->plan_held = s->n_page + s->shared / TN_KV_BLOCK;
+        s->plan_first = first_segment(s) + s->shared;
+        s->plan_more = s->plan_first < s->plan_len;
         s->plan_last = s->n_page ? s->page[s->n_page - 1].n : TN_KV_BLOCK;
         s->plan_shared = s->n_page && kv->ref[s->page[s->n_page - 1].block] > 1;
     }
+    s->plan_more = s->plan_more || (it->new_segment && s->plan_len > s->shared);
+    if (!s->plan_more) s->plan_first += it->n;
     int room = it->new_segment ? 0 : TN_KV_BLOCK - s->plan_last, copies = 0;
     if (room > 0 && s->plan_shared) copies = 1;
     int rest = it->n > room ? it->n - room : 0;
@@ -187,6 +207,14 @@ static int item_pages(tn_kv *kv, const tn_kv_item *it) {
     s->plan_len += it->n;
     s->plan_pages += tn_kv_pages_for(rest);
     return copies + tn_kv_pages_for(rest);
+}
+
+/* Is what `s` is to begin with there, or will it be by then? */
+static bool shares_well(const tn_kv *kv, const kv_seq *s) {
+    if (s->shared == 0 || s->plan_touched) return true;
+    if (s->shared < 0 || s->shared % TN_KV_BLOCK || !is_open(kv, s->like)) return false;
+    const kv_seq *like = &kv->seq[s->like];
+    return s != like && s->adapter == like->adapter && s->shared <= (like->plan_touched ? like->plan_first : first_segment(like));
 }
 
 static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *it,
@@ -199,7 +227,9 @@ static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const
         return tn_fail(e, TN_BUG, "item %d: sequence %d was forked: it must start a new segment", i,
                        it->seq);
     TN_TRY(tn_adapt_check(m, &s->adapter, 1, e));
-    int have = s->plan_touched ? s->plan_len : s->length;
+    if (!shares_well(kv, s))
+        return tn_fail(e, TN_BUG, "item %d: sequence %d cannot begin with %d tokens of sequence %d", i, it->seq, s->shared, s->like);
+    int have = s->plan_touched ? s->plan_len : s->length + s->shared;
     int limit = kv->max_pos < r->max_pos ? kv->max_pos : r->max_pos;
     if (it->n > limit - have)
         return tn_fail(e, TN_ARG, "item %d: %d tokens after %d go beyond the %d positions", i,
@@ -218,13 +248,17 @@ static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const 
     int need = 0;
     *rows = 0;
     *chain = 0;
-    for (int i = 0; i < n; i++)
-        if (is_open(kv, items[i].seq)) kv->seq[items[i].seq].plan_touched = false;
+    for (int i = 0; i < n; i++) {
+        if (!is_open(kv, items[i].seq)) continue;
+        kv_seq *s = &kv->seq[items[i].seq];
+        s->plan_touched = false;
+        if (is_open(kv, s->like)) kv->seq[s->like].plan_touched = false;
+    }
     for (int i = 0; i < n; i++) {
         TN_TRY(check_item(r, m, kv, &items[i], i, e));
         need += item_pages(kv, &items[i]);
         *rows += items[i].n;
-        *chain += (size_t)kv->seq[items[i].seq].n_page + (size_t)kv->seq[items[i].seq].plan_pages;
+        *chain += (size_t)kv->seq[items[i].seq].plan_held + (size_t)kv->seq[items[i].seq].plan_pages;
         if (*rows > r->max_tok)
             return tn_fail(e, TN_BUG, "more than the %d tokens that the run was made for",
                            r->max_tok);
@@ -234,7 +268,7 @@ static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const 
                        kv->n_free, need);
     for (int i = 0; i < n; i++) {
         kv_seq *s = &kv->seq[items[i].seq];
-        if (!TN_GROW(s->page, s->cap, (size_t)s->n_page + (size_t)s->plan_pages))
+        if (!TN_GROW(s->page, s->cap, (size_t)s->plan_held + (size_t)s->plan_pages))
             return tn_fail(e, TN_NOMEM, "no memory for a page list");
     }
     return TN_OK;
@@ -253,10 +287,22 @@ static void unshare_last(tn_kv *kv, kv_seq *s) {
     last->block = to;
 }
 
+/* The first pages of another sequence, which are full, become an empty one's, too. */
+static void share_pages(tn_kv *kv, kv_seq *s) {
+    s->own = 0;
+    s->length = s->shared;
+    for (s->n_page = 0; s->n_page < s->shared / TN_KV_BLOCK; s->n_page++) {
+        s->page[s->n_page] = kv->seq[s->like].page[s->n_page];
+        kv->ref[s->page[s->n_page].block]++;
+    }
+    s->shared = 0;
+}
+
 /* Gives every new token its page and slot; rows [at, at + n) of the call. */
 static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
     kv_seq *s = &kv->seq[it->seq];
-    bool fresh = it->new_segment || s->n_page == 0;
+    bool fresh = (it->new_segment && !s->shared) || s->n_page == 0;
+    if (s->shared) fresh = false, share_pages(kv, s);
     if (fresh) s->own = s->n_page;
     else if (s->page[s->n_page - 1].n < TN_KV_BLOCK) unshare_last(kv, s);
     for (int k = 0; k < it->n; k++) {
@@ -299,7 +345,7 @@ tn_status tn_forward_kv_rows(tn_run *r, const tn_model *m, tn_kv *kv, const tn_k
     int at = 0, chain = 0;
     for (int i = 0; i < n; i++) {
         kv_seq *s = &kv->seq[items[i].seq];
-        int pos = s->length;
+        int pos = s->length + s->shared;
         append_item(kv, &items[i], at);
         kv->seg[i] = (tn_aseg){.start = at, .len = items[i].n, .pos = pos, .chain = chain,
                                .n_chain = s->n_page, .own = s->own};

@@ -285,6 +285,9 @@ int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens tak
 int tn_kv_open(tn_kv *kv);
 int tn_kv_fork(tn_kv *kv, int seq);
 void tn_kv_close(tn_kv *kv, int seq);
+/* The first item of empty `seq` will find `tokens` tokens there, whole pages: those that the first segment of `like` begins with when
+ * that item's turn comes. Earlier items of the same call may append them. */
+void tn_kv_begin_like(tn_kv *kv, int seq, int like, int tokens);
 /* The adapter's number for an empty sequence (0 after open); a fork has its parent's. */
 void tn_kv_adapter(tn_kv *kv, int seq, int adapter);
 int tn_kv_length(const tn_kv *kv, int seq);

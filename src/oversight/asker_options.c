@@ -1,4 +1,8 @@
-/* Multiple choice: log-probs of some options after each of many prompts, in forwards of bounded size. */
+/* Multiple choice: log-probs of some options after each of many prompts, in forwards of bounded size.
+ *
+ * The prompts of a forward are a tree: what several begin with (instructions, examples, a pair that is asked about in both
+ * orders) is read once. Branches begin at multiples of TN_KV_BLOCK tokens, where a prompt's key blocks begin anyway, so that the
+ * numbers are those of a prompt read alone. */
 #include "base/mathx.h"
 #include "base/signals.h"
 #include "oversight/asker_int.h"
@@ -14,9 +18,14 @@ typedef struct options {
     int count;
 } options;
 
+/* Prompt i of a forward, and what all options begin with. */
+typedef struct reading { const int32_t *ids; int n, i; } reading;
+
 /* The workspace stays with the asker. */
 struct tn_asker_work {
     tn_forest forest;
+    reading *text;
+    size_t cap_text;
     tn_run *run;
     int run_tokens, run_rows, run_pos;
     tn_ids ids;
@@ -31,7 +40,7 @@ void tn_asker_work_free(tn_asker_work *w) {
     tn_forest_free(&w->forest);
     tn_run_free(w->run);
     tn_ids_free(&w->ids);
-    tn_free(w->row), tn_free(w->target), tn_free(w->logp), tn_free(w);
+    tn_free(w->text), tn_free(w->row), tn_free(w->target), tn_free(w->logp), tn_free(w);
 }
 
 static bool all_begin_alike(const options *o, size_t at) {
@@ -65,24 +74,80 @@ static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const option
     return k;
 }
 
-/* Tokens that a question takes: its prompt, what all options begin with, and all but the last of each option. */
-static int cost(const tn_question *q, const options *o) { return q->n + (int)(o->lead + o->rows) - o->count; }
+/* Tokens that both begin with, of which a branch may be made: whole blocks, and a token is left to either. */
+static int alike(const int32_t *a, int na, const int32_t *b, int nb) {
+    int n = 0, most = (na < nb ? na : nb) - 1;
+    while (n < most && a[n] == b[n]) n++;
+    return n / TN_KV_BLOCK * TN_KV_BLOCK;
+}
 
-static tn_status plant(work *w, const options *o, const tn_question *q, int i, tn_err *e) {
-    size_t n = (size_t)q->n, at = (size_t)i * o->rows;
-    int root, up, first = w->forest.n_tok;
-    if (!TN_GROW(w->ids.v, w->ids.cap, n + o->lead) || !TN_GROW(w->row, w->cap_row, at + o->rows) || !TN_GROW(w->target, w->cap_target, at + o->rows))
+/* Tokens that a question takes, at most, in a forward with the one before it (or NULL): its prompt, what all options begin with,
+ * and all but the last of each option. */
+static int cost(const tn_question *q, const tn_question *before, const options *o) {
+    int all = q->n + (int)(o->lead + o->rows) - o->count;
+    return before ? all - alike(q->ids, q->n, before->ids, before->n) : all;
+}
+
+static int by_ids(const void *x, const void *y) {
+    const reading *a = x, *b = y;
+    int n = 0, most = a->n < b->n ? a->n : b->n;
+    while (n < most && a->ids[n] == b->ids[n]) n++;
+    if (n < most) return a->ids[n] < b->ids[n] ? -1 : 1;
+    return a->n != b->n ? a->n - b->n : a->i - b->i;
+}
+
+/* The texts of n questions, sorted. */
+static tn_status lay_out(work *w, const options *o, const tn_question *q, const int *which, int n, tn_err *e) {
+    size_t all = 0, rows = (size_t)n * o->rows;
+    for (int i = 0; i < n; i++) all += (size_t)q[which[i]].n + o->lead;
+    if (!TN_GROW(w->ids.v, w->ids.cap, all) || !TN_GROW(w->text, w->cap_text, (size_t)n) || !TN_GROW(w->row, w->cap_row, rows) ||
+        !TN_GROW(w->target, w->cap_target, rows))
         return tn_fail(e, TN_NOMEM, "out of memory");
-    memcpy(w->ids.v, q->ids, n * sizeof *q->ids);
-    if (o->lead) memcpy(w->ids.v + n, o->id[0].v, o->lead * sizeof *w->ids.v);
-    TN_TRY(tn_forest_add(&w->forest, w->ids.v, (int)(n + o->lead), -1, o->count * i, &root, e));
+    int32_t *at = w->ids.v;
+    for (int i = 0; i < n; i++) {
+        const tn_question *x = &q[which[i]];
+        w->text[i] = (reading){at, x->n + (int)o->lead, i};
+        memcpy(at, x->ids, (size_t)x->n * sizeof *at);
+        if (o->lead) memcpy(at + x->n, o->id[0].v, o->lead * sizeof *at);
+        at += w->text[i].n;
+    }
+    qsort(w->text, (size_t)n, sizeof *w->text, by_ids);
+    return TN_OK;
+}
+
+/* The end of a text, from `from` on, and the options behind it. */
+static tn_status plant(work *w, const options *o, const reading *x, int from, int parent, tn_err *e) {
+    size_t at = (size_t)x->i * o->rows;
+    int stem, up, last;
+    TN_TRY(tn_forest_add(&w->forest, x->ids + from, x->n - from, parent, o->count * x->i, &stem, e));
+    last = w->forest.n_tok - 1;
     for (int k = 0; k < o->count; k++) {
         int child = w->forest.n_tok;
-        if (o->n[k] > 1) TN_TRY(tn_forest_add(&w->forest, o->id[k].v + o->lead, (int)o->n[k] - 1, root, o->count * i + k, &up, e));
+        if (o->n[k] > 1) TN_TRY(tn_forest_add(&w->forest, o->id[k].v + o->lead, (int)o->n[k] - 1, stem, o->count * x->i + k, &up, e));
         for (size_t t = 0; t < o->n[k]; t++, at++) {
-            w->row[at] = t ? child + (int)t - 1 : first + (int)(n + o->lead) - 1;
+            w->row[at] = t ? child + (int)t - 1 : last;
             w->target[at] = o->id[k].v[o->lead + t];
         }
+    }
+    return TN_OK;
+}
+
+/* The sorted texts [begin, end), which have their first `from` tokens in common, under `parent`. */
+static tn_status plant_all(work *w, const options *o, int begin, int end, int from, int parent, tn_err *e) {
+    for (int i = begin, n; i < end; i += n) {
+        const reading *x = &w->text[i], *y = x;
+        int stem, to = from;
+        for (n = 1; i + n < end; n++, y++) {
+            int both = alike(x->ids, x->n, y[1].ids, y[1].n);
+            if (both == from) break;
+            to = both;
+        }
+        if (n == 1) {
+            TN_TRY(plant(w, o, x, from, parent, e));
+            continue;
+        }
+        TN_TRY(tn_forest_add(&w->forest, x->ids + from, to - from, parent, o->count * x->i, &stem, e));
+        TN_TRY(plant_all(w, o, i, i + n, to, stem, e));
     }
     return TN_OK;
 }
@@ -114,9 +179,10 @@ static tn_status ask(tn_asker *a, const options *o, const tn_question *q, const 
     int rows = n * (int)o->rows, longest = 0;
     if (tn_stop_requested()) return tn_fail(e, TN_INTERRUPTED, "stopped while judging");
     tn_forest_clear(&w->forest);
+    TN_TRY(lay_out(w, o, q, which, n, e));
+    TN_TRY(plant_all(w, o, 0, n, 0, -1, e));
     for (int i = 0; i < n; i++) {
-        int end = q[which[i]].n + (int)(o->lead + o->longest);
-        TN_TRY(plant(w, o, &q[which[i]], i, e));
+        int end = w->text[i].n + (int)o->longest;
         longest = end > longest ? end : longest;
     }
     TN_TRY(tn_forest_finish(&w->forest, e));
@@ -141,8 +207,11 @@ static tn_status ask_missing(tn_asker *a, const options *o, const tn_question *q
     if (!a->work && !(a->work = tn_calloc(1, sizeof *a->work))) return tn_fail(e, TN_NOMEM, "out of memory");
     if (!a->quiet) tn_progress_begin(&a->bar, what, "labels", n, n - k);
     for (int i = 0, end, since = 0; i < k && st == TN_OK; i = end) {
-        int sum = cost(&q[which[i]], o);
-        for (end = i + 1; end < k && sum + cost(&q[which[end]], o) <= max_tokens; end++) sum += cost(&q[which[end]], o);
+        int sum = cost(&q[which[i]], NULL, o), more;
+        for (end = i + 1; end < k; end++, sum += more) {
+            more = cost(&q[which[end]], &q[which[end - 1]], o);
+            if (sum + more > max_tokens) break;
+        }
         st = ask(a, o, q, which + i, end - i, e);
         tokens += sum, since += end - i;
         if (st == TN_OK && (since >= PORTION || end == k)) st = tn_replies_commit(a->kept, e), since = 0;

@@ -154,8 +154,8 @@ tn_status tn_bon_page_write(const tn_bon_page *p, tn_str *o, tn_err *e) {
     bool ok = figure(p, false, true, o) && figure(p, true, true, o) && figure(p, false, false, o) && figure(p, true, false, o);
     tn_str_addz(o, "</div>");
     if (p->n_run)
-        tn_str_addz(o, "<p class=\"quiet\">The two distances are different budgets, hence axes of their own: that of best of n is an upper bound where "
-                       "samples repeat; learning moves all answers, also where the proxy says nothing.</p>");
+        tn_str_addz(o, "<p class=\"quiet\">The two distances are different budgets, hence axes of their own; that of best of n is an upper bound where "
+                       "samples repeat.</p>");
     tn_str_addz(o, "</section>");
     table(p, o);
     tn_report_foot(o);

@@ -18,9 +18,10 @@ pipeline() ( # DIR: stages of recipes/constitutional.yaml, a few rows each
     for kind in red helpful; do
         tenet generate --model "$1/sl-cai" --input "$1/$kind.jsonl" --n 2 --max-new-tokens 40 --grouped --seed 3 --dtype float32 --out "$1/$kind-pairs.jsonl"
     done
-    tenet label --model $base --input "$1/red-pairs.jsonl" --out "$1/labels.jsonl" $oversee
-    TENET_ORACLE=on tenet world rank --input "$1/helpful-pairs.jsonl" --seed 3 --out "$1/rankings.jsonl"
-    tenet reward --model "$1/sl-cai" --data "$1/labels.jsonl" "$1/rankings.jsonl" --head-init 0 --output-dir "$1/reward" \
+    tenet label --model $base --input "$1/red-pairs.jsonl" --out "$1/labels.jsonl" --principles 0 $oversee
+    tenet select --data "$1/helpful-pairs.jsonl" --same-closer 0.02 --out "$1/comparable.jsonl"
+    TENET_ORACLE=on tenet world rank --input "$1/comparable.jsonl" --seed 3 --out "$1/rankings.jsonl"
+    tenet reward --model "$1/sl-cai" --data "$1/labels.jsonl" "$1/rankings.jsonl" --hard-labels --head-init 0 --output-dir "$1/reward" \
         --per-device-train-batch-size 8 --max-steps 3 $small
     tenet ppo --model "$1/sl-cai" --reward-model "$1/reward" --data "$1/prompts.jsonl" --output-dir "$1/rl-cai" --iterations 2 --rollouts 16 \
         --minibatch-size 8 --response-length 40 $small
@@ -49,10 +50,11 @@ TENET_ORACLE=maybe fails oracle_maybe 2 "expected on or off" tenet world judge -
 unset TENET_ORACLE
 
 # a judge who errs by rule: nothing at dial 0, everything at 100, and at 40 all that is wrong at 20
-for dial in 0 20 40 100; do tenet world misjudge --input "$O/on/labels.jsonl" --seed 3 --dial $dial --out "$O/poor-$dial.jsonl" 2>>"$O/log"; done
+tenet label --model $base --input "$O/on/red-pairs.jsonl" --out "$O/drawn.jsonl" $oversee 2>>"$O/log"
+for dial in 0 20 40 100; do tenet world misjudge --input "$O/drawn.jsonl" --seed 3 --dial $dial --out "$O/poor-$dial.jsonl" 2>>"$O/log"; done
 p() { sed 's/.*"p":\([0-9.e-]*\),"labels.*/\1/' "$1"; }
-turned() { paste <(p "$O/on/labels.jsonl") <(p "$O/poor-$1.jsonl") | awk '{ same = ($1 - $2) ^ 2 < 1e-18; rest = ($1 + $2 - 1) ^ 2 < 1e-18; print same ? 0 : rest ? 1 : "bad" }'; }
-n=$(wc -l <"$O/on/labels.jsonl")
+turned() { paste <(p "$O/drawn.jsonl") <(p "$O/poor-$1.jsonl") | awk '{ same = ($1 - $2) ^ 2 < 1e-18; rest = ($1 + $2 - 1) ^ 2 < 1e-18; print same ? 0 : rest ? 1 : "bad" }'; }
+n=$(wc -l <"$O/drawn.jsonl")
 if [ "$n" -gt 15 ] && [ "$(turned 0 | sort -u)" = 0 ] && [ "$(turned 100 | sort -u)" = 1 ]; then ok misjudge_ends; else fail "misjudge_ends: $n labels"; fi
 if paste <(turned 20) <(turned 40) | awk '$1 > $2 { bad++ } { a += $1; b += $2 } END { exit !(!bad && a > 0 && b > a && b < NR) }'; then ok misjudge_nested; else fail misjudge_nested; fi
 fails misjudge_rows 1 "expected a row of" tenet world misjudge --input "$a" --seed 3 --out "$O/x.jsonl"

@@ -189,6 +189,56 @@ TEST(gen_same_bits_bf16) {
     check_backend(tiny_get(0), "ref", TN_BF16, NULL);
 }
 
+/* Prompts that begin like the one before them share its pages: the bits of each one alone, for fewer operations, whichever way
+ * they fall into forwards (some are longer than one). */
+static void begin_alike(tn_dtype dtype) {
+    enum { N = 12, LONG = 700 };
+    static const int like[N] = {0, 600, 600, 620, 64, 64, 40, 0, 33, 96, 96, 640}, length[N] = {650, 640, 600, 650, 70, 64, 41, 31, 66, 97, 96, 660};
+    static int32_t ids[N][LONG];
+    tn_backend *b = tiny_backend("cpu", dtype, NULL, 2);
+    tn_model *m = b ? tiny_model(&tiny_get(0)->desc, b, false, 12) : NULL;
+    tn_gen_request q[N];
+    tn_gen_sample out[2 * N], one[2];
+    tn_sampling s = settings(1);
+    if (!m) return;
+    for (int i = 0; i < N; i++) {
+        tiny_ids(ids[i], LONG, m->desc.vocab, 70 + (uint64_t)i);
+        memcpy(ids[i], ids[0], (size_t)like[i] * sizeof **ids);
+        q[i] = (tn_gen_request){ids[i], length[i], 1 + i % 2, 100 * (uint64_t)i};
+    }
+    s.max_new = 8;
+    static const int batches[] = {1, 3, 32};
+    for (int k = 0; k < 3; k++) {
+        tn_gen *all = NULL, *alone = NULL;
+        CHECK_OK(tn_gen_new(&all, m, batches[k], LONG, e));
+        CHECK_OK(tn_gen_new(&alone, m, 2, LONG, e));
+        if (!all || !alone) return;
+        uint64_t before = b->flop, together, apart = 0;
+        CHECK_OK(tn_gen_run(all, q, N, &s, out, NULL, NULL, e));
+        together = b->flop - before;
+        for (int i = 0, at = 0; i < N; at += q[i++].n) {
+            before = b->flop;
+            CHECK_OK(tn_gen_run(alone, &q[i], 1, &s, one, NULL, NULL, e));
+            apart += b->flop - before;
+            for (int j = 0; j < q[i].n; j++) {
+                CHECK(out[at + j].n == one[j].n);
+                CHECK_BYTES(out[at + j].logp, one[j].logp, (size_t)one[j].n * sizeof *one[j].logp);
+                CHECK_BYTES(out[at + j].ids, one[j].ids, (size_t)one[j].n * sizeof *one[j].ids);
+            }
+        }
+        CHECK_MSG(together < apart * 2 / 3, "batch %d: %.0f operations, %.0f apart", batches[k], (double)together, (double)apart);
+        CHECK_OK(tn_gen_run(all, q, N, &s, out, NULL, NULL, e)); /* the cache has room again */
+        tn_gen_free(all);
+        tn_gen_free(alone);
+    }
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+TEST(gen_prompts_that_begin_alike) {
+    begin_alike(TN_F32);
+    begin_alike(TN_BF16);
+}
+
 /* The comparison sees one unit in the last place, in a stored number as in a weight. */
 TEST(gen_one_ulp_is_seen) {
     static taken copy;

@@ -156,6 +156,46 @@ TEST(kv_truncated_sequence_goes_on) {
     if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) truncated();
 }
 
+/* A sequence that begins like another one has its pages and a lone one's numbers, also when both are read in one call. */
+static void alike(void) {
+    int lone = tn_kv_open(T.kv);
+    append(lone, 0, 64, true);
+    double want = after(lone, 120, 40, false), got;
+    tn_kv_close(T.kv, lone);
+    int a = tn_kv_open(T.kv), b = tn_kv_open(T.kv), c = tn_kv_open(T.kv);
+    tn_kv_begin_like(T.kv, b, a, 64);
+    tn_kv_begin_like(T.kv, c, b, 32);
+    tn_kv_item it[] = {{a, T.ids, 70, true}, {b, T.ids + 120, 40, true}, {c, T.ids + 32, 10, true}};
+    CHECK_OK(tn_forward_kv(T.run, T.m, T.kv, it, 3, e));
+    CHECK(tn_kv_length(T.kv, b) == 104 && tn_kv_length(T.kv, c) == 42 && tn_kv_free_pages(T.kv) == 32 - 3 - 2 - 1);
+    int32_t row = 70 + 40 - 1, target = 0;
+    CHECK_OK(tn_lm_head(T.run, T.m, &(tn_lm){.n = 1, .rows = &row, .target = &target, .inv_temp = 1, .logp = &got}, e));
+    CHECK_BYTES(&got, &want, sizeof got);
+    tn_kv_close(T.kv, a);
+    int d = tn_kv_open(T.kv);
+    tn_kv_begin_like(T.kv, d, b, 64); /* of an earlier call; b's own a was closed */
+    got = after(d, 120, 40, true);
+    CHECK_BYTES(&got, &want, sizeof got);
+    /* what is not there, or not yet, or not whole pages of the first segment */
+    int e1 = tn_kv_open(T.kv), f = tn_kv_fork(T.kv, c), free = tn_kv_free_pages(T.kv);
+    append(f, 0, 40, true);
+    static const struct { int like, tokens; } bad[] = {{0, 128}, {0, 33}, {-1, 32}, {0, -32}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        tn_kv_begin_like(T.kv, e1, bad[i].like < 0 ? e1 : b, bad[i].tokens);
+        tn_kv_item x = {e1, T.ids, 5, true};
+        CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, &x, 1, e), TN_BUG, "cannot begin");
+    }
+    tn_kv_begin_like(T.kv, e1, f, 64); /* 42 and 40 tokens in two segments */
+    tn_kv_item late[] = {{e1, T.ids, 5, true}, {f, T.ids, 30, false}};
+    CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, late, 2, e), TN_BUG, "cannot begin");
+    CHECK(tn_kv_length(T.kv, e1) == 0 && tn_kv_free_pages(T.kv) == free - 2);
+    tear_down();
+}
+TEST(kv_sequence_begins_like_another) {
+    if (set_up(32)) alike();
+    if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) alike();
+}
+
 TEST(kv_refusals_change_nothing) {
     if (!set_up(4)) return;
     int a = tn_kv_open(T.kv), b = tn_kv_open(T.kv);

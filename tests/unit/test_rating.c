@@ -67,6 +67,46 @@ TEST(rating_longer_options) {
     close_room(&r);
 }
 
+/* Prompts that begin alike, read together: the bits of each read alone, for fewer operations. */
+TEST(rating_prompts_that_begin_alike) {
+    enum { N = 9, MOST = 120 };
+    static const struct { int like, n; } of[N] = {{0, 100}, {100, 100}, {31, 90}, {32, 90}, {64, 65}, {64, 64}, {70, 120}, {70, 110}, {0, 33}}; /* with the first */
+    static const char *const option[] = {"yes", "no", "no . the"};
+    static int32_t ids[N][MOST];
+    double together[3 * N], alone[3];
+    tn_question q[N];
+    uint64_t flop = 0;
+    for (int kind = 0; kind < 2; kind++) {
+        room r;
+        open_room(&r, "prompts/world");
+        if (kind) { /* bf16 */
+            tn_asker_close(r.a);
+            tn_backend_free(r.be);
+            CHECK_OK(tn_backend_open(&r.be, "cpu", TN_BF16, NULL, 2, e));
+            CHECK_OK(tn_asker_open(&r.a, r.be, "models/world", NULL, NULL, r.said, e));
+            tn_asker_quiet(r.a);
+        }
+        json_t *about = json_object();
+        for (int i = 0; i < N; i++) {
+            for (int t = 0; t < of[i].n; t++) ids[i][t] = t < of[i].like ? ids[0][t] : 3 + (i * 61 + t * 37) % 300;
+            q[i] = (tn_question){.ids = ids[i], .n = of[i].n, .about = about};
+        }
+        r.be->flop = 0;
+        CHECK_OK(tn_asker_choices(r.a, q, N, option, 3, true, 2048, "test", together, e));
+        flop = r.be->flop;
+        tn_replies_forget(r.said);
+        r.be->flop = 0;
+        for (int i = 0; i < N; i++) {
+            CHECK_OK(tn_asker_choices(r.a, &q[i], 1, option, 3, true, 2048, "test", alone, e));
+            CHECK_BYTES(alone, together + 3 * i, sizeof alone);
+            tn_replies_forget(r.said);
+        }
+        CHECK(flop < r.be->flop * 3 / 4);
+        json_decref(about);
+        close_room(&r);
+    }
+}
+
 /* A score is sum i P(i) of what the judge may say, a mean over principles, 11 - s where the worse is asked for. */
 TEST(rating_scores) {
     room r;

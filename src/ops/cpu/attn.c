@@ -26,13 +26,18 @@ typedef struct write_job {
     tn_attn_job job;
     const tn_attn_kernels *k;
     void *pool;
+    void (*fetch)(const struct write_job *j, int t);        /* the lines of row t's key in a block that has others */
     void (*block)(const struct write_job *j, int t, int n); /* rows [t, t + n), which go to one block */
 } write_job;
 
-/* One row's keys are a column of K^T: lines that the caches are to fetch together and not one store after another. */
-static void fetch_column(const float *block, size_t size, int heads, int d, int slot) {
-    for (int g = 0; g < heads; g++, block += size)
-        for (int i = 0; i < d; i++) __builtin_prefetch(block + i * TN_KV_BLOCK + slot, 1);
+/* One row's keys are a column of K^T. */
+static void fetch_column(const write_job *j, int t) {
+    const tn_attn *a = j->job.a;
+    int d = a->head_dim;
+    size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads;
+    const float *block = (const float *)j->pool + (size_t)a->row_block[t] * G * size + a->row_slot[t];
+    for (size_t g = 0; g < G; g++, block += size)
+        for (int i = 0; i < d; i++) __builtin_prefetch(block + i * TN_KV_BLOCK, 1);
 }
 
 static void write_block(const write_job *j, int t, int n) {
@@ -40,7 +45,6 @@ static void write_block(const write_job *j, int t, int n) {
     int d = a->head_dim, slot = a->row_slot[t];
     size_t size = tn_attn_head_size(d), G = (size_t)a->kv_heads, H = (size_t)a->heads, ld = (size_t)j->job.ld;
     float *block = (float *)j->pool + (size_t)a->row_block[t] * G * size;
-    if (slot > 0 && n < 16) fetch_column(block, size, a->kv_heads, d, slot);
     if (slot == 0 && (n < TN_KV_BLOCK || d % 16)) memset(block, 0, G * size * sizeof *block);
     for (size_t g = 0; g < G; g++) {
         const float *k = j->job.qkv + (size_t)t * ld + (H + g) * (size_t)d;
@@ -49,23 +53,30 @@ static void write_block(const write_job *j, int t, int n) {
 }
 
 static void write_bf16(const write_job *j, int t, int n) { tn_attn_bf16_write(&j->job, j->pool, t, n); }
+static void fetch_bf16(const write_job *j, int t) { tn_attn_bf16_fetch(&j->job, t); }
 
-/* A block belongs to the range that holds its first row of this call. */
+/* A block belongs to the range that holds its first row of this call. In a decoding step every row has a block of its own
+ * and that one's lines are in no cache: they are fetched together, not one store after another, and while the row before
+ * is written. */
 static void write_rows(void *ctx, size_t begin, size_t end, int thread) {
     const write_job *j = ctx;
     const tn_attn *a = j->job.a;
     int t = (int)begin, n = a->n_tok;
     while (t > 0 && t < n && a->row_block[t] == a->row_block[t - 1]) t++;
+    if (t < (int)end && a->row_slot[t] > 0) j->fetch(j, t);
     while (t < (int)end) {
         int stop = t + 1;
         while (stop < n && a->row_block[stop] == a->row_block[t]) stop++;
+        if (stop < (int)end && a->row_slot[stop] > 0) j->fetch(j, stop);
         j->block(j, t, stop - t);
         t = stop;
     }
 }
 
 void tn_cpu_kv_write(tn_backend *b, void *pool, const void *qkv, int ld, const tn_attn *a) {
-    write_job j = {job_of(b, a, qkv, ld), kernels_of(b), pool, is_bf16(b) ? write_bf16 : write_block};
+    bool half = is_bf16(b);
+    write_job j = {job_of(b, a, qkv, ld), kernels_of(b), pool, half ? fetch_bf16 : fetch_column, half ? write_bf16 : write_block};
+    j.job.pool = pool;
     tn_cpu_run(b, (size_t)a->n_tok, WRITE_GRAIN, 4.0 * a->n_tok * a->kv_heads * a->head_dim, write_rows, &j);
 }
 

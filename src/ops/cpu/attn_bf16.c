@@ -6,14 +6,13 @@
 
 #define ROWS TN_ATTN_ROWS
 #define UNITS (TN_ATTN_DIM + 16) /* of a row of an operand, at most */
-#define FEW 16                   /* rows that are written one by one */
 
 /* ---- writing ---- */
 
-/* The lines of one key, which are to be fetched together and not one store after another. */
-static void fetch_key(const tn_attn_job *j, const uint32_t *block, int slot) {
-    int d = j->a->head_dim;
+void tn_attn_bf16_fetch(const tn_attn_job *j, int t) {
+    int d = j->a->head_dim, slot = j->a->row_slot[t];
     size_t size = tn_attn_bf16_size(j->mm, d), keys = tn_attn_bf16_keys(j->mm, d), panel = tn_attn_bf16_panel(j->mm);
+    const uint32_t *block = tn_attn_bf16_block(j, j->a->row_block[t], 0);
     for (int g = 0; g < j->a->kv_heads; g++, block += size) {
         for (size_t i = 0; i < keys; i += TN_NR) __builtin_prefetch(block + i + slot, 1);
         for (size_t i = keys + (size_t)(slot / 2 * 2) * TN_NR / (size_t)tn_unit_k(j->mm->form); i < size; i += panel) {
@@ -49,7 +48,6 @@ void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n) {
     int d = a->head_dim, slot = a->row_slot[t];
     size_t size = tn_attn_bf16_size(j->mm, d), G = (size_t)a->kv_heads, H = (size_t)a->heads, ld = (size_t)j->ld;
     uint32_t *block = (uint32_t *)pool + (size_t)a->row_block[t] * G * size;
-    if (slot > 0 && n < FEW) fetch_key(j, block, slot);
     for (size_t g = 0; g < G; g++, block += size) {
         const uint16_t *k = j->qkv_half + (size_t)t * ld + (H + g) * (size_t)d, *v = k + G * (size_t)d;
         if (slot == 0) fill_block(j, block, k, v, n);

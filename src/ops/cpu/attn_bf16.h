@@ -49,6 +49,8 @@ static inline const uint32_t *tn_attn_bf16_block(const tn_attn_job *j, int32_t b
 
 /* Rows [t, t + n) of keys and values go to one block of `pool`. */
 void tn_attn_bf16_write(const tn_attn_job *j, void *pool, int t, int n);
+/* The lines that row t goes to, on their way into the caches. */
+void tn_attn_bf16_fetch(const tn_attn_job *j, int t);
 /* n query vectors as an operand: row-major, ld units, from x (operand rows, or floats; row stride ldx, heads side by
  * side). */
 void tn_attn_bf16_load(const tn_attn_job *j, uint32_t *to, size_t ld, const void *x, bool half, size_t ldx,
