@@ -35,7 +35,7 @@ static void silu(args *g) { g->be->op->act_gate(g->be, TN_SILU, g->b, g->a, g->T
 static void gelu(args *g) { g->be->op->act_gate(g->be, TN_GELU_TANH, g->b, g->a, g->T, g->F); }
 static void silu_bwd(args *g) { g->be->op->act_gate_bwd(g->be, TN_SILU, g->c, g->b, g->a, g->T, g->F); }
 static void add(args *g) { g->be->op->add(g->be, g->b, g->a, g->n); }
-static void embed(args *g) { g->be->op->embed(g->be, g->b, g->a, g->ids, g->T, g->D); }
+static void embed(args *g) { g->be->op->embed(g->be, g->b, g->a, false, g->ids, g->T, g->D); }
 static void embed_bwd(args *g) { g->be->op->embed_bwd(g->be, g->a, g->b, g->ids, g->T, g->D); }
 static void bias_bwd(args *g) { g->be->op->bias_bwd(g->be, g->m, g->b, g->D, g->T, g->D); }
 static void adamw(args *g) {
