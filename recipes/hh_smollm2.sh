@@ -18,22 +18,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 3 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2
 shift 2
-tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} rows=${ROWS:-0} held=${HELD_OUT:-1000} length=${MAX_LENGTH:-256} dpo_length=${DPO_MAX_LENGTH:-192}
+rows=${ROWS:-0} held=${HELD_OUT:-1000} length=${MAX_LENGTH:-256} dpo_length=${DPO_MAX_LENGTH:-192}
 iterations=${ITERATIONS:-30} rollouts=${ROLLOUTS:-64} answer=${ANSWER:-48}
-mkdir -p "$out"
-t0=$(date +%s)
-stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
-done_already() { [ -s "$out/$1/tenet.json" ] && [ -s "$out/$1/model.safetensors" ]; }
+. "$root/recipes/real_model.sh"
 common="--micro-batch-tokens 2048 --transcripts chat --max-length $length --max-rows $rows --seed $seed --save-steps 200 --save-total-limit 1
         --resume-from-checkpoint latest"
-
-if [ ! -d "$model" ]; then
-    stage "the model as a Hugging Face folder"
-    [ -s "$out/model/config.json" ] || $tenet convert "$model" "$out/model"
-    model=$out/model
-fi
-stage "rows split by first prompt"
-$tenet split --data "$@" --held-out-rows "$held" --seed "$seed" --train-out "$out/train.jsonl" --held-out "$out/held-out.jsonl"
+hold_out train "$held" "$@"
 
 if ! done_already sft; then
     stage "supervised fine-tuning on the chosen answers"

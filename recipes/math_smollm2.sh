@@ -17,21 +17,11 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 4 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2 reward=number:$3
 shift 3
-tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} held=${HELD_OUT:-200} sft_rows=${SFT_ROWS:-0}
+held=${HELD_OUT:-200} sft_rows=${SFT_ROWS:-0}
 steps=${STEPS:-100} prompts=${PROMPTS:-8} group=${GROUP:-8} answer=${ANSWER:-128} rate=${LEARNING_RATE:-1e-5}
-mkdir -p "$out"
-t0=$(date +%s)
-stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
-done_already() { [ -s "$out/$1/tenet.json" ] && [ -s "$out/$1/model.safetensors" ]; }
+. "$root/recipes/real_model.sh"
 common="--transcripts chat --micro-batch-tokens 2048 --seed $seed --save-steps 100 --save-total-limit 1 --resume-from-checkpoint latest"
-
-if [ ! -d "$model" ]; then
-    stage "the model as a Hugging Face folder"
-    [ -s "$out/model/config.json" ] || $tenet convert "$model" "$out/model"
-    model=$out/model
-fi
-stage "problems split"
-$tenet split --data "$@" --held-out-rows "$held" --seed "$seed" --train-out "$out/train.jsonl" --held-out "$out/held-out.jsonl"
+hold_out train "$held" "$@"
 
 sft() { # NAME MODEL OPTIONS
     local name=$1 from=$2

@@ -17,20 +17,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 3 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2
 shift 2
-tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} methods=${METHODS:-kto simpo orpo}
+methods=${METHODS:-kto simpo orpo}
 rows=${ROWS:-0} held=${HELD_OUT:-200} length=${MAX_LENGTH:-256} answer=${ANSWER:-48} batch=${BATCH:-16} rate=${LEARNING_RATE:-5e-5}
-mkdir -p "$out"
-t0=$(date +%s)
-stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
-done_already() { [ -s "$out/$1/tenet.json" ] && [ -s "$out/$1/model.safetensors" ]; }
-
-if [ ! -d "$model" ]; then
-    stage "the model as a Hugging Face folder"
-    [ -s "$out/model/config.json" ] || $tenet convert "$model" "$out/model"
-    model=$out/model
-fi
-stage "rows split by first prompt"
-$tenet split --data "$@" --held-out-rows "$held" --seed "$seed" --train-out "$out/train.jsonl" --held-out "$out/held-out.jsonl"
+. "$root/recipes/real_model.sh"
+hold_out train "$held" "$@"
 
 train() { # NAME VERB OPTIONS
     local name=$1 verb=$2

@@ -17,19 +17,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 3 ] || { sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2
 shift 2
-tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} weak=${WEAK:-80} rows=${ROWS:-0} held=${HELD_OUT:-200} share=${SHARE:-0.1} rounds=${ROUNDS:-2}
+weak=${WEAK:-80} rows=${ROWS:-0} held=${HELD_OUT:-200} share=${SHARE:-0.1} rounds=${ROUNDS:-2}
 length=${MAX_LENGTH:-256} question=${QUESTION:-Which answer is better?} copies=${COPIES:-6}
-mkdir -p "$out"
-t0=$(date +%s)
-stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
-
-if [ ! -d "$model" ]; then
-    stage "the model as a Hugging Face folder"
-    [ -s "$out/model/config.json" ] || $tenet convert "$model" "$out/model"
-    model=$out/model
-fi
-stage "rows split by first prompt"
-$tenet split --data "$@" --held-out-rows "$held" --seed "$seed" --train-out "$out/train.jsonl" --held-out "$out/held-out.jsonl"
+. "$root/recipes/real_model.sh"
+hold_out train "$held" "$@"
 head -n "$weak" "$out/train.jsonl" >"$out/weak.jsonl"
 tail -n +$((weak + 1)) "$out/train.jsonl" | if [ "$rows" = 0 ]; then cat; else head -n "$rows"; fi >"$out/pairs.jsonl"
 reward="--transcripts chat --num-train-epochs 1 --per-device-train-batch-size 16 --learning-rate 5e-5 --warmup-ratio 0.1

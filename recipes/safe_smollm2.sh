@@ -14,21 +14,11 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# = 4 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2; }
 model=$1 out=$2 pairs=$3 safety=$4
-tenet=${TENET_BIN:-$root/build/tenet} seed=${SEED:-1} held=${HELD_OUT:-200} rows=${ROWS:-0} cost_rows=${COST_ROWS:-0}
+held=${HELD_OUT:-200} rows=${ROWS:-0} cost_rows=${COST_ROWS:-0}
 iterations=${ITERATIONS:-30} rollouts=${ROLLOUTS:-64} answer=${ANSWER:-48} length=${MAX_LENGTH:-256} threshold=${THRESHOLD:-0}
-mkdir -p "$out"
-t0=$(date +%s)
-stage() { printf '\n[%5d s] %s\n' $(($(date +%s) - t0)) "$*" | tee -a "$out/stages.txt"; }
-done_already() { [ -s "$out/$1/tenet.json" ] && [ -s "$out/$1/model.safetensors" ]; }
+. "$root/recipes/real_model.sh"
 common="--transcripts chat --micro-batch-tokens 2048 --seed $seed --save-total-limit 1 --resume-from-checkpoint latest"
-
-if [ ! -d "$model" ]; then
-    stage "the model as a Hugging Face folder"
-    [ -s "$out/model/config.json" ] || $tenet convert "$model" "$out/model"
-    model=$out/model
-fi
-stage "rows split by first prompt"
-$tenet split --data "$safety" --held-out-rows "$held" --seed "$seed" --train-out "$out/safety.jsonl" --held-out "$out/held-out.jsonl"
+hold_out safety "$held" "$safety"
 
 if ! done_already reward; then
     stage "reward model"
