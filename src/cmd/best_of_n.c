@@ -202,7 +202,12 @@ static tn_status fill(session *s, tn_err *e) {
 static tn_status read_runs(session *s, tn_err *e) {
     s->run = tn_calloc((size_t)s->o.rl_curves.n + 1, sizeof *s->run);
     if (!s->run) return tn_fail(e, TN_NOMEM, "out of memory");
-    for (int k = 0; k < s->o.rl_curves.n; k++) TN_TRY(tn_bon_run_read(&s->run[s->n_run++], s->o.rl_curves.v[k], e));
+    for (int k = 0; k < s->o.rl_curves.n; k++) {
+        TN_TRY(tn_bon_run_read(&s->run[s->n_run++], s->o.rl_curves.v[k], e));
+        for (int i = 0; i < k; i++)
+            if (!strcmp(s->run[i].name, s->run[k].name))
+                return tn_fail(e, TN_ARG, "--rl-curve: two runs are called '%s'; name them, like a=FILE b=FILE", s->run[k].name);
+    }
     return TN_OK;
 }
 

@@ -163,7 +163,7 @@ tn_status tn_model_trainable_shard(tn_model *m, int k, int n, tn_err *e);
 void tn_model_pack(tn_model *m);  /* after any change of trained weights */
 /* Of a trunk that nobody trains, copies, saves or merges: operations read the packed forms, so the matrices go
  * back to the system (norms stay, and the embedding, which loses the half of its bytes that says nothing if it came in
- * bf16). Views see the same. */
+ * bf16 and is still that). Views see the same. */
 void tn_model_drop_masters(tn_model *m);
 /* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
  * "head"; returns how many) and tensors (NULL past the last). */

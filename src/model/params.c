@@ -108,13 +108,18 @@ static void drop_master(tn_model *m, const tn_weight *w) {
     tn_big_drop((void *)(uintptr_t)w->master, (size_t)w->out * (size_t)w->in * m->be->elem);
 }
 
-/* In place: element i moves to where i/2 was. */
+/* In place: element i moves to where i/2 was. Weights that have been trained since they came stay as they are. */
 static void halve_embedding(tn_model *m) {
     size_t n = (size_t)m->desc.vocab * (size_t)m->desc.hidden;
     if (!m->desc.half_embed || m->be->elem != sizeof(float)) return;
-    uint32_t bits;
+    uint32_t bits, lost = 0;
     char *from = tn_at(m->be, m->trunk->data, m->embed);
     uint16_t *to = (uint16_t *)(void *)from;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&bits, from + i * sizeof bits, sizeof bits);
+        lost |= bits & 0xffff;
+    }
+    if (lost) return;
     for (size_t i = 0; i < n; i++) {
         memcpy(&bits, from + i * sizeof bits, sizeof bits);
         to[i] = (uint16_t)(bits >> 16);

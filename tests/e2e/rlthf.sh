@@ -150,3 +150,4 @@ else fail best_of_n_gold_is_proxy; fi
 fails best_of_n_no_gold 2 "what gold is" bon --input "$R/prompts.jsonl" --out "$R/x"
 printf '{"true_reward":0.1}\n' >"$R/bad"
 fails best_of_n_bad_curve 1 "bad:1" bon --world --rl-curve "$R/bad" --out "$R/x"
+fails best_of_n_same_names 2 "two runs are called 'a'" bon --world --rl-curve "a=$R/rl.jsonl" "a=$R/rl.jsonl" --out "$R/x"
