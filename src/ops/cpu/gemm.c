@@ -41,7 +41,6 @@ void tn_plan_make(tn_plan *l, const tn_product *p, int min_blocks, int max_rows)
     *l = (tn_plan){.p = p, .units = tn_units(g, p->k), .panels = tn_panels(p->n), .direct = usable_in_place(p)};
     l->lda = l->direct ? p->packed_a ? p->lda : units_of_row(p) : tn_row_units(l->units);
     l->tiles = tn_tiles(g, p->m);
-    l->strips = g->strip && p->m <= TN_STRIP_ROWS;
     int tiles = l->tiles.to;
     size_t tile = p->a_tile ? p->a_tile : tn_row_units(l->units) * (size_t)g->mr; /* units */
     size_t fit = A_BLOCK_BYTES / (tile * 4), most = (size_t)(max_rows / g->mr);
@@ -81,25 +80,15 @@ int tn_plan_tile(const tn_plan *l, int block, int tile, const uint32_t *a, const
     return row;
 }
 
-/* c of panel `panel`, which is complete, to y. */
-static void leave_tile(const tn_plan *l, const tn_tile *t, const float *c, int row, int panel) {
+static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel) {
     const tn_product *p = l->p;
+    const tn_kernel *g = p->kern;
     int col = panel * TN_NR, n = p->n - col < TN_NR ? p->n - col : TN_NR;
     char *y = y_at(p, row, col);
-    if ((const char *)c != y)
-        p->kern->pack->finish(p->mode, y, p->ldy, c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
-    if (p->each) p->each(p->ctx, (float *)(void *)y, p->ldy, row, t->m, col, n);
-}
-
-/* A tile with `panels` panels from `panel` on: one, or a strip. */
-static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel, int panels) {
-    const tn_product *p = l->p;
-    int col = panel * TN_NR;
-    char *y = y_at(p, row, col);
     _Alignas(64) float c[TN_MR_MAX * TN_NR];
-    bool straight = p->mode == TN_SET && !p->bias && p->n - col >= panels * TN_NR && !p->carry;
+    bool straight = p->mode == TN_SET && !p->bias && n == TN_NR && !p->carry;
     t->c = straight ? (float *)(void *)y : c;
-    t->ldc = straight ? p->ldy : (size_t)(panels * TN_NR);
+    t->ldc = straight ? p->ldy : TN_NR;
     if (p->carry) {
         t->ldc = p->ld_carry;
         t->c = p->carry + (size_t)row * t->ldc + col;
@@ -111,19 +100,10 @@ static void one_tile(const tn_plan *l, tn_tile *t, int row, int panel, int panel
         __builtin_prefetch(y + (size_t)i * row_bytes, 1);
         __builtin_prefetch(y + (size_t)i * row_bytes + 64, 1);
     }
-    if (panels == 1) p->kern->tile(t);
-    else p->kern->strip(t, panels, p->panel);
-    for (int j = 0; j < panels && (!p->carry || p->last); j++) leave_tile(l, t, t->c + j * TN_NR, row, panel + j);
-}
-
-/* Units [begin, end) of a block of few rows, all of A in one tile. */
-static void work_strips(const tn_plan *l, size_t begin, size_t end, const uint32_t *a) {
-    tn_tile t;
-    for (size_t u = begin, n; u < end; u += n) {
-        n = end - u < TN_STRIP_PANELS ? end - u : TN_STRIP_PANELS;
-        tn_plan_tile(l, 0, 0, a, l->p->b + u * l->p->panel, NULL, &t);
-        one_tile(l, &t, 0, (int)u, (int)n);
-    }
+    g->tile(t);
+    if (p->carry && !p->last) return;
+    if ((char *)t->c != y) g->pack->finish(p->mode, y, p->ldy, t->c, t->ldc, p->bias ? p->bias + col : NULL, t->m, n);
+    if (p->each) p->each(p->ctx, (float *)(void *)y, p->ldy, row, t->m, col, n);
 }
 
 static void work(void *ctx, size_t begin, size_t end, int thread) {
@@ -135,15 +115,11 @@ static void work(void *ctx, size_t begin, size_t end, int thread) {
         int block = (int)(u / (size_t)l->panels), panel = (int)(u % (size_t)l->panels);
         const uint32_t *a = tn_plan_block_a(l, block, thread, block == *loaded);
         *loaded = block;
-        if (l->strips) {
-            work_strips(l, begin, end, a);
-            break;
-        }
         const uint32_t *b = p->b + (size_t)panel * p->panel, *next = panel + 1 < l->panels ? b + p->panel : p->b;
         for (int i = tn_plan_tile_of(l, block), end_tile = tn_plan_tile_of(l, block + 1); i < end_tile; i++) {
             tn_tile t;
             int row = tn_plan_tile(l, block, i, a, b, next, &t);
-            one_tile(l, &t, row, panel, 1);
+            one_tile(l, &t, row, panel);
         }
     }
     if (p->kern->end) p->kern->end();
@@ -162,7 +138,7 @@ void tn_product_run(const tn_product *p, tn_pool *pool, void *scratch) {
     for (int t = 0; l.loaded && t < tn_pool_threads(pool); t++) l.loaded[t] = -1;
     size_t n = (size_t)l.blocks.to * (size_t)l.panels;
     if (2.0 * p->m * p->n * p->k < INLINE_FLOP) work(&l, 0, n, 0);
-    else tn_pool_deal(pool, n, l.strips ? 2 : 1, work, &l);
+    else tn_pool_deal(pool, n, 1, work, &l);
 }
 
 /* --- packed weights --- */

@@ -24,8 +24,6 @@
 #define TN_NR 32      /* columns of a panel */
 #define TN_MR_MAX 32  /* most rows of a tile */
 #define TN_AW 16      /* width of a panel of A */
-#define TN_STRIP_ROWS 3
-#define TN_STRIP_PANELS 4
 
 typedef enum tn_form { TN_FORM_F32, TN_FORM_SWAP, TN_FORM_BF16 } tn_form;
 
@@ -77,9 +75,6 @@ typedef struct tn_cpu_mm {
     int grain;           /* tiles begin at multiples of this row; A is readable (zero) up to it */
     bool a_panels;       /* can take A in panels (step = TN_AW); else step = 1 */
     void (*tile)(const tn_tile *t); /* m <= mr */
-    /* The same for m <= TN_STRIP_ROWS with `panels` <= TN_STRIP_PANELS panels, `panel` units from one to the next: so few chains
-     * of one panel would wait for themselves. NULL: they do not. */
-    void (*strip)(const tn_tile *t, int panels, size_t panel);
     /* Around a thread's run of tiles, or NULL. */
     void (*begin)(void), (*end)(void);
     const tn_packer *pack;
@@ -154,7 +149,6 @@ typedef struct tn_plan {
     int units, panels;
     tn_deal tiles, blocks; /* rows to tiles, tiles to blocks */
     bool direct;        /* A is used where it is */
-    bool strips;        /* so few rows that several panels are taken at once */
     size_t lda;         /* of row-major A */
     uint32_t *a;        /* one block for each thread */
     size_t a_thread;    /* units */

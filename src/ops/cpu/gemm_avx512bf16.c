@@ -74,52 +74,6 @@ static void tile(const tn_tile *t) {
     }
 }
 
-/* Two chains a row would be as slow as their latency: 128 bytes of B in 6 cycles at one row. */
-static inline __attribute__((always_inline)) void strip_rows(const int m, const int w, const tn_tile *t, size_t panel) {
-    const uint32_t *a = t->a, *b = t->b;
-    const size_t lda = t->lda, step = t->step, ldc = t->ldc;
-    acc16 acc[TN_STRIP_ROWS][TN_STRIP_PANELS][2];
-    TN_UNROLL
-    for (int i = 0; i < m; i++) {
-        TN_UNROLL
-        for (int j = 0; j < w; j++) {
-            const float *c = t->c + (size_t)i * ldc + j * TN_NR;
-            acc[i][j][0] = t->more ? LOAD_ACC(c) : ZERO();
-            acc[i][j][1] = t->more ? LOAD_ACC(c + 16) : ZERO();
-        }
-    }
-    for (int k = 0; k < t->units; k++, a += step, b += TN_NR) {
-        TN_UNROLL
-        for (int j = 0; j < w; j++) {
-            pairs16 b0 = LOAD(b + (size_t)j * panel), b1 = LOAD(b + (size_t)j * panel + 16);
-            TN_UNROLL
-            for (int i = 0; i < m; i++) {
-                pairs16 x = SPREAD(a[(size_t)i * lda]);
-                acc[i][j][0] = DOT(acc[i][j][0], x, b0);
-                acc[i][j][1] = DOT(acc[i][j][1], x, b1);
-            }
-        }
-    }
-    TN_UNROLL
-    for (int i = 0; i < m; i++) {
-        TN_UNROLL
-        for (int j = 0; j < w; j++) {
-            STORE(t->c + (size_t)i * ldc + j * TN_NR, acc[i][j][0]);
-            STORE(t->c + (size_t)i * ldc + j * TN_NR + 16, acc[i][j][1]);
-        }
-    }
-}
-
-static void strip(const tn_tile *t, int panels, size_t panel) {
-    switch (t->m * 10 + panels) {
-#define STRIP(m, w) case m * 10 + w: strip_rows(m, w, t, panel); break;
-    STRIP(1, 1) STRIP(1, 2) STRIP(1, 3) STRIP(1, 4)
-    STRIP(2, 1) STRIP(2, 2) STRIP(2, 3) STRIP(2, 4)
-    STRIP(3, 1) STRIP(3, 2) STRIP(3, 3) STRIP(3, 4)
-#undef STRIP
-    }
-}
-
 const tn_kernel KERNEL = {
     .name = NAME, .profile = "bf16-pair", .form = TN_FORM_BF16, .pad = 1, .mr = MR, .grain = 1, .a_panels = true,
-    .tile = tile, .strip = strip, .pack = &PACKER, .head = &HEAD};
+    .tile = tile, .pack = &PACKER, .head = &HEAD};

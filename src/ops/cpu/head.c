@@ -54,17 +54,15 @@ static void forward_unit(const forward *f, int block, int tile, const uint32_t *
     const tn_product *p = l->p;
     int t0 = tn_plan_tile_of(l, block), t1 = tn_plan_tile_of(l, block + 1);
     int first = tn_plan_row(l, t0), end = tn_plan_row(l, t1);
-    int panels = tn_panels(tn_head_width(f->h->w->out, tile)), most = l->strips ? TN_STRIP_PANELS : 1;
-    for (int j = 0, n; j < panels; j += n) {
+    int panels = tn_panels(tn_head_width(f->h->w->out, tile));
+    for (int j = 0; j < panels; j++) {
         const uint32_t *b = p->b + ((size_t)tile * (TN_HEAD_TILE / TN_NR) + (size_t)j) * p->panel;
-        n = panels - j < most ? panels - j : most;
         for (int i = t0; i < t1; i++) {
             tn_tile t;
-            int row = tn_plan_tile(l, block, i, a, b, j + n < panels ? b + p->panel : NULL, &t);
+            int row = tn_plan_tile(l, block, i, a, b, j + 1 < panels ? b + p->panel : NULL, &t);
             t.c = logits + (size_t)(row - first) * LD + j * TN_NR;
             t.ldc = LD;
-            if (n == 1) p->kern->tile(&t);
-            else p->kern->strip(&t, n, p->panel);
+            p->kern->tile(&t);
         }
     }
     tn_stats st = stats_of(f, tile);
