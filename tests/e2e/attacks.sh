@@ -24,3 +24,6 @@ fails attack_no_world 2 "needs --world" tenet eval --attacks --input "$A/red.jso
 fails attack_unknown 2 "no attack is called 'dan'" tenet world eval --attack dan
 fails attack_answers 2 "has answers" tenet world sft --attack all
 exit ${e2e_failed:-0}
+# harmless requests in the same wrapping, beside the others as they were
+tenet world prompts-rl --attack trained --twins --count 16 --out "$A/twins.jsonl"
+if grep -v '"family": "howto"' "$A/twins.jsonl" | grep -vE '"task": "howto"' "$A/twins.jsonl" | cmp -s - "$A/red.jsonl" && [ "$(grep -c '"task": "howto"' "$A/twins.jsonl")" -gt 3 ]; then ok attack_twins; else fail attack_twins; fi

@@ -213,5 +213,5 @@ if [ -z "$bad" ] && [ $failures -gt 10 ]; then ok "run_faults ($failures calls f
 sed -n '/^```yaml$/,/^```$/p' docs/recipes.md | grep -v '^```' >"$O/docs.yaml"
 check run_docs_example tenet run "$O/docs.yaml" --out "$O/docs" --until rankings --set people=exact
 check run_shipped_recipe tenet run recipes/constitutional.yaml --dry-run
-if [ "$(tenet run recipes/constitutional.yaml --list | grep -c '^ *[0-9]')" = 27 ]; then ok run_shipped_stages; else fail run_shipped_stages; fi
+if [ "$(tenet run recipes/constitutional.yaml --list | grep -c '^ *[0-9]')" = 28 ]; then ok run_shipped_stages; else fail run_shipped_stages; fi
 exit ${e2e_failed:-0}
