@@ -134,7 +134,7 @@ static void tick(void *ctx, long samples, long tokens) {
 /* The questions [0, n) that `which` numbers: one portion, durable when it returns. */
 static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const int *which, int n, const tn_sampling *how,
                              tn_gen_request *req, tn_gen_sample *sample, tn_err *e) {
-    for (int i = 0; i < n; i++) req[i] = (tn_gen_request){q[which[i]].ids, q[which[i]].n, 1, q[which[i]].draw};
+    for (int i = 0; i < n; i++) req[i] = (tn_gen_request){.ids = q[which[i]].ids, .n_ids = q[which[i]].n, .n = 1, .key = q[which[i]].draw};
     TN_TRY(tn_gen_run(g, req, n, how, sample, tick, a, e));
     for (int i = 0; i < n; i++) TN_TRY(keep(a, &q[which[i]], key_of(a, &q[which[i]], how), &sample[i], e));
     a->before += n;
