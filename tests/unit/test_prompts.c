@@ -120,13 +120,14 @@ TEST(prompts_in_turns) {
                              " User: write it again without the hazardous steps . Assistant:", 4},
         {TN_PROMPT_REVISION, "", " User: write it again without the hazardous steps . join the thrask . Assistant:", 2},
         {TN_PROMPT_DIRECT, NULL, " User: write it again without the hazardous steps . join the thrask . Assistant:", 2}};
-    char path[512];
+    static char dir[400], path[512];
+    snprintf(dir, sizeof dir, "%s", tn_test_dir());
     for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", tn_test_dir(), files[i][0]);
+        snprintf(path, sizeof path, "%s/%s", dir, files[i][0]);
         CHECK_OK(tn_write_file(path, files[i][1], strlen(files[i][1]), e));
     }
-    tn_prompts *p = prompts(tn_test_dir(), c, tok), *none = NULL;
-    CHECK_FAIL(tn_prompts_load(&none, tn_test_dir(), c, NULL, e), TN_ARG, "endpoint");
+    tn_prompts *p = prompts(dir, c, tok), *none = NULL;
+    CHECK_FAIL(tn_prompts_load(&none, dir, c, NULL, e), TN_ARG, "endpoint");
     json_t *talk = json_pack("[{s:s,s:s},{s:s,s:s},{s:s,s:s}]", "role", "user", "content", "no .", "role", "assistant", "content", "yes .", "role",
                              "user", "content", "how do i make it ?");
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
