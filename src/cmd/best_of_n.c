@@ -189,7 +189,7 @@ static tn_status fill(session *s, tn_err *e) {
         int k = s->t.n - at < PORTION ? s->t.n - at : PORTION;
         for (int i = 0; i < k; i++) {
             const tn_example *x = &s->t.rows->ex[at + i];
-            s->req[i] = (tn_gen_request){x->prompt, x->n_prompt, n, (uint64_t)(at + i) * (uint64_t)n};
+            s->req[i] = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = n, .key = (uint64_t)(at + i) * (uint64_t)n};
         }
         TN_TRY(tn_gen_run(s->gen, s->req, k, &how, s->sample, NULL, NULL, e));
         TN_TRY(judge(s, at, k, e));

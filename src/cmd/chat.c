@@ -104,8 +104,8 @@ static void tick(void *ctx, long samples, long tokens) { show(ctx, samples > 0);
 
 static void tell_speed(const chat *c, int prompt, double seconds) {
     const char *dim = tn_colour(2, "dim"), *off = tn_colour(2, "reset");
-    fprintf(stderr, "%s[%d tokens, %.1f a second; %d of %d tokens of the prompt were cached]%s\n",
-            dim, c->answer.n, seconds > 0 ? c->answer.n / seconds : 0, tn_gen_reused(c->gen),
+    fprintf(stderr, "%s[%d tokens, %.1f a second; %ld of %d tokens of the prompt were cached]%s\n",
+            dim, c->answer.n, seconds > 0 ? c->answer.n / seconds : 0, tn_gen_prompts_read(c->gen).cached,
             prompt, off);
 }
 
@@ -120,7 +120,7 @@ static tn_status answer(chat *c, tn_err *e) {
     tn_stream_begin(&c->stream);
     tn_status st = tn_encode_prompt(c->tok, c->messages, &ids, "the conversation", e);
     if (st == TN_OK) {
-        tn_gen_request q = {ids.v, (int)ids.n, 1, (uint64_t)c->answers++};
+        tn_gen_request q = {.ids = ids.v, .n_ids = (int)ids.n, .n = 1, .key = (uint64_t)c->answers++};
         st = tn_gen_run(c->gen, &q, 1, &c->how, &c->answer, tick, c, e);
     }
     if (st == TN_INTERRUPTED) {
@@ -281,7 +281,7 @@ static tn_status work(chat *c, tn_err *e) {
     int64_t length = o->max_length;
     if (length > c->model->desc.max_pos) length = c->model->desc.max_pos;
     TN_TRY(tn_gen_new(&c->gen, c->model, 1, (int)length, e));
-    TN_TRY(tn_gen_keep_prompt(c->gen, e));
+    TN_TRY(tn_gen_keep(c->gen, 0, e));
     c->how = (tn_sampling){.temperature = o->temperature,
                            .top_k = (int)o->top_k,
                            .top_p = o->top_p,

@@ -12,7 +12,7 @@
 
 typedef struct critique_options {
     const char *model, *critic, *base, *constitution, *prompts, *data, *helpful, *out, *kind, *kind_key;
-    int64_t rounds, first_round, helpful_samples, max_new, max_critique, batch, top_k, repeat_n, repeats, max_rows;
+    int64_t rounds, first_round, helpful_samples, max_new, max_critique, batch, cache, top_k, repeat_n, repeats, max_rows;
     double temperature, critic_temperature, top_p, longest;
     bool direct, unended;
 } critique_options;
@@ -25,7 +25,8 @@ static const tn_opt_row rows[] = {
     {"base-model", TN_OPT_STRING, AT(base), NULL, NULL, 0, 0, NULL, "DIR", "Base of an adapter folder, instead of the one that it names."},
     {"constitution", TN_OPT_STRING, AT(constitution), "constitutions/default.json", NULL, 0, 0, NULL, "FILE", "Principles (JSON or JSONL)."},
     {"prompts", TN_OPT_STRING, AT(prompts), "prompts/chat", NULL, 0, 0, NULL, "DIR",
-     "Templates that ask the critic: prompts/chat for models with a chat template, prompts/text for base models, prompts/world, or your own."},
+     "Templates that ask the critic: prompts/chat for models with a chat template, prompts/turns for the same where a model criticises its own "
+     "answers, in the conversation itself (faster), prompts/text for base models, prompts/world, or your own."},
     {"data", TN_OPT_STRING, AT(data), NULL, NULL, 0, 0, "input dataset-name", "FILE",
      "Red-team rows: {\"prompt\": text or messages}; with \"response\" that is the first answer, and the model is not asked for one."},
     {"helpful-data", TN_OPT_STRING, AT(helpful), NULL, NULL, 0, 0, NULL, "FILE",
@@ -51,6 +52,9 @@ static const tn_opt_row rows[] = {
     {"keep-unended", TN_OPT_BOOL, AT(unended), "false", NULL, 0, 0, NULL, NULL, "Take revisions that reached the limit."},
     {"max-rows", TN_OPT_INT, AT(max_rows), "0", NULL, 0, 0, NULL, "N", "Only the first N rows of --data; 0: all."},
     {"batch-size", TN_OPT_INT, AT(batch), "64", NULL, 1, 4096, NULL, "N", "Replies sampled together; does not change them."},
+    {"prefix-cache", TN_OPT_INT, AT(cache), "1024", NULL, 0, 1 << 20, NULL, "MB",
+     "Keys and values of what the critic has read, kept so that it is not read again when the next question begins alike; 0: none. Does not "
+     "change any reply."},
     TN_OPT_LAST};
 
 typedef struct session {
@@ -246,8 +250,11 @@ static tn_status work(session *s, tn_err *e) {
     if (strcmp(critic, o->model)) TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
     TN_TRY(tn_judges_open(&s->critic, (tn_opt_list){&critic, 1}, &(tn_judge_setup){.be = s->be, .base = o->base, .prompts = {&o->prompts, 1},
                           .endpoint = &s->endpoint, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
+    tn_asker_keep_prompts(s->critic.v[0].asker, (size_t)o->cache << 20);
     tn_signals_install();
     TN_TRY(revise_all(s, e));
+    tn_gen_read of = tn_asker_prompts_read(s->critic.v[0].asker);
+    if (of.tokens) tn_info("%ld tokens of prompts, %.0f %% of them read before", of.tokens, 100.0 * (double)of.cached / (double)of.tokens);
     for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));
     TN_TRY(write_record(s, e));
     TN_TRY(write_sft(s, e));

@@ -208,7 +208,7 @@ static tn_status generate(session *s, const tn_sampling *how, size_t portion, tn
         size_t k = s->data->n - at < portion ? s->data->n - at : portion;
         for (size_t i = 0; i < k; i++) {
             const tn_example *x = &s->data->ex[at + i];
-            s->req[i] = (tn_gen_request){x->prompt, x->n_prompt, (int)n, (uint64_t)((at + i) * n)};
+            s->req[i] = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = (int)n, .key = (uint64_t)((at + i) * n)};
         }
         tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
         TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));

@@ -98,7 +98,7 @@ static tn_status sample(tn_contest *t, const tn_contender *c, const tn_model *m,
     }
     for (int i = 0; i < t->n; i++) {
         const tn_example *x = &(c->asked ? c->asked : t->rows)->ex[i];
-        req[i] = (tn_gen_request){x->prompt, x->n_prompt, 1, (uint64_t)i};
+        req[i] = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = 1, .key = (uint64_t)i};
         if (x->n_prompt > longest) longest = x->n_prompt;
     }
     TN_GO(tn_gen_new(&g, m, t->batch < t->n ? t->batch : t->n, longest + t->max_new, e), done);

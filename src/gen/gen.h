@@ -1,7 +1,7 @@
 /* Generation by continuous batching over the paged key/value cache.
  *
- * A request is one prompt and n samples; its prompt is computed once and its pages are shared. Slots that
- * finish are refilled at the next step. A sample is a function of (model, prompt, sampling, its key) alone:
+ * A request is one prompt and n samples; its prompt is computed once and its pages are shared. What prompts begin with like
+ * others before them is in the cache and not computed again (kept.c). Slots that finish are refilled at the next step. A sample is a function of (model, prompt, sampling, its key) alone:
  * batch size, order and company do not change a bit of it. The stored log-prob is that of the full
  * distribution at the sampling temperature, and equals to the bit what training recomputes over the segments
  * prompt | response. */
@@ -16,6 +16,10 @@ typedef struct tn_gen_request {
     const int32_t *ids; /* prompt, n_ids >= 1 */
     int n_ids, n;       /* samples wanted */
     uint64_t key;       /* sample i draws from the stream of key + i */
+    const int32_t *cut; /* [n_cut] ascending: where further segments of the prompt begin; a prompt that goes on behind samples begins one
+                         * where a sample began and one where it ended */
+    int n_cut;
+    bool goes_on;       /* later prompts will go on behind these samples, and find them in the cache (tn_gen_keep) */
 } tn_gen_request;
 
 typedef struct tn_gen_sample {
@@ -38,10 +42,14 @@ void tn_gen_free(tn_gen *g);
 void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
                    int in_use);
 
-/* Keep the last request's prompt in the cache: the next run's first prompt is then computed only from
- * where it differs, to the same bits. For conversations, while the weights stay as they are. */
-tn_status tn_gen_keep_prompt(tn_gen *g, tn_err *e);
-int tn_gen_reused(const tn_gen *g); /* tokens of the last run's first prompt that were in the cache */
+/* From here on prompts stay in the cache between runs, in `pages` pages (at least those of the longest one): later prompts are then
+ * computed only from where they differ, to the same bits. While the weights stay as they are. */
+tn_status tn_gen_keep(tn_gen *g, int pages, tn_err *e);
+/* Room for such a batch and length, at least; what is kept stays. Not of a mixture. */
+tn_status tn_gen_fit(tn_gen *g, int batch, int max_len, tn_err *e);
+/* Prompt tokens of the last run; how many of them were in the cache or read once for several prompts. */
+typedef struct tn_gen_read { long tokens, cached; } tn_gen_read;
+tn_gen_read tn_gen_prompts_read(const tn_gen *g);
 
 /* Where answers end: the tokenizer's stop tokens, or the model's when there is no tokenizer (NULL) or it
  * names none. Views: `m` and `tok` outlive `s`. */

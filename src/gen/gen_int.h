@@ -11,13 +11,26 @@ typedef struct tn_gen_slot {
     int seq; /* in the cache; -1: empty */
     int out; /* index of its sample */
     uint64_t key;
+    const int32_t *prompt; /* [n] key of its prompt; NULL: what it says is not kept */
+    int n;
     int32_t last; /* token to feed next */
     bool first;   /* `last` opens the response's segment */
 } tn_gen_slot;
 
 /* A prompt in the cache whose samples' first tokens are drawn; samples [next, n) have no slot yet. It shares its first tokens
- * with the prompt before it. */
-typedef struct tn_gen_prompt { int seq, req, next, shared; } tn_gen_prompt;
+ * with a kept sequence, or (like -1) with the prompt before it. */
+typedef struct tn_gen_prompt {
+    int seq, req, next, like, shared;
+    const int32_t *key; /* kept.c; [n_ids] */
+} tn_gen_prompt;
+
+/* A sequence that stays in the cache. */
+typedef struct tn_gen_kept {
+    int seq, n;
+    int32_t *key; /* [n] */
+    size_t cap;
+    long used; /* g->clock when it was */
+} tn_gen_kept;
 
 /* One token to draw: from row `row` of the logits, as token 0, 1, ... of a sample. */
 typedef struct tn_gen_draw {
@@ -51,7 +64,8 @@ struct tn_gen {
     int batch, max_len, tokens; /* tokens: of one forward, at most */
     tn_gen_slot *slot;          /* [batch] */
     tn_gen_prompt *prompt;      /* [rows] */
-    tn_kv_item *item;           /* [batch] */
+    tn_kv_item *item;           /* grown */
+    size_t cap_item;
     int rows, rooms;            /* that get a token at once; threads */
     double *lse;                /* [rows] */
     float *z;                   /* [rows, V] logits */
@@ -59,8 +73,15 @@ struct tn_gen {
     tn_gen_draw *draw;          /* grown */
     size_t cap_draw;
     tn_arena *arena; /* responses of the last run */
-    int32_t *kept;   /* [max_len] prompt of cache sequence kept_seq; NULL: prompts are not kept */
-    int n_kept, kept_seq, reused;
+    int cuts;        /* of a prompt, at most */
+    /* kept.c; keeps: also when a run is over */
+    bool keeps;
+    tn_gen_kept *kept; /* [n_kept] sorted by their keys */
+    size_t cap_kept;
+    int n_kept, most_kept, kept_pages, most_pages;
+    long clock;
+    int32_t *said; /* [max_len] key of a sequence with its sample */
+    tn_gen_read read;
     tn_gen_second *second; /* NULL: samples are the model's own */
 };
 
@@ -73,7 +94,6 @@ typedef struct tn_gen_job {
     int next_req, base;     /* the first request that is not prepared, and the index of its first sample */
     int n_prompt, at;       /* prepared ones in g->prompt, and the first of them that waits for slots */
     int first_out;          /* index of the first sample of prompt[at] */
-    int like, like_req;     /* the last prompt that was handed out, still in the cache; like -1: there is none */
     long done, tokens;
     int active;
 } tn_gen_job;
@@ -81,7 +101,9 @@ typedef struct tn_gen_job {
 static inline uint64_t tn_gen_key(const tn_gen_job *j, const tn_gen_request *q, int sample) {
     return sample == 0 && j->s->greedy_first ? TN_GEN_GREEDY : q->key + (uint64_t)sample;
 }
-int tn_gen_pages(int batch, int max_len);
+/* Pages and sequences of the cache. */
+int tn_gen_pages(const tn_gen *g);
+int tn_gen_sequences(const tn_gen *g);
 void tn_gen_unmix(tn_gen *g);
 /* Mixed logits and their lse of n rows whose own logits are in g->z; a draw's probabilities are e^(z - top), of any sum. */
 tn_status tn_gen_mix_rows(tn_gen *g, const int32_t *rows, int n, double inv_temp, tn_err *e);
@@ -103,10 +125,6 @@ static inline void tn_gen_close(tn_gen *g, int seq) {
     if (g->second) tn_kv_close(g->second->kv, seq);
     tn_kv_close(g->kv, seq);
 }
-static inline void tn_gen_truncate(tn_gen *g, int seq, int length) {
-    if (g->second) tn_kv_truncate(g->second->kv, seq, length);
-    tn_kv_truncate(g->kv, seq, length);
-}
 /* As tn_forward_kv_rows; the items are g->item. */
 static inline tn_status tn_gen_forward(tn_gen *g, int items, const int32_t *read, int n_read, tn_err *e) {
     if (g->second)
@@ -119,6 +137,13 @@ tn_status tn_gen_rows(tn_gen_job *j, const int32_t *rows, int n, tn_err *e);
 void tn_gen_draws(tn_gen_job *j, int n);
 /* Appends draw d to its sample. True when that ends it; `length`: tokens of its sequence so far, this one not among them. */
 bool tn_gen_append(tn_gen_job *j, const tn_gen_draw *d, int length);
+
+/* The kept sequence that has most in common with a key, which was used now, and the tokens that are; -1: none has any (kept.c). */
+int tn_gen_find(tn_gen *g, const int32_t *key, int n, int *tokens);
+/* The sequence, of n tokens, becomes the store's, which may close it. */
+tn_status tn_gen_keep_sequence(tn_gen *g, int seq, const int32_t *key, int n, tn_err *e);
+void tn_gen_forget(tn_gen *g); /* all that is kept */
+void tn_gen_free_kept(tn_gen *g);
 
 /* Fills empty slots, preparing prompts as they are needed (prompts.c). */
 tn_status tn_gen_admit(tn_gen_job *j, tn_err *e);

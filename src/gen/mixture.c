@@ -18,7 +18,7 @@ tn_status tn_gen_mix(tn_gen *g, const tn_model *second, double c, tn_err *e) {
     s->top = tn_calloc((size_t)g->rows, sizeof *s->top);
     if (!s->z || !s->top) return tn_fail(e, TN_NOMEM, "out of memory for generation");
     TN_TRY(tn_run_new(&s->run, second, g->tokens, g->batch, g->max_len, false, e));
-    return tn_kv_new(&s->kv, second, tn_gen_pages(g->batch, g->max_len), 2 * g->batch + 3, g->max_len, e);
+    return tn_kv_new(&s->kv, second, tn_gen_pages(g), tn_gen_sequences(g), g->max_len, e);
 }
 
 void tn_gen_unmix(tn_gen *g) {

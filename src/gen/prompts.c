@@ -1,40 +1,20 @@
 /* Prompts on their way into slots: as many as there is room for go through one forward, each for all its samples,
  * whose first tokens are drawn from its last row. A sample then is a fork of its prompt in the cache.
  *
- * What a prompt begins with like the one before it (examples, a system's turn, the same conversation) is not computed again:
- * it shares that one's pages, in whole pages, so that its numbers are those of a prompt read alone. */
+ * What a prompt begins with like one that is kept (kept.c), or like the one before it (examples, a system's turn, the same
+ * conversation), is not computed again: it shares that one's pages, so that its numbers are those of a prompt read alone. */
 #include "base/signals.h"
 #include "gen/gen_int.h"
 #include <string.h>
 
-/* The kept prompt's sequence, cut back to what it shares with the new one (but for the last token,
- * whose row is wanted); or an empty one. *seq is -1 when the cache has none. Returns the tokens it holds. */
-static int open_prompt(tn_gen *g, const tn_gen_request *q, int *seq) {
-    int n = 0;
-    *seq = g->kept_seq;
-    g->kept_seq = -1;
-    if (*seq < 0) {
-        *seq = tn_gen_open(g);
-        return 0;
+/* Items that append tokens [from, to) of a prompt: one for each segment, of which the first may have begun before. *n are there. */
+static tn_status add_items(tn_gen *g, int *n, const tn_gen_prompt *p, const tn_gen_request *q, int from, int to, tn_err *e) {
+    for (int at = from, end; at < to; at = end) {
+        for (end = at + 1; end < to && p->key[end] >= 0;) end++;
+        if (!TN_GROW(g->item, g->cap_item, (size_t)*n + 1)) return tn_fail(e, TN_NOMEM, "out of memory for a prompt");
+        g->item[(*n)++] = (tn_kv_item){p->seq, q->ids + at, end - at, at == 0 || p->key[at] < 0};
     }
-    while (n < q->n_ids - 1 && n < g->n_kept && q->ids[n] == g->kept[n]) n++;
-    tn_gen_truncate(g, *seq, n);
-    return n;
-}
-
-static void close_prompt(tn_gen_job *j, const tn_gen_prompt *p) {
-    tn_gen *g = j->g;
-    const tn_gen_request *q = &j->req[p->req];
-    if (g->kept && p->req + 1 == j->n_req) {
-        g->kept_seq = p->seq;
-        g->n_kept = q->n_ids;
-        memcpy(g->kept, q->ids, (size_t)q->n_ids * sizeof *q->ids);
-    } else if (j->at + 1 == j->n_prompt) { /* the next ones may begin like it */
-        if (j->like >= 0) tn_gen_close(g, j->like);
-        j->like = p->seq, j->like_req = p->req;
-    } else {
-        tn_gen_close(g, p->seq);
-    }
+    return TN_OK;
 }
 
 static tn_status forward(tn_gen_job *j, int items, const int32_t *row, int rows, tn_err *e) {
@@ -46,24 +26,25 @@ static tn_status forward(tn_gen_job *j, int items, const int32_t *row, int rows,
  * forward is prompt i's last. */
 static tn_status read_prompts(tn_gen_job *j, int n, int32_t *row, tn_err *e) {
     tn_gen *g = j->g;
-    int rows = 0;
+    int rows = 0, items = 0;
     for (int i = 0; i < n; i++) {
         tn_gen_prompt *p = &g->prompt[i];
         const tn_gen_request *q = &j->req[p->req];
-        int at = open_prompt(g, q, &p->seq) + p->shared;
+        int at = p->shared;
+        p->seq = tn_gen_open(g);
         if (p->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
         j->n_prompt = i + 1;
-        if (p->req == 0) g->reused = at;
-        if (p->shared) tn_gen_begin_like(g, p->seq, i ? g->prompt[i - 1].seq : j->like, p->shared);
-        for (; q->n_ids - at > g->tokens; at += g->tokens) {
-            g->item[0] = (tn_kv_item){p->seq, q->ids + at, g->tokens, at == 0};
-            TN_TRY(forward(j, 1, NULL, 0, e));
+        g->read.tokens += q->n_ids, g->read.cached += at;
+        if (at) tn_gen_begin_like(g, p->seq, p->like < 0 ? g->prompt[i - 1].seq : p->like, at);
+        for (int part = 0; q->n_ids - at > g->tokens; at += g->tokens, part = 0) { /* which is the only prompt, then */
+            TN_TRY(add_items(g, &part, p, q, at, at + g->tokens, e));
+            TN_TRY(forward(j, part, NULL, 0, e));
         }
-        g->item[i] = (tn_kv_item){p->seq, q->ids + at, q->n_ids - at, at == 0};
+        TN_TRY(add_items(g, &items, p, q, at, q->n_ids, e));
         rows += q->n_ids - at;
         row[i] = rows - 1;
     }
-    return forward(j, n, row, n, e);
+    return forward(j, items, row, n, e);
 }
 
 static tn_status open_samples(tn_gen_job *j, const tn_gen_request *q, int first, tn_err *e) {
@@ -99,29 +80,44 @@ static tn_status first_tokens(tn_gen_job *j, int n, tn_err *e) {
     return TN_OK;
 }
 
-/* Whole pages that request r has in common with the one that is read before it; its last token's row is wanted. */
-static int shared_tokens(const tn_gen_job *j, int r, int before) {
-    const tn_gen_request *q = &j->req[r];
-    if (before < 0 || j->g->kept_seq >= 0) return 0;
-    const tn_gen_request *p = &j->req[before];
-    int n = 0, most = p->n_ids < q->n_ids - 1 ? p->n_ids : q->n_ids - 1;
-    while (n < most && p->ids[n] == q->ids[n]) n++;
-    return n / TN_KV_BLOCK * TN_KV_BLOCK;
+/* The request as kept.c reads it. */
+static const int32_t *key_of(tn_gen_job *j, const tn_gen_request *q) {
+    if (q->n_cut == 0) return q->ids;
+    int32_t *key = tn_arena_alloc(j->g->arena, (size_t)q->n_ids * sizeof *key);
+    if (!key) return NULL;
+    memcpy(key, q->ids, (size_t)q->n_ids * sizeof *key);
+    for (int i = 0; i < q->n_cut; i++) key[q->cut[i]] = ~key[q->cut[i]];
+    return key;
+}
+
+/* What a prompt begins with like a kept one; or, if that is more, like the one before it in the same forward: there in whole pages of the
+ * first segment. Its last token's row is wanted. */
+static void share(tn_gen *g, tn_gen_prompt *p, int n, const tn_gen_prompt *before, int n_before) {
+    int most = n - 1, same = 0;
+    p->like = tn_gen_find(g, p->key, n, &p->shared);
+    if (p->shared > most) p->shared = most;
+    if (!before) return;
+    if (n_before < most) most = n_before;
+    while (same < most && before->key[same] == p->key[same] && p->key[same] >= 0) same++;
+    same = same / TN_KV_BLOCK * TN_KV_BLOCK;
+    if (same > p->shared) p->like = -1, p->shared = same;
 }
 
 /* The requests that come next, for `empty` slots. */
 static tn_status prepare(tn_gen_job *j, int empty, tn_err *e) {
     tn_gen *g = j->g;
-    int n = 0, samples = 0, tokens = 0, before = j->like >= 0 ? j->like_req : -1;
+    int n = 0, samples = 0, tokens = 0;
     int32_t row[TN_GEN_ROWS];
     j->first_out = j->base;
-    for (; n < g->rows && samples < empty && j->next_req < j->n_req; n++, before = j->next_req++) {
+    for (; n < g->rows && samples < empty && j->next_req < j->n_req; n++, j->next_req++) {
         const tn_gen_request *q = &j->req[j->next_req];
-        int shared = shared_tokens(j, j->next_req, before);
-        if (n > 0 && tokens + q->n_ids - shared > g->tokens) break;
-        g->prompt[n] = (tn_gen_prompt){.seq = -1, .req = j->next_req, .shared = shared};
+        tn_gen_prompt *p = &g->prompt[n];
+        *p = (tn_gen_prompt){.seq = -1, .req = j->next_req, .key = key_of(j, q)};
+        if (!p->key) return tn_fail(e, TN_NOMEM, "out of memory for a prompt");
+        share(g, p, q->n_ids, n ? p - 1 : NULL, n ? q[-1].n_ids : 0);
+        if (n > 0 && tokens + q->n_ids - p->shared > g->tokens) break;
         samples += q->n;
-        tokens += q->n_ids - shared;
+        tokens += q->n_ids - p->shared;
     }
     j->at = j->n_prompt = 0;
     TN_TRY(read_prompts(j, n, row, e));
@@ -150,9 +146,12 @@ static tn_status hand_out(tn_gen_job *j, int *k, tn_err *e) {
             if (c->seq < 0) return tn_fail(e, TN_BUG, "no free sequence in the cache");
             c->out = out, c->key = tn_gen_key(j, q, p->next);
             c->last = j->out[out].ids[0], c->first = true;
+            c->prompt = q->goes_on ? p->key : NULL, c->n = q->n_ids;
             j->active++;
         }
-        close_prompt(j, p);
+        int seq = p->seq;
+        p->seq = -1;
+        TN_TRY(tn_gen_keep_sequence(g, seq, p->key, q->n_ids, e));
         j->first_out += q->n;
         j->at++;
     }

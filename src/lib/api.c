@@ -203,7 +203,7 @@ int tenet_sample(tenet_model *m, const int32_t *prompt, size_t n_prompt, double 
         s.stop = eos;
         s.n_stop = (size_t)m->model->desc.n_eos;
     }
-    tn_gen_request q = {prompt, (int)n_prompt, 1, key};
+    tn_gen_request q = {.ids = prompt, .n_ids = (int)n_prompt, .n = 1, .key = key};
     if (st == TN_OK) st = tn_gen_new(&g, m->model, 1, (int)n_prompt + max_new, &err);
     if (st == TN_OK) st = tn_gen_run(g, &q, 1, &s, &y, NULL, NULL, &err);
     if (st == TN_OK) {

@@ -24,6 +24,7 @@ typedef struct kv_seq {
     int plan_last;           /* keys in the last page, 32 when a fresh one is needed */
     bool plan_shared;        /* the last page is shared and would have to be copied */
     bool plan_touched;
+    bool plan_lent;          /* others begin in the middle of its last page */
 } kv_seq;
 
 struct tn_kv {
@@ -48,40 +49,60 @@ int tn_kv_free_pages(const tn_kv *kv) { return kv->n_free; }
 tn_status tn_kv_new(tn_kv **out, const tn_model *m, int pages, int max_seqs, int max_pos,
                     tn_err *e) {
     *out = NULL;
-    if (pages < 1 || max_seqs < 1 || max_pos < 1 || pages > INT32_MAX / m->desc.layers)
-        return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d",
-                       pages, max_seqs, max_pos);
     const tn_desc *d = &m->desc;
     tn_kv *kv = tn_calloc(1, sizeof *kv);
     if (!kv) return tn_fail(e, TN_NOMEM, "no memory for a key/value cache");
-    *kv = (tn_kv){.be = m->be,
-                  .layers = d->layers,
-                  .kv_heads = d->kv_heads,
-                  .head_dim = d->head_dim,
-                  .pages = pages,
-                  .max_seqs = max_seqs,
-                  .max_pos = max_pos};
+    *kv = (tn_kv){.be = m->be, .layers = d->layers, .kv_heads = d->kv_heads, .head_dim = d->head_dim};
     kv->block_bytes = m->be->op->kv_block_bytes(m->be, d->kv_heads, d->head_dim);
-    kv->pool_bytes = kv->block_bytes * (size_t)pages * (size_t)d->layers;
-    kv->pool = tn_big_alloc(kv->pool_bytes);
-    kv->ref = tn_calloc((size_t)pages, sizeof *kv->ref);
-    kv->free_list = tn_calloc((size_t)pages, sizeof *kv->free_list);
-    kv->seq = tn_calloc((size_t)max_seqs, sizeof *kv->seq);
-    bool ok = kv->pool && kv->ref && kv->free_list && kv->seq;
-    size_t usual = (size_t)tn_kv_pages_for(max_pos) + 4;
-    for (int i = 0; ok && i < max_seqs; i++) ok = TN_GROW(kv->seq[i].page, kv->seq[i].cap, usual);
-    if (!ok) {
-        size_t mb = kv->pool_bytes >> 20;
-        tn_kv_free(kv);
-        return tn_fail(e, TN_NOMEM,
-                       "no memory for %d pages of keys and values (%zu MB); take a smaller "
-                       "batch or fewer new tokens",
-                       pages, mb);
-    }
-    for (int i = 0; i < pages; i++) kv->free_list[i] = pages - 1 - i; /* page 0 first */
-    kv->n_free = pages;
-    *out = kv;
-    return TN_OK;
+    tn_status st = tn_kv_grow(kv, pages, max_seqs, max_pos, e);
+    if (st == TN_OK) *out = kv;
+    else tn_kv_free(kv);
+    return st;
+}
+
+/* The pages that are in use, and no others, into a larger pool. */
+static bool grow_pool(tn_kv *kv, int pages) {
+    size_t page = kv->block_bytes * (size_t)kv->layers, bytes = page * (size_t)pages;
+    int32_t *ref = tn_realloc(kv->ref, (size_t)pages, sizeof *ref);
+    if (ref) kv->ref = ref;
+    int32_t *list = tn_realloc(kv->free_list, (size_t)pages, sizeof *list);
+    if (list) kv->free_list = list;
+    char *pool = ref && list ? tn_big_alloc(bytes) : NULL;
+    if (!pool) return false;
+    for (int p = 0; p < kv->pages; p++)
+        if (kv->ref[p]) memcpy(pool + (size_t)p * page, kv->pool + (size_t)p * page, page);
+    tn_big_free(kv->pool, kv->pool_bytes);
+    kv->pool = pool, kv->pool_bytes = bytes;
+    int more = pages - kv->pages;
+    memmove(kv->free_list + more, kv->free_list, (size_t)kv->n_free * sizeof *kv->free_list);
+    for (int i = 0; i < more; i++) kv->free_list[i] = pages - 1 - i, kv->ref[kv->pages + i] = 0; /* the first pages are taken first */
+    kv->n_free += more;
+    kv->pages = pages;
+    return true;
+}
+
+static bool grow_sequences(tn_kv *kv, int max_seqs) {
+    kv_seq *seq = tn_realloc(kv->seq, (size_t)max_seqs, sizeof *seq);
+    if (!seq) return false;
+    kv->seq = seq;
+    memset(seq + kv->max_seqs, 0, (size_t)(max_seqs - kv->max_seqs) * sizeof *seq);
+    kv->max_seqs = max_seqs;
+    return true;
+}
+
+tn_status tn_kv_grow(tn_kv *kv, int pages, int max_seqs, int max_pos, tn_err *e) {
+    if (pages < 1 || max_seqs < 1 || max_pos < 1 || pages > INT32_MAX / kv->layers)
+        return tn_fail(e, TN_ARG, "a cache needs pages, sequences and positions, not %d, %d, %d",
+                       pages, max_seqs, max_pos);
+    if (max_pos > kv->max_pos) kv->max_pos = max_pos;
+    bool ok = (pages <= kv->pages || grow_pool(kv, pages)) && (max_seqs <= kv->max_seqs || grow_sequences(kv, max_seqs));
+    size_t usual = (size_t)tn_kv_pages_for(kv->max_pos) + 4;
+    for (int i = 0; ok && i < kv->max_seqs; i++) ok = TN_GROW(kv->seq[i].page, kv->seq[i].cap, usual);
+    return ok ? TN_OK
+              : tn_fail(e, TN_NOMEM,
+                        "no memory for %d pages of keys and values (%zu MB); take a smaller "
+                        "batch or fewer new tokens",
+                        pages, (kv->block_bytes * (size_t)pages * (size_t)kv->layers) >> 20);
 }
 
 void tn_kv_free(tn_kv *kv) {
@@ -107,6 +128,7 @@ static bool is_open(const tn_kv *kv, int seq) {
     return seq >= 0 && seq < kv->max_seqs && kv->seq[seq].open;
 }
 
+int tn_kv_pages(const tn_kv *kv, int seq) { return is_open(kv, seq) ? kv->seq[seq].n_page : 0; }
 int tn_kv_length(const tn_kv *kv, int seq) { return is_open(kv, seq) ? kv->seq[seq].length : -1; }
 
 void tn_kv_adapter(tn_kv *kv, int seq, int adapter) {
@@ -155,14 +177,12 @@ void tn_kv_close(tn_kv *kv, int seq) {
     s->n_page = s->length = 0;
 }
 
-void tn_kv_truncate(tn_kv *kv, int seq, int length) {
-    if (!is_open(kv, seq) || length >= kv->seq[seq].length) return;
-    kv_seq *s = &kv->seq[seq];
-    int start = s->n_page > s->own ? s->page[s->own].pos : s->length;
-    s->length = length > start ? length : start;
-    while (s->n_page > s->own && s->page[s->n_page - 1].pos >= s->length)
-        release_page(kv, s->page[--s->n_page].block);
-    if (s->n_page > s->own) s->page[s->n_page - 1].n = s->length - s->page[s->n_page - 1].pos;
+int tn_kv_common_pages(const tn_kv *kv, int a, int b) {
+    if (!is_open(kv, a) || !is_open(kv, b)) return 0;
+    const kv_seq *x = &kv->seq[a], *y = &kv->seq[b];
+    int n = 0;
+    while (n < x->n_page && n < y->n_page && x->page[n].block == y->page[n].block) n++;
+    return n;
 }
 
 void tn_kv_begin_like(tn_kv *kv, int seq, int like, int tokens) {
@@ -184,6 +204,23 @@ static int first_segment(const kv_seq *s) {
     return n;
 }
 
+/* Pages that hold the first `tokens` tokens, which are there. */
+static int pages_of(const kv_seq *s, int tokens) {
+    int n = 0;
+    while (n < s->n_page && s->page[n].pos < tokens) n++;
+    return n;
+}
+
+/* Pages of the tokens that `s` is to begin with, and the keys in the last one, which is whole when it is yet to be filled. */
+static int shared_pages(const tn_kv *kv, const kv_seq *s, int *last) {
+    const kv_seq *like = &kv->seq[s->like];
+    *last = TN_KV_BLOCK;
+    if (s->shared > like->length) return s->shared / TN_KV_BLOCK;
+    int n = pages_of(like, s->shared);
+    *last = s->shared - like->page[n - 1].pos;
+    return n;
+}
+
 /* Pages that an item takes, after the items of this call before it. */
 static int item_pages(tn_kv *kv, const tn_kv_item *it) {
     kv_seq *s = &kv->seq[it->seq];
@@ -191,13 +228,21 @@ static int item_pages(tn_kv *kv, const tn_kv_item *it) {
         s->plan_touched = true;
         s->plan_len = s->length + s->shared;
         s->plan_pages = 0;
-        s->plan_held = s->n_page + s->shared / TN_KV_BLOCK;
-        s->plan_first = first_segment(s) + s->shared;
-        s->plan_more = s->plan_first < s->plan_len;
+        s->plan_held = s->n_page;
         s->plan_last = s->n_page ? s->page[s->n_page - 1].n : TN_KV_BLOCK;
-        s->plan_shared = s->n_page && kv->ref[s->page[s->n_page - 1].block] > 1;
+        s->plan_shared = s->n_page && (s->plan_lent || kv->ref[s->page[s->n_page - 1].block] > 1);
+        s->plan_first = first_segment(s);
+        if (s->shared) {
+            kv_seq *like = &kv->seq[s->like];
+            int first = like->plan_touched ? like->plan_first : first_segment(like);
+            s->plan_held = shared_pages(kv, s, &s->plan_last);
+            s->plan_shared = s->plan_last < TN_KV_BLOCK;
+            like->plan_lent = like->plan_lent || s->plan_shared;
+            s->plan_first = first < s->shared ? first : s->shared;
+        }
+        s->plan_more = s->plan_first < s->plan_len;
     }
-    s->plan_more = s->plan_more || (it->new_segment && s->plan_len > s->shared);
+    s->plan_more = s->plan_more || (it->new_segment && s->plan_len > 0);
     if (!s->plan_more) s->plan_first += it->n;
     int room = it->new_segment ? 0 : TN_KV_BLOCK - s->plan_last, copies = 0;
     if (room > 0 && s->plan_shared) copies = 1;
@@ -212,9 +257,10 @@ static int item_pages(tn_kv *kv, const tn_kv_item *it) {
 /* Is what `s` is to begin with there, or will it be by then? */
 static bool shares_well(const tn_kv *kv, const kv_seq *s) {
     if (s->shared == 0 || s->plan_touched) return true;
-    if (s->shared < 0 || s->shared % TN_KV_BLOCK || !is_open(kv, s->like)) return false;
+    if (s->shared < 0 || !is_open(kv, s->like)) return false;
     const kv_seq *like = &kv->seq[s->like];
-    return s != like && s->adapter == like->adapter && s->shared <= (like->plan_touched ? like->plan_first : first_segment(like));
+    if (s == like || s->adapter != like->adapter) return false;
+    return like->plan_touched ? s->shared % TN_KV_BLOCK == 0 && s->shared <= like->plan_first : s->shared <= like->length;
 }
 
 static tn_status check_item(const tn_run *r, const tn_model *m, tn_kv *kv, const tn_kv_item *it,
@@ -251,8 +297,8 @@ static tn_status plan_call(const tn_run *r, const tn_model *m, tn_kv *kv, const 
     for (int i = 0; i < n; i++) {
         if (!is_open(kv, items[i].seq)) continue;
         kv_seq *s = &kv->seq[items[i].seq];
-        s->plan_touched = false;
-        if (is_open(kv, s->like)) kv->seq[s->like].plan_touched = false;
+        s->plan_touched = s->plan_lent = false;
+        if (is_open(kv, s->like)) kv->seq[s->like].plan_touched = kv->seq[s->like].plan_lent = false;
     }
     for (int i = 0; i < n; i++) {
         TN_TRY(check_item(r, m, kv, &items[i], i, e));
@@ -287,22 +333,24 @@ static void unshare_last(tn_kv *kv, kv_seq *s) {
     last->block = to;
 }
 
-/* The first pages of another sequence, which are full, become an empty one's, too. */
+/* The first pages of another sequence become an empty one's, too. */
 static void share_pages(tn_kv *kv, kv_seq *s) {
-    s->own = 0;
+    const kv_seq *like = &kv->seq[s->like];
     s->length = s->shared;
-    for (s->n_page = 0; s->n_page < s->shared / TN_KV_BLOCK; s->n_page++) {
-        s->page[s->n_page] = kv->seq[s->like].page[s->n_page];
-        kv->ref[s->page[s->n_page].block]++;
-    }
+    s->n_page = pages_of(like, s->shared);
+    memcpy(s->page, like->page, (size_t)s->n_page * sizeof *s->page);
+    for (int p = 0; p < s->n_page; p++) kv->ref[s->page[p].block]++;
+    for (s->own = s->n_page - 1; s->own > 0 && s->page[s->own - 1].n == TN_KV_BLOCK;) s->own--;
+    tn_kblock *last = &s->page[s->n_page - 1];
+    last->n = s->length - last->pos;
     s->shared = 0;
 }
 
 /* Gives every new token its page and slot; rows [at, at + n) of the call. */
 static void append_item(tn_kv *kv, const tn_kv_item *it, int at) {
     kv_seq *s = &kv->seq[it->seq];
-    bool fresh = (it->new_segment && !s->shared) || s->n_page == 0;
-    if (s->shared) fresh = false, share_pages(kv, s);
+    if (s->shared) share_pages(kv, s);
+    bool fresh = it->new_segment || s->n_page == 0;
     if (fresh) s->own = s->n_page;
     else if (s->page[s->n_page - 1].n < TN_KV_BLOCK) unshare_last(kv, s);
     for (int k = 0; k < it->n; k++) {

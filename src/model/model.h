@@ -278,6 +278,8 @@ void tn_model_fresh_grad(tn_model *m); /* the same when other things have been w
  * A cached sequence is a list of segments (prompt, response, ...), each starting a fresh page. */
 typedef struct tn_kv tn_kv;
 tn_status tn_kv_new(tn_kv **kv, const tn_model *m, int pages, int max_seqs, int max_pos, tn_err *e);
+/* More of each, if need be; sequences stay as they are. */
+tn_status tn_kv_grow(tn_kv *kv, int pages, int max_seqs, int max_pos, tn_err *e);
 void tn_kv_free(tn_kv *kv);
 int tn_kv_free_pages(const tn_kv *kv);
 int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens takes */
@@ -285,14 +287,15 @@ int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens tak
 int tn_kv_open(tn_kv *kv);
 int tn_kv_fork(tn_kv *kv, int seq);
 void tn_kv_close(tn_kv *kv, int seq);
-/* The first item of empty `seq` will find `tokens` tokens there, whole pages: those that the first segment of `like` begins with when
- * that item's turn comes. Earlier items of the same call may append them. */
+/* The first item of empty `seq` will find `tokens` tokens there: those that `like` begins with when that item's turn comes. Earlier items of
+ * the same call may append them when they are whole pages of its first segment. Without new_segment that item goes on in the middle of a
+ * segment, if need be in a copy of a page. */
 void tn_kv_begin_like(tn_kv *kv, int seq, int like, int tokens);
 /* The adapter's number for an empty sequence (0 after open); a fork has its parent's. */
 void tn_kv_adapter(tn_kv *kv, int seq, int adapter);
 int tn_kv_length(const tn_kv *kv, int seq);
-/* Forgets the tokens from `length` on; not further back than the last segment's first token. */
-void tn_kv_truncate(tn_kv *kv, int seq, int length);
+int tn_kv_pages(const tn_kv *kv, int seq);
+int tn_kv_common_pages(const tn_kv *kv, int a, int b); /* that both begin with: the same pages, not equal ones */
 /* One forward over several sequences: item i appends `n` tokens to sequence `seq`, beginning a new
  * segment first when `new_segment`. Prefill and decode are the same call. Fails with TN_NOMEM before
  * changing anything when pages run out. Rows of the run: items in order, tokens in order. */

@@ -76,11 +76,14 @@ tn_status tn_asker_borrow(tn_asker **out, tn_backend *be, tn_model *m, tn_tokeni
 
 void tn_asker_skip_long(tn_asker *a) { a->skip_long = true; }
 void tn_asker_quiet(tn_asker *a) { a->quiet = true; }
+void tn_asker_keep_prompts(tn_asker *a, size_t bytes) { a->kept_bytes = bytes; }
+tn_gen_read tn_asker_prompts_read(const tn_asker *a) { return a->read; }
 
 void tn_asker_close(tn_asker *a) {
     if (!a) return;
     tn_service_close(a->at);
     tn_asker_work_free(a->work);
+    tn_gen_free(a->gen);
     if (!a->borrowed) {
         tn_model_free(a->model);
         tn_tokenizer_free(a->tok);
@@ -110,6 +113,7 @@ static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const tn_sam
     double how[] = {s->temperature, (double)s->top_k, s->top_p, s->min_p, (double)s->max_new};
     uint64_t draw[] = {s->seed, s->temperature > 0 ? q->draw : 0};
     tn_reply_key k = tn_reply_key_add(tn_reply_key_add(a->who, how, sizeof how), draw, sizeof draw);
+    if (q->n_cut) k = tn_reply_key_add(k, q->cut, (size_t)q->n_cut * sizeof *q->cut);
     return tn_reply_key_add(k, q->ids, (size_t)q->n * sizeof *q->ids);
 }
 
@@ -132,10 +136,16 @@ static void tick(void *ctx, long samples, long tokens) {
 }
 
 /* The questions [0, n) that `which` numbers: one portion, durable when it returns. */
-static tn_status ask_portion(tn_asker *a, tn_gen *g, const tn_question *q, const int *which, int n, const tn_sampling *how,
+static tn_status ask_portion(tn_asker *a, const tn_question *q, const int *which, int n, const tn_sampling *how,
                              tn_gen_request *req, tn_gen_sample *sample, tn_err *e) {
-    for (int i = 0; i < n; i++) req[i] = (tn_gen_request){q[which[i]].ids, q[which[i]].n, 1, q[which[i]].draw};
-    TN_TRY(tn_gen_run(g, req, n, how, sample, tick, a, e));
+    for (int i = 0; i < n; i++) {
+        const tn_question *x = &q[which[i]];
+        req[i] = (tn_gen_request){.ids = x->ids, .n_ids = x->n, .n = 1, .key = x->draw, .cut = x->cut, .n_cut = x->n_cut,
+                                  .goes_on = x->goes_on && a->kept_bytes};
+    }
+    TN_TRY(tn_gen_run(a->gen, req, n, how, sample, tick, a, e));
+    tn_gen_read r = tn_gen_prompts_read(a->gen);
+    a->read.tokens += r.tokens, a->read.cached += r.cached;
     for (int i = 0; i < n; i++) TN_TRY(keep(a, &q[which[i]], key_of(a, &q[which[i]], how), &sample[i], e));
     a->before += n;
     return tn_replies_commit(a->kept, e);
@@ -167,6 +177,14 @@ int tn_asker_missing(const tn_asker *a, const tn_reply_key *key, int n, int *whi
     return k;
 }
 
+static tn_status need_gen(tn_asker *a, int batch, int max_len, tn_err *e) {
+    if (a->gen) return tn_gen_fit(a->gen, batch, max_len, e);
+    TN_TRY(tn_gen_new(&a->gen, a->model, batch, max_len, e));
+    const tn_desc *d = &a->model->desc;
+    size_t page = a->be->op->kv_block_bytes(a->be, d->kv_heads, d->head_dim) * (size_t)d->layers, pages = a->kept_bytes / page;
+    return pages ? tn_gen_keep(a->gen, pages < INT32_MAX / 64 ? (int)pages : INT32_MAX / 64, e) : TN_OK;
+}
+
 static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int *which, int k, const tn_sampling *how, int batch,
                              const char *what, tn_err *e) {
     enum { PORTION = 16 };
@@ -175,17 +193,16 @@ static tn_status ask_missing(tn_asker *a, const tn_question *q, int n, const int
     if (longest + how->max_new > room)
         return tn_fail(e, TN_ARG, "%s: a prompt of %d tokens and %d new ones do not fit the model's %d positions; leave out few-shots, shorten "
                        "the rows, or let replies be shorter", what, longest, how->max_new, room);
-    tn_gen *g = NULL;
     tn_gen_request *req = tn_calloc((size_t)most, sizeof *req);
     tn_gen_sample *sample = tn_calloc((size_t)most, sizeof *sample);
     tn_status st = req && sample ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    if (st == TN_OK) st = tn_gen_new(&g, a->model, batch < k ? batch : k, longest + how->max_new, e);
+    if (st == TN_OK) st = need_gen(a, batch < k ? batch : k, longest + how->max_new, e);
     a->before = n - k;
     if (!a->quiet) tn_progress_begin(&a->bar, what, "replies", n, a->before);
     for (int at = 0; at < k && st == TN_OK; at += most)
-        st = ask_portion(a, g, q, which + at, k - at < most ? k - at : most, how, req, sample, e);
+        st = ask_portion(a, q, which + at, k - at < most ? k - at : most, how, req, sample, e);
     if (!a->quiet) tn_progress_end(&a->bar);
-    tn_gen_free(g);
+    if (st != TN_OK || !a->kept_bytes) tn_gen_free(a->gen), a->gen = NULL;
     tn_free(req);
     tn_free(sample);
     return st;

@@ -20,6 +20,9 @@ typedef struct tn_question {
     size_t n_text;
     bool chat;          /* it is a user's turn (chat/completions), else a text to go on with (completions) */
     const char *const *stop; /* texts that end a reply, NULL behind the last; an endpoint is told so, replies are cut all the same */
+    const int32_t *cut; /* [n_cut] as in tn_gen_request, not owned */
+    int n_cut;
+    bool goes_on;       /* later questions go on behind the reply */
 } tn_question;
 typedef struct tn_answer {
     const char *text;   /* decoded, without special tokens; the store's, for as long as that is open */
@@ -38,6 +41,10 @@ tn_status tn_asker_borrow(tn_asker **a, tn_backend *be, tn_model *m, tn_tokenize
  * long answer. */
 void tn_asker_skip_long(tn_asker *a);
 void tn_asker_quiet(tn_asker *a); /* no progress is shown */
+/* From here on a model's keys and values of prompts, and of replies that are gone on with, stay in memory between calls, so many bytes of
+ * them: what questions begin with like earlier ones is not read again. Replies are the same. Not for weights that change. */
+void tn_asker_keep_prompts(tn_asker *a, size_t bytes);
+tn_gen_read tn_asker_prompts_read(const tn_asker *a); /* of all samples so far */
 
 /* A service with OpenAI's interface. */
 typedef struct tn_endpoint {

@@ -14,6 +14,9 @@ struct tn_asker {
     bool borrowed;    /* model and tokenizer are somebody's */
     bool skip_long, quiet;
     tn_asker_work *work;
+    tn_gen *gen;      /* between calls when kept_bytes > 0, else NULL */
+    size_t kept_bytes;
+    tn_gen_read read;
     struct service *at; /* an endpoint's */
     tn_replies *kept;
     tn_reply_key who; /* weights and numeric profile; URL and model's name */

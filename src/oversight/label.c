@@ -97,8 +97,8 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
                                   j->l->constitution->principle[b->principle].id, "order", a->order);
         if (!about) return tn_fail(e, TN_NOMEM, "out of memory");
         uint64_t draw = tn_labelling_draw(j->l, b->row, b->principle, a->order * TN_LABEL_THOUGHTS + a->thought);
-        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, draw, about, a->text.s, a->text.len, tn_prompts_are_turns(j->l->prompts),
-                                tn_prompts_stops(j->l->prompts)};
+        j->q[i] = (tn_question){.ids = a->ids.v, .n = (int)a->ids.n, .draw = draw, .about = about, .text = a->text.s, .n_text = a->text.len,
+                                .chat = tn_prompts_are_turns(j->l->prompts), .stop = tn_prompts_stops(j->l->prompts)};
     }
     return TN_OK;
 }

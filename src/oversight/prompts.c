@@ -18,7 +18,7 @@ typedef struct list {
 struct tn_prompts {
     const tn_constitution *c;
     tn_str dir;
-    bool chat;
+    bool chat, turns;
     json_t *labels, *few_shots[TN_PRINCIPLE_USES];
     tn_jinja *t[TN_PROMPT_KINDS];
     uint64_t hash[TN_PROMPT_KINDS];
@@ -68,14 +68,14 @@ static tn_status read_settings(tn_prompts *p, tn_err *e) {
     tn_status st = path.oom ? tn_fail(e, TN_NOMEM, "out of memory") : tn_json_load(path.s, &j, e);
     if (st == TN_OK && !json_is_object(j)) st = tn_fail(e, TN_FORMAT, "%s: expected an object with \"mode\"", path.s);
     if (st == TN_OK) st = tn_json_need_str(j, "mode", &mode, path.s, e);
-    if (st == TN_OK && strcmp(mode, "text") && strcmp(mode, "chat"))
-        st = tn_fail(e, TN_FORMAT, "%s: \"mode\" is text or chat, not %s", path.s, mode);
+    if (st == TN_OK && strcmp(mode, "text") && strcmp(mode, "chat") && strcmp(mode, "turns"))
+        st = tn_fail(e, TN_FORMAT, "%s: \"mode\" is text, chat or turns, not %s", path.s, mode);
     json_object_foreach(j, k, v) {
         int i = 0;
         while (i < 4 && strcmp(keys[i], k)) i++;
         if (st == TN_OK && i == 4) st = tn_fail(e, TN_FORMAT, "%s: unknown key \"%s\"; known are mode, stop, preambles, critic_phrases", path.s, k);
     }
-    if (st == TN_OK) p->chat = !strcmp(mode, "chat");
+    if (st == TN_OK) p->chat = strcmp(mode, "text") != 0, p->turns = !strcmp(mode, "turns");
     if (st == TN_OK) st = list_json(&p->ends, j, "stop", path.s, e);
     if (st == TN_OK) st = list_json(&p->stops, j, "stop", path.s, e);
     if (st == TN_OK) st = list_json(&p->preambles, j, "preambles", path.s, e);
@@ -164,6 +164,9 @@ static tn_status choose_stops(tn_prompts *p, tn_err *e) {
 
 static tn_status load(tn_prompts *p, const tn_tokenizer *tok, tn_err *e) {
     TN_TRY(read_settings(p, e));
+    if (p->turns && !tok)
+        return tn_fail(e, TN_ARG, "%s goes on with conversations in a model's own template, and an endpoint's is not known; take prompts/chat",
+                       p->dir.s);
     for (int k = 0; k < TN_PROMPT_KINDS; k++) TN_TRY(read_template(p, k, e));
     TN_TRY(make_labels(p, e));
     TN_TRY(reserve_special(p, tok, e));
@@ -196,6 +199,7 @@ void tn_prompts_free(tn_prompts *p) {
 }
 
 bool tn_prompts_are_turns(const tn_prompts *p) { return p->chat; }
+bool tn_prompts_go_on(const tn_prompts *p) { return p->turns; }
 const char *const *tn_prompts_stops(const tn_prompts *p) { return p->told; }
 uint64_t tn_prompts_hash(const tn_prompts *p, tn_prompt_kind k) { return p->hash[k]; }
 
@@ -297,6 +301,61 @@ tn_status tn_prompts_render(const tn_prompts *p, tn_prompt_kind k, const tn_prom
     }
     json_decref(vars);
     tn_str_free(&own);
+    return st;
+}
+
+/* ---- turns ---- */
+
+static tn_status add_turn(const tn_prompts *p, json_t *turns, const char *role, const char *s, tn_err *e) {
+    json_t *m = json_pack("{s:s}", "role", role);
+    if (!m || json_array_append_new(turns, m) < 0) return tn_fail(e, TN_NOMEM, "out of memory");
+    return set_text(p, m, "content", s, NULL, e);
+}
+
+/* The turn that a template makes; what it says is ours. */
+static tn_status add_request(const tn_prompts *p, json_t *turns, tn_prompt_kind k, const tn_prompt_about *a, tn_str *text, tn_err *e) {
+    TN_TRY(tn_prompts_render(p, k, a, NULL, text, NULL, NULL, e));
+    json_t *m = json_pack("{s:s,s:s%}", "role", "user", "content", text->s, text->len);
+    return m && json_array_append_new(turns, m) == 0 ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory, or a request that is not UTF-8");
+}
+
+/* Where the last `replies` runs of an assistant's tokens begin and end, ascending. */
+static tn_status find_cuts(const uint8_t *mask, int n, int replies, tn_ids *cut, tn_err *e) {
+    cut->n = 0;
+    if (!TN_GROW(cut->v, cut->cap, 2 * (size_t)replies)) return tn_fail(e, TN_NOMEM, "out of memory");
+    int want = 2 * replies, left = want;
+    for (int i = n - 1; i > 0 && left > 0; i--)
+        if (mask[i] != mask[i - 1]) cut->v[--left] = i;
+    cut->n = left == 0 ? (size_t)want : 0; /* a template that does not show all turns: one segment */
+    return TN_OK;
+}
+
+static tn_status encode_turns(const tn_tokenizer *tok, const json_t *turns, int replies, tn_ids *ids, tn_ids *cut, tn_err *e) {
+    tn_message *m = NULL;
+    uint8_t *mask = NULL;
+    size_t n;
+    tn_status st = tn_messages_from_json(turns, &m, &n, "a conversation that goes on", e);
+    if (st == TN_OK) st = tn_chat_encode(tok, m, n, true, ids, &mask, e);
+    if (st == TN_OK) st = find_cuts(mask, (int)ids->n, replies, cut, e);
+    tn_free(m);
+    tn_free(mask);
+    return st;
+}
+
+tn_status tn_prompts_ask(const tn_prompts *p, tn_prompt_kind k, const tn_prompt_about *a, const tn_tokenizer *tok, tn_str *text,
+                         tn_ids *ids, tn_ids *cut, tn_err *e) {
+    ids->n = cut->n = 0;
+    if (!p->turns) return tn_prompts_render(p, k, a, tok, text, ids, NULL, e);
+    bool criticised = k == TN_PROMPT_REVISION && a->critique && *a->critique;
+    json_t *vars = json_object(), *turns = NULL;
+    tn_status st = set_conversation(p, vars, a->conversation, NULL, e);
+    if (st == TN_OK) turns = json_object_get(vars, "conversation");
+    if (st == TN_OK) st = add_turn(p, turns, "assistant", a->answer, e);
+    if (st == TN_OK && (criticised || k == TN_PROMPT_CRITIQUE)) st = add_request(p, turns, TN_PROMPT_CRITIQUE, a, text, e);
+    if (st == TN_OK && criticised) st = add_turn(p, turns, "assistant", a->critique, e);
+    if (st == TN_OK && k != TN_PROMPT_CRITIQUE) st = add_request(p, turns, criticised ? TN_PROMPT_REVISION : TN_PROMPT_DIRECT, a, text, e);
+    if (st == TN_OK) st = encode_turns(tok, turns, 1 + criticised, ids, cut, e);
+    json_decref(vars);
     return st;
 }
 

@@ -66,8 +66,9 @@ static tn_status put_questions(job *j, tn_prompt_kind kind, const char *stage, t
         json_t *asked = json_pack("{s:s,s:i,s:s,s:i}", "stage", stage, "row", a->row, "principle", p->id, "order", a->order);
         if (!asked) return tn_fail(e, TN_NOMEM, "out of memory");
         int way = a->order * TN_LABEL_THOUGHTS + a->thought;
-        j->q[i] = (tn_question){a->ids.v, (int)a->ids.n, tn_labelling_draw(l, a->row, a->principle, way), asked, a->text.s, a->text.len,
-                                tn_prompts_are_turns(l->prompts), tn_prompts_stops(l->prompts)};
+        j->q[i] = (tn_question){.ids = a->ids.v, .n = (int)a->ids.n, .draw = tn_labelling_draw(l, a->row, a->principle, way), .about = asked,
+                                .text = a->text.s, .n_text = a->text.len, .chat = tn_prompts_are_turns(l->prompts),
+                                .stop = tn_prompts_stops(l->prompts)};
     }
     return TN_OK;
 }

@@ -68,12 +68,16 @@ typedef struct item {
 typedef struct job {
     const tn_revise *v;
     item *it;
-    int n;
+    int n, begin, end; /* rows; those that are on their way together */
     tn_question *q;
     tn_answer *a;
-    tn_ids *ids;
+    tn_ids *ids, *cut;
     tn_str *text;
 } job;
+
+/* Rows that go through all rounds together, before others begin: what a model has read of them is then still in its cache. Not fewer for
+ * small batches, so that replies are asked for in one order. */
+enum { TOGETHER = 64 };
 
 static tn_status open_item(const tn_revise *v, item *it, int i, const json_t *row, const char *where, tn_err *e) {
     *it = (item){.kind = v->kind, .answer = TN_STR_INIT, .critique = TN_STR_INIT, .rounds = json_array()};
@@ -96,8 +100,10 @@ static tn_status put_question(job *j, int i, const char *stage, int round, int p
     json_decref(j->q[i].about);
     json_t *about = json_pack("{s:s,s:s,s:i}", "stage", stage, "id", it->id, "round", round);
     if (about && round > 0) json_object_set_new(about, "principle", json_string(j->v->constitution->principle[it->principle].id));
-    j->q[i] = (tn_question){j->ids[i].v, (int)j->ids[i].n, (uint64_t)i * 32 + (uint64_t)(2 * round + part), about, j->text[i].s, j->text[i].len,
-                            tn_prompts_are_turns(j->v->prompts), tn_prompts_stops(j->v->prompts)};
+    j->q[i] = (tn_question){.ids = j->ids[i].v, .n = (int)j->ids[i].n, .draw = (uint64_t)i * 32 + (uint64_t)(2 * round + part), .about = about,
+                            .text = j->text[i].s, .n_text = j->text[i].len, .chat = tn_prompts_are_turns(j->v->prompts),
+                            .stop = tn_prompts_stops(j->v->prompts), .cut = j->cut[i].v, .n_cut = (int)j->cut[i].n,
+                            .goes_on = part == 0 && tn_prompts_go_on(j->v->prompts)};
     return about ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
 }
 
@@ -105,6 +111,14 @@ static tn_status set_str(tn_str *to, const char *s, size_t n, tn_err *e) {
     tn_str_clear(to);
     tn_str_add(to, s, n);
     return to->oom ? tn_fail(e, TN_NOMEM, "out of memory") : TN_OK;
+}
+
+/* What a call is called in the progress line. */
+static const char *name(const job *j, char what[64], const char *stage, int round) {
+    int n = snprintf(what, 64, "%s", stage);
+    if (round) n += snprintf(what + n, 64 - (size_t)n, ", round %d", round);
+    if (j->end - j->begin < j->n) snprintf(what + n, 64 - (size_t)n, ", rows %d-%d of %d", j->begin + 1, j->end, j->n);
+    return what;
 }
 
 /* ---- round 0 ---- */
@@ -125,7 +139,7 @@ static tn_status first_answers(job *j, json_t *const *row, tn_err *e) {
     int *asked = tn_calloc((size_t)j->n, sizeof *asked), k = 0;
     tn_question *q = tn_calloc((size_t)j->n, sizeof *q);
     tn_status st = asked && q ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
-    for (int i = 0; i < j->n && st == TN_OK; i++) {
+    for (int i = j->begin; i < j->end && st == TN_OK; i++) {
         const char *given = json_string_value(json_object_get(row[i], "response"));
         if (given) {
             st = set_str(&j->it[i].answer, given, strlen(given), e);
@@ -136,7 +150,8 @@ static tn_status first_answers(job *j, json_t *const *row, tn_err *e) {
         if (st == TN_OK) st = put_question(j, i, "answer", 0, 0, e);
         q[k] = j->q[i], asked[k++] = i;
     }
-    if (st == TN_OK && k) st = tn_asker_sample(v->policy, q, k, &v->answer, v->batch, "first answers", j->a, e);
+    char what[64];
+    if (st == TN_OK && k) st = tn_asker_sample(v->policy, q, k, &v->answer, v->batch, name(j, what, "first answers", 0), j->a, e);
     for (int i = 0; i < k && st == TN_OK; i++) {
         item *it = &j->it[asked[i]];
         it->ended = j->a[i].ended;
@@ -144,7 +159,7 @@ static tn_status first_answers(job *j, json_t *const *row, tn_err *e) {
     }
     tn_free(asked);
     tn_free(q);
-    for (int i = 0; i < j->n && st == TN_OK; i++)
+    for (int i = j->begin; i < j->end && st == TN_OK; i++)
         if (json_array_append_new(j->it[i].rounds, json_pack("{s:s,s:b}", "answer", j->it[i].answer.s, "ended", j->it[i].ended)) < 0)
             st = tn_fail(e, TN_NOMEM, "out of memory, or an answer that is not UTF-8");
     return st;
@@ -152,22 +167,22 @@ static tn_status first_answers(job *j, json_t *const *row, tn_err *e) {
 
 /* ---- a round ---- */
 
-static tn_status ask_all(job *j, tn_prompt_kind kind, const char *stage, int round, int part, const tn_sampling *how, const char *what, tn_err *e) {
+static tn_status ask_all(job *j, tn_prompt_kind kind, const char *stage, int round, int part, const tn_sampling *how, const char *plural, tn_err *e) {
     const tn_revise *v = j->v;
-    for (int i = 0; i < j->n; i++) {
+    char what[64];
+    for (int i = j->begin; i < j->end; i++) {
         item *it = &j->it[i];
         tn_prompt_about a = {.conversation = it->conversation, .answer = it->answer.s, .critique = it->critique.s,
                              .principle = &v->constitution->principle[it->principle]};
-        j->ids[i].n = 0;
-        TN_TRY(tn_prompts_render(v->prompts, kind, &a, tn_asker_tokenizer(v->critic), &j->text[i], &j->ids[i], NULL, e));
+        TN_TRY(tn_prompts_ask(v->prompts, kind, &a, tn_asker_tokenizer(v->critic), &j->text[i], &j->ids[i], &j->cut[i], e));
         TN_TRY(put_question(j, i, stage, round, part, e));
     }
-    return tn_asker_sample(v->critic, j->q, j->n, how, v->batch, what, j->a, e);
+    return tn_asker_sample(v->critic, j->q + j->begin, j->end - j->begin, how, v->batch, name(j, what, plural, round), j->a + j->begin, e);
 }
 
-static tn_status critiques(job *j, int round, tn_revise_count *count, const char *what, tn_err *e) {
-    TN_TRY(ask_all(j, TN_PROMPT_CRITIQUE, "critique", round, 0, &j->v->critique, what, e));
-    for (int i = 0; i < j->n; i++) {
+static tn_status critiques(job *j, int round, tn_revise_count *count, tn_err *e) {
+    TN_TRY(ask_all(j, TN_PROMPT_CRITIQUE, "critique", round, 0, &j->v->critique, "critiques", e));
+    for (int i = j->begin; i < j->end; i++) {
         item *it = &j->it[i];
         bool ended = j->a[i].ended;
         TN_TRY(tn_prompts_clean(j->v->prompts, j->a[i].text, j->a[i].len, &it->critique, &ended, e));
@@ -195,26 +210,27 @@ static tn_status take(job *j, item *it, const tn_answer *a, tn_revise_count *cou
 
 static tn_status one_round(job *j, int round, tn_revise_count *count, tn_err *e) {
     const tn_revise *v = j->v;
-    char what[48];
-    for (int i = 0; i < j->n; i++) {
+    for (int i = j->begin; i < j->end; i++) {
         item *it = &j->it[i];
         TN_TRY(tn_constitution_draw(v->constitution, TN_CRITIQUE_REVISE, it->kind, v->seed, 16 * (uint64_t)i + (uint64_t)round, &it->principle, e));
         count[it->principle].uses++;
         tn_str_clear(&it->critique);
     }
-    snprintf(what, sizeof what, "critiques, round %d", round);
-    if (!v->direct) TN_TRY(critiques(j, round, count, what, e));
-    snprintf(what, sizeof what, "revisions, round %d", round);
-    TN_TRY(ask_all(j, v->direct ? TN_PROMPT_DIRECT : TN_PROMPT_REVISION, "revision", round, 1, &v->revision, what, e));
-    for (int i = 0; i < j->n; i++) TN_TRY(take(j, &j->it[i], &j->a[i], count, e));
+    if (!v->direct) TN_TRY(critiques(j, round, count, e));
+    TN_TRY(ask_all(j, v->direct ? TN_PROMPT_DIRECT : TN_PROMPT_REVISION, "revision", round, 1, &v->revision, "revisions", e));
+    for (int i = j->begin; i < j->end; i++) TN_TRY(take(j, &j->it[i], &j->a[i], count, e));
     return TN_OK;
 }
 
 static tn_status work(job *j, json_t *const *row, const char *const *where, json_t **record, tn_revise_count *count, tn_err *e) {
     const tn_revise *v = j->v;
     for (int i = 0; i < j->n; i++) TN_TRY(open_item(v, &j->it[i], i, row[i], where[i], e));
-    TN_TRY(first_answers(j, row, e));
-    for (int r = 1; r <= v->rounds; r++) TN_TRY(one_round(j, r, count + (size_t)(r - 1) * (size_t)v->constitution->n_principle, e));
+    int together = !tn_asker_tokenizer(v->critic) || v->rounds == 0 ? j->n : v->batch > TOGETHER ? v->batch : TOGETHER;
+    for (j->begin = 0; j->begin < j->n; j->begin = j->end) {
+        j->end = j->n - j->begin < together ? j->n : j->begin + together;
+        TN_TRY(first_answers(j, row, e));
+        for (int r = 1; r <= v->rounds; r++) TN_TRY(one_round(j, r, count + (size_t)(r - 1) * (size_t)v->constitution->n_principle, e));
+    }
     for (int i = 0; i < j->n; i++) {
         const item *it = &j->it[i];
         record[i] = json_pack("{s:s,s:O,s:s*,s:O}", "id", it->id, "prompt", it->conversation, "kind", it->kind, "rounds", it->rounds);
@@ -226,14 +242,15 @@ static tn_status work(job *j, json_t *const *row, const char *const *where, json
 tn_status tn_revise_rows(const tn_revise *v, json_t *const *row, const char *const *where, int n, json_t **record, tn_revise_count *count,
                          tn_err *e) {
     size_t m = (size_t)n + 1;
-    job j = {v, tn_calloc(m, sizeof *j.it), n, tn_calloc(m, sizeof *j.q), tn_calloc(m, sizeof *j.a), tn_calloc(m, sizeof *j.ids),
-             tn_calloc(m, sizeof *j.text)};
+    job j = {.v = v, .n = n, .it = tn_calloc(m, sizeof *j.it), .q = tn_calloc(m, sizeof *j.q), .a = tn_calloc(m, sizeof *j.a),
+             .ids = tn_calloc(m, sizeof *j.ids), .cut = tn_calloc(m, sizeof *j.cut), .text = tn_calloc(m, sizeof *j.text)};
     for (int i = 0; j.text && i < n; i++) j.text[i] = (tn_str)TN_STR_INIT;
-    tn_status st = j.it && j.q && j.a && j.ids && j.text ? work(&j, row, where, record, count, e) : tn_fail(e, TN_NOMEM, "out of memory");
+    tn_status st = j.it && j.q && j.a && j.ids && j.cut && j.text ? work(&j, row, where, record, count, e) : tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < n; i++) {
         if (j.it) close_item(&j.it[i]);
         if (j.q) json_decref(j.q[i].about);
         if (j.ids) tn_ids_free(&j.ids[i]);
+        if (j.cut) tn_ids_free(&j.cut[i]);
         if (j.text) tn_str_free(&j.text[i]);
         if (st != TN_OK && record[i]) json_decref(record[i]), record[i] = NULL;
     }
@@ -241,6 +258,7 @@ tn_status tn_revise_rows(const tn_revise *v, json_t *const *row, const char *con
     tn_free(j.q);
     tn_free(j.a);
     tn_free(j.ids);
+    tn_free(j.cut);
     tn_free(j.text);
     return st;
 }

@@ -4,7 +4,8 @@
  *   y_0 ~ policy(x);   round r: principle k_r drawn for (seed, 16 i + r), c_r ~ critic(x, y_{r-1}, critique request of k_r),
  *   y_r ~ critic(..., c_r, revision request of k_r), or y_{r-1} where that is rejected. Critiques are not carried on.
  *
- * i is the number of the row in its file: a row's draws do not depend on the others. All rows go through a round together. */
+ * i is the number of the row in its file: a row's draws do not depend on the others. Rows go through the rounds 64
+ * together, or a batch when that is more, so that what a model has read of them is still there (tn_asker_keep_prompts). */
 #ifndef TN_OVERSIGHT_REVISE_H
 #define TN_OVERSIGHT_REVISE_H
 #include "oversight/asker.h"

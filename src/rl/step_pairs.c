@@ -114,7 +114,7 @@ static tn_status solve(portion *q, tn_err *e) {
     if (!TN_GROW(q->req, q->cap_req, q->n) || !TN_GROW(q->sol, q->cap_sol, all)) return no_memory(e);
     for (size_t i = 0; i < q->n; i++) {
         const tn_example *x = &p->rows->ex[q->from + i];
-        q->req[i] = (tn_gen_request){x->prompt, x->n_prompt, (int)n, (uint64_t)(q->from + i) * n};
+        q->req[i] = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = (int)n, .key = (uint64_t)(q->from + i) * n};
     }
     TN_TRY(sample(q, (int)q->n, p->seed, e));
     for (size_t i = 0; i < all; i++) {
@@ -284,7 +284,7 @@ static tn_status correct(portion *q, long done, bool *more, tn_err *e) {
         const cand *c = &q->cand[i];
         if (!c->n_chosen)
             q->req[n_req++] =
-                (tn_gen_request){c->ids, c->n, round, corrections + (uint64_t)(c->key * p->o->tries + done)};
+                (tn_gen_request){.ids = c->ids, .n_ids = c->n, .n = round, .key = corrections + (uint64_t)(c->key * p->o->tries + done)};
     }
     if (n_req == 0) return TN_OK;
     *more = true;

@@ -141,8 +141,7 @@ static tn_status take(tn_rollouts *r, int group, const tn_gen_sample *y, bool ow
 tn_status tn_rollouts_sample(tn_rollouts *r, tn_gen *g, uint64_t first_key, const tn_sampling *s,
                              tn_err *e) {
     for (int i = 0; i < r->n_prompt; i++)
-        r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, r->n_sample,
-                                     r->key ? r->key[i] : first_key + (uint64_t)i * (uint64_t)r->n_sample};
+        r->req[i] = (tn_gen_request){.ids = r->prompt[i]->prompt, .n_ids = r->prompt[i]->n_prompt, .n = r->n_sample, .key = r->key ? r->key[i] : first_key + (uint64_t)i * (uint64_t)r->n_sample};
     r->greedy_first = s->greedy_first;
     TN_TRY(tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     clear(r);
@@ -162,7 +161,7 @@ tn_status tn_rollouts_sample_opposed(tn_rollouts *r, tn_gen *g, tn_gen *opponent
                                      tn_err *e) {
     for (int side = 0; side < 2; side++) {
         for (int i = 0; i < r->n_prompt; i++)
-            r->req[i] = (tn_gen_request){r->prompt[i]->prompt, r->prompt[i]->n_prompt, 1, first_key + 2 * (uint64_t)i + (uint64_t)side};
+            r->req[i] = (tn_gen_request){.ids = r->prompt[i]->prompt, .n_ids = r->prompt[i]->n_prompt, .n = 1, .key = first_key + 2 * (uint64_t)i + (uint64_t)side};
         TN_TRY(side ? tn_spread_sample(&r->other, opponent, r->req, r->n_prompt, s, r->answer, e)
                     : tn_spread_sample(&r->spread, g, r->req, r->n_prompt, s, r->sample, e));
     }

@@ -36,6 +36,29 @@ if equal "$O/a" "$O/kill"; then ok critique_killed; else fail critique_killed; f
 cp -r "$O/a" "$O/again"
 tenet $common --output-dir "$O/again" >"$O/log" 2>&1
 if equal "$O/a" "$O/again" && ! grep -q "replies (100%)" "$O/log"; then ok critique_nothing_asked_twice; else fail "critique_nothing_asked_twice: $(head -3 "$O/log")"; fi
+# what is kept between questions does not matter, nor in which form they are put: one text, or turns behind the conversation
+mkdir -p "$O/turns-prompts"
+echo '{"mode": "turns"}' >"$O/turns-prompts/prompts.json"
+echo '{{ critique_request }}' >"$O/turns-prompts/critique.jinja"
+echo '{{ revise_request }}' | tee "$O/turns-prompts/revision.jinja" >"$O/turns-prompts/direct.jinja"
+turns="$common --prompts $O/turns-prompts --max-new-tokens 20 --max-critique-tokens 12"
+check critique_turns tenet $turns --output-dir "$O/turns"
+tenet $common --prefix-cache 0 --output-dir "$O/cache0" >"$O/log" 2>&1
+tenet $common --prefix-cache 1 --batch-size 5 --output-dir "$O/cache1" >"$O/log" 2>&1
+if equal "$O/a" "$O/cache0" && equal "$O/a" "$O/cache1"; then ok critique_cache; else fail critique_cache; fi
+read_before() { grep -o '[0-9]* % of them read before' "$O/log" | cut -d' ' -f1; }
+tenet $turns --batch-size 1 --output-dir "$O/turns1" >"$O/log" 2>&1
+all=$(read_before)
+tenet $turns --prefix-cache 0 --threads 1 --output-dir "$O/turns-cache0" >"$O/log" 2>&1
+none=$(read_before)
+tenet $turns --prefix-cache 1 --batch-size 5 --output-dir "$O/turns-cache1" >"$O/log" 2>&1
+few=$(read_before)
+if equal "$O/turns" "$O/turns1" && equal "$O/turns" "$O/turns-cache0" && equal "$O/turns" "$O/turns-cache1"; then ok critique_turns_cache; else fail critique_turns_cache; fi
+if [ "$all" -gt "$few" ] && [ "$few" -gt "$none" ] && [ "$all" -gt 50 ]; then ok critique_read_before; else fail "critique_read_before: $all, $few and $none %"; fi
+mkdir -p "$O/turns-cut"
+head -c $(($(stat -c %s "$O/turns/replies.jsonl") * 2 / 3)) "$O/turns/replies.jsonl" >"$O/turns-cut/replies.jsonl"
+tenet $turns --output-dir "$O/turns-cut" >"$O/log" 2>&1
+if equal "$O/turns" "$O/turns-cut"; then ok critique_turns_resumed; else fail critique_turns_resumed; fi
 # ids do not matter: other ids, the same texts; and swapped texts are the swapped principle
 sed 's/"id": "harm"/"id": "privacy"/; t; s/"id": "privacy"/"id": "harm"/' constitutions/world.json >"$O/ids.json"
 tenet $common --constitution "$O/ids.json" --output-dir "$O/ids" >"$O/log" 2>&1

@@ -30,8 +30,7 @@ static void make_prompts(prompts *p, int vocab, layout how) {
         for (int k = 0; k < samples_of[i]; k += how == SEPARATE ? 1 : samples_of[i]) {
             p->first[p->n] = n + k;
             p->req[p->n++] =
-                (tn_gen_request){p->ids[i], prompt_length[i], how == SEPARATE ? 1 : samples_of[i],
-                                 1000 * (uint64_t)i + (uint64_t)k};
+                (tn_gen_request){.ids = p->ids[i], .n_ids = prompt_length[i], .n = how == SEPARATE ? 1 : samples_of[i], .key = 1000 * (uint64_t)i + (uint64_t)k};
         }
         n += samples_of[i];
     }
@@ -204,7 +203,7 @@ static void begin_alike(tn_dtype dtype) {
     for (int i = 0; i < N; i++) {
         tiny_ids(ids[i], LONG, m->desc.vocab, 70 + (uint64_t)i);
         memcpy(ids[i], ids[0], (size_t)like[i] * sizeof **ids);
-        q[i] = (tn_gen_request){ids[i], length[i], 1 + i % 2, 100 * (uint64_t)i};
+        q[i] = (tn_gen_request){.ids = ids[i], .n_ids = length[i], .n = 1 + i % 2, .key = 100 * (uint64_t)i};
     }
     s.max_new = 8;
     static const int batches[] = {1, 3, 32};
@@ -291,7 +290,7 @@ TEST(gen_greedy_is_the_arg_max) {
     int32_t ids[80] = {4, 5, 6};
     tn_sampling s = {.top_p = 1, .max_new = 20};
     tn_gen_sample out[2];
-    tn_gen_request q = {ids, 3, 2, 7};
+    tn_gen_request q = {.ids = ids, .n_ids = 3, .n = 2, .key = 7};
     CHECK_OK(tn_gen_run(G.g, &q, 1, &s, out, NULL, NULL, e));
     CHECK(out[0].n == 20 && out[1].n == 20 && !out[0].stopped);
     CHECK_BYTES(out[0].ids, out[1].ids, 20 * sizeof(int32_t));
@@ -327,7 +326,7 @@ TEST(gen_stop_rules) {
     for (int i = 0; i < 37; i++) all[i] = i;
     tn_gen_sample out[64];
     tn_sampling s = {.temperature = 1, .top_p = 1, .max_new = 500, .seed = 4};
-    tn_gen_request q = {ids, 10, 9, 0};
+    tn_gen_request q = {.ids = ids, .n_ids = 10, .n = 9, .key = 0};
     CHECK_OK(tn_gen_run(G.g, &q, 1, &s, out, NULL, NULL, e)); /* the context ends them */
     for (int i = 0; i < 9; i++) CHECK(out[i].n == 30 && !out[i].stopped);
     s.max_new = 1;
@@ -357,7 +356,7 @@ TEST(gen_refusals) {
     int32_t ids[40] = {1};
     tn_gen_sample out[4];
     tn_sampling s = {.temperature = 1, .top_p = 1, .max_new = 4};
-    tn_gen_request q[2] = {{ids, 2, 1, 0}, {ids, 0, 1, 1}};
+    tn_gen_request q[2] = {{.ids = ids, .n_ids = 2, .n = 1}, {.ids = ids, .n = 1, .key = 1}};
     CHECK_FAIL(tn_gen_run(G.g, q, 2, &s, out, NULL, NULL, e), TN_ARG, "prompt 2 is empty");
     q[1].n_ids = 40;
     CHECK_FAIL(tn_gen_run(G.g, q, 2, &s, out, NULL, NULL, e), TN_ARG,
@@ -385,7 +384,7 @@ TEST(gen_cache_suffices) {
         tn_sampling s = {.temperature = 1, .top_p = 1, .max_new = 1000};
         tiny_ids(ids, 128, 37, 8);
         for (int i = 0; i < 12; i++)
-            q[i] = (tn_gen_request){ids + i, i % 2 ? max_len - 1 : 1 + i, 2, (uint64_t)i};
+            q[i] = (tn_gen_request){.ids = ids + i, .n_ids = i % 2 ? max_len - 1 : 1 + i, .n = 2, .key = (uint64_t)i};
         CHECK_OK(tn_gen_run(G.g, q, 12, &s, out, NULL, NULL, e));
         for (int i = 0; i < 24; i++) CHECK(out[i].n == max_len - q[i / 2].n_ids);
         close_gen();
@@ -465,7 +464,7 @@ TEST(gen_truncated_draws) {
 TEST(gen_truncated_log_prob) {
     if (!open_gen(3, 60)) return;
     int32_t ids[4] = {7, 8, 9, 10};
-    tn_gen_request q = {ids, 4, 3, 5};
+    tn_gen_request q = {.ids = ids, .n_ids = 4, .n = 3, .key = 5};
     tn_gen_sample a[3];
     static double full[3][30];
     tn_sampling s = {.temperature = 0.7, .top_k = 4, .top_p = 1, .max_new = 30};

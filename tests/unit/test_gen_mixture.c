@@ -24,7 +24,7 @@ static void draw(taken *t, const tn_model *m, const tn_model *second, double c, 
     memset(t, 0, sizeof *t);
     for (int i = 0; i < REQ; i++) {
         tiny_ids(prompt[i], prompt_length[i], VOCAB, 70 + (uint64_t)i);
-        req[i] = (tn_gen_request){prompt[i], prompt_length[i], samples_of[i], 100 * (uint64_t)i};
+        req[i] = (tn_gen_request){.ids = prompt[i], .n_ids = prompt_length[i], .n = samples_of[i], .key = 100 * (uint64_t)i};
     }
     CHECK_OK(tn_gen_new(&g, m, batch, LEN, e));
     if (c >= 0) CHECK_OK(tn_gen_mix(g, second, c, e));

@@ -113,47 +113,71 @@ TEST(kv_several_items_of_one_sequence) {
     tear_down();
 }
 
-/* Cut back anywhere and gone on with, a sequence is as one that never had the rest. */
-static void truncated(void) {
-    static const int keep[] = {69, 64, 50, 33, 32, 1};
-    int a = tn_kv_open(T.kv);
-    append(a, 0, 70, true);
-    for (size_t i = 0; i < sizeof keep / sizeof *keep; i++) {
-        int b = tn_kv_open(T.kv);
-        append(b, 0, keep[i], true);
-        double want = after(b, 100, 40, false);
-        tn_kv_close(T.kv, b);
-        tn_kv_truncate(T.kv, a, keep[i]);
-        CHECK(tn_kv_length(T.kv, a) == keep[i]);
-        CHECK(tn_kv_free_pages(T.kv) == 32 - tn_kv_pages_for(keep[i]));
-        double got = after(a, 100, 40, false);
+/* Begun like any part of another one, and gone on with in the same segment or a new one, a sequence is as one read alone; the other
+ * keeps what it has. */
+static void begun_anywhere(void) {
+    static const int seg[] = {70, 20, 35}, tokens[] = {1, 31, 32, 33, 64, 69, 70, 71, 90, 100, 122, 125};
+    int a = tn_kv_open(T.kv), begin = 0, before;
+    for (int i = 0; i < 3; begin += seg[i++]) append(a, begin, seg[i], true);
+    before = tn_kv_free_pages(T.kv);
+    for (size_t i = 0; i < 2 * sizeof tokens / sizeof *tokens; i++) {
+        int n = tokens[i / 2], lone = tn_kv_open(T.kv), at = 0, pages = 0;
+        bool fresh = i % 2;
+        for (int k = 0; k < 3 && at < n; at += seg[k++]) append(lone, at, n - at < seg[k] ? n - at : seg[k], true);
+        pages = tn_kv_pages(T.kv, lone);
+        double want = after(lone, 130, 40, fresh), got;
+        int own = tn_kv_pages(T.kv, lone) - pages, s = tn_kv_open(T.kv);
+        tn_kv_close(T.kv, lone);
+        tn_kv_begin_like(T.kv, s, a, n);
+        got = after(s, 130, 40, fresh);
         CHECK_BYTES(&got, &want, sizeof got);
-        tn_kv_truncate(T.kv, a, keep[i]);
+        bool copied = tn_kv_common_pages(T.kv, a, s) < pages;
+        CHECK(tn_kv_length(T.kv, s) == n + 40 && (fresh ? !copied : true));
+        CHECK(tn_kv_free_pages(T.kv) == before - own - copied && tn_kv_common_pages(T.kv, a, s) == pages - copied);
+        tn_kv_close(T.kv, s);
+        CHECK(tn_kv_free_pages(T.kv) == before);
     }
-    tn_kv_truncate(T.kv, a, 0);
-    CHECK(tn_kv_length(T.kv, a) == 0 && tn_kv_free_pages(T.kv) == 32);
-    double want, got;
-    append(a, 0, 40, true); /* a second segment can be cut, the first one not */
-    want = after(a, 50, 3, true);
-    tn_kv_truncate(T.kv, a, 12);
-    CHECK(tn_kv_length(T.kv, a) == 40 && tn_kv_free_pages(T.kv) == 30);
-    got = after(a, 50, 3, true);
-    CHECK_BYTES(&got, &want, sizeof got);
-    /* a shared page keeps what its other owner has */
-    int c = tn_kv_fork(T.kv, a);
-    tn_kv_truncate(T.kv, a, 41);
-    append(a, 90, 2, false);
-    want = after(c, 60, 2, true);
-    int d = tn_kv_open(T.kv);
-    append(d, 0, 40, true);
-    append(d, 50, 3, true);
-    got = after(d, 60, 2, true);
+    /* in one call, the other goes on in the page that it has lent */
+    int lone = tn_kv_open(T.kv), b = tn_kv_open(T.kv), c = tn_kv_open(T.kv), pages;
+    append(lone, 0, 40, true);
+    append(lone, 80, 3, true);
+    double want = after(lone, 90, 4, false), got;
+    tn_kv_close(T.kv, lone);
+    append(b, 0, 40, true);
+    tn_kv_begin_like(T.kv, c, b, 40);
+    pages = tn_kv_free_pages(T.kv);
+    tn_kv_item it[] = {{c, T.ids + 80, 3, true}, {b, T.ids + 60, 5, false}};
+    CHECK_OK(tn_forward_kv(T.run, T.m, T.kv, it, 2, e));
+    CHECK(tn_kv_free_pages(T.kv) == pages - 2 && tn_kv_common_pages(T.kv, b, c) == 1); /* c's own, and b's copy */
+    got = after(c, 90, 4, false);
     CHECK_BYTES(&got, &want, sizeof got);
     tear_down();
 }
-TEST(kv_truncated_sequence_goes_on) {
-    if (set_up(32)) truncated();
-    if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) truncated();
+TEST(kv_sequence_begins_anywhere) {
+    if (set_up(32)) begun_anywhere();
+    if (set_up_with(tiny_backend("cpu", TN_BF16, NULL, 2), 32)) begun_anywhere();
+}
+
+/* A cache that was given more of everything has what it had. */
+TEST(kv_grows) {
+    if (!set_up(4)) return;
+    int a = tn_kv_open(T.kv), b;
+    append(a, 0, 40, true);
+    append(a, 50, 40, true);
+    tn_kv_item it = {a, T.ids, 40, true};
+    CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, &it, 1, e), TN_NOMEM, "0 free pages");
+    CHECK_OK(tn_kv_grow(T.kv, 20, 9, 300, e));
+    CHECK_OK(tn_kv_grow(T.kv, 3, 2, 10, e)); /* never less */
+    CHECK(tn_kv_free_pages(T.kv) == 16);
+    double got = after(a, 100, 30, true), want;
+    for (int i = 0; i < 7; i++) CHECK(tn_kv_open(T.kv) >= 0);
+    b = tn_kv_open(T.kv);
+    append(b, 0, 40, true);
+    append(b, 50, 40, true);
+    want = after(b, 100, 30, true);
+    CHECK_BYTES(&got, &want, sizeof got);
+    CHECK(tn_kv_open(T.kv) < 0 && tn_kv_free_pages(T.kv) == 10);
+    tear_down();
 }
 
 /* A sequence that begins like another one has its pages and a lone one's numbers, also when both are read in one call. */
@@ -176,17 +200,17 @@ static void alike(void) {
     tn_kv_begin_like(T.kv, d, b, 64); /* of an earlier call; b's own a was closed */
     got = after(d, 120, 40, true);
     CHECK_BYTES(&got, &want, sizeof got);
-    /* what is not there, or not yet, or not whole pages of the first segment */
+    /* what is not there, or not yet */
     int e1 = tn_kv_open(T.kv), f = tn_kv_fork(T.kv, c), free = tn_kv_free_pages(T.kv);
     append(f, 0, 40, true);
-    static const struct { int like, tokens; } bad[] = {{0, 128}, {0, 33}, {-1, 32}, {0, -32}};
+    static const struct { int like, tokens; } bad[] = {{0, 128}, {0, 105}, {-1, 32}, {0, -32}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tn_kv_begin_like(T.kv, e1, bad[i].like < 0 ? e1 : b, bad[i].tokens);
         tn_kv_item x = {e1, T.ids, 5, true};
         CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, &x, 1, e), TN_BUG, "cannot begin");
     }
-    tn_kv_begin_like(T.kv, e1, f, 64); /* 42 and 40 tokens in two segments */
-    tn_kv_item late[] = {{e1, T.ids, 5, true}, {f, T.ids, 30, false}};
+    tn_kv_begin_like(T.kv, e1, f, 64); /* of an item before it, only whole pages of the first segment: 42 and 40 tokens are in two */
+    tn_kv_item late[] = {{f, T.ids, 30, false}, {e1, T.ids, 5, true}};
     CHECK_FAIL(tn_forward_kv(T.run, T.m, T.kv, late, 2, e), TN_BUG, "cannot begin");
     CHECK(tn_kv_length(T.kv, e1) == 0 && tn_kv_free_pages(T.kv) == free - 2);
     tear_down();

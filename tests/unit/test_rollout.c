@@ -140,7 +140,7 @@ TEST(rollout_keys) {
     set_up(&w, 1, 15, 256, &r);
     for (int i = 0; i < ALL; i++) {
         const tn_example *x = r.prompt[i / SAMPLES];
-        tn_gen_request q = {x->prompt, x->n_prompt, 1, 100 + (uint64_t)i};
+        tn_gen_request q = {.ids = x->prompt, .n_ids = x->n_prompt, .n = 1, .key = 100 + (uint64_t)i};
         tn_gen_sample y;
         CHECK_OK(tn_gen_run(w.gen, &q, 1, &how_sampled, &y, NULL, NULL, e));
         CHECK(y.n == r.response[i].n && r.group[i] == i / SAMPLES && r.ended[i] == y.stopped);
