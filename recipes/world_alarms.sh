@@ -1,6 +1,6 @@
 #!/bin/bash
 # Alarms for over-optimisation on runs that are drawn at random: what each run's alarms said, beside its true reward at
-# every checkpoint. 46 runs calibrate (seeds 1 2 3 11), 76 others are the test (seeds 4 5).
+# every checkpoint. 46 runs calibrate (seeds 1 2 3 11), 116 others are the test (seeds 4 5, then 6 7).
 #   recipes/world_alarms.sh OUT    OUT/alarms/{calibration,test}.txt: every run, then the trade-off between false and early
 #                                  alarms; what is there already is not made again
 #   JOBS=2                         so many runs at a time, each with one thread
@@ -182,5 +182,6 @@ batch calibration 1 46 1 2 3 11
 table calibration
 probes calibration
 batch test 101 176 4 5
+batch test 177 216 6 7
 table test
 probes test

@@ -21,12 +21,19 @@ const tn_opt_row tn_alarm_rows[] = {
      "Alarm when several reward models disagree X times as much as at the start; 0: off."},
     {"alarm-saturation", TN_OPT_REAL, AT(TN_ALARM_SATURATION), "0.3", NULL, 0, 1e9, NULL, "X",
      "Alarm when the score stands still while the KL grows by X times that entropy; 0: off."},
+    {"alarm-latent", TN_OPT_REAL, AT(TN_ALARM_LATENT), "0", NULL, 0, 1e9, NULL, "X",
+     "Alarm when responses are X times as far (Mahalanobis) from where they lay at the start as they were then, in the first reward "
+     "model's hidden states, of InfoRM its bottleneck; 0: off."},
+    {"alarm-separation", TN_OPT_REAL, AT(TN_ALARM_SEPARATION), "0", NULL, 0, 1e9, "csi-threshold", "X",
+     "Alarm when the clusters of responses there (InfoRM's cluster separation index, a response) are X times the usual distance of "
+     "neighbours away from the start's; 0: off."},
     {"alarm-window", TN_OPT_INT, offsetof(tn_alarm_opt, window), "3", NULL, 1, TN_ALARM_WINDOW, NULL, "N",
-     "Samplings whose median counts for divergence, speed, length, spread and saturation."},
+     "Samplings whose median counts, for all of them but kl."},
     TN_OPT_LAST};
 
 const char *const tn_alarm_names[TN_ALARMS] = {"alarm/kl",     "alarm/divergence", "alarm/speed",
-                                               "alarm/length", "alarm/spread",     "alarm/saturation"};
+                                               "alarm/length", "alarm/spread",     "alarm/saturation",
+                                               "alarm/latent", "alarm/separation"};
 
 tn_status tn_alarm_check(const tn_alarm_opt *o, tn_err *e) {
     for (int k = 0; k < TN_ALARMS; k++)
@@ -80,7 +87,9 @@ void tn_alarm_update(tn_alarm_state *s, const tn_alarm_opt *o, const tn_alarm_se
         [TN_ALARM_SPEED] = divergence / (double)(s->count > 1 ? s->count - 1 : 1),
         [TN_ALARM_LENGTH] = fabs(median(s, at, w, FIELD(length)) - s->first.length) / s->first.length_sd,
         [TN_ALARM_SPREAD] = median(s, at, w, FIELD(spread)) / s->first.spread,
-        [TN_ALARM_SATURATION] = saturation(s, o->window)};
+        [TN_ALARM_SATURATION] = saturation(s, o->window),
+        [TN_ALARM_LATENT] = median(s, at, w, FIELD(latent)) / s->first.latent,
+        [TN_ALARM_SEPARATION] = median(s, at, w, FIELD(separation))};
     for (int k = 0; k < TN_ALARMS; k++)
         level[k] = o->limit[k] > 0 && isfinite(value[k]) ? value[k] / o->limit[k] : NAN;
 }

@@ -13,9 +13,13 @@
  *                the mean, 1.2 times under the uncertainty-weighted reward)
  *   saturation   the KL of the later half of the last 2 `window` batches less that of the earlier half (medians), over the
  *                first batch's entropy, where the proxy meanwhile gained less than 2 % of all that it has gained
+ *   latent     median Mahalanobis distance of responses to the first batch, in the first reward model's hidden states (InfoRM's
+ *              bottleneck where it has one), over the first batch's own
+ *   separation median of the cluster separation index there (InfoRM, 2402.09345): how far from the first batch's responses the
+ *              mean response's cluster lies, in the usual distance of neighbours at the start
  *
- * A value that is not known (NaN: one reward model, no reference) gives no level. Where responses lie in a reward model's
- * latent space is not among them: in the world that moved in healthy runs as in others (docs/results.md). */
+ * A value that is not known (NaN: one reward model, no reference) gives no level. The last two are off unless asked for: in the
+ * world responses moved there in healthy runs as in others (docs/results.md). */
 #ifndef TN_ALGO_ALARM_H
 #define TN_ALGO_ALARM_H
 #include "algo/algo.h"
@@ -27,6 +31,8 @@ enum {
     TN_ALARM_LENGTH,
     TN_ALARM_SPREAD,
     TN_ALARM_SATURATION,
+    TN_ALARM_LATENT,
+    TN_ALARM_SEPARATION,
     TN_ALARMS
 };
 extern const char *const tn_alarm_names[TN_ALARMS];
@@ -42,6 +48,7 @@ typedef struct tn_alarm_seen {
     double kl, entropy; /* nats, means over responses */
     double length, length_sd, score, spread;
     double price; /* of a nat of KL; NaN: there is none to speak of */
+    double latent, separation;
 } tn_alarm_seen;
 
 /* Plain data, zero at the start; a checkpoint stores it as it is. The ring has the last 2 window batches. */

@@ -25,7 +25,8 @@ static double nth(double *x, int n, int k) {
 
 double tn_entropy_floor(double *entropy, int n, double top) {
     if (n < 1) return 0;
-    double at = (1 - top) * (n - 1), low, high;
+    /* torch.quantile's rank, in float32: the token that lies exactly there is one of the top */
+    double at = (float)((float)(1 - top) * (float)(n - 1)), low, high;
     int k = (int)at;
     low = high = nth(entropy, n, k);
     for (int i = k + 1; i < n; i++)

@@ -65,33 +65,47 @@ bool tn_child_ended(long pid, int *status, int *sig) {
 void tn_child_signal(long pid, int sig) { kill((pid_t)pid, sig); }
 
 /* In the child: descriptors, then the program. Comes back only when there is none. */
-static void become(const char *program, char *const argv[], int held, const int to[2], pid_t parent) {
-    int null = open("/dev/null", O_RDONLY);
+static void become(const char *program, char *const argv[], int held, int in, const int to[2], pid_t parent) {
+    if (in < 0) in = open("/dev/null", O_RDONLY);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent || null < 0 || dup2(null, 0) < 0 || dup2(to[0], 1) < 0 || dup2(to[1], 2) < 0) return;
+    if (getppid() != parent || in < 0 || dup2(in, 0) < 0 || dup2(to[0], 1) < 0 || dup2(to[1], 2) < 0) return;
     if (held >= 0 && dup(held) < 0) return;
     execv(program ? program : "/proc/self/exe", argv);
     dprintf(2, "tenet: error: cannot run %s: %s\n", program ? program : argv[0], strerror(errno));
 }
 
-tn_status tn_child_start(tn_child *c, const char *program, char *const argv[], int held, tn_err *e) {
-    int out[2] = {-1, -1}, err[2] = {-1, -1}, failed = tn_fault();
+static tn_status start(tn_child *c, const char *program, char *const argv[], int held, bool listens, tn_err *e) {
+    int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1}, failed = tn_fault();
     pid_t parent = getpid();
-    *c = (tn_child){-1, {-1, -1}};
+    *c = (tn_child){-1, {-1, -1}, -1};
     if (failed) errno = failed;
-    else if (pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0) c->pid = fork();
+    else if ((!listens || pipe2(in, O_CLOEXEC) == 0) && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0) c->pid = fork();
     if (c->pid == 0) {
-        become(program, argv, held, (const int[2]){out[1], err[1]}, parent);
+        become(program, argv, held, in[0], (const int[2]){out[1], err[1]}, parent);
         _exit(127);
     }
     failed = c->pid < 0 ? errno : 0;
+    if (in[0] >= 0) close(in[0]);
     if (out[1] >= 0) close(out[1]);
     if (err[1] >= 0) close(err[1]);
-    c->from[0] = out[0], c->from[1] = err[0];
+    c->from[0] = out[0], c->from[1] = err[0], c->to = in[1];
     if (!failed) return TN_OK;
     tn_child_close(c);
     return tn_fail(e, TN_IO, "cannot start another process: %s", strerror(failed));
+}
+
+tn_status tn_child_start(tn_child *c, const char *program, char *const argv[], int held, tn_err *e) {
+    return start(c, program, argv, held, false, e);
+}
+
+tn_status tn_child_start_listening(tn_child *c, const char *program, char *const argv[], tn_err *e) {
+    return start(c, program, argv, -1, true, e);
+}
+
+tn_status tn_child_say(tn_child *c, const char *buf, size_t n, tn_err *e) {
+    if (tn_sys_write_all(c->to, buf, n) == 0) return TN_OK;
+    return tn_fail(e, TN_IO, "process %ld does not take what it is told: %s", c->pid, strerror(errno));
 }
 
 tn_status tn_child_read(tn_child *c, double seconds, char *buf, size_t n, size_t *got, int *which, tn_err *e) {
@@ -117,6 +131,8 @@ void tn_child_close(tn_child *c) {
         if (c->from[i] >= 0) close(c->from[i]);
         c->from[i] = -1;
     }
+    if (c->to >= 0) close(c->to);
+    c->to = -1;
 }
 
 void tn_program_dir(tn_str *out) {

@@ -23,18 +23,22 @@ tn_status tn_fork(long *pid, tn_err *e);
 bool tn_child_ended(long pid, int *status, int *sig);
 void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
 
-/* Another program. It reads nothing, and what it writes is read here. It is killed (SIGKILL) when its parent dies, and is in a
+/* Another program. It reads nothing, or what tn_child_say writes; what it writes is read here. It is killed (SIGKILL) when its parent dies, and is in a
  * process group of its own. */
 typedef struct tn_child {
     long pid;
     int from[2]; /* its standard output and error; -1 once they have ended */
+    int to;      /* its standard input; -1: empty */
 } tn_child;
 /* argv ends in NULL; program: its path, NULL: this program, also when its file has been replaced. `held` (-1: none): a
  * descriptor that the child, too, keeps open as long as it lives, such as a lock's. */
 tn_status tn_child_start(tn_child *c, const char *program, char *const argv[], int held, tn_err *e);
+/* One that is talked to. tn_child_say waits until it has taken all n bytes; TN_IO when it has ended. */
+tn_status tn_child_start_listening(tn_child *c, const char *program, char *const argv[], tn_err *e);
+tn_status tn_child_say(tn_child *c, const char *buf, size_t n, tn_err *e);
 /* Waits at most `seconds` for bytes: *got of them (0: none came) from standard output (*which 0) or error (1). */
 tn_status tn_child_read(tn_child *c, double seconds, char *buf, size_t n, size_t *got, int *which, tn_err *e);
-void tn_child_close(tn_child *c); /* what it has not read is lost */
+void tn_child_close(tn_child *c); /* what it has not read is lost; it finds its input at an end */
 
 void tn_program_dir(tn_str *out); /* folder of the running program; "" when unknown */
 /* A file or folder that comes with the program: NAME as it stands, else beside the sources or where `make install` puts it;

@@ -10,6 +10,7 @@ static tn_status run(const tn_opts *o, tn_err *e) {
     tn_opts_bind(o, tn_rl_rows, &t.rl);
     tn_opts_bind(o, tn_score_rows, &t.score);
     tn_opts_bind(o, tn_ensemble_rows, &t.ensemble);
+    t.together = tn_opts_given(o, "ensemble");
     tn_opts_bind(o, tn_step_reward_rows, &t.steps);
     tn_opts_bind(o, tn_shape_rows, &t.shaping.map);
     tn_opts_bind(o, tn_shaping_rows, &t.shaping);

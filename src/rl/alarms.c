@@ -14,8 +14,14 @@ const tn_opt_row tn_alarms_rows[] = {
 
 static bool does(const tn_alarms_options *o, const char *action) { return strcmp(o->on_alarm, action) == 0; }
 
-tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, const tn_online *on, tn_err *e) {
+static bool wants_latents(const tn_alarms_options *o) {
+    return o->limits.limit[TN_ALARM_LATENT] > 0 || o->limits.limit[TN_ALARM_SEPARATION] > 0;
+}
+
+tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, int models, const tn_online *on, tn_err *e) {
     TN_TRY(tn_alarm_check(&o->limits, e));
+    if (wants_latents(o) && models < 1)
+        return tn_fail(e, TN_ARG, "--alarm-latent and --alarm-separation look into a reward model, and there is no --reward-model");
     if (does(o, "raise-kl") && !has_kl)
         return tn_fail(e, TN_ARG, "--on-alarm raise-kl: %s has no KL coefficient that changes while it runs; take warn, stop or roll-back",
                        on->verb);
@@ -24,9 +30,10 @@ tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, const tn_onli
     return TN_OK;
 }
 
-tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, const tn_online *on, tn_err *e) {
+tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, tn_scorer *judge, const char *dir, const tn_online *on, tn_err *e) {
     tn_str path = TN_STR_INIT;
     a->o = o;
+    if (wants_latents(o)) TN_TRY(tn_latents_open(&a->latents, judge, dir, on->roll.n_prompt * on->roll.n_sample, e));
     if (!tn_comm_is_root(on->comm)) return TN_OK;
     tn_path_join(&path, on->o.output_dir, "alarms.jsonl");
     tn_status st = tn_runlog_cut(path.s, on->step, LONG_MAX, e);
@@ -38,6 +45,7 @@ tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, const tn_onli
 void tn_alarms_close(tn_alarms *a) {
     tn_out_close(a->log, TN_OK, false, NULL);
     tn_model_free(a->before);
+    tn_latents_close(&a->latents);
 }
 
 /* ---- a sampling ---- */
@@ -56,7 +64,7 @@ static double spread_of(const tn_alarm_view *v, int n) {
 }
 
 static tn_alarm_seen see(const tn_rollouts *r, const tn_alarm_view *v) {
-    tn_alarm_seen x = {.kl = r->has_ref ? 0 : NAN, .spread = NAN, .price = v->price};
+    tn_alarm_seen x = {.kl = r->has_ref ? 0 : NAN, .spread = NAN, .price = v->price, .latent = NAN, .separation = NAN};
     tn_moments length = {0}, score = {0};
     int own = 0;
     for (int i = 0; i < r->n; i++) own += r->own[i];
@@ -92,6 +100,7 @@ static tn_status report(tn_alarms *a, int k, long step, const tn_alarm_seen *x, 
 
 tn_status tn_alarms_look(tn_alarms *a, const tn_online *on, const tn_alarm_view *v, tn_metrics *m, tn_err *e) {
     tn_alarm_seen x = see(&on->roll, v);
+    if (a->latents.scorer) TN_TRY(tn_latents_look(&a->latents, &on->roll, &x.latent, &x.separation, e));
     tn_alarm_state before = a->state;
     bool raised[TN_ALARMS];
     int which;
@@ -165,7 +174,7 @@ static bool take_numbers(const json_t *all, tn_alarm_seen *x) {
         const json_t *one = json_array_get(all, i);
         v[i] = json_is_number(one) ? json_number_value(one) : NAN;
     }
-    return json_array_size(all) == NUMBERS;
+    return json_array_size(all) <= NUMBERS; /* older runs saw less */
 }
 
 json_t *tn_alarms_state(const tn_alarms *a) {
@@ -174,8 +183,10 @@ json_t *tn_alarms_state(const tn_alarms *a) {
     int n = s->count < 2 * TN_ALARM_WINDOW ? (int)s->count : 2 * TN_ALARM_WINDOW, raised = 0;
     for (int i = 0; i < n; i++) json_array_append_new(ring, numbers(&s->ring[i]));
     for (int k = 0; k < TN_ALARMS; k++) raised |= a->raised[k] << k;
-    return json_pack("{s:I,s:f,s:o,s:o,s:i,s:I}", "count", (json_int_t)s->count, "best", s->best, "first",
-                     numbers(&s->first), "ring", ring, "raised", raised, "calm", (json_int_t)a->calm);
+    json_t *all = json_pack("{s:I,s:f,s:o,s:o,s:i,s:I}", "count", (json_int_t)s->count, "best", s->best, "first",
+                            numbers(&s->first), "ring", ring, "raised", raised, "calm", (json_int_t)a->calm);
+    if (a->latents.scorer) json_object_set_new(all, "latents", tn_latents_state(&a->latents));
+    return all;
 }
 
 tn_status tn_alarms_take(tn_alarms *a, const json_t *state, const char *where, tn_err *e) {
@@ -190,5 +201,6 @@ tn_status tn_alarms_take(tn_alarms *a, const json_t *state, const char *where, t
     bool ok = s->count >= (int64_t)n && n <= 2 * TN_ALARM_WINDOW && take_numbers(json_object_get(state, "first"), &s->first);
     for (size_t i = 0; ok && i < n; i++) ok = take_numbers(json_array_get(ring, i), &s->ring[i]);
     for (int k = 0; k < TN_ALARMS; k++) a->raised[k] = raised >> k & 1;
-    return ok ? TN_OK : tn_fail(e, TN_STATE, "%s: the state of alarms is damaged", where);
+    if (!ok) return tn_fail(e, TN_STATE, "%s: the state of alarms is damaged", where);
+    return a->latents.scorer ? tn_latents_take(&a->latents, json_object_get(state, "latents"), where, e) : TN_OK;
 }

@@ -10,6 +10,7 @@
 #ifndef TN_RL_ALARMS_H
 #define TN_RL_ALARMS_H
 #include "algo/alarm.h"
+#include "rl/latents.h"
 #include "rl/online.h"
 
 typedef struct tn_alarms_options {
@@ -26,13 +27,14 @@ typedef struct tn_alarms {
     bool now;               /* an alarm holds */
     tn_model *before;       /* rolled back to; NULL */
     long calm;              /* steps done when the greatest level was last below 1/2 */
+    tn_latents latents;
     tn_out *log;
 } tn_alarms;
 
-/* has_kl: the loop has a KL coefficient that can be raised. */
-tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, const tn_online *on, tn_err *e);
-/* After tn_online_begin. */
-tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, const tn_online *on, tn_err *e);
+/* has_kl: the loop has a KL coefficient that can be raised; models: how many reward models it has. */
+tn_status tn_alarms_check(const tn_alarms_options *o, bool has_kl, int models, const tn_online *on, tn_err *e);
+/* After tn_online_begin. judge: the first reward model, from `dir`; NULL: there is none. */
+tn_status tn_alarms_open(tn_alarms *a, const tn_alarms_options *o, tn_scorer *judge, const char *dir, const tn_online *on, tn_err *e);
 void tn_alarms_close(tn_alarms *a);
 /* Looks at the rollouts in hand. score[n]: as the reward models gave it; member: by each of n_member reward models (below 2: no spread);
  * price of a nat of KL, NaN where there is none to speak of. */

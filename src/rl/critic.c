@@ -14,6 +14,10 @@ tn_status tn_critic_open(tn_trainee *c, tn_online *on, const tn_critic_spec *s, 
         tn_str dir = TN_STR_INIT;
         tn_path_join(&dir, on->from.s, s->name);
         if (view && !folder) load.base = like->dir;
+        if (from_judge && !view) { /* it began as a copy, with the parts of that head */
+            load.n_part = like->desc.n_part;
+            memcpy(load.part, like->desc.part, sizeof load.part);
+        }
         tn_status st = tn_model_load(&c->model, dir.s, on->be, &load, e);
         tn_str_free(&dir);
         TN_TRY(st);

@@ -82,7 +82,7 @@ static tn_status shape(tn_critic_free *l, tn_err *e) {
     memcpy(l->shaped, w->value, (size_t)l->on.roll.n * (size_t)w->n * sizeof *l->shaped);
     for (int k = 0; k < l->shaping.n_model; k++)
         TN_TRY(tn_shaping_apply(&l->shaping, k, &l->on, l->shaped + k, w->n, e));
-    return TN_OK;
+    return tn_rewards_join(w, l->shaped, l->on.roll.n, e);
 }
 
 /* Proxies as they are: the weighted sum of what every source said, of steps too. */
@@ -95,8 +95,9 @@ static tn_status watch(tn_critic_free *l, tn_metrics *m, tn_err *e) {
         if (l->steps.sum) l->scratch[i] += l->steps.o->weight * l->steps.sum[i];
     }
     double price = l->task->pairs || l->task->best ? NAN : l->task->beta; /* a preference loss's beta is none */
-    return tn_alarms_look(&l->alarms, &l->on,
-                          &(tn_alarm_view){l->scratch, w->value, l->task->rewards.models.n, w->n, price}, m, e);
+    tn_alarm_view v = {l->scratch, w->value, l->task->rewards.models.n, w->n, price};
+    if (w->member) v.member = w->member, v.n_member = v.stride = w->n_member;
+    return tn_alarms_look(&l->alarms, &l->on, &v, m, e);
 }
 
 /* Nobody judges responses as such: that they have no score is not a reason to leave them out. */
@@ -279,7 +280,8 @@ static tn_status run(tn_critic_free *l, const tn_opts *opts, tn_err *e) {
         TN_TRY(tn_critic_free_plan(l, e));
     }
     tn_status st = tn_online_begin(&l->on, &state, e);
-    if (st == TN_OK) st = tn_alarms_open(&l->alarms, &l->watch, &l->on, e);
+    const tn_opt_list *models = &l->task->rewards.models;
+    if (st == TN_OK) st = tn_alarms_open(&l->alarms, &l->watch, l->judge[0], models->n ? models->v[0] : NULL, &l->on, e);
     if (st == TN_OK && state) st = take_state(l, state, e);
     json_decref(state);
     TN_TRY(st);

@@ -114,6 +114,7 @@ static tn_status make_shaping(tn_critic_free *l, tn_err *e) {
     const tn_rollouts *r = &l->on.roll;
     size_t n = (size_t)r->n_prompt * (size_t)r->n_sample, models = (size_t)l->task->rewards.models.n;
     TN_TRY(tn_shaping_open(&l->shaping, &l->shape, (int)models, &l->on, e));
+    if (l->shaping.o) TN_TRY(tn_members_whole(l->rewards.n_member, (int)models, e));
     l->judge = tn_calloc(models + 1, sizeof *l->judge);
     if (l->shaping.o) l->shaped = tn_calloc(n, (size_t)l->rewards.n * sizeof *l->shaped);
     if (!l->judge || (l->shaping.o && !l->shaped)) return tn_fail(e, TN_NOMEM, "out of memory");
@@ -243,7 +244,7 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
     TN_TRY(tn_rewards_check(&k->rewards, k->more_rewards, e));
     TN_TRY(tn_judge_check(&k->rewards.judge, (int)k->q.generations, e));
     TN_TRY(tn_shaping_check(&l->shape, k->rewards.models.n, &references, e));
-    TN_TRY(tn_alarms_check(&l->watch, false, on, e));
+    TN_TRY(tn_alarms_check(&l->watch, false, k->rewards.models.n, on, e));
     TN_TRY(tn_online_open(on, e));
     TN_TRY(tn_rewards_fit(&k->rewards, k->more_rewards, on, e));
     TN_TRY(tn_critic_free_plan(l, e));

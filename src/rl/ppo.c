@@ -52,31 +52,31 @@ static tn_status judge(tn_ppo *p, tn_metrics *m, tn_err *e) {
     return TN_OK;
 }
 
-/* Scores of every reward model, for the log and alarms as they are (raw_score), for training shaped (score); the judge's word is
+/* Scores of every member of the ensemble, for the log and alarms as they are (raw_score), for training shaped (score); the judge's word is
  * added to both. */
 static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
     tn_online *on = &p->on;
     tn_rollouts *r = &on->roll;
     const tn_ensemble_opt *q = &p->task->ensemble;
-    int k = p->n_scorer;
-    for (int j = 0; j < k; j++) {
+    int M = p->n_member;
+    for (int j = 0, at = 0; j < p->n_scorer; at += tn_scorer_members(p->scorer[j++])) {
         TN_TRY(tn_rollouts_score(r, p->scorer[j], on->tok, r->raw_score, e));
-        for (int i = 0; i < r->n; i++) p->member[i * k + j] = r->raw_score[i];
+        tn_scorer_put_members(p->scorer[j], r->raw_score, r->n, p->member + at, M);
     }
-    for (int i = 0; !k && i < r->n; i++) r->raw_score[i] = 0;
+    for (int i = 0; !M && i < r->n; i++) r->raw_score[i] = 0;
     TN_TRY(judge(p, m, e));
     TN_TRY(tn_shaping_refer(&p->shaping, on, p->scorer, e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
     TN_TRY(tn_safe_score(&p->safe, on, m, e));
     TN_TRY(tn_step_rewards_score(&p->steps, on, m, e));
-    if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->raw_score, m, e));
+    if (M > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, M, r->raw_score, m, e));
     for (int i = 0; i < r->n; i++) r->raw_score[i] += p->judged[i];
-    TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, k, k, p->kl.coef}, m, e));
-    if (p->shaping.o)
-        for (int j = 0; j < k; j++) TN_TRY(tn_shaping_apply(&p->shaping, j, on, p->member + j, k, e));
-    for (int i = 0; k < 2 && i < r->n; i++) r->score[i] = k ? p->member[i] : 0;
+    TN_TRY(tn_alarms_look(&p->alarms, on, &(tn_alarm_view){r->raw_score, p->member, M, M, p->kl.coef}, m, e));
+    if (p->shaping.o) /* then members are models */
+        for (int j = 0; j < M; j++) TN_TRY(tn_shaping_apply(&p->shaping, j, on, p->member + j, M, e));
+    for (int i = 0; M < 2 && i < r->n; i++) r->score[i] = M ? p->member[i] : 0;
     tn_metrics none = {0};
-    if (k > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, k, r->score, &none, e));
+    if (M > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, M, r->score, &none, e));
     for (int i = 0; i < r->n; i++) r->score[i] += p->judged[i];
     return TN_OK;
 }
@@ -262,7 +262,7 @@ static tn_status run(tn_ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(tn_ppo_set_up(p, opts, e));
     if (p->on.o.dry_run) return TN_OK;
     tn_status st = tn_online_begin(&p->on, &state, e);
-    if (st == TN_OK) st = tn_alarms_open(&p->alarms, &p->task->alarms, &p->on, e);
+    if (st == TN_OK) st = tn_alarms_open(&p->alarms, &p->task->alarms, p->n_scorer ? p->scorer[0] : NULL, p->task->ppo.reward_models.n ? p->task->ppo.reward_models.v[0] : NULL, &p->on, e);
     if (st == TN_OK && state) st = take_state(p, state, e);
     json_decref(state);
     TN_TRY(st);

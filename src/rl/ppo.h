@@ -43,6 +43,7 @@ typedef struct tn_ppo_task {
     tn_rl_opt rl;
     tn_score_opt score;
     tn_ensemble_opt ensemble;
+    bool together; /* --ensemble was given: heads of reward models are members, too */
     tn_step_reward_options steps;
     tn_shaping_options shaping;
     tn_macro_opt macro;

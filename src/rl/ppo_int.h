@@ -12,7 +12,8 @@ typedef struct tn_ppo {
     tn_trainee critic;
     tn_scorer **scorer; /* [n_scorer] reward models; the critic starts from the first */
     int n_scorer;
-    double *member;    /* [rollouts][n_scorer] their scores */
+    int n_member;      /* of the ensemble: as many, or the models' heads */
+    double *member;    /* [rollouts][n_member] their scores */
     tn_reward_judge *judge;
     double *judged;    /* [rollouts] */
     tn_step_rewards steps;

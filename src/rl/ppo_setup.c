@@ -58,7 +58,7 @@ static tn_status check_options(const tn_ppo *p, tn_err *e) {
     TN_TRY(tn_macros_check(&p->task->macro, true, e));
     TN_TRY(tn_safe_check(&p->task->safe, &p->task->rl, e));
     TN_TRY(tn_shaping_check(&p->task->shaping, q->reward_models.n, &references, e));
-    return tn_alarms_check(&p->task->alarms, true, &p->on, e);
+    return tn_alarms_check(&p->task->alarms, true, q->reward_models.n, &p->on, e);
 }
 
 /* Texts of the pretraining mix, and what their batches need of the policy's workspace. */
@@ -243,6 +243,20 @@ static tn_status check_scorer(const tn_ppo *p, int i, tn_err *e) {
     return tn_fail(e, TN_UNSUPPORTED, "%s is a process reward model, and the critic starts from one of whole responses; give it as --process-reward-model", dir);
 }
 
+/* Of opened reward models: who makes up the score. */
+static tn_status open_members(tn_ppo *p, tn_err *e) {
+    int N = (int)p->task->ppo.rollouts;
+    for (int i = 0; i < p->n_scorer; i++) {
+        tn_scorer *s = p->scorer[i];
+        if (p->task->together && s->n_member) TN_TRY(tn_scorer_keep_members(s, N, e));
+        p->n_member += tn_scorer_members(s);
+    }
+    if (p->task->together && p->n_scorer) TN_TRY(tn_members_check(p->n_member, e));
+    if (p->shaping.o) TN_TRY(tn_members_whole(p->n_member, p->n_scorer, e));
+    p->member = tn_calloc((size_t)p->n_member + 1, (size_t)N * sizeof *p->member);
+    return p->member ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for the scores of %d members", p->n_member);
+}
+
 /* Reward models, critics and what else reads rollouts. */
 static tn_status open_judges(tn_ppo *p, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
@@ -250,9 +264,8 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
     int n = q->reward_models.n;
     p->scorer = tn_calloc((size_t)n + 1, sizeof *p->scorer);
-    p->member = tn_calloc(((size_t)n + 1) * (size_t)q->rollouts, sizeof *p->member);
     p->judged = tn_calloc((size_t)q->rollouts, sizeof *p->judged);
-    if (!p->scorer || !p->member || !p->judged) return tn_fail(e, TN_NOMEM, "out of memory");
+    if (!p->scorer || !p->judged) return tn_fail(e, TN_NOMEM, "out of memory");
     for (int i = 0; i < n; i++, p->n_scorer++)
         if (!(p->scorer[i] = tn_calloc(1, sizeof **p->scorer))) return tn_fail(e, TN_NOMEM, "out of memory");
     if (n) TN_TRY(tn_judge_open(p->scorer[0], &c, on, e));
@@ -270,6 +283,7 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     TN_TRY(tn_safe_open(&p->safe, &p->task->safe, &cost, on, e));
     TN_TRY(tn_step_rewards_open(&p->steps, &p->task->steps, on, e));
     TN_TRY(tn_shaping_open(&p->shaping, &p->task->shaping, n, on, e));
+    TN_TRY(open_members(p, e));
     return tn_macros_new(&p->macros, &p->task->macro, (int)q->rollouts, (int)q->response_length, (uint64_t)on->o.seed,
                          on->tok, e);
 }

@@ -1,6 +1,7 @@
 #include "rl/reward_fn.h"
 #include "algo/group.h"
 #include "rl/equations.h"
+#include "rl/reward_program.h"
 #include "text/rx.h"
 #include <math.h>
 #include <stdlib.h>
@@ -239,4 +240,7 @@ const tn_reward_fn tn_reward_fns[] = {
      open_overlong, overlong, tn_free, NULL},
     {"repetition_penalty_reward", "[N[,X]]", "X (-1) times the share of repeated N-grams (3)",
      false, open_repetition, repetition, tn_free, NULL},
+    {"program", "COMMAND", "what a program of yours answers to each completion: a line of JSON in (the row's fields, completion, ended), a "
+                           "number or null out",
+     true, tn_program_open, tn_program_ask, tn_program_close, NULL},
     {0}};

@@ -13,7 +13,8 @@ const tn_opt_row tn_reward_source_rows[] = {
     {"reward-funcs", TN_OPT_LIST, AT(funcs), NULL, NULL, 0, 0, NULL, "NAME[:ARG]",
      "Verifiable rewards: exact_match:FIELD, number:FIELD (last number of the completion is that "
      "of the row's FIELD), equations, regex:PATTERN, think_format_reward, soft_overlong_punishment:N, "
-     "repetition_penalty_reward[:N], world[:SEED] (the built-in world's true reward); "
+     "repetition_penalty_reward[:N], program:COMMAND (a program of your own, started once by /bin/sh: a line of JSON in, the "
+     "row's fields with completion and ended, a number or null out), world[:SEED] (the built-in world's true reward); "
      "repeatable."},
     {"reward-weights", TN_OPT_LIST, AT(weights), NULL, NULL, 0, 0, NULL, "X...",
      "One weight a source, models first (with --ensemble they are one), a judge last; default: 1 each."},
@@ -204,19 +205,13 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
     return tn_reward_judge_flop(&o->judge, on, flop, e);
 }
 
-static int members_of(const tn_reward_source *s) { return s->scorer->n_member ? s->scorer->n_member : 1; }
-
 /* Behind the models, all of which are its members. */
 static tn_status open_ensemble(tn_rewards *r, int N, tn_err *e) {
     for (int k = 0; k < r->n; k++) {
-        r->n_member += members_of(&r->source[k]);
         if (r->source[k].scorer->n_member) TN_TRY(tn_scorer_keep_members(r->source[k].scorer, N, e));
+        r->n_member += tn_scorer_members(r->source[k].scorer);
     }
-    if (r->n_member < 2 || r->n_member > TN_ENSEMBLE_MAX)
-        return tn_fail(e, TN_ARG,
-                       "--ensemble makes one score of 2 to %d members: --reward-model folders, or the heads of `tenet "
-                       "reward --head ensemble`; found %d",
-                       TN_ENSEMBLE_MAX, r->n_member);
+    TN_TRY(tn_members_check(r->n_member, e));
     r->member = tn_calloc((size_t)N, (size_t)r->n_member * sizeof *r->member);
     if (!r->member) return tn_fail(e, TN_NOMEM, "out of memory");
     set_name(r, &r->source[r->n++], "ensemble");
@@ -288,15 +283,20 @@ static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_rollo
 static tn_status score_ensemble(tn_rewards *r, int n, tn_metrics *m, tn_err *e) {
     int k = r->o->models.n, at = 0;
     if (!r->o->together) return TN_OK;
-    for (int j = 0; j < k; at += members_of(&r->source[j++])) {
-        const tn_scorer *q = r->source[j].scorer;
-        for (int i = 0; i < n; i++)
-            for (int h = 0; h < members_of(&r->source[j]); h++)
-                r->member[i * r->n_member + at + h] =
-                    q->n_member ? q->member[(size_t)h * (size_t)q->cap_member + (size_t)i] : r->value[i * r->n + j];
+    for (int j = 0; j < k; at += tn_scorer_members(r->source[j++].scorer)) {
+        for (int i = 0; i < n; i++) r->column[i] = r->value[i * r->n + j];
+        tn_scorer_put_members(r->source[j].scorer, r->column, n, r->member + at, r->n_member);
     }
     TN_TRY(tn_ensemble_scores(&r->o->ensemble, r->member, n, r->n_member, r->column, m, e));
     for (int i = 0; i < n; i++) r->value[i * r->n + k] = r->column[i];
+    return TN_OK;
+}
+
+tn_status tn_rewards_join(const tn_rewards *r, double *value, int n, tn_err *e) {
+    int k = r->o->models.n;
+    tn_metrics none = {0};
+    for (double *v = value; r->o->together && v < value + n * r->n; v += r->n)
+        TN_TRY(tn_ensemble_scores(&r->o->ensemble, v, 1, k, v + k, &none, e));
     return TN_OK;
 }
 

@@ -63,6 +63,8 @@ tn_status tn_rewards_open(tn_rewards *r, const tn_reward_options *o, const tn_re
 void tn_rewards_close(tn_rewards *r);
 /* Fills value, and tn_rewards_metrics, for the run's rollouts or others of its prompts, no more than those. */
 tn_status tn_rewards_score(tn_rewards *r, const tn_online *on, tn_rollouts *roll, tn_metrics *m, tn_err *e);
+/* With --ensemble, of whole models: their columns of value[responses][n], shaped, into its own. */
+tn_status tn_rewards_join(const tn_rewards *r, double *value, int n, tn_err *e);
 /* rewards/NAME/mean and rewards/NAME/std (ddof 1) over the answers given to n responses. */
 void tn_rewards_metrics(const tn_rewards *r, int n, tn_metrics *m);
 void tn_reward_source_name(tn_reward_source *s, const char *name);

@@ -104,7 +104,11 @@ tn_status tn_shaping_refer(tn_shaping *s, tn_online *on, tn_scorer *const *score
     how.greedy_first = false;
     TN_TRY(tn_rollouts_sample(a, s->gen, 0, &how, e));
     for (int k = s->n_model - 1; k >= 0; k--) { /* model 0 last: it says whether a row is known */
-        TN_TRY(tn_rollouts_score(a, scorer[k], on->tok, s->score, e));
+        double *latent = scorer[k]->latent; /* of the rollouts in hand */
+        scorer[k]->latent = NULL;
+        tn_status st = tn_rollouts_score(a, scorer[k], on->tok, s->score, e);
+        scorer[k]->latent = latent;
+        TN_TRY(st);
         for (int i = 0; i < a->n; i++)
             known_of(s, row_of(on, a->prompt[a->group[i]]), k)[i % s->n_answer] = s->score[i];
     }

@@ -1,4 +1,5 @@
 #include "train/moving_ref.h"
+#include "algo/ensemble.h"
 #include <stdio.h>
 
 #define AT(field) offsetof(tn_sync_options, field)
@@ -55,14 +56,13 @@ typedef struct mix {
 
 static void mix_part(void *ctx, size_t begin, size_t end, int thread) {
     const mix *x = ctx;
+    if (x->be->elem == sizeof(float)) {
+        tn_weights_ema((float *)x->ref + begin, (const float *)x->policy + begin, end - begin, 1 - x->alpha);
+        return;
+    }
     for (size_t i = begin; i < end; i++) {
-        if (x->be->elem == sizeof(float)) {
-            float *r = (float *)x->ref + i;
-            *r = (float)(x->alpha * ((const float *)x->policy)[i] + (1 - x->alpha) * *r);
-        } else {
-            double *r = (double *)x->ref + i;
-            *r = x->alpha * ((const double *)x->policy)[i] + (1 - x->alpha) * *r;
-        }
+        double *r = (double *)x->ref + i;
+        *r = x->alpha * ((const double *)x->policy)[i] + (1 - x->alpha) * *r;
     }
 }
 

@@ -183,6 +183,8 @@ tn_status tn_rollouts_score(tn_rollouts *r, tn_scorer *s, const tn_tokenizer *po
     TN_TRY(tn_comm_share_interrupt(r->spread.comm, st, e));
     for (int k = 0; k < s->n_member && s->member; k++)
         TN_TRY(tn_spread_gather(&r->spread, s->member + (size_t)k * (size_t)s->cap_member, r->n_ex, r->first, e));
+    for (int k = 0; k < s->n_latent && s->latent; k++)
+        TN_TRY(tn_spread_gather(&r->spread, s->latent + (size_t)k * (size_t)s->cap_member, r->n_ex, r->first, e));
     return tn_spread_gather(&r->spread, score, r->n_ex, r->first, e);
 }
 

@@ -130,6 +130,8 @@ void tn_scorer_close(tn_scorer *s) {
     tn_ids_free(&s->ids);
     tn_free(s->response);
     tn_free(s->member);
+    tn_free(s->latent);
+    tn_free(s->hidden);
     tn_free(s->step);
     tn_free(s->step_end);
     tn_free(s->step_to);

@@ -35,6 +35,11 @@ typedef struct tn_scorer {
     int n_member;
     double *member;     /* [n_member][cap_member], filled from member_at on, or NULL */
     int cap_member, member_at;
+    /* on request of every response n_latent numbers, latent_map [n_latent][hidden] times its last hidden state */
+    const double *latent_map;
+    int n_latent;
+    double *latent; /* [n_latent][cap_member], filled like member, or NULL */
+    double *hidden; /* [hidden] */
 } tn_scorer;
 
 /* Do the two folders have the same tokenizer.json, or none? base: of adapter folders (tn_load). */
@@ -67,10 +72,20 @@ tn_status tn_scorer_scores(tn_scorer *s, const tn_example *ex, int n,
 /* ---- ensembles of heads: members.c ---- */
 /* Asks for the members where a model of `dir` is loaded; *n: how many it has, 0 for other models. */
 tn_status tn_scorer_members_of(const char *dir, int *n, tn_load *how, tn_err *e);
-/* From now on members' scores of up to `cap` responses are kept. */
+/* From now on members' scores of up to `cap` responses are kept, and each of them counts as a member. */
 tn_status tn_scorer_keep_members(tn_scorer *s, int cap, tn_err *e);
 /* Those of the forwarded micro-batch, whose first response is number `done`. */
 tn_status tn_scorer_read_members(tn_scorer *s, int done, tn_err *e);
+/* The same with latents; map stays the caller's. */
+tn_status tn_scorer_keep_latents(tn_scorer *s, const double *map, int n, int cap, tn_err *e);
+/* How many members of an ensemble this is: its heads where they are kept, else 1. */
+int tn_scorer_members(const tn_scorer *s);
+/* Their scores of n responses, of which score[n] is the model's own: to[i * stride + member]. */
+void tn_scorer_put_members(const tn_scorer *s, const double *score, int n, double *to, int stride);
+/* TN_ARG unless n members are what --ensemble makes one score of. */
+tn_status tn_members_check(int n, tn_err *e);
+/* For shaping, which knows reference scores of whole models only: TN_ARG when members are heads. */
+tn_status tn_members_whole(int n, int models, tn_err *e);
 
 /* ---- scorer_steps.c: between scorer.c and process reward models ---- */
 /* x as such a model reads it; *y points into s until the next call. prompt: text or messages, or NULL. */

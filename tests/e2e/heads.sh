@@ -184,6 +184,38 @@ for how in mean worst uwo; do
 done
 check heads_many_any_ranks cmp <(grep -o '"rewards/[^,]*' "$H/many-uwo/samples.jsonl") <(grep -o '"rewards/[^,]*' "$H/many-ranks/samples.jsonl")
 
+# the same in PPO, whose critic starts from the folder, too
+# shellcheck disable=SC2086
+ppo="ppo --model $H/base --data $H/rl.jsonl --dtype float32 --iterations 4 --rollouts 8 --minibatch-size 8 --response-length 8
+    --learning-rate 1e-3 --save-steps 2 --save-total-limit 0 --threads 1 --seed 4"
+# shellcheck disable=SC2086
+{
+    fails heads_ppo_ensemble_of_one 2 "--ensemble makes one score of 2" tenet $ppo --reward-model "$H/linear" --ensemble worst --output-dir "$H/none3"
+    ppo="$ppo --reward-model $H/many"
+    for how in mean worst uwo; do must tenet $ppo --ensemble $how --output-dir "$H/ppo-$how"; done
+    must tenet $ppo --output-dir "$H/ppo-plain"
+    cp -r "$H/ppo-uwo/checkpoint-2" "$H/ppo-cut"
+    must tenet $ppo --ensemble uwo --output-dir "$H/ppo-resumed" --resume-from-checkpoint "$H/ppo-cut"
+    fails heads_ppo_shaped_heads 2 "leave one of them out" tenet $ppo --ensemble worst --reward-shaping sigmoid --output-dir "$H/none3"
+    fails heads_grpo_shaped_heads 2 "leave one of them out" tenet $grpo --reward-model "$H/many" --ensemble worst --reward-shaping sigmoid --output-dir "$H/none3"
+}
+first() { sed -n 1p "$2/metrics.jsonl" | grep -o "\"$1\": [^,}]*" | cut -d' ' -f2; }
+holds heads_ppo_mean "($(first objective/raw_scores "$H/ppo-mean") - ($(first objective/raw_scores "$H/ppo-plain")))^2 < 1e-8"
+holds heads_ppo_worst "$(first objective/raw_scores "$H/ppo-worst") < $(first objective/raw_scores "$H/ppo-mean") - 1e-3 && $(first ensemble/std "$H/ppo-worst") > 1e-3"
+holds heads_ppo_uwo "$(first objective/raw_scores "$H/ppo-uwo") < $(first objective/raw_scores "$H/ppo-mean") - 1e-6"
+check heads_ppo_resumes cmp "$H/ppo-uwo/model.safetensors" "$H/ppo-resumed/model.safetensors"
+
+# what shaping makes of each model is what an ensemble combines: two times one model is that model, shaped
+# shellcheck disable=SC2086
+grpo="$grpo --dtype float32 --learning-rate 1e-3"
+{
+    must tenet $grpo --reward-model "$H/linear" --reward-shaping sigmoid --length-penalty 0.1 --output-dir "$H/shaped-one"
+    must tenet $grpo --reward-model "$H/linear" --reward-model "$H/linear" --ensemble worst --reward-shaping sigmoid --length-penalty 0.1 --output-dir "$H/shaped-two"
+    must tenet $grpo --reward-model "$H/linear" --output-dir "$H/unshaped"
+}
+check heads_ensemble_is_of_shaped_scores cmp "$H/shaped-one/model.safetensors" "$H/shaped-two/model.safetensors"
+cmp -s "$H/shaped-one/model.safetensors" "$H/unshaped/model.safetensors" && fail heads_shaping_matters || ok heads_shaping_matters
+
 # calibration of a reward model on labelled pairs
 quiet tenet eval --input "$H/rl.jsonl" --count 4 --models base="$H/base" --reward-model "$H/linear" --pairs "$H/held.jsonl" --max-new-tokens 4 --out "$H/eval" &&
     tr -d '\n ' <"$H/eval/eval.json" | grep -q '"calibration":{"pairs":128,"accuracy":[^,]*,"ece":' && ok heads_eval_calibration || fail "heads_eval_calibration: $(last)"

@@ -200,6 +200,26 @@ quiet tenet rloo --model "$O/base" --data "$O/sums.jsonl" --reward-funcs number:
     --max-steps 2 --save-steps 0 --output-dir "$O/none" && grep -q "sums.jsonl:[0-9]*: no reward has an answer" "$O/log" &&
     ok online_row_without_reward || fail "online_row_without_reward: $(tail -1 "$O/log")"
 
+# a program of one's own is asked like a built-in function: the same rewards train the same bits
+cat >"$O/judge.sh" <<'END'
+while IFS= read -r line; do
+    case $line in *'"completion":"'*e*'","ended":'*) echo 1 ;; *) echo 0 ;; esac
+done
+END
+rule() { # NAME FUNCTION
+    quiet tenet grpo --model models/world --data "$O/rl.jsonl" --reward-funcs "$2" --max-completion-length 12 --num-generations 4 --learning-rate 1e-3 \
+        --per-device-train-batch-size 24 --max-steps 3 --save-steps 0 --save-dtype float32 --output-dir "$O/$1" || fail "online_$1: $(tail -1 "$O/log")"
+}
+rule by_rule regex:e
+rule by_program "program:sh $O/judge.sh"
+if cmp -s "$O/by_rule/model.safetensors" "$O/by_program/model.safetensors" && grep -q '"rewards/program/std": 0\.[1-9]' "$O/by_program/metrics.jsonl"; then
+    ok online_reward_program
+else
+    fail online_reward_program
+fi
+fails online_program_fails 1 "has ended instead of giving a reward" tenet grpo --model "$O/base" --data "$O/rl.jsonl" --reward-funcs "program:read -r x; exit 3" \
+    --max-completion-length 12 --num-generations 4 --per-device-train-batch-size 24 --max-steps 3 --save-steps 0 --output-dir "$O/none2"
+
 # the report draws reward against KL of each: as many dots as samplings
 quiet tenet report --runs "grpo=$O/grpo-whole" "rloo=$O/rloo-whole" "ppo=$O/ppo_ptx-whole" --out "$O/report.html" || fail "online_report: $(tail -1 "$O/log")"
 dots=$(grep -o 'aria-label="Reward against the root of KL".*</svg>' "$O/report.html" | sed 's/<\/svg>.*//' |

@@ -165,6 +165,19 @@ tenet $plain --output-dir "$O/halt" --save-steps 1 --save-total-limit 0 --alarm-
 tenet report --runs "warned=$O/warn" "safe=$O/safe" "calm=$O/calm" --out "$O/report.html" >"$O/log" 2>&1 && grep -q "<p>Alarms of warned:</p><ul><li>step $at: kl, 1" "$O/report.html" &&
     grep -q "Alarms of calm: none" "$O/report.html" && grep -q "Multiplier of the cost" "$O/report.html" && ok ppo_report || fail "ppo_report: $(last)"
 
+# where responses lie in the reward model: its hidden states, or InfoRM's bottleneck; what the first batch was is in checkpoints
+tenet reward --model "$O/base" --data "$O/rank.jsonl" --head inform --latents 12 --head-init 0.2 --output-dir "$O/inform" --max-steps 3 --save-steps 0 \
+    --save-dtype float32 >"$O/log" 2>&1 || fail "ppo_inform: $(last)"
+survives latent --alarm-latent 0.5 --alarm-separation 0.01 --reward-shaping par
+survives bottleneck --reward-model "$O/inform" --alarm-latent 0.5 --alarm-separation 0.01 --rollouts 24
+levels() { grep -o '"alarm/latent": [^,]*, "alarm/separation": [^,}]*' "$O/$1/metrics.jsonl" | tr -d ','; }
+for name in latent bottleneck; do # twice the first batch's own distance is where the level of .5 starts
+    levels $name | awk 'NR == 1 { first = $2 == 2 } $2 > 2 { up = 1 } { n++ } END { exit !(n == 6 && first && up) }' &&
+        grep -q '"alarm": "latent"' "$O/$name/alarms.jsonl" && ok "ppo_alarm_$name" || fail "ppo_alarm_$name: $(levels $name | tr '\n' ';')"
+done
+fails ppo_alarm_latent_without_model 2 "there is no --reward-model" tenet grpo --model "$O/base" --data "$O/rl.jsonl" --reward-funcs world --alarm-latent 2 \
+    --output-dir "$O/refused"
+
 # loops without a critic: shaping and alarms as well
 grpo="grpo --model $O/base --data $O/rl.jsonl --reward-model $O/rm1 $O/rm2 --reward-funcs world --num-generations 4 --max-steps 6
       --per-device-train-batch-size 12 --max-completion-length 12 --learning-rate 3e-3 --seed 3 --save-total-limit 0 --save-steps 3"

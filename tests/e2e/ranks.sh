@@ -71,7 +71,7 @@ odin="reward --head odin --model $T/base --data $T/pairs.jsonl --eval-data $T/pa
 heads="reward --head ensemble --model $T/base --data $T/pairs.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
 cost="cost --model $T/base --data $T/safety.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
 prm="prm --model $T/base --data $T/steps.jsonl --per-device-train-batch-size 6 --max-steps 6 $common"
-ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo"
+ensemble="$grpo --reward-model $T/rm $T/rm --ensemble uwo --alarm-latent 1 --alarm-separation 1"
 
 # equal A B: the same weights, moments, metrics, state
 equal() {

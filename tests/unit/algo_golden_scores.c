@@ -110,6 +110,17 @@ static void ema(kase *k) {
     k->rel = 2e-7;
     want_metrics(k, "ema", init.v, init.n);
 }
+/* What moving_ref.c does with every element. */
+static void tr_dpo(kase *k) {
+    vec policy = in_vec(k, "policy"), ref = in_vec(k, "ref");
+    float w[MAXV], avg[MAXV];
+    floats(&policy, w);
+    floats(&ref, avg);
+    tn_weights_ema(avg, w, (size_t)ref.n, 1 - hp(k, "alpha", 0));
+    for (int i = 0; i < ref.n; i++) ref.v[i] = avg[i];
+    k->rel = 2e-7, k->abs = 2e-8; /* of float32 */
+    want_metrics(k, "new_ref", ref.v, ref.n);
+}
 
 static void overopt_fit(kase *k) {
     vec d = in_vec(k, "d"), gold = in_vec(k, "gold_reward");
@@ -293,6 +304,7 @@ const runner score_runners[] = {
     {"ensemble_best_of_n", best_of_n},
     {"warm_average", warm},
     {"ema_weights", ema},
+    {"tr_dpo_soft_update", tr_dpo},
     {"overoptimisation_fit", overopt_fit},
     {"overoptimisation_curve", overopt_curve},
     {"elo_and_win_rate", elo},

@@ -10,7 +10,7 @@ static tn_alarm_opt limits(int64_t window) {
     for (int k = 0; k < TN_ALARMS; k++) o.limit[k] = 2;
     return o;
 }
-static const tn_alarm_seen start = {.entropy = 2, .length = 10, .length_sd = 2, .score = 1, .spread = 0.5};
+static const tn_alarm_seen start = {.entropy = 2, .length = 10, .length_sd = 2, .score = 1, .spread = 0.5, .latent = 4, .separation = 0.5};
 
 TEST(alarm_levels) {
     tn_alarm_opt o = limits(3);
@@ -21,7 +21,7 @@ TEST(alarm_levels) {
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 0 && level[TN_ALARM_DIVERGENCE] == 0 && level[TN_ALARM_LENGTH] == 0);
     CHECK(level[TN_ALARM_SPREAD] == 0.5 && level[TN_ALARM_SATURATION] == 0);
-    x.kl = 3, x.length = 20, x.spread = 2, x.entropy = 7; /* the entropy of the start counts */
+    x.kl = 3, x.length = 20, x.spread = 2, x.latent = 12, x.separation = 6, x.entropy = 7; /* the entropy of the start counts */
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_KL] == 1.5 && level[TN_ALARM_DIVERGENCE] == 0.375); /* the median of 0 and 3 */
     CHECK(level[TN_ALARM_SPEED] == 0.375);
@@ -29,7 +29,8 @@ TEST(alarm_levels) {
     tn_alarm_update(&s, &o, &x, level); /* the median of 10 20 20 */
     CHECK(level[TN_ALARM_LENGTH] == 2.5 && level[TN_ALARM_SPREAD] == 2 && level[TN_ALARM_DIVERGENCE] == 0.75);
     CHECK(level[TN_ALARM_SPEED] == 0.375); /* two batches after the first */
-    CHECK(tn_alarm_worst(level, &which) == 2.5 && which == TN_ALARM_LENGTH);
+    CHECK(tn_alarm_worst(level, &which) == 3 && which == TN_ALARM_SEPARATION);
+    CHECK(level[TN_ALARM_LATENT] == 1.5 && level[TN_ALARM_SEPARATION] == 3); /* of 4 12 12 over 4, of .5 6 6 as it is */
     x.length = 4; /* shorter counts as well: 20 20 4, then 20 4 4 */
     tn_alarm_update(&s, &o, &x, level);
     CHECK(level[TN_ALARM_LENGTH] == 2.5);
@@ -40,7 +41,7 @@ TEST(alarm_levels) {
 TEST(alarm_unknown) {
     tn_alarm_opt o = limits(1);
     tn_alarm_state s = {0};
-    tn_alarm_seen x = {.kl = NAN, .entropy = 0, .length = 5, .length_sd = 0, .spread = NAN};
+    tn_alarm_seen x = {.kl = NAN, .entropy = 0, .length = 5, .length_sd = 0, .spread = NAN, .latent = NAN, .separation = NAN};
     double level[TN_ALARMS];
     int which;
     for (int i = 0; i < 5; i++) tn_alarm_update(&s, &o, &x, level);

@@ -208,3 +208,11 @@ TEST(algo_reward_stats) {
                "no reference scores");
     CHECK(isnan(tn_reward_accuracy(same, same, 0)) && tn_reward_accuracy(same, same, 2) == 0);
 }
+
+/* A rank that is whole but for the rounding of 1 - top: the value that lies there reaches the floor. */
+TEST(entropy_floor_of_whole_ranks) {
+    double v[] = {3, 1e-5, 2, 1e-4, 2.5, 1e-6, 1.5, 1, 4, 1e-7, 3.5};
+    CHECK(tn_entropy_floor(v, 11, 0.7) == 1e-4);
+    double w[] = {1, 2, 3, 4};
+    CHECK(tn_entropy_floor(w, 4, 0.5) == 2.5 && tn_entropy_floor(w, 4, 1) == 1 && tn_entropy_floor(w, 1, 0.3) == w[0]);
+}

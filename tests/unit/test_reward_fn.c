@@ -210,3 +210,27 @@ TEST(reward_fn_world) {
     tn_str_free(&answer);
     tn_free(w);
 }
+
+/* A program of one's own: what it is told, what it may answer, and what ends a run. */
+TEST(reward_fn_program) {
+    open_fn o = begin("program", "while read -r line; do case $line in *'\"x\":1,'*yes*'true}') echo 0.5;; *null*) echo null;; *) echo -2;; esac; done");
+    tn_completion x = {.row = json_loads("{\"x\": 1, \"completion\": \"yes\"}", 0, NULL), .text = "yes\n\"", .len = 5, .ended = true};
+    CHECK(score(&o, &x) == 0.5 && score(&o, &x) == 0.5);
+    x.ended = false;
+    CHECK(score(&o, &x) == -2);
+    x.text = "no", x.len = 2, x.ended = true; /* the row's own completion is not the policy's */
+    CHECK(score(&o, &x) == -2);
+    CHECK(isnan(text(&o, NULL, "null")));
+    end(&o);
+    json_decref((json_t *)(uintptr_t)x.row);
+    static const char *const bad[][2] = {{"read -r x; echo many; cat >/dev/null", "answered 'many', expected a number"},
+                                         {"read -r x; exit 3", "has ended instead of giving a reward"},
+                                         {"read -r x; printf '1\\n2\\n'; cat >/dev/null", "more than one line"},
+                                         {"read -r x; echo nan; cat >/dev/null", "answered 'nan'"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        double r;
+        o = begin("program", bad[i][0]);
+        CHECK_FAIL(o.f->score(o.state, &(tn_completion){.text = "", .len = 0}, &r, e), TN_FORMAT, bad[i][1]);
+        end(&o);
+    }
+}
