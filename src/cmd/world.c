@@ -12,7 +12,7 @@ typedef struct {
     int64_t seed, count, first, draws, dial;
     const char *out, *input, *mix, *annotator, *pairs_out, *attack, *extension;
     int64_t wording;
-    bool oracle, outcome, conflict;
+    bool oracle, outcome, conflict, twins;
     tn_world_shape shape;
 } options;
 
@@ -39,6 +39,8 @@ static const tn_opt_row rows[] = {
      "Of a set of prompts only the requests for hazardous steps and secrets, each under these attacks, separated by commas: plain, "
      "follow-up, refusal-suppression, one-shot, many-shot, prefill-yes, prefill, prefix-injection, role-play, false-premise; all, trained (those "
      "that training may see), held-out. --count counts the set's items."},
+    {"twins", TN_OPT_BOOL, FIELD(twins), "false", NULL, 0, 0, NULL, NULL,
+     "Of --attack: requests for harmless steps, too, in the same wrapping, which a good model answers."},
     {"extension", TN_OPT_CHOICE, FIELD(extension), "core", "core|oversight", 0, 0, NULL, NULL,
      "Of text: the core's documents, which never change, or those of an extension of it. oversight: principles in other words, thoughts "
      "before judgements, several dialogues in one, attacks, opinions (models/world-oversight was trained on it)."},
@@ -85,7 +87,7 @@ static tn_status run_set(const tn_world *w, int set, const options *o, tn_err *e
         return tn_world_write_oversight(w, (uint64_t)o->seed, (uint64_t)o->first, count, o->out, e);
     if (o->attack) {
         TN_TRY(tn_world_attacks_named(o->attack, &mask, e));
-        return tn_world_write_attacks(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count, mask, false, o->out, e);
+        return tn_world_write_attacks(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count, mask, o->twins, o->out, e);
     }
     return tn_world_write_set(w, (tn_world_set)set, (uint64_t)o->seed, (uint64_t)o->first, count,
                               (tn_world_mix)mix, o->oracle, o->out, e);
