@@ -64,6 +64,10 @@ bool tn_child_ended(long pid, int *status, int *sig) {
 
 void tn_child_signal(long pid, int sig) { kill((pid_t)pid, sig); }
 
+long tn_process_id(void) { return getpid(); }
+long tn_parent_id(void) { return getppid(); }
+bool tn_process_lives(long pid) { return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH); }
+
 /* In the child: descriptors, then the program. Comes back only when there is none. */
 static void become(const char *program, char *const argv[], int held, int in, const int to[2], pid_t parent) {
     if (in < 0) in = open("/dev/null", O_RDONLY);

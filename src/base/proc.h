@@ -22,6 +22,9 @@ tn_status tn_fork(long *pid, tn_err *e);
 /* Has it ended? *status: exit status, or 128 + the signal that killed it, with *sig (0: none). */
 bool tn_child_ended(long pid, int *status, int *sig);
 void tn_child_signal(long pid, int sig); /* SIGTERM, SIGUSR1, SIGKILL */
+long tn_process_id(void);
+long tn_parent_id(void);          /* another one's when the parent has ended */
+bool tn_process_lives(long pid);  /* of any process of this user */
 
 /* Another program. It reads nothing, or what tn_child_say writes; what it writes is read here. It is killed (SIGKILL) when its parent dies, and is in a
  * process group of its own. */

@@ -50,7 +50,9 @@ static tn_rounds_run rounds_of(const session *s) {
 static tn_status train(void *ctx, const char *data, const char *dir, tn_err *e) {
     session *s = ctx;
     const tn_rounds_run r = rounds_of(s);
-    return tn_rounds_train(&r, &tn_verb_reward, dir, json_pack("{s:[s]}", "data", data), e);
+    json_t *set = json_pack("{s:[s]}", "data", data);
+    if (!s->t.eval_steps && set && json_object_set_new(set, "eval-data", json_null()) != 0) json_decref(set), set = NULL; /* `judge` will */
+    return tn_rounds_train(&r, &tn_verb_reward, dir, set, e);
 }
 
 /* ---- what a model says of all pairs, and how good it is ---- */

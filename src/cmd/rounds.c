@@ -115,6 +115,8 @@ static json_t *options_for(const tn_rounds_run *r, const tn_verb *verb, const ch
         if (!json_is_null(v) && has_option(verb, name)) ok = ok && json_object_set(o, name, v) == 0;
     ok = ok && json_object_set_new(o, "output-dir", json_string(dir)) == 0 && json_object_set_new(o, "overwrite", json_boolean(!again)) == 0 &&
          json_object_update(o, (json_t *)set) == 0;
+    json_object_foreach((json_t *)set, name, v)
+        if (json_is_null(v)) json_object_del(o, name);
     if (ok && again) ok = json_object_set_new(o, "resume-from-checkpoint", json_string("latest")) == 0;
     json_decref(all);
     if (!ok) json_decref(o);

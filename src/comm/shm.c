@@ -2,7 +2,7 @@
  *
  * Every pair of ranks has a slot. A swap is rounds of: fill the slots towards the others, meet, empty the
  * slots from the others, meet. The parent notices a rank that dies and says so in the shared memory, where
- * whoever waits looks. */
+ * whoever waits looks. When the parent itself was killed, whoever waits looks for the others. */
 #include "base/mem.h"
 #include "base/os.h"
 #include "base/proc.h"
@@ -11,18 +11,21 @@
 #include <string.h>
 
 enum { AREA = 4 << 20 }; /* bytes that a rank may have under way, over all slots */
+#define ORPHAN_WAIT 1.0  /* seconds: a rank that was forked has said by then who it is */
 
 /* What one rank says of itself, a cache line apart. */
 typedef struct berth {
     atomic_uint met;  /* how often it came to meet */
     atomic_bool left; /* closed properly */
     size_t most;      /* bytes of its largest piece in this swap */
-    char apart[48];
+    atomic_long pid;  /* 0: it has not joined */
+    char apart[40];
 } berth;
 
 struct tn_shm {
     size_t bytes, slot; /* of the mapping; of one slot */
     int size;
+    long parent;              /* its process */
     atomic_uint gen, arrived; /* meetings completed; ranks at the present one */
     atomic_uint lost;         /* 0; 1 while it is written; 2: `why` holds */
     int gone;                 /* the rank that is lost */
@@ -46,7 +49,7 @@ tn_status tn_shm_new(tn_shm **out, int ranks, tn_err *e) {
     if (!s)
         return tn_fail(e, TN_NOMEM, "%zu bytes of shared memory for %d ranks cannot be had", bytes,
                        ranks);
-    s->bytes = bytes, s->slot = slot, s->size = ranks;
+    s->bytes = bytes, s->slot = slot, s->size = ranks, s->parent = tn_process_id();
     *out = s;
     return TN_OK;
 }
@@ -80,6 +83,20 @@ void tn_shm_ended(tn_shm *s, int r, int status, int sig) {
         tn_fail(&why, TN_STATE, "rank %d of %d ended by itself (status %d), and the run with it", r,
                 s->size, status);
     say_lost(s, r, &why);
+}
+
+/* The parent is gone, and tells of nobody any more. */
+static void look_for_others(tn_shm *s) {
+    tn_err why = {0};
+    for (int r = 0; r < s->size; r++) {
+        if (atomic_load(&s->rank[r].left) || tn_process_lives(atomic_load(&s->rank[r].pid))) continue;
+        tn_fail(&why, TN_STATE,
+                "rank %d of %d is gone, and so is the process that started the ranks. The run's last checkpoint is whole: "
+                "--resume-from-checkpoint latest continues, also with another number of ranks",
+                r, s->size);
+        say_lost(s, r, &why);
+        return;
+    }
 }
 
 /* ---- meeting ---- */
@@ -118,6 +135,7 @@ static tn_status meet(tn_comm *c, tn_shm *s, tn_err *e) {
     while (atomic_load(&s->gen) == gen) {
         if (atomic_load(&s->lost) == 2) return lost(c, s, e);
         if (tn_now() - t0 > c->timeout) return too_late(c, s, e);
+        if (tn_now() - t0 > ORPHAN_WAIT && tn_parent_id() != s->parent) look_for_others(s);
         tn_shared_wait(&s->gen, gen, 0.05);
     }
     return TN_OK;
@@ -156,5 +174,6 @@ static void shm_close(tn_comm *c, bool together) {
 
 tn_status tn_shm_join(tn_shm *s, int rank, double timeout, tn_comm **c, tn_err *e) {
     static const tn_comm_ops ops = {"shm", shm_swap, shm_close};
+    atomic_store(&s->rank[rank].pid, tn_process_id());
     return tn_comm_new(c, &ops, rank, s->size, timeout, s, e);
 }

@@ -56,6 +56,16 @@ tn_status tn_desc_from_config(tn_desc *d, const json_t *config, const char *wher
 json_t *tn_desc_to_config(const tn_desc *d, const json_t *base, bool reward_model);
 size_t tn_desc_params(const tn_desc *d); /* number of parameters, tied head counted once */
 
+/* What passes of a model are to work through. Rows that nothing reads end within the last layer (forward.c). */
+typedef struct tn_effort {
+    double tokens;      /* through the layers */
+    double read;        /* of them by a head */
+    double logits;      /* of those by the language-model head; 0 for scores */
+    double pairs;       /* (query, visible key) */
+} tn_effort;
+typedef struct tn_effort_flop { double layers, head; } tn_effort_flop;
+tn_effort_flop tn_desc_flop(const tn_desc *d, const tn_effort *w); /* floating-point operations of one forward */
+
 /* cos/sin tables [n_pos, rot_dim/2] in double, angles and inverse frequencies rounded to f32 as
  * transformers computes them, attention scaling applied. `seq_len`: longest sequence of the run
  * (longrope picks its factors by it; dynamic beyond the original length is refused). */

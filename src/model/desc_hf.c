@@ -5,6 +5,13 @@
 #include "model/desc.h"
 #include <string.h>
 
+tn_effort_flop tn_desc_flop(const tn_desc *d, const tn_effort *w) {
+    double D = d->hidden, q = (double)d->heads * d->head_dim, qkv = q + 2.0 * d->kv_heads * d->head_dim;
+    double read = qkv * D, rest = q * D + 3 * D * d->ffn; /* elements that reach keys and values, and what follows */
+    double layers = 2 * (d->layers * read + (d->layers - 1) * rest) * w->tokens + 2 * rest * w->read;
+    return (tn_effort_flop){layers + 4 * q * d->layers * w->pairs, 2 * w->logits * D * d->vocab};
+}
+
 size_t tn_desc_params(const tn_desc *d) {
     size_t D = (size_t)d->hidden, F = (size_t)d->ffn;
     size_t q = (size_t)d->heads * (size_t)d->head_dim,

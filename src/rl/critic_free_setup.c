@@ -202,8 +202,9 @@ static tn_status estimate(const tn_critic_free *l, tn_err *e) {
     double passes = (double)l->task->q.iterations;
     TN_TRY(tn_rewards_flop(&l->task->rewards, &l->on, &others, e));
     TN_TRY(tn_step_rewards_flop(l->task->steps, &l->on, &others, e));
-    if (has_floor(l)) others += passes * 2.0 * (double)tn_desc_params(&l->on.desc);
-    tn_online_estimate(&l->on, samplings, passes, others * tn_online_tokens(&l->on));
+    tn_effort w = tn_online_work(&l->on);
+    if (has_floor(l)) others += passes * tn_forward_flop(&l->on.desc, &w);
+    tn_online_estimate(&l->on, samplings, passes, others);
     return TN_OK;
 }
 

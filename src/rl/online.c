@@ -290,25 +290,32 @@ tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }
 
-static double prompt_tokens(const tn_online *on) {
-    return (double)on->prompts->stats.tokens / (double)on->prompts->n * on->shape.n_prompt;
+tn_effort tn_online_work(const tn_online *on) {
+    const tn_online_shape *s = &on->shape;
+    double P = (double)on->prompts->stats.tokens / (double)on->prompts->n, R = s->max_new;
+    double prompts = s->n_prompt, responses = prompts * s->n_sample;
+    return (tn_effort){prompts * P + responses * R, responses * R, responses * R, prompts * P * P / 2 + responses * R * (P + R / 2)};
 }
-static double response_tokens(const tn_online *on) {
-    return (double)on->shape.n_prompt * on->shape.n_sample * on->shape.max_new;
-}
-double tn_online_tokens(const tn_online *on) { return prompt_tokens(on) + response_tokens(on); }
 
-double tn_train_flop(const tn_desc *d, const tn_lora_spec *s, double tokens) {
-    return (s->rank ? 4.0 : 6.0) * (double)tn_desc_params(d) * tokens; /* an adapter needs no dW of the trunk */
+double tn_online_score_flop(const tn_online *on, const tn_desc *d, bool per_token) {
+    tn_effort w = tn_online_work(on);
+    w.logits = 0;
+    if (!per_token) w.read = (double)on->shape.n_prompt * on->shape.n_sample;
+    return tn_forward_flop(d, &w);
+}
+
+double tn_online_train_flop(const tn_online *on, const tn_desc *d, const tn_lora_spec *s, const tn_effort *w) {
+    return tn_train_flop(d, s->rank > 0, tn_keep_from_options(&on->o), w);
 }
 
 void tn_online_estimate(const tn_online *on, double samplings, double passes, double others) {
-    double tokens = tn_online_tokens(on);
-    double later = passes * tn_train_flop(&on->desc, &on->spec, tokens) + others;
-    if (on->shape.reference || on->shape.teacher) later += 2.0 * (double)tn_desc_params(&on->desc) * tokens;
-    tn_intro_time_online(on->be, &on->desc,
-                         &(tn_intro_work){samplings, prompt_tokens(on), response_tokens(on),
-                                          on->gen_batch, on->shape.max_new, later});
+    tn_effort all = tn_online_work(on), prompts = all, decoding = all;
+    prompts.tokens -= all.read, prompts.read = prompts.logits = prompts.pairs = 0;
+    decoding.tokens = all.read;
+    double flop = passes * tn_online_train_flop(on, &on->desc, &on->spec, &all) + tn_forward_flop(&on->desc, &prompts) + others;
+    if (on->shape.reference || on->shape.teacher) flop += tn_forward_flop(&on->desc, &all);
+    tn_intro_time_online(on->be, &on->desc, &(tn_intro_work){samplings * flop, samplings * tn_forward_flop(&on->desc, &decoding),
+                                                             on->gen_batch, on->shape.max_new});
 }
 
 /* ---- checkpoints ---- */

@@ -97,10 +97,11 @@ void tn_online_close(tn_online *on);
 /* Model, prompts and one of them, on stderr. */
 tn_status tn_online_introduce(const tn_online *on, tn_err *e);
 
-/* Tokens of one sampling with mean prompts, every response as long as it may be. */
-double tn_online_tokens(const tn_online *on);
-/* FLOP of one pass of training over that many tokens. */
-double tn_train_flop(const tn_desc *d, const tn_lora_spec *s, double tokens);
+/* A pass over one sampling with mean prompts, every response as long as it may be. */
+tn_effort tn_online_work(const tn_online *on);
+/* FLOP of scoring it with a model of whole responses or of tokens, and of training on work like it. */
+double tn_online_score_flop(const tn_online *on, const tn_desc *d, bool per_token);
+double tn_online_train_flop(const tn_online *on, const tn_desc *d, const tn_lora_spec *s, const tn_effort *w);
 /* Estimate of the time: `samplings`, each followed by `passes` of training of the policy and by `others` FLOP for
  * reward models, critic and the like. */
 void tn_online_estimate(const tn_online *on, double samplings, double passes, double others);

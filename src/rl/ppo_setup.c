@@ -195,18 +195,18 @@ static tn_status plan_memory(const tn_ppo *p, tn_err *e) {
 /* FLOP of a critic and the model whose scores it foresees, for one batch. */
 static tn_status critic_flop(const tn_ppo *p, const tn_critic_spec *c, bool trained, double *flop, tn_err *e) {
     const tn_online *on = &p->on;
-    double tokens = tn_online_tokens(on);
+    tn_effort w = tn_online_work(on);
     tn_desc critic, judge;
     tn_lora_spec s;
     bool shared;
     if (c->judge) {
         TN_TRY(tn_model_peek(&judge, c->judge, &(tn_load){.base = on->lora.base_model}, e));
-        *flop += 2.0 * tokens * (double)tn_desc_params(&judge);
+        *flop += tn_online_score_flop(on, &judge, false);
     }
     if (!trained) return TN_OK;
     TN_TRY(tn_critic_peek(c, on, &critic, &s, &shared, e));
-    *flop += 2.0 * tokens * (double)tn_desc_params(&critic);
-    *flop += (double)p->task->ppo.epochs * tn_train_flop(&critic, &s, tokens);
+    w.logits = 0;
+    *flop += tn_forward_flop(&critic, &w) + (double)p->task->ppo.epochs * tn_online_train_flop(on, &critic, &s, &w);
     return TN_OK;
 }
 
@@ -216,20 +216,18 @@ static tn_status estimate(const tn_ppo *p, tn_err *e) {
     double epochs = (double)q->epochs, others = 0;
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
     TN_TRY(tn_reward_judge_flop(&p->task->judge, on, &others, e));
-    others *= tn_online_tokens(on);
     TN_TRY(critic_flop(p, &c, true, &others, e));
     for (int i = 1; i < q->reward_models.n; i++) {
         c.judge = q->reward_models.v[i];
         TN_TRY(critic_flop(p, &c, false, &others, e));
     }
-    double per_token = 0;
-    TN_TRY(tn_step_rewards_flop(&p->task->steps, on, &per_token, e));
-    others += per_token * tn_online_tokens(on);
+    TN_TRY(tn_step_rewards_flop(&p->task->steps, on, &others, e));
     if (cost.judge) TN_TRY(critic_flop(p, &cost, tn_safe_has_critic(&p->task->safe), &others, e));
     if (p->texts) {
         double updates = epochs * ceil((double)q->rollouts / (double)q->minibatch);
-        double each = (double)p->texts->stats.tokens / (double)p->texts->n;
-        others += updates * tn_train_flop(&on->desc, &on->spec, each * (double)p->text_plan.rows_per_step);
+        double rows = (double)p->text_plan.rows_per_step / (double)p->texts->n, trained = rows * (double)p->texts->stats.trained;
+        tn_effort w = {rows * (double)p->texts->stats.tokens, trained, trained, 0};
+        others += updates * tn_online_train_flop(on, &on->desc, &on->spec, &w);
     }
     tn_online_estimate(on, (double)q->iterations, epochs, others);
     return TN_OK;

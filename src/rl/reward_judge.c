@@ -75,7 +75,7 @@ tn_status tn_reward_judge_flop(const tn_judge_options *o, const tn_online *on, d
     if (!o->judge) return TN_OK;
     if (!is_policy(o)) TN_TRY(tn_model_peek(&d, o->judge, &(tn_load){.base = on->lora.base_model}, e));
     double questions = tn_appraise_needs(&o->appraise, "each-other") ? on->shape.n_sample - 1 : tn_appraise_needs(&o->appraise, "score") ? 1 : 2;
-    *flop += 2.0 * (double)tn_desc_params(&d) * questions * (tn_appraise_compares(&o->appraise) ? 2 : 1); /* a question holds one answer or two */
+    *flop += tn_online_score_flop(on, &d, false) * questions * (tn_appraise_compares(&o->appraise) ? 2 : 1); /* a question holds one answer or two */
     return TN_OK;
 }
 

@@ -200,7 +200,7 @@ tn_status tn_rewards_flop(const tn_reward_options *o, const tn_online *on, doubl
     *flop = 0;
     for (int i = 0; i < o->models.n; i++) {
         TN_TRY(tn_model_peek(&d, o->models.v[i], &(tn_load){.base = on->lora.base_model}, e));
-        *flop += 2.0 * (double)tn_desc_params(&d);
+        *flop += tn_online_score_flop(on, &d, false);
     }
     return tn_reward_judge_flop(&o->judge, on, flop, e);
 }

@@ -36,7 +36,7 @@ tn_status tn_step_rewards_flop(const tn_step_reward_options *o, const tn_online 
     tn_desc d;
     if (!o || !o->model) return TN_OK;
     TN_TRY(tn_model_peek(&d, o->model, &(tn_load){.base = on->lora.base_model}, e));
-    *flop += 2.0 * (double)tn_desc_params(&d);
+    *flop += tn_online_score_flop(on, &d, true);
     return TN_OK;
 }
 

@@ -12,15 +12,16 @@ tn_status tn_intro_print(const char *verb, const tn_desc *d, const tn_backend *b
 tn_status tn_intro_memory(const tn_budget *p, const char *max_memory, tn_err *e);
 /* The adapter, where the model has one: its shape, and how much is trained. */
 void tn_intro_adapter(const tn_model *m);
-/* An estimate from the measured speed of the model's own products; `passes` without gradient beside each with. */
-void tn_intro_time(tn_model *m, double passes, const tn_dataset *train, const tn_plan *plan,
-                   const tn_batch_options *b);
+/* FLOP of passes over that work: without gradient, and a training step's forward and backward. An adapter needs no
+ * products for the trunk's own gradients; `keep` says what backward computes again. */
+double tn_forward_flop(const tn_desc *d, const tn_effort *w);
+double tn_train_flop(const tn_desc *d, bool adapter, tn_keep keep, const tn_effort *w);
+/* An estimate for that many FLOP from the measured speed of the model's own products. */
+void tn_intro_time(tn_model *m, double flop);
 /* The same before a model is there, for loops on own samples. */
 typedef struct tn_intro_work {
-    double samplings;
-    double prompts, responses; /* tokens of one sampling; every response as long as it may be */
-    int batch, longest;        /* sequences decoded together; tokens of the longest response */
-    double later;              /* FLOP of one sampling's scores, log-probs and updates */
+    double flop, sampling; /* of all but the steps of sampling, and of these */
+    int batch, longest;    /* sequences decoded together; tokens of the longest response */
 } tn_intro_work;
 void tn_intro_time_online(tn_backend *b, const tn_desc *policy, const tn_intro_work *w);
 /* The rows part alone: read, kept, dropped by reason, truncated, length quantiles, trained share. */

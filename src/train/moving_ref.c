@@ -36,6 +36,8 @@ tn_status tn_moving_ref_open(tn_model **ref, const tn_model *policy, const char 
     tn_status st = dir.oom
                        ? tn_fail(e, TN_NOMEM, "out of memory")
                        : tn_model_load(ref, from ? dir.s : ref_dir, policy->be, &(tn_load){0}, e);
+    /* What goes along with its weights is the first reference's: the checkpoint will be gone some day. */
+    if (st == TN_OK && from) snprintf((*ref)->dir, sizeof (*ref)->dir, "%s", ref_dir ? ref_dir : policy->dir);
     if (st == TN_OK &&
         ((*ref)->trunk->n != policy->trunk->n || (*ref)->n_tensor != policy->n_tensor)) {
         st = tn_fail(e, TN_STATE, "--sync-ref-model: the reference %s is not of the model's shape",

@@ -221,12 +221,18 @@ static void name_rows(uint8_t *live, const tn_desc *d, const tn_example *x) {
         tn_live_mark(live, d->hidden, x->response[r].ids, (size_t)x->response[r].n, d->pad);
 }
 
+/* Rows that the first epoch comes to. */
+static size_t rows_seen(const tn_loop *l) {
+    const tn_plan *p = &l->plan;
+    return (size_t)p->total < p->n_step ? p->cut[p->total] : p->n;
+}
+
 /* The rows of the embedding that the run's steps name; NULL where answers will be sampled. */
 static tn_status named_rows(const tn_loop *l, uint8_t **live, tn_err *e) {
     const tn_desc *d = &l->desc;
     const tn_plan *plan = &l->plan;
     const tn_dataset *also = l->train->mismatched;
-    size_t seen = (size_t)plan->total < plan->n_step ? plan->cut[plan->total] : plan->n;
+    size_t seen = rows_seen(l);
     *live = NULL;
     if (l->task->answers) return TN_OK;
     *live = tn_calloc(tn_live_blocks((size_t)d->vocab * (size_t)d->hidden), 1);
@@ -352,10 +358,49 @@ static tn_status check_options(const tn_loop *l, tn_err *e) {
                          : TN_OK;
 }
 
-/* Passes without gradient for one with: the reference's, which is kept for later epochs, and those ahead. */
-static double extra_passes(const tn_loop *l) {
-    const tn_ahead *a = l->task->ahead;
-    return l->task->reference + (a ? 1 + a->mismatched : tn_loop_whole(l));
+static void add_work(const tn_loop *l, const tn_example *x, tn_effort *w) {
+    double P = x->n_prompt, shared = l->t.batch.share_prompts || x->n_response < 2 ? 1 : x->n_response;
+    bool whole = l->task->score_head && !l->task->per_token; /* its score is read at the last token alone */
+    w->tokens += tn_batch_cost(x, &l->t.batch);
+    w->pairs += shared * P * P / 2;
+    if (l->t.batch.score_prompts) w->read += P;
+    for (int k = 0; k < x->n_response; k++) {
+        const tn_response *r = &x->response[k];
+        w->pairs += r->n * (P + 0.5 * r->n);
+        for (int i = 0; !whole && i < r->n; i++) w->read += r->trained[i];
+        w->read += whole;
+    }
+    w->logits = l->task->score_head ? 0 : w->read;
+}
+
+/* The first `seen` of those rows in that order (NULL: their own). */
+static tn_effort work_of(const tn_loop *l, const tn_dataset *d, const uint32_t *order, size_t seen) {
+    tn_effort w = {0};
+    for (size_t i = 0; i < seen; i++) add_work(l, &d->ex[order ? order[i] : i], &w);
+    return w;
+}
+
+/* Training, what is computed beside each step, a frozen reference's log-probs (kept for later epochs), evaluations. */
+static tn_status introduce_time(const tn_loop *l, tn_err *e) {
+    const tn_task *k = l->task;
+    const tn_ahead *a = k->ahead;
+    tn_desc ref = l->desc;
+    tn_effort w = work_of(l, l->train, l->plan.order, rows_seen(l));
+    double own = tn_forward_flop(&l->desc, &w), flop;
+    double epochs = fmax(1, (double)l->plan.total / fmax(1, (double)l->plan.n_step)); /* times that these rows are seen */
+    flop = epochs * tn_train_flop(&l->desc, l->spec.rank > 0, tn_keep_from_options(&l->o), &w);
+    flop += epochs * own * (a ? 1 + a->mismatched : tn_loop_whole(l));
+    if (k->reference && k->ref_model) TN_TRY(tn_model_peek(&ref, k->ref_model, &(tn_load){.base = l->lora.base_model}, e));
+    bool kept = !k->sync && !k->live_reference && !(l->t.needs & TN_NEED_PAIR);
+    if (k->reference) flop += (kept ? 1 : epochs) * tn_forward_flop(&ref, &w);
+    if (l->eval) {
+        tn_effort v = work_of(l, l->eval, NULL, l->eval->n);
+        double times = l->o.eval_steps > 0 ? ceil((double)l->plan.total / (double)l->o.eval_steps) : 1;
+        flop += times * tn_forward_flop(&l->desc, &v);
+        if (k->reference) flop += (kept ? 1 : times) * tn_forward_flop(&ref, &v);
+    }
+    tn_intro_time(l->t.model, flop);
+    return TN_OK;
 }
 
 tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
@@ -390,7 +435,7 @@ tn_status tn_loop_plan(tn_loop *l, tn_err *e) {
     TN_TRY(st);
     TN_TRY(load_model(l, e));
     tn_intro_adapter(l->t.model);
-    tn_intro_time(l->t.model, extra_passes(l), l->train, &l->plan, &l->t.batch);
+    TN_TRY(introduce_time(l, e));
     if (k->answers) tn_answers_introduce(k->answers, l->plan.total);
     return TN_OK;
 }

@@ -27,8 +27,10 @@ newest_step() { # DIR: of its whole checkpoints; 0 without one
     done
     echo $n
 }
-same_run() { # A B: weights, logs and state
+same_run() { # A B: weights, logs and state, and all of the last checkpoint but options (whose hash is in manifests)
     local f
+    f=checkpoint-$(newest_step "$1")
+    diff -rq -x tenet.json -x manifest.json "$1/$f" "$2/$f" 2>&1 || return 1
     for f in model.safetensors adapter_model.safetensors generation_config.json metrics.jsonl samples.jsonl trainer_state.json; do
         [ ! -e "$1/$f" ] || cmp -s "$1/$f" "$2/$f" || { echo "$f differs"; return 1; }
     done

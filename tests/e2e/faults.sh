@@ -67,6 +67,33 @@ file() {
     finish "$name" "$total" $tried $failed
 }
 
+# what a command leaves, less times, options (whose hash is in manifests) and what stages said
+left() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -name manifest.json ! -name .lock ! -path '*/logs/*' -exec cksum {} + | sort); }
+# again NAME DIR COMMAND...: what stops anywhere and goes on when the same command is given again, to the same bytes in DIR.
+again() {
+    local name=$1 dir=$2 total tried=0 failed=0 n
+    shift 2
+    bad=
+    rm -rf "$dir"
+    "$@" >/dev/null 2>"$F/log" || { fail "$name: $(tail -n 1 "$F/log")"; return; }
+    left "$dir" >"$F/whole.sums"
+    rm -rf "$dir"
+    total=$(calls "$@" | sort -n | tail -n 1) # a stage's own process has its own
+    rm -rf "$dir"
+    for n in $(numbers "$total"); do
+        rm -rf "$dir"
+        run_fault "$n" "$@"
+        tried=$((tried + 1))
+        if [ $status != 0 ]; then
+            failed=$((failed + 1))
+            "$@" >/dev/null 2>"$F/log" || bad="$bad call $n: it does not go on, $(tail -n 1 "$F/log");"
+        fi
+        left "$dir" 2>&1 | cmp -s - "$F/whole.sums" || bad="$bad call $n (status $status): $(left "$dir" | diff - "$F/whole.sums" | head -n 3 | tr '\n' ' ');"
+    done
+    rm -rf "$dir"
+    finish "$name" "$total" $tried $failed
+}
+
 # train RUN: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
 train() {
     local run=$1 total tried=0 failed=0 n f d
@@ -103,6 +130,27 @@ for run in ${TENET_FAULT_RUNS:-pretrain sft reward dpo ppo grpo rloo lora distil
 tenet sft --model "$F/base" --data "$F/sft.jsonl" --max-steps 2 --save-steps 0 --output-dir "$F/sft" >"$F/log" 2>&1
 tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --out "$F/eval" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"
 head -n 12 "$F/pref.jsonl" >"$F/few.jsonl"
+# stages that keep what they were told
+grep -E '"family": "(harmful|arith)"' "$F/rl.jsonl" | head -n 8 >"$F/red.jsonl"
+world="--prompts prompts/world --constitution constitutions/world.json --kind-key family"
+printf 'name: small\nstages:\n  - name: rows\n    world sft: {count: 20, out: "${out}/rows.jsonl"}\n    makes: rows.jsonl\n' >"$F/r.yaml"
+printf '  - name: some\n    select: {data: "${out}/rows.jsonl", first: 9, out: "${out}/some.jsonl"}\n    makes: some.jsonl\n' >>"$F/r.yaml"
+# shellcheck disable=SC2086
+{
+    again faults_critique "$F/critique" tenet critique --model models/world $world --data "$F/red.jsonl" --rounds 1 --max-new-tokens 8 \
+        --max-critique-tokens 8 --repeat-words 0 --longest-ratio 0 --output-dir "$F/critique"
+    labelling() { mkdir -p "$F/label" && tenet label --model models/world --prompts prompts/world --constitution constitutions/world.json --input "$F/few-pairs.jsonl" --out "$F/label/l.jsonl"; }
+    head -n 4 "$F/pairs.jsonl" >"$F/few-pairs.jsonl"
+    sed 's/}$/, "human": 1}/' "$F/pairs.jsonl" >"$F/human.jsonl"
+    again faults_label "$F/label" labelling
+    again faults_rlthf "$F/rounds" tenet rlthf --model "$F/base" --data "$F/human.jsonl" --human rows --select random --rlthf-shard 1 \
+        --rlthf-human 0.2 --rlthf-rounds 1 --num-train-epochs 1 --per-device-train-batch-size 16 --save-steps 1 --output-dir "$F/rounds"
+    again faults_run "$F/run" tenet run "$F/r.yaml" --out "$F/run"
+}
+file faults_select "$F/sel.jsonl" tenet select --data "$F/rl.jsonl" --first 5 --out "$F/sel.jsonl"
+file faults_best_of_n "$F/bon" tenet best-of-n --model "$F/base" --reward-model rm="$F/rm" --world --count 4 --samples 4 --out "$F/bon"
+file faults_train_tokenizer "$F/bpe" tenet train-tokenizer --data "$F/text.jsonl" --vocab-size 420 --output-dir "$F/bpe"
+file faults_world_sft "$F/ws.jsonl" tenet world sft --count 20 --out "$F/ws.jsonl"
 file faults_generate "$F/g.jsonl" tenet generate --model "$F/base" --input "$F/few.jsonl" --max-new-tokens 8 --out "$F/g.jsonl"
 file faults_score "$F/s.jsonl" tenet score --model "$F/base" --input "$F/samples.jsonl" --out "$F/s.jsonl"
 file faults_score_grads "$F/grads.safetensors" tenet score --model "$F/base" --input "$F/samples.jsonl" --grads "$F/grads.safetensors"

@@ -222,6 +222,18 @@ more="--ranks 2" start sft "$T/term"
 kill -TERM $pid
 if ended 60 && [ $status = 130 ] && grep -q "resume-from-checkpoint latest" "$T/log"; then ok ranks_stop; else fail "ranks_stop: status $status; $(last)"; fi
 more="--ranks 4" goes_on ranks_resume_after_stop "$T/term"
+# the process that started them is killed, then one of them: nobody tells the other, which does not wait for long
+more="--ranks 2" start sft "$T/orphan"
+first=$(rank 1) second=$(rank 2)
+kill -STOP "$second"
+kill -9 $pid
+wait $pid 2>/dev/null
+kill -9 "$second"
+n=0
+while kill -0 "$first" 2>/dev/null && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); done
+kill -9 "$first" 2>/dev/null
+if [ $n -lt 400 ] && grep -q "rank 1 of 2 is gone, and so is the process that started the ranks" "$T/log"; then ok ranks_orphan; else fail "ranks_orphan: $(last)"; fi
+more="--ranks 4" goes_on ranks_resume_after_orphan "$T/orphan"
 more="--ranks 2 --comm-timeout 5" start sft "$T/hang"
 kill -STOP "$(rank 2)"
 if ended 60 && [ $status = 1 ] && grep -q "rank 0 of 2 has waited 5 seconds for rank 1, which does not come" "$T/log"; then

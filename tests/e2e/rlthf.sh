@@ -67,6 +67,8 @@ trace() { (cd "$1" && find . -type f ! -name timing.jsonl ! -name tenet.json ! -
 if rlthf --human rows --output-dir "$R/whole" >"$R/out" 2>"$R/log"; then ok rlthf_runs; else fail "rlthf_runs: $(tail -n 1 "$R/log")"; fi
 if [ "$(wc -l <"$R/whole/metrics.jsonl")" = 3 ] && [ "$(wc -l <"$R/whole/labels.jsonl")" = "$(wc -l <"$R/labelled.jsonl")" ] &&
     grep -q '"source": "human"' "$R/whole/labels.jsonl"; then ok rlthf_files; else fail "rlthf_files: $(cat "$R/out")"; fi
+# held-out pairs are scored once a round, by the model that was saved
+if [ "$(grep -c '"accuracy": 0\.' "$R/whole/metrics.jsonl")" = 3 ] && ! grep -q '"eval_' "$R"/whole/round-*/reward/metrics.jsonl; then ok rlthf_evaluates_once; else fail "rlthf_evaluates_once: $(grep -h '"eval_' "$R"/whole/round-*/reward/metrics.jsonl | head -n 1)"; fi
 rlthf --human rows --threads 1 --output-dir "$R/one" >/dev/null 2>&1
 trace "$R/whole" >"$R/a"
 trace "$R/one" | cmp -s - "$R/a" && ok rlthf_threads || fail rlthf_threads

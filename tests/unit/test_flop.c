@@ -1,6 +1,7 @@
 /* Floating-point operations of a training step are those of its shapes, on every backend and for any threads. */
 #include "ops/flop.h"
 #include "tiny.h"
+#include "train/intro.h"
 
 enum { T = 50, R = 11 };
 
@@ -53,6 +54,19 @@ TEST(flop_of_a_step) {
                       (unsigned long long)want);
             tn_backend_free(be);
         }
+}
+
+/* What plans count: the same, but for attention's backward, which they take for two of its forwards (it is 2.5). */
+TEST(flop_of_a_plan) {
+    for (int i = 0; i < n_tiny; i++) {
+        const tn_desc *d = &tiny_get(i)->desc;
+        const tn_effort w = {.tokens = T, .read = T, .logits = R, .pairs = T * (T + 1) / 2};
+        double attention = 2.0 * w.pairs * d->heads * d->head_dim * d->layers, got = tn_train_flop(d, false, TN_KEEP_ALL, &w);
+        if (d->window) continue; /* plans know of none */
+        CHECK_MSG(got == (double)expected(d) - attention, "%s: %.17g FLOP planned, %.17g done", tiny_get(i)->name, got,
+                  (double)expected(d));
+        CHECK(tn_train_flop(d, true, TN_KEEP_ALL, &w) < got && tn_train_flop(d, false, TN_KEEP_LAYER, &w) > got);
+    }
 }
 
 /* An adapter of two parts: u and y, or u alone; backward with and without its own gradient. */
