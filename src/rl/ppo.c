@@ -193,26 +193,38 @@ static tn_status update(tn_ppo *p, int n, const double lr[3], tn_metrics *m, tn_
     return TN_OK;
 }
 
-/* Epochs of minibatches over the batch. */
-static tn_status optimise(tn_ppo *p, tn_metrics *m, tn_err *e) {
+/* One pass over the batch, in minibatches. */
+static tn_status pass(tn_ppo *p, long epoch, const double lr[3], tn_metrics *m, tn_err *e) {
     const tn_ppo_options *q = &p->task->ppo;
     tn_online *on = &p->on;
     tn_rollouts *r = &on->roll;
+    for (int i = 0; i < r->n; i++) p->perm[i] = (uint32_t)i;
+    tn_rng rng = tn_rng_stream((uint64_t)on->o.seed, TN_RNG_MINIBATCH, (uint64_t)(on->step * 1024 + epoch));
+    tn_rng_shuffle(&rng, p->perm, (size_t)r->n);
+    for (int at = 0; at < r->n; at += (int)q->minibatch) {
+        int n = r->n - at < q->minibatch ? r->n - at : (int)q->minibatch;
+        for (int i = 0; i < n; i++) p->mini[i] = &r->ex[p->perm[at + i]];
+        on->policy.expect_on_policy = epoch == 0 && at == 0 && !on->sampling.truncated_logp;
+        TN_TRY(update(p, n, lr, m, e));
+    }
+    return TN_OK;
+}
+
+/* Epochs of minibatches over the batch; fewer where the policy has left the one that sampled it (--early-stop-kl). */
+static tn_status optimise(tn_ppo *p, tn_metrics *m, tn_err *e) {
+    const tn_ppo_options *q = &p->task->ppo;
+    tn_online *on = &p->on;
     const double peak[3] = {p->peak_lr, p->critic_lr, p->cost_critic_lr};
     double lr[3];
+    long epoch = 0;
     for (int i = 0; i < 3; i++) lr[i] = tn_lr_at(&on->o, peak[i], on->step + 1, (long)q->iterations);
-    for (long epoch = 0; epoch < q->epochs; epoch++) {
-        for (int i = 0; i < r->n; i++) p->perm[i] = (uint32_t)i;
-        tn_rng rng = tn_rng_stream((uint64_t)on->o.seed, TN_RNG_MINIBATCH,
-                                   (uint64_t)(on->step * 1024 + epoch));
-        tn_rng_shuffle(&rng, p->perm, (size_t)r->n);
-        for (int at = 0; at < r->n; at += (int)q->minibatch) {
-            int n = r->n - at < q->minibatch ? r->n - at : (int)q->minibatch;
-            for (int i = 0; i < n; i++) p->mini[i] = &r->ex[p->perm[at + i]];
-            on->policy.expect_on_policy = epoch == 0 && at == 0 && !on->sampling.truncated_logp;
-            TN_TRY(update(p, n, lr, m, e));
-        }
+    for (bool left = false; epoch < q->epochs && !left; epoch++) {
+        tn_metrics one = {0};
+        TN_TRY(pass(p, epoch, lr, &one, e));
+        left = q->early_stop > 0 && tn_metrics_find(&one, "policy/approxkl_avg") > q->early_stop;
+        tn_metrics_merge(m, &one);
     }
+    if (q->early_stop > 0) tn_metrics_put(m, TN_METRIC_SUM, "ppo_epochs", (double)epoch);
     tn_metrics_put(m, TN_METRIC_SUM, "learning_rate", lr[0]);
     return TN_OK;
 }

@@ -27,6 +27,7 @@ typedef struct tn_ppo_options {
     const char *critic;
     int64_t iterations, rollouts, minibatch, epochs, response_length;
     double temperature, critic_lr;
+    double early_stop; /* KL after which a batch is passed over no more; 0: off */
     double judge_weight;
     double ptx_coef; /* pretraining mix; 0: off */
     tn_opt_list ptx_data;

@@ -19,6 +19,9 @@ const tn_opt_row tn_ppo_rows[] = {
      "Rollouts per optimiser step."},
     {"num-ppo-epochs", TN_OPT_INT, AT(epochs), "4", NULL, 1, 1000, "ppo_epochs", "N",
      "Passes over each rollout batch."},
+    {"early-stop-kl", TN_OPT_REAL, AT(early_stop), "0", NULL, 0, 1e9, NULL, "X",
+     "Pass over a batch no more after a pass in which the policy's mean KL (k2, nats a token) to the one that sampled the batch was above X; 0: "
+     "always --num-ppo-epochs passes."},
     {"response-length", TN_OPT_INT, AT(response_length), "53", NULL, 1, 1 << 20, "max_new_tokens",
      "N", "Longest response in tokens."},
     {"temperature", TN_OPT_REAL, AT(temperature), "0.7", NULL, 1e-3, 100, NULL, "X",

@@ -120,6 +120,13 @@ same plain free && ok ppo_price_zero || fail ppo_price_zero
 for how in mean worst median; do
     run "twice_$how" --reward-model "$O/rm1" "$O/rm1" --ensemble $how && same plain "twice_$how" && ok "ppo_ensemble_of_one_$how" || fail "ppo_ensemble_of_one_$how"
 done
+# passes end early, with a KL that any step has, or never; in between a run that was killed does not forget how many there were
+run never_early --early-stop-kl 1e9
+run always_early --early-stop-kl 1e-30
+survives early --early-stop-kl 2e-4
+passes() { sed 's|.*"ppo_epochs": \([0-9]*\).*|\1|' "$O/$1/metrics.jsonl" | sort -u | tr '\n' ' '; }
+same plain never_early && [ "$(passes never_early) $(passes always_early)" = "2  1 " ] && ! same plain always_early && ok ppo_early_stop || fail "ppo_early_stop: $(passes never_early) $(passes always_early)"
+
 # references are the prompts' own, sampled once: batches of the sampler do not matter, nor does the second epoch
 run shaped5 --reward-shaping par --reference-answers 2 --gen-batch-size 5
 same shaped shaped5 && cmp -s "$O/shaped/metrics.jsonl" "$O/shaped5/metrics.jsonl" && ok ppo_shaping_gen_batch || fail ppo_shaping_gen_batch
