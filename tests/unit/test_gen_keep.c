@@ -81,10 +81,9 @@ static tn_gen_read talks(tn_dtype dtype, int batch, int pages, int room) {
             CHECK_BYTES(out[i].logp, alone.logp, (size_t)alone.n * sizeof *alone.logp);
             tn_gen_free(fresh);
         }
-        for (int i = 0; i < TALKS; i++) {
-            if (turn == 2 && i % 4 == 3) t[i] = t[i - 1]; /* another branch of the same tree */
-            add_turn(&t[i], &out[turn == 2 && i % 4 == 3 ? i - 1 : i], ids + 3 * i, REQUEST);
-        }
+        for (int i = 0; i < TALKS; i++) /* in the third turn some go on as another branch of their neighbour */
+            if (turn == 2 && i % 4 == 3) t[i] = t[i - 1];
+        for (int i = 0; i < TALKS; i++) add_turn(&t[i], &out[turn == 2 && i % 4 == 3 ? i - 1 : i], ids + 3 * i, REQUEST);
     }
     tn_gen_free(g);
     tn_model_free(m);
