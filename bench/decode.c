@@ -90,7 +90,7 @@ static tn_status one(work *w, const bench_size *s, int batch, tn_err *e) {
     c.plot = true;
     w->batch = batch;
     w->new = b->o.quick ? 8 : batch == 1 ? 64 : batch < MOST ? 24 : 16;
-    for (int i = 0; i < batch; i++) w->req[i] = (tn_gen_request){w->ids[i], PROMPT, 1, (uint64_t)i};
+    for (int i = 0; i < batch; i++) w->req[i] = (tn_gen_request){.ids = w->ids[i], .n_ids = PROMPT, .n = 1, .key = (uint64_t)i};
     TN_TRY(tn_gen_new(&w->gen, w->m, batch, PROMPT + w->new + 2, e));
     bench_add(&c, "tenet", own, w);
     bench_add(&c, "bound", bound, w);
