@@ -196,6 +196,8 @@ static bool blank(const char *s, size_t n) {
     return true;
 }
 
+json_t *tn_json_number(double x) { return isnan(x) ? json_null() : json_real(x); }
+
 tn_status tn_jsonl_next(tn_lines *r, const char *path, json_t **row, tn_err *e) {
     const char *line;
     size_t len;

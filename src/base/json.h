@@ -35,6 +35,8 @@ tn_status tn_json_need_str(const json_t *o, const char *key, const char **out, c
 tn_status tn_json_need(const json_t *o, const char *key, json_type type, json_t **out,
                        const char *where, tn_err *e);
 
+json_t *tn_json_number(double x); /* null where it is NaN, which JSON has not; new reference */
+
 /* JSONL, plain or .gz: next row as an object; blank lines skipped; *row = NULL at the end.
  * The caller decrefs the row. Errors name file and line. */
 tn_status tn_jsonl_next(tn_lines *r, const char *path, json_t **row, tn_err *e);

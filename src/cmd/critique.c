@@ -7,13 +7,14 @@
 #include "oversight/judges.h"
 #include "oversight/revise.h"
 #include "oversight/rows.h"
+#include "oversight/sift.h"
 #include "train/trainer.h"
 #include <string.h>
 
 typedef struct critique_options {
     const char *model, *critic, *base, *constitution, *prompts, *data, *helpful, *out, *kind, *kind_key;
     int64_t rounds, first_round, helpful_samples, max_new, max_critique, batch, cache, top_k, repeat_n, repeats, max_rows;
-    double temperature, critic_temperature, top_p, longest;
+    double temperature, critic_temperature, top_p, longest, least;
     bool direct, unended;
 } critique_options;
 
@@ -33,10 +34,15 @@ static const tn_opt_row rows[] = {
      "Prompts whose answers join the training rows unrevised, so that the model stays helpful."},
     {"helpful-samples", TN_OPT_INT, AT(helpful_samples), "2", NULL, 1, 64, NULL, "N", "Answers for each of those prompts."},
     {"output-dir", TN_OPT_STRING, AT(out), NULL, NULL, 0, 0, "out", "DIR",
-     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, summary.json, constitution.json (a copy) and replies.jsonl."},
+     "sft.jsonl (to train on), record.jsonl (all answers, critiques and revisions), answers-R.jsonl, labels.jsonl (with --least-better), summary.json, "
+     "constitution.json (a copy) and replies.jsonl."},
     {"rounds", TN_OPT_INT, AT(rounds), "4", NULL, 1, TN_REVISE_ROUNDS, NULL, "N", "Rounds of critique and revision."},
     {"first-round", TN_OPT_INT, AT(first_round), "1", NULL, 0, TN_REVISE_ROUNDS, NULL, "N",
      "Answers from this round on are trained on (0: the first answers, too)."},
+    {"least-better", TN_OPT_REAL, AT(least), "0", NULL, 0, 1, NULL, "P",
+     "Ask the critic as a judge, under all principles that apply, whether each last answer is better than the first, and train on it only when that "
+     "is so with probability P or more; answers that no round changed are left out. What it says is in labels.jsonl, labels to train a preference "
+     "model on. 0: not asked."},
     {"direct", TN_OPT_BOOL, AT(direct), "false", NULL, 0, 0, NULL, NULL, "Revise without a critique."},
     {"prompt-kind", TN_OPT_STRING, AT(kind), "red_team", NULL, 0, 0, NULL, "NAME", "Kind of all prompts, for the principles' applies_to and weights."},
     {"kind-key", TN_OPT_STRING, AT(kind_key), NULL, NULL, 0, 0, NULL, "KEY", "Key of the rows that names each prompt's kind, e.g. family."},
@@ -68,7 +74,10 @@ typedef struct session {
     tn_judges critic;
     tn_json_rows data, helpful;
     json_t **record[2]; /* of data, of helpful */
+    double *better;     /* [data.n] probability that the last answer is better than the first, or NaN; NULL: nobody was asked */
+    json_t **labelled;  /* [data.n] the pair with its label, or NULL */
     tn_revise_count *count;
+    long n_better;
     int lock;
     tn_str path;
 } session;
@@ -99,7 +108,8 @@ static tn_status write_sft(session *s, tn_err *e) {
     TN_TRY(tn_out_open(&out, in_out(s, "sft.jsonl"), false, e));
     tn_status st = TN_OK;
     for (int64_t r = s->o.first_round; r <= s->o.rounds; r++)
-        for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = put_sft(out, s->record[0][i], r, e);
+        for (size_t i = 0; i < s->data.n && st == TN_OK; i++)
+            if (!s->better || s->better[i] >= s->o.least) st = put_sft(out, s->record[0][i], r, e);
     for (size_t i = 0; i < s->helpful.n && st == TN_OK; i++) st = put_sft(out, s->record[1][i], 0, e);
     return tn_out_close(out, st, true, e);
 }
@@ -109,6 +119,16 @@ static tn_status write_record(session *s, tn_err *e) {
     TN_TRY(tn_out_open(&out, in_out(s, "record.jsonl"), false, e));
     tn_status st = TN_OK;
     for (size_t i = 0; i < s->data.n && st == TN_OK; i++) st = tn_json_row_write(out, json_incref(s->record[0][i]), e);
+    return tn_out_close(out, st, true, e);
+}
+
+static tn_status write_labels(session *s, tn_err *e) {
+    tn_out *out;
+    if (!s->labelled) return TN_OK;
+    TN_TRY(tn_out_open(&out, in_out(s, "labels.jsonl"), false, e));
+    tn_status st = TN_OK;
+    for (size_t i = 0; i < s->data.n && st == TN_OK; i++)
+        if (s->labelled[i]) st = tn_json_row_write(out, json_incref(s->labelled[i]), e);
     return tn_out_close(out, st, true, e);
 }
 
@@ -176,6 +196,7 @@ static tn_status summarise(session *s, tn_err *e) {
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)s->c->hash);
     json_t *j = json_pack("{s:s,s:s,s:I,s:I,s:o,s:o}", "constitution", s->c->name, "constitution_hash", hash, "rows", (json_int_t)s->data.n,
                           "helpful_rows", (json_int_t)s->helpful.n, "rounds", rounds, "principles", principles);
+    if (j && s->better) json_object_set_new(j, "better", json_integer((json_int_t)s->n_better));
     tn_status st = j ? tn_json_save(in_out(s, "summary.json"), j, false, e) : tn_fail(e, TN_NOMEM, "out of memory");
     json_decref(j);
     return st;
@@ -208,6 +229,48 @@ static tn_status revise_all(session *s, tn_err *e) {
     v.kind_key = NULL;
     v.answer.seed++; /* other draws than those of the red-team rows */
     return tn_revise_rows(&v, s->helpful.row, (const char *const *)s->helpful.where, (int)s->helpful.n, s->record[1], NULL, e);
+}
+
+/* ---- which of them are improvements ---- */
+
+static tn_labelling judging_of(const session *s) {
+    enum { TOKENS = 2048 }; /* of a forward */
+    const tn_judge *critic = &s->critic.v[0];
+    return (tn_labelling){.judge = critic->asker, .constitution = s->c, .prompts = critic->prompts, .kind = s->o.kind, .kind_key = s->o.kind_key,
+                          .batch = (int)s->o.batch, .max_tokens = TOKENS, .seed = (uint64_t)s->machine.seed};
+}
+
+/* That it can be asked about every row, before anything takes long: a principle that applies, a template. */
+static tn_status check_judging(session *s, tn_err *e) {
+    tn_labelling l = judging_of(s);
+    int n, *k = tn_calloc((size_t)s->c->n_principle, sizeof *k);
+    double *w = tn_calloc((size_t)s->c->n_principle, sizeof *w);
+    tn_status st = k && w ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory");
+    for (size_t i = 0; i < s->data.n && st == TN_OK; i++)
+        st = tn_labelling_principles(&l, (int)i, s->data.row[i], s->data.where[i], s->c->n_principle, k, w, &n, e);
+    json_t *empty = json_array();
+    tn_prompt_about about = {.conversation = empty, .option_a = "a", .option_b = "b", .principle = k ? &s->c->principle[k[0]] : NULL};
+    tn_str text = TN_STR_INIT;
+    if (st == TN_OK) st = tn_prompts_render(l.prompts, TN_PROMPT_COMPARE, &about, NULL, &text, NULL, NULL, e);
+    tn_str_free(&text);
+    json_decref(empty);
+    tn_free(k), tn_free(w);
+    return st;
+}
+
+static tn_status sift(session *s, tn_err *e) {
+    tn_labelling l = judging_of(s);
+    if (s->o.least <= 0) return TN_OK;
+    tn_asker_skip_long(l.judge); /* one long answer is left out, and is not the end of a long run */
+    s->better = tn_calloc(s->data.n, sizeof *s->better);
+    s->labelled = tn_calloc(s->data.n, sizeof *s->labelled);
+    if (!s->better || !s->labelled) return tn_fail(e, TN_NOMEM, "out of memory");
+    TN_TRY(tn_sift_rows(&l, s->record[0], (int)s->data.n, s->better, s->labelled, e));
+    for (size_t i = 0; i < s->data.n; i++) s->n_better += s->better[i] >= s->o.least;
+    tn_info("%ld of %zu last answers are better than the first with a probability of %g or more", s->n_better, s->data.n, s->o.least);
+    if (s->n_better || s->helpful.n) return TN_OK;
+    return tn_fail(e, TN_STATE, "no revision is held for better than the first answer with a probability of %g: nothing is left to train on; "
+                   "lower --least-better, or look at labels.jsonl and record.jsonl whether this critic can judge", s->o.least);
 }
 
 static tn_status check(const critique_options *o, tn_err *e) {
@@ -249,14 +312,18 @@ static tn_status work(session *s, tn_err *e) {
     const char *critic = o->critic ? o->critic : o->model;
     if (strcmp(critic, o->model)) TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
     TN_TRY(tn_judges_open(&s->critic, (tn_opt_list){&critic, 1}, &(tn_judge_setup){.be = s->be, .base = o->base, .prompts = {&o->prompts, 1},
-                          .endpoint = &s->endpoint, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
+                          .endpoint = &s->endpoint, .top = 20, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
     tn_asker_keep_prompts(s->critic.v[0].asker, (size_t)o->cache << 20);
+    if (o->least > 0) TN_TRY(check_judging(s, e));
     tn_signals_install();
     TN_TRY(revise_all(s, e));
     tn_gen_read of = tn_asker_prompts_read(s->critic.v[0].asker);
     if (of.tokens) tn_info("%ld tokens of prompts, %.0f %% of them read before", of.tokens, 100.0 * (double)of.cached / (double)of.tokens);
     for (int64_t r = 0; r <= o->rounds; r++) TN_TRY(write_answers(s, r, e));
     TN_TRY(write_record(s, e));
+    tn_status st = sift(s, e);
+    TN_TRY(write_labels(s, st == TN_OK ? e : NULL));
+    TN_TRY(st);
     TN_TRY(write_sft(s, e));
     return summarise(s, e);
 }
@@ -267,6 +334,9 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_opts_bind(opts, tn_endpoint_option_rows, &s.endpoint);
     tn_opts_bind(opts, tn_machine_option_rows, &s.machine);
     tn_status st = tn_profile_finish(s.be, work(&s, e), e);
+    for (size_t i = 0; s.labelled && i < s.data.n; i++) json_decref(s.labelled[i]);
+    tn_free(s.labelled);
+    tn_free(s.better);
     for (int k = 0; k < 2; k++) {
         for (size_t i = 0; s.record[k] && i < (k ? s.helpful.n : s.data.n); i++) json_decref(s.record[k][i]);
         tn_free(s.record[k]);

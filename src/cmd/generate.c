@@ -15,6 +15,7 @@ typedef struct generate_options {
     int64_t n_shots, n, max_new, batch, top_k, best_of;
     double temperature, top_p, min_p;
     bool greedy, logprobs, ignore_eos, grouped;
+    tn_opt_list begin;
 } generate_options;
 
 #define AT(field) offsetof(generate_options, field)
@@ -35,6 +36,9 @@ static const tn_opt_row rows[] = {
     {"num-fewshot", TN_OPT_INT, AT(n_shots), "0", NULL, 0, 0, NULL, "N", "At most so many of them; 0: all."},
     {"n", TN_OPT_INT, AT(n), "1", NULL, 1, 1 << 16, "num_return_sequences num_generations", "N",
      "Responses per prompt."},
+    {"also-begin", TN_OPT_LIST, AT(begin), NULL, NULL, 0, 0, NULL, "TEXT",
+     "For each TEXT one more response to every prompt, which begins with it (a prefill): what a model hardly ever says by itself, "
+     "for a preference model to see beside what it says."},
     {"max-new-tokens", TN_OPT_INT, AT(max_new), "256", NULL, 1, 1 << 20, "max_tokens", "N",
      "Longest response."},
     {"temperature", TN_OPT_REAL, AT(temperature), "1", NULL, 0, 100, NULL, "X",
@@ -74,7 +78,12 @@ typedef struct session {
     tn_gen_sample *sample;
     tn_out *out;
     tn_progress bar;
-    int n_sample; /* to each prompt */
+    int n_sample; /* to each prompt, begun ones last */
+    /* --also-begin */
+    tn_ids *begin;               /* [n_begin] */
+    int n_begin, longest_begin;
+    int32_t *begun, *whole;      /* of a portion: prompts [.., longest + longest_begin] and responses [.., longest_begin + max_new] */
+    int longest;                 /* prompt */
     /* --best-of */
     tn_scorer scorer;
     double *score; /* of a portion's samples */
@@ -197,10 +206,56 @@ static tn_status write_portion(session *s, size_t at, size_t k, tn_err *e) {
     return TN_OK;
 }
 
+/* ---- responses that are begun ---- */
+
+static tn_status read_begins(session *s, tn_err *e) {
+    int n = s->o.begin.n;
+    if (!n) return TN_OK;
+    if (s->o.best_of > 1 || s->o.logprobs) return tn_fail(e, TN_ARG, "--also-begin does not go with --best-of and --logprobs");
+    if (!s->tok) return tn_fail(e, TN_ARG, "--also-begin: the model has no tokenizer to read the text with");
+    s->begin = tn_calloc((size_t)n, sizeof *s->begin);
+    if (!s->begin) return tn_fail(e, TN_NOMEM, "out of memory");
+    s->n_begin = n;
+    for (int k = 0; k < n; k++) {
+        const char *text = s->o.begin.v[k];
+        TN_TRY(tn_encode(s->tok, text, strlen(text), false, &s->begin[k], NULL, e));
+        if (!s->begin[k].n) return tn_fail(e, TN_ARG, "--also-begin: an empty text begins nothing");
+        if ((int)s->begin[k].n > s->longest_begin) s->longest_begin = (int)s->begin[k].n;
+    }
+    return TN_OK;
+}
+
+static tn_status room_for_begun(session *s, size_t portion, tn_err *e) {
+    size_t n = portion * (size_t)s->n_begin;
+    if (!n) return TN_OK;
+    s->begun = tn_calloc(n, (size_t)(s->longest + s->longest_begin) * sizeof *s->begun);
+    s->whole = tn_calloc(n, (size_t)(s->longest_begin + s->o.max_new) * sizeof *s->whole);
+    return s->begun && s->whole ? TN_OK : tn_fail(e, TN_NOMEM, "out of memory for %zu begun responses", n);
+}
+
+/* Prompt i of a portion with text k behind it. */
+static tn_gen_request begun_request(const session *s, const tn_example *x, size_t i, int k, uint64_t key) {
+    const tn_ids *b = &s->begin[k];
+    int32_t *to = s->begun + (i * (size_t)s->n_begin + (size_t)k) * (size_t)(s->longest + s->longest_begin);
+    memcpy(to, x->prompt, (size_t)x->n_prompt * sizeof *to);
+    memcpy(to + x->n_prompt, b->v, b->n * sizeof *to);
+    return (tn_gen_request){.ids = to, .n_ids = x->n_prompt + (int)b->n, .n = 1, .key = key};
+}
+
+/* The text belongs to the response. */
+static void put_begin(const session *s, size_t i, int k, tn_gen_sample *y) {
+    const tn_ids *b = &s->begin[k];
+    int32_t *to = s->whole + (i * (size_t)s->n_begin + (size_t)k) * (size_t)(s->longest_begin + s->o.max_new);
+    memcpy(to, b->v, b->n * sizeof *to);
+    memcpy(to + b->n, y->ids, (size_t)y->n * sizeof *to);
+    y->ids = to;
+    y->n += (int)b->n;
+}
+
 /* Prompts go through in portions, so that finished rows reach the file while work goes on. */
 static tn_status generate(session *s, const tn_sampling *how, size_t portion, tn_err *e) {
-    size_t n = (size_t)s->n_sample;
-    s->req = tn_calloc(portion, sizeof *s->req);
+    size_t n = (size_t)s->n_sample, begun = (size_t)s->n_begin, own = n - begun;
+    s->req = tn_calloc(portion * (1 + begun), sizeof *s->req);
     s->sample = tn_calloc(portion * n, sizeof *s->sample);
     if (!s->req || !s->sample) return tn_fail(e, TN_NOMEM, "out of memory");
     long done = 0;
@@ -208,15 +263,19 @@ static tn_status generate(session *s, const tn_sampling *how, size_t portion, tn
         size_t k = s->data->n - at < portion ? s->data->n - at : portion;
         for (size_t i = 0; i < k; i++) {
             const tn_example *x = &s->data->ex[at + i];
-            s->req[i] = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = (int)n, .key = (uint64_t)((at + i) * n)};
+            tn_gen_request *q = &s->req[i * (1 + begun)];
+            uint64_t key = (uint64_t)((at + i) * n);
+            *q++ = (tn_gen_request){.ids = x->prompt, .n_ids = x->n_prompt, .n = (int)own, .key = key};
+            for (size_t j = 0; j < begun; j++) *q++ = begun_request(s, x, i, (int)j, key + own + j);
         }
         tn_progress_begin(&s->bar, "generate", "responses", (long)(k * n), 0);
-        TN_TRY(tn_gen_run(s->gen, s->req, (int)k, how, s->sample, tick, s, e));
+        TN_TRY(tn_gen_run(s->gen, s->req, (int)(k * (1 + begun)), how, s->sample, tick, s, e));
+        for (size_t i = 0; i < k * begun; i++) put_begin(s, i / begun, (int)(i % begun), &s->sample[i / begun * n + own + i % begun]);
         double begin = tn_work_begin(s->be);
         TN_TRY(write_portion(s, at, k, e));
         tn_work_end(s->be, begin, "write", 0);
         TN_TRY(tn_out_flush(s->out, false, e));
-        done += (long)(k * (size_t)s->o.n);
+        done += (long)(k * ((size_t)s->o.n + begun));
     }
     tn_info("%ld responses", done);
     return TN_OK;
@@ -233,11 +292,12 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     if (s->o.best_of > 1 && s->o.n > s->o.best_of)
         return tn_fail(e, TN_ARG, "--n %d: --best-of %d has only so many to choose from", (int)s->o.n, (int)s->o.best_of);
     if (s->o.grouped && (s->o.best_of > 1 || s->o.logprobs)) return tn_fail(e, TN_ARG, "--grouped has no place for --best-of and --logprobs");
-    s->n_sample = (int)(s->o.best_of > 1 ? s->o.best_of : s->o.n);
     TN_TRY(tn_backend_from_options(&s->be, &s->machine, e));
     const char *base = tn_opts_str(opts, "base-model");
     TN_TRY(tn_tokenizer_of(&s->tok, dir, base, tn_opts_str(opts, "chat-template"), e));
     TN_TRY(tn_model_load(&s->model, dir, s->be, &(tn_load){.base = base, .frozen = true}, e));
+    TN_TRY(read_begins(s, e));
+    s->n_sample = (int)(s->o.best_of > 1 ? s->o.best_of : s->o.n) + s->n_begin;
     if (s->o.grouped && !s->tok) return tn_fail(e, TN_ARG, "--grouped writes texts, and %s has no tokenizer", dir);
     if (s->model->no_lm_head)
         return tn_fail(e, TN_STATE,
@@ -249,13 +309,13 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
                          .seam = TN_SEAM_FORCE,
                          .chat_transcripts = strcmp(s->o.transcripts, "chat") == 0,
                          .shots = s->shots,
-                         .room = s->model->desc.max_pos - (int)s->o.max_new};
+                         .room = s->model->desc.max_pos - s->longest_begin - (int)s->o.max_new};
     TN_TRY(tn_dataset_load(&s->data, &s->o.input, 1, s->tok, &q, e));
     if (s->shots)
         tn_info("%.1f examples before a prompt", (double)s->data->stats.shots / (double)s->data->stats.kept);
-    int longest = 1;
+    s->longest = 1;
     for (size_t i = 0; i < s->data->n; i++)
-        if (s->data->ex[i].n_prompt > longest) longest = s->data->ex[i].n_prompt;
+        if (s->data->ex[i].n_prompt > s->longest) s->longest = s->data->ex[i].n_prompt;
     tn_sampling how = {.temperature = s->o.greedy ? 0 : s->o.temperature,
                        .top_k = (int)s->o.top_k,
                        .top_p = s->o.top_p,
@@ -266,7 +326,8 @@ static tn_status work(session *s, const tn_opts *opts, tn_err *e) {
     if (s->o.ignore_eos) how.n_stop = 0;
     size_t all = s->data->n * (size_t)s->n_sample, portion = (size_t)s->o.batch * 16 / (size_t)s->n_sample + 1;
     int batch = (size_t)s->o.batch < all ? (int)s->o.batch : (int)all;
-    TN_TRY(tn_gen_new(&s->gen, s->model, batch, longest + (int)s->o.max_new, e));
+    TN_TRY(tn_gen_new(&s->gen, s->model, batch, s->longest + s->longest_begin + (int)s->o.max_new, e));
+    TN_TRY(room_for_begun(s, portion, e));
     TN_TRY(open_judge(s, dir, base, portion, e));
     TN_TRY(tn_out_open(&s->out, s->o.out, false, e));
     tn_signals_install();
@@ -285,6 +346,8 @@ static tn_status run(const tn_opts *opts, tn_err *e) {
     tn_free(s.sample);
     tn_scorer_close(&s.scorer);
     tn_free(s.score), tn_free(s.ex), tn_free(s.response), tn_free(s.ones), tn_free(s.best);
+    for (int k = 0; k < s.n_begin; k++) tn_ids_free(&s.begin[k]);
+    tn_free(s.begin), tn_free(s.begun), tn_free(s.whole);
     tn_gen_free(s.gen);
     tn_dataset_free(s.data);
     json_decref(s.shots);

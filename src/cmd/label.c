@@ -230,16 +230,13 @@ static tn_status save_report(session *s, json_t **report, tn_err *e) {
     return path ? tn_json_save(path, *report, false, e) : TN_OK;
 }
 
-static json_t *real_or_null(double x) { return isnan(x) ? json_null() : json_real(x); }
-
 /* A judge's labels of a row, which begin at *at; their verdicts, weighted, to *balance. */
 static void add_labels(const session *s, int k, int *at, int row, json_t *all, double *balance) {
     const tn_judged *j = &s->judged[k];
     for (; *at < j->n_label && j->label[*at].row == row; ++*at) {
         const tn_label *x = &j->label[*at];
         const tn_principle *c = &s->c->principle[x->principle];
-        json_array_append_new(all, json_pack("{s:s*,s:s,s:o,s:o,s:o}", "judge", s->judges.n > 1 ? j->name : NULL, "principle", c->id, "p_order1",
-                                             real_or_null(x->p1), "p_order2", real_or_null(x->p2), "p", real_or_null(x->p)));
+        json_array_append_new(all, tn_label_json(x, s->judges.n > 1 ? j->name : NULL, s->c));
         if (!isnan(x->p)) *balance += (c->worse ? -1 : 1) * j->weight * x->weight * tn_label_verdict(x->p1, x->p2);
     }
 }
@@ -249,7 +246,7 @@ static tn_status write_row(session *s, int i, int *at, tn_out *out, tn_err *e) {
     double balance = 0;
     for (int k = 0; k < s->judges.n; k++) {
         add_labels(s, k, &at[k], i, labels, &balance);
-        json_array_append_new(judges, json_pack("{s:s,s:o}", "judge", s->judged[k].name, "p", real_or_null(s->judged[k].p[i])));
+        json_array_append_new(judges, json_pack("{s:s,s:o}", "judge", s->judged[k].name, "p", tn_json_number(s->judged[k].p[i])));
     }
     int first = s->p[i] >= 0.5 ? 1 : 2, rank[2] = {first, 3 - first};
     if (s->o.ties) rank[0] = balance >= 0 ? 1 : 2, rank[1] = balance > 0 ? 2 : 1;

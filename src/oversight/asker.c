@@ -74,7 +74,7 @@ tn_status tn_asker_borrow(tn_asker **out, tn_backend *be, tn_model *m, tn_tokeni
     return TN_OK;
 }
 
-void tn_asker_skip_long(tn_asker *a) { a->skip_long = true; }
+void tn_asker_skip_long(tn_asker *a) { a->skip_long = !a->at; /* what endpoints can read, they say */ }
 void tn_asker_quiet(tn_asker *a) { a->quiet = true; }
 void tn_asker_keep_prompts(tn_asker *a, size_t bytes) { a->kept_bytes = bytes; }
 tn_gen_read tn_asker_prompts_read(const tn_asker *a) { return a->read; }

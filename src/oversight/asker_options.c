@@ -9,7 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { PORTION = 1024 }; /* questions between two commits */
+enum {
+    PORTION = 1024, /* questions between two commits */
+    WINDOW = 4096   /* questions that are sorted before they are cut into forwards */
+};
 
 /* Options as ids: what all begin with goes to the prompt, n[k] tokens of each are left. */
 typedef struct options {
@@ -200,10 +203,26 @@ static tn_status ask(tn_asker *a, const options *o, const tn_question *q, const 
     return TN_OK;
 }
 
-static tn_status ask_missing(tn_asker *a, const options *o, const tn_question *q, const int *which, int k, int n, int max_tokens,
-                             const char *what, tn_err *e) {
+/* The questions of a window by their texts, so that those that begin alike (a pair under many principles) come into the same forward.
+ * Windows count all questions, not only those that are missing: a run that was stopped asks the rest in the order of one that was not. */
+static tn_status sort_windows(const tn_question *q, int *which, int k, tn_err *e) {
+    reading *v = tn_calloc((size_t)(k < WINDOW ? k : WINDOW), sizeof *v);
+    if (!v) return tn_fail(e, TN_NOMEM, "out of memory");
+    for (int i = 0, n; i < k; i += n) {
+        for (n = 0; i + n < k && which[i + n] / WINDOW == which[i] / WINDOW; n++)
+            v[n] = (reading){q[which[i + n]].ids, q[which[i + n]].n, which[i + n]};
+        qsort(v, (size_t)n, sizeof *v, by_ids);
+        for (int j = 0; j < n; j++) which[i + j] = v[j].i;
+    }
+    tn_free(v);
+    return TN_OK;
+}
+
+static tn_status ask_missing(tn_asker *a, const options *o, const tn_question *q, int *which, int k, int n, int max_tokens, const char *what,
+                             tn_err *e) {
     double began = tn_now(), tokens = 0;
-    tn_status st = TN_OK;
+    tn_status st = sort_windows(q, which, k, e);
+    if (st != TN_OK) return st;
     if (!a->work && !(a->work = tn_calloc(1, sizeof *a->work))) return tn_fail(e, TN_NOMEM, "out of memory");
     if (!a->quiet) tn_progress_begin(&a->bar, what, "labels", n, n - k);
     for (int i = 0, end, since = 0; i < k && st == TN_OK; i = end) {

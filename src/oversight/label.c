@@ -173,6 +173,11 @@ static tn_status work(job *j, const char *const *where, double *p, tn_err *e) {
     return decide(j, p, e);
 }
 
+json_t *tn_label_json(const tn_label *x, const char *judge, const tn_constitution *c) {
+    return json_pack("{s:s*,s:s,s:o,s:o,s:o}", "judge", judge, "principle", c->principle[x->principle].id, "p_order1", tn_json_number(x->p1),
+                     "p_order2", tn_json_number(x->p2), "p", tn_json_number(x->p));
+}
+
 tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *const *where, int n, double *p, tn_label **label,
                         int *n_label, tn_err *e) {
     job j = {.l = l, .row = row, .n = n, .conversation = tn_calloc((size_t)n + 1, sizeof *j.conversation)};

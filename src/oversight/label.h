@@ -41,6 +41,9 @@ typedef struct tn_label {
     double weight, p1, p2, p; /* P(A) in either order, and of the first answer being better, polarity applied */
 } tn_label;
 
+/* As label rows have it, with the judge's name where that is said (or NULL); new reference, NULL when memory is out. */
+json_t *tn_label_json(const tn_label *x, const char *judge, const tn_constitution *c);
+
 /* Rows {"prompt", "responses": [a, b]}. p [n], NaN where the judge (skip_long) could not read so much; *label gets all of its parts, pairs in order, *n_label of them, from the heap. */
 tn_status tn_label_rows(const tn_labelling *l, json_t *const *row, const char *const *where, int n, double *p, tn_label **label,
                         int *n_label, tn_err *e);

@@ -209,7 +209,7 @@ static json_t *arm_json(const tn_lab *l, int a) {
         json_t *v = value_json(tn_lab_mean(l, a, key)), *seeds = json_array();
         for (int s = 0; s < l->n_seed; s++) {
             double x = tn_lab_get(l, s, a, key);
-            json_array_append_new(seeds, isnan(x) ? json_null() : json_real(x));
+            json_array_append_new(seeds, tn_json_number(x));
         }
         json_object_set_new(v, "of_seeds", seeds);
         json_object_set_new(j, key, v);

@@ -185,7 +185,6 @@ static tn_status measure(state *s, tn_err *e) {
 
 /* ---- pairs ---- */
 
-static json_t *real_or_null(double v) { return isnan(v) ? json_null() : json_real(v); }
 
 static tn_status write_answers(state *s, tn_err *e) {
     tn_out *out;
@@ -198,7 +197,7 @@ static tn_status write_answers(state *s, tn_err *e) {
             const answer *y = &s->answer[i * s->N + k];
             json_array_append_new(list, json_string(y->text));
             json_array_append_new(ended, json_boolean(y->ended));
-            json_array_append_new(reward, real_or_null(y->reward));
+            json_array_append_new(reward, tn_json_number(y->reward));
         }
         bool ok = row && json_object_set_new(row, "responses", list) == 0 && json_object_set_new(row, "ended", ended) == 0 &&
                   json_object_set_new(row, "rewards", reward) == 0 && json_array_size(list) == (size_t)s->N;

@@ -291,7 +291,7 @@ void tn_rollouts_arrange_pairs(tn_rollouts *to, const tn_rollouts *from, const u
 /* NaN is null. */
 static json_t *reals(const double *v, int n) {
     json_t *a = json_array();
-    for (int i = 0; i < n; i++) json_array_append_new(a, isnan(v[i]) ? json_null() : json_real(v[i]));
+    for (int i = 0; i < n; i++) json_array_append_new(a, tn_json_number(v[i]));
     return a;
 }
 
@@ -302,7 +302,7 @@ json_t *tn_rollouts_record(const tn_rollouts *r) {
         json_t *ids = json_array();
         for (int k = 0; k < n; k++) json_array_append_new(ids, json_integer(r->ids[at + k]));
         json_t *x = json_pack("{s:o,s:b,s:o,s:o}", "ids", ids, "ended", r->ended[i], "score",
-                              isnan(r->score[i]) ? json_null() : json_real(r->score[i]), "logp", reals(r->old_logp + at, n));
+                              tn_json_number(r->score[i]), "logp", reals(r->old_logp + at, n));
         if (x && r->has_ref) json_object_set_new(x, "ref_logp", reals(r->ref_logp + at, n));
         if (x && r->step) json_object_set_new(x, "step", reals(r->step + at, n));
         if (!x || json_array_append_new(all, x) != 0) {

@@ -66,6 +66,30 @@ if cmp -s "$O/a/sft.jsonl" "$O/ids/sft.jsonl"; then ok critique_texts_not_ids; e
 sed '/"id": "harm"/s/"weight": 3/"weight": 3, "enabled": false/' constitutions/world.json >"$O/without.json"
 tenet $common --constitution "$O/without.json" --output-dir "$O/without" >"$O/log" 2>&1
 if grep -q '"principle":"harm"' "$O/a/record.jsonl" && ! grep -q '"principle":"harm"' "$O/without/record.jsonl"; then ok critique_without_a_principle; else fail critique_without_a_principle; fi
+# the critic as a judge: the same rounds, and only what it holds for better is trained on; what it says is what `tenet label` says of these pairs
+judged="$common --least-better 0.68"
+check critique_judged tenet $judged --output-dir "$O/judged"
+if cmp -s "$O/a/record.jsonl" "$O/judged/record.jsonl" && [ "$(lines "$O/judged/labels.jsonl")" -gt 10 ]; then ok critique_judged_rounds; else fail critique_judged_rounds; fi
+sed 's/"rank":.*/"x": 0}/' "$O/judged/labels.jsonl" >"$O/revised.jsonl"
+tenet label --model models/world --constitution constitutions/world.json --prompts prompts/world --kind-key family --principles 0 --dtype float32 --seed 3 \
+    --input "$O/revised.jsonl" --out "$O/labelled.jsonl" >"$O/log" 2>&1
+sed 's/"x":0,//' "$O/labelled.jsonl" | cmp -s - "$O/judged/labels.jsonl" && ok critique_judged_as_labels || fail "critique_judged_as_labels: $(tail -1 "$O/log")"
+good=$(sed 's/.*"id":"\([^"]*\)".*"p":\([0-9.e-]*\),"labels.*/\1 \2/' "$O/judged/labels.jsonl" | awk '$2 >= 0.68 { print $1 }' | sort)
+trained=$(grep -v '"round":0' "$O/judged/sft.jsonl" | sed 's/.*"id":"\([^"]*\)".*/\1/' | sort -u)
+if [ -n "$good" ] && [ "$good" = "$trained" ] && [ "$(grep -c '"round":0' "$O/judged/sft.jsonl")" = 12 ] &&
+    [ "$(echo "$good" | wc -l)" -lt "$(lines "$O/judged/labels.jsonl")" ] && grep -q "\"better\": $(echo "$good" | wc -l)" "$O/judged/summary.json"
+then ok critique_judged_rows; else fail "critique_judged_rows: $(echo "$good" | wc -l) of $(lines "$O/judged/labels.jsonl")"; fi
+mkdir -p "$O/judged-cut"
+head -c $(($(stat -c %s "$O/judged/replies.jsonl") * 97 / 100)) "$O/judged/replies.jsonl" >"$O/judged-cut/replies.jsonl"
+tenet $judged --threads 1 --batch-size 7 --output-dir "$O/judged-cut" >"$O/log" 2>&1
+if equal "$O/judged" "$O/judged-cut" && cmp -s "$O/judged/labels.jsonl" "$O/judged-cut/labels.jsonl"; then ok critique_judged_resumed; else fail critique_judged_resumed; fi
+unhelped=$(echo $judged | sed "s#--helpful-data [^ ]*##")
+fails critique_judged_none 1 "nothing is left to train on" tenet $unhelped --least-better 1 --rounds 1 --max-rows 4 --output-dir "$O/none"
+# what it needs for that is looked at before anybody is asked
+fails critique_judged_no_template 2 "has no compare.jinja" tenet $judged --prompts "$(mkdir -p "$O/p2" && cp prompts/world/prompts.json prompts/world/critique.jinja prompts/world/revision.jinja "$O/p2" && echo "$O/p2")" --output-dir "$O/y"
+sed 's/"critique_revise", "compare"/"critique_revise"/' constitutions/world.json >"$O/revise-only.json"
+fails critique_judged_no_principle 2 "no enabled principle for compare" tenet $judged --constitution "$O/revise-only.json" --output-dir "$O/y"
+if [ ! -s "$O/y/replies.jsonl" ]; then ok critique_judged_checked_first; else fail critique_judged_checked_first; fi
 check critique_direct tenet $common --direct --output-dir "$O/direct"
 if ! grep -q '"stage":"critique"' "$O/direct/replies.jsonl"; then ok critique_direct_asks_no_critic; else fail critique_direct_asks_no_critic; fi
 given=${common/--kind-key family/}

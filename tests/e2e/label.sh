@@ -25,6 +25,13 @@ cp "$L/a.jsonl.replies.jsonl" "$L/more.jsonl"
 tenet $common --principles 0 --replies "$L/more.jsonl" --out "$L/all-principles.jsonl" 2>"$L/log"
 head -c "$size" "$L/more.jsonl" | cmp -s - "$L/a.jsonl.replies.jsonl" && [ "$(sort "$L/more.jsonl" | cut -d'"' -f4 | uniq -d | wc -l)" = 0 ] &&
     ok label_adds_to_replies || fail label_adds_to_replies
+# questions come in the order of their texts, so that those of a pair share what they begin with; labels do not know of it
+tenet $common --principles 0 --batch-tokens 64 --out "$L/alone.jsonl" 2>"$L/log"
+tenet $common --principles 0 --batch-tokens 4096 --threads 2 --out "$L/together.jsonl" 2>"$L/log"
+if cmp -s "$L/alone.jsonl" "$L/together.jsonl" && cmp -s "$L/alone.jsonl" "$L/all-principles.jsonl"; then ok label_all_principles; else fail label_all_principles; fi
+head -c $(($(stat -c %s "$L/together.jsonl.replies.jsonl") / 2)) "$L/together.jsonl.replies.jsonl" >"$L/half.jsonl.replies.jsonl"
+tenet $common --principles 0 --batch-tokens 300 --out "$L/half.jsonl" 2>"$L/log"
+if cmp -s "$L/half.jsonl.replies.jsonl" "$L/together.jsonl.replies.jsonl"; then ok label_all_resumed; else fail label_all_resumed; fi
 # ids say nothing, texts do: the questions of two principles exchanged
 sed 's/"id": "harm"/"id": "privacy"/; t; s/"id": "privacy"/"id": "harm"/' constitutions/world.json >"$L/ids.json"
 tenet $common --constitution "$L/ids.json" --out "$L/ids.jsonl" 2>"$L/log"
