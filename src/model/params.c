@@ -175,6 +175,14 @@ void tn_model_drop_masters(tn_model *m) {
     halve_embedding(m);
 }
 
+tn_status tn_model_park(tn_model *m, tn_park *k, tn_err *e) {
+    tn_store *s = m->trunk;
+    if (!s->dropped || s->refs > 1 || m->packs_shared) return tn_fail(e, TN_BUG, "a model that is written or shared was to be parked");
+    size_t table = (size_t)m->desc.vocab * (size_t)m->desc.hidden * (s->half_embed ? 2 : m->be->elem);
+    TN_TRY(tn_park_add(k, m->packed, m->packed_bytes, e));
+    return tn_park_add(k, tn_at(m->be, s->data, m->embed), table, e);
+}
+
 /* Refuses what reads them. */
 tn_status tn_model_has_masters(const tn_model *m, tn_err *e) {
     return m->trunk->dropped ? tn_fail(e, TN_BUG, "the matrices of a frozen model were given back") : TN_OK;
@@ -210,7 +218,10 @@ static tn_status store_trainable(tn_model *m, tn_store *s, size_t first, size_t 
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
                        ((double)bytes + 2 * (double)s->moment_bytes) / 1e9);
-    if (first_grad) tn_big_by_pages(s->grad, s->n_live * m->be->elem);
+    if (first_grad) {
+        tn_big_by_pages(s->grad, s->n_live * m->be->elem);
+        s->resting = true;
+    }
     if (fresh) moment_ready(m, s, s->m), moment_ready(m, s, s->v);
     return TN_OK;
 }
@@ -248,9 +259,28 @@ const tn_tensor *tn_model_param(const tn_model *m, int i) {
 static void zero_grad(tn_model *m, bool whole) {
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(m, t);
-    for (int i = 0; i < n; i++)
-        if (t[i].store->grad) tn_live_zero(m->be, t[i].store, t[i].store->grad, whole);
+    for (int i = 0; i < n; i++) {
+        const tn_store *s = t[i].store;
+        if (whole && s->resting) tn_big_clear(s->grad, s->n * m->be->elem);
+        else if (s->grad) tn_live_zero(m->be, s, s->grad, whole);
+    }
 }
+void tn_model_rest_grad(tn_model *m) {
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, n = tn_model_trained(m, t); i < n; i++) {
+        tn_big_clear(t[i].store->grad, t[i].store->n * m->be->elem);
+        t[i].store->resting = true;
+    }
+}
+
+void tn_model_wake_grad(tn_model *m) {
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, n = tn_model_trained(m, t); i < n; i++) {
+        if (t[i].store->resting && t[i].store->grad) tn_live_touch(m->be, t[i].store, t[i].store->grad);
+        t[i].store->resting = false;
+    }
+}
+
 void tn_model_zero_grad(tn_model *m) { zero_grad(m, false); }
 void tn_model_fresh_grad(tn_model *m) { zero_grad(m, true); }
 
