@@ -142,6 +142,8 @@ tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend
  * once it has an adapter. A model with adapters is not copied: take a view and adapt that. */
 tn_status tn_model_copy(tn_model **m, const tn_model *from, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
+/* A copy as tn_model_drop_masters leaves it, without ever having had more. The packed forms of `from` are those of its weights. */
+tn_status tn_model_copy_frozen(tn_model **m, const tn_model *from, tn_err *e);
 /* Hangs another adapter on m. Fresh: A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform(a = sqrt 5)), a
  * function of (seed, tensor, element); B zero, so that nothing changes yet. Copy: of `from`, values only. */
 tn_status tn_model_adapt(tn_model *m, const tn_lora_spec *s, uint64_t seed, tn_err *e);
