@@ -262,9 +262,17 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
     return TN_OK;
 }
 
+static void wake(tn_model *m) {
+    tn_phase before = tn_phase_enter(m->be, TN_PHASE_OPTIMISER);
+    double begin = tn_work_begin(m->be);
+    tn_model_wake_grad(m);
+    tn_work_end(m->be, begin, "zero_grad", (double)(m->trunk->n * m->be->elem));
+    tn_phase_leave(m->be, before);
+}
+
 tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
     tn_total total[TN_LANE_BATCHES];
-    if (train) tn_model_wake_grad(w[0].t->model);
+    if (train) wake(w[0].t->model);
     for (int k = 0; k < n; k++) {
         tn_trainee *t = w[k].t;
         TN_TRY(tn_trainee_points(t, w[k].ex, w[k].n, train, e));
