@@ -427,9 +427,9 @@ tn_status tn_online_sample(tn_online *on, uint64_t first_key, tn_err *e) {
     for (int i = 0; i < on->n_learner; i++) tn_trainee_rest(on->learner[i]);
     TN_TRY(on->opponent ? tn_rollouts_sample_opposed(r, on->gen, on->opponent, first_key, &on->sampling, e)
                         : tn_rollouts_sample(r, on->gen, first_key, &on->sampling, e));
+    tn_online_leave(on); /* an opponent */
     tn_gen_rest(on->gen);
     if (on->opponent) tn_gen_rest(on->opponent);
-    tn_online_leave(on);
     for (int i = 0; i < r->n; i++)
         on->tokens += r->prompt[r->group[i]]->n_prompt + r->response[i].n;
     return TN_OK;

@@ -103,8 +103,8 @@ tn_status tn_shaping_refer(tn_shaping *s, tn_online *on, tn_scorer *const *score
     how.seed ^= OTHER_STREAM;
     how.greedy_first = false;
     TN_TRY(tn_rollouts_sample(a, s->gen, 0, &how, e));
-    tn_gen_rest(s->gen);
     tn_online_leave(on);
+    tn_gen_rest(s->gen);
     for (int k = s->n_model - 1; k >= 0; k--) { /* model 0 last: it says whether a row is known */
         double *latent = scorer[k]->latent; /* of the rollouts in hand */
         scorer[k]->latent = NULL;
