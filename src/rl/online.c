@@ -235,8 +235,6 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
                   tn_keep_from_options(&on->o));
     tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
     tn_budget_scratch(p, d, &on->spec, on->be, q->tokens, on->rows, true);
-    if (!s->reference && on->q.ref_model)
-        tn_warn("--ref-model %s has no effect: the KL to the reference has weight 0", on->q.ref_model);
     if (s->reference)
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
                                    q->tokens, on->rows, on->length, q->blocks, e));
@@ -299,6 +297,8 @@ tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
     const tn_desc *d = &on->desc;
     tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s", on->verb, d->family,
             1e-6 * (double)tn_desc_params(d), on->be->kernels, on->be->profile);
+    if (!on->shape.reference && on->q.ref_model)
+        tn_warn("--ref-model %s has no effect: the KL to the reference has weight 0", on->q.ref_model);
     TN_TRY(tn_intro_rows("prompts", on->prompts, e));
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }
