@@ -98,7 +98,7 @@ static void add_parked(tn_budget *p, const char *owner, const tn_desc *d, const 
     tn_budget_add(p, owner, "weights", (tn_desc_params(d) + head - matrices(d, score) - embed) * be->elem);
     embed *= d->half_embed && be->elem == sizeof(float) ? 2 : be->elem;
     tn_budget_turn(p, owner);
-    raise_row(p, owner, "weights", embed);
+    raise_row(p, owner, "embedding, at most", embed); /* the pages of rows that are named */
     raise_row(p, owner, "packed weights", packed);
     tn_budget_turn(p, NULL);
     p->parked += embed + packed;

@@ -368,6 +368,7 @@ tn_status tn_model_copy_frozen(tn_model **out, const tn_model *from, tn_err *e) 
         tn_model_free(m);
         return st;
     }
+    for (int i = 0; i < n_matrix(m); i++) drop_master(m, matrix(m, i)); /* so that no large page begins in a norm and ends there */
     for (int i = 0; i < m->n_tensor; i++) /* the same layout */
         if (tn_tensor_stays(m, &m->tensor[i])) copy_tensor(m, &m->tensor[i], &from->tensor[i]);
     tn_copy c = {m->packed, from->packed};

@@ -168,7 +168,7 @@ TEST(budget_turns) {
     tn_str_clear(&s);
     tn_budget_print(&parked, &s);
     CHECK_MSG(strstr(s.s, "  in turns, of which the largest counts:\n    training       policy's gradients"), "%s", s.s);
-    CHECK_MSG(strstr(s.s, "\n    reward model   weights "), "%s", s.s);
+    CHECK_MSG(strstr(s.s, "\n    reward model   embedding, at most "), "%s", s.s);
     tn_str_free(&s);
     /* a turn may become the largest, and what is largest in it is what a refusal names */
     tn_budget_turn(&parked, "sampling");
