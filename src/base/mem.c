@@ -202,5 +202,11 @@ void tn_big_drop(void *p, size_t bytes) {
     madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
+void tn_big_clear(void *p, size_t bytes) {
+    if (!p) return;
+    tn_rss_sample();
+    madvise(p, big_round(bytes), MADV_DONTNEED);
+}
+
 size_t tn_mem_live(void) { return atomic_load(&big_live); }
 size_t tn_mem_peak(void) { return atomic_load(&big_peak); }

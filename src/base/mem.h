@@ -43,6 +43,8 @@ void tn_big_free(void *p, size_t bytes);
 void tn_big_by_pages(void *p, size_t bytes);
 /* Gives whole pages within p[0, bytes) of a tn_big_alloc back; they are zero when looked at again. */
 void tn_big_drop(void *p, size_t bytes);
+/* The same for all of a tn_big_alloc, which will be filled again: pages keep their size. */
+void tn_big_clear(void *p, size_t bytes);
 size_t tn_mem_live(void);
 size_t tn_mem_peak(void);
 

@@ -5,9 +5,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/magic.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* True when the hook says that this call fails; errno is set. */
@@ -90,3 +94,37 @@ char *tn_sys_realpath(const char *path) { return sys_fails() ? NULL : realpath(p
 int tn_sys_flock(int fd, int op) { return sys_fails() ? -1 : flock(fd, op); }
 int tn_sys_stat(const char *path, struct stat *s) { return sys_fails() ? -1 : stat(path, s); }
 int tn_sys_lstat(const char *path, struct stat *s) { return sys_fails() ? -1 : lstat(path, s); }
+
+int tn_sys_fallocate(int fd, off_t at, off_t n) {
+    int r;
+    if (sys_fails()) return -1;
+    do r = fallocate(fd, 0, at, n);
+    while (r < 0 && errno == EINTR);
+    return r;
+}
+
+int tn_sys_pwrite_all(int fd, const void *p, size_t n, off_t at) {
+    const char *s = p;
+    while (n) {
+        if (sys_fails()) return -1;
+        ssize_t r = pwrite(fd, s, n, at);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return -1;
+        s += r, at += r;
+        n -= (size_t)r;
+    }
+    return 0;
+}
+
+int tn_sys_map_over(void *p, size_t n, int fd, off_t at) {
+    if (sys_fails()) return -1;
+    return mmap(p, n, PROT_READ, MAP_SHARED | MAP_FIXED, fd, at) == MAP_FAILED ? -1 : 0;
+}
+
+int tn_sys_fstatvfs(int fd, struct statvfs *s) { return sys_fails() ? -1 : fstatvfs(fd, s); }
+
+int tn_sys_is_memory(int fd) {
+    struct statfs s;
+    if (sys_fails() || fstatfs(fd, &s) < 0) return -1;
+    return s.f_type == TMPFS_MAGIC || s.f_type == RAMFS_MAGIC || s.f_type == HUGETLBFS_MAGIC;
+}

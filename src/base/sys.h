@@ -19,7 +19,13 @@ int tn_sys_rmdir(const char *path);
 int tn_sys_mkdir(const char *path);
 char *tn_sys_realpath(const char *path); /* from malloc; NULL and errno */
 int tn_sys_flock(int fd, int operation);
+int tn_sys_fallocate(int fd, off_t at, off_t n); /* room for bytes [at, at + n), which the file then has */
+int tn_sys_pwrite_all(int fd, const void *p, size_t n, off_t at);
+int tn_sys_map_over(void *p, size_t n, int fd, off_t at); /* bytes of the file, read-only, in place of whole pages at p */
 struct stat;
+struct statvfs;
+int tn_sys_fstatvfs(int fd, struct statvfs *s);
+int tn_sys_is_memory(int fd); /* 1: its file system keeps files in memory alone (tmpfs, ramfs); 0, -1 */
 int tn_sys_stat(const char *path, struct stat *s);
 int tn_sys_lstat(const char *path, struct stat *s);
 tn_status tn_sync_parent(const char *path, tn_err *e); /* the folder that holds `path` (os_dir.c) */

@@ -109,7 +109,7 @@ static tn_status plan_memory(session *s, const char *dir, int length, tn_err *e)
     tn_budget_present(&b);
     tn_budget_frozen(&b, "policy", &s->desc, s->be, false);
     if (own.rank) tn_budget_adapter(&b, "policy", &s->desc, &own, s->be, false, false);
-    tn_gen_budget(&b, &s->desc, s->be, (int)s->q.batch, length, 0);
+    tn_gen_budget(&b, NULL, &s->desc, s->be, (int)s->q.batch, length, 0);
     TN_TRY(tn_step_judge_budget(&s->judge_options, s->be, length, judged_together(s), &b, e));
     return tn_intro_memory(&b, s->o.max_memory, e);
 }

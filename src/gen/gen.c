@@ -21,10 +21,17 @@ static int tokens_at_once(int batch, int max_len) {
 
 static int rows_at_once(int batch) { return batch < TN_GEN_ROWS ? batch : TN_GEN_ROWS; }
 
-void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
+void tn_gen_rest(tn_gen *g) {
+    tn_kv_rest(g->kv);
+    if (g->second) tn_kv_rest(g->second->kv);
+}
+
+void tn_gen_budget(tn_budget *p, const char *turn, const tn_desc *d, const tn_backend *be, int batch, int max_len,
                    int in_use) {
     int pages = (batch + 2) * longest_pages(max_len, 0);
+    tn_budget_turn(p, turn);
     tn_budget_kv(p, "sampling", d, be, in_use && in_use < pages ? in_use : pages);
+    tn_budget_turn(p, NULL);
     tn_budget_run(p, "sampling", d, be, tokens_at_once(batch, max_len), batch, max_len, 0, false);
     size_t rows = (size_t)rows_at_once(batch) + 2 * (size_t)tn_pool_threads(be->pool);
     tn_budget_add(p, "sampling", "logits", rows * (size_t)d->vocab * sizeof(float));

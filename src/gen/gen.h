@@ -38,8 +38,11 @@ tn_status tn_gen_new(tn_gen **g, const tn_model *m, int batch, int max_len, tn_e
  * Before the first run; `second` outlives g. Its memory is that of tn_gen_budget for it. */
 tn_status tn_gen_mix(tn_gen *g, const tn_model *second, double c, tn_err *e);
 void tn_gen_free(tn_gen *g);
-/* Cache and workspace, for the memory plan; in_use: pages that will be touched at most (0: all). */
-void tn_gen_budget(tn_budget *p, const tn_desc *d, const tn_backend *be, int batch, int max_len,
+/* Between runs: the cache, unless it keeps prompts, gives its memory back until the next one. */
+void tn_gen_rest(tn_gen *g);
+/* Cache and workspace, for the memory plan; in_use: pages that will be touched at most (0: all); turn: the cache's, of a
+ * generator that rests, or NULL. */
+void tn_gen_budget(tn_budget *p, const char *turn, const tn_desc *d, const tn_backend *be, int batch, int max_len,
                    int in_use);
 
 /* From here on prompts stay in the cache between runs, in `pages` pages (at least those of the longest one): later prompts are then

@@ -8,20 +8,53 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char present[] = "rows and program";
+static const char present[] = "rows and program", training[] = "training";
 
 static size_t *row_of(tn_budget *p, const char *owner, const char *part) {
     for (int i = 0; i < p->n; i++)
-        if (!strcmp(p->row[i].owner, owner) && !strcmp(p->row[i].part, part)) return &p->row[i].bytes;
+        if (!strcmp(p->row[i].owner, owner) && !strcmp(p->row[i].part, part) && !strcmp(p->row[i].turn, p->turn)) return &p->row[i].bytes;
     if (p->n == TN_BUDGET_MAX) return &p->row[TN_BUDGET_MAX - 1].bytes; /* the last line takes the rest */
     snprintf(p->row[p->n].owner, sizeof p->row[p->n].owner, "%s", owner);
     snprintf(p->row[p->n].part, sizeof p->row[p->n].part, "%s", part);
+    snprintf(p->row[p->n].turn, sizeof p->row[p->n].turn, "%s", p->turn);
     return &p->row[p->n++].bytes;
 }
 
+/* ---- turns ---- */
+
+static size_t sum_of(const tn_budget *p, const char *turn) {
+    size_t sum = 0;
+    for (int i = 0; i < p->n; i++)
+        if (!strcmp(p->row[i].turn, turn)) sum += p->row[i].bytes;
+    return sum;
+}
+
+/* "" where nothing takes turns. */
+static const char *largest_turn(const tn_budget *p) {
+    const char *turn = "";
+    size_t most = 0, sum;
+    for (int i = 0; i < p->n; i++)
+        if (*p->row[i].turn && (sum = sum_of(p, p->row[i].turn)) > most) most = sum, turn = p->row[i].turn;
+    return turn;
+}
+
+static void add_up(tn_budget *p) {
+    const char *turn = largest_turn(p);
+    p->total = sum_of(p, "") + (*turn ? sum_of(p, turn) : 0);
+}
+
+void tn_budget_turn(tn_budget *p, const char *turn) { snprintf(p->turn, sizeof p->turn, "%s", turn && p->rests ? turn : ""); }
+
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes) {
     *row_of(p, owner, part) += bytes;
-    p->total += bytes;
+    add_up(p);
+}
+
+/* At least so much: of things that share the place. */
+static void raise_row(tn_budget *p, const char *owner, const char *part, size_t bytes) {
+    size_t *row = row_of(p, owner, part);
+    if (bytes > *row) *row = bytes;
+    add_up(p);
 }
 
 void tn_budget_present(tn_budget *p) {
@@ -59,6 +92,18 @@ static size_t add_weights(tn_budget *p, const char *owner, const tn_desc *d, con
     return n;
 }
 
+/* What tn_model_park takes along, the embedding and the packed forms; the rest stays. */
+static void add_parked(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, bool score) {
+    size_t embed = (size_t)d->vocab * (size_t)d->hidden, packed = packed_bytes(d, be, score), head = score && d->num_labels == 0 ? (size_t)d->hidden + 1 : 0;
+    tn_budget_add(p, owner, "weights", (tn_desc_params(d) + head - matrices(d, score) - embed) * be->elem);
+    embed *= d->half_embed && be->elem == sizeof(float) ? 2 : be->elem;
+    tn_budget_turn(p, owner);
+    raise_row(p, owner, "embedding, at most", embed); /* the pages of rows that are named */
+    raise_row(p, owner, "packed weights", packed);
+    tn_budget_turn(p, NULL);
+    p->parked += embed + packed;
+}
+
 /* Gradients and moments of n elements, the first `table` of them an embedding that tokens alone reach (live.h). */
 static void add_training(tn_budget *p, const char *owner, const tn_backend *be, size_t n, size_t table) {
     size_t ranks = p->ranks > 1 ? (size_t)p->ranks : 1, at_once = 1 + (size_t)p->spare, rest = n - table;
@@ -71,9 +116,12 @@ static void add_training(tn_budget *p, const char *owner, const tn_backend *be, 
         rest = n, grad = 0;
     char part[40] = "gradients";
     if (p->spare) snprintf(part, sizeof part, "gradients, %d at once", 1 + p->spare);
+    tn_budget_turn(p, training);
     tn_budget_add(p, owner, part, (rest * be->elem + (p->live ? grad : 0)) * at_once);
+    if (table && !p->live) tn_budget_add(p, owner, "sampled rows, at most", grad * at_once);
+    tn_budget_turn(p, NULL);
     tn_budget_add(p, owner, "moments", 2 * (tn_moment_bytes(p->moments, n - table, be->elem) + (p->live ? moment : 0)) / ranks);
-    if (table && !p->live) tn_budget_add(p, owner, "sampled rows, at most", grad * at_once + 2 * moment / ranks);
+    if (table && !p->live) tn_budget_add(p, owner, "sampled rows, at most", 2 * moment / ranks);
 }
 
 /* Elements of the embedding, if that is what it is. */
@@ -94,7 +142,8 @@ void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn
 
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                       bool score) {
-    add_weights(p, owner, d, be, score, true);
+    if (p->parks) add_parked(p, owner, d, be, score);
+    else add_weights(p, owner, d, be, score, true);
 }
 
 void tn_budget_adapter(tn_budget *p, const char *owner, const tn_desc *d, const tn_lora_spec *s,
@@ -159,13 +208,6 @@ static void size_head(tn_backend *be, const tn_desc *d, int R, bool sum_sq, bool
     be->op->head_bwd(be, &(tn_head_bwd){.rows = R, .w = &w, .inv_temp = 1, .dx = &any, .dw = dw ? &any : NULL});
 }
 
-static void raise_scratch(tn_budget *p, size_t need) {
-    size_t *row = row_of(p, "operations", "scratch");
-    if (need <= *row) return;
-    p->total += need - *row;
-    *row = need;
-}
-
 void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn_backend *be, int T, int R,
                        bool train) {
     size_t need = 0;
@@ -187,7 +229,7 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
     }
     be->sizing = NULL;
     be->op = counted;
-    raise_scratch(p, need);
+    raise_row(p, "operations", "scratch", need);
 }
 
 void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *second, tn_backend *be, int R, bool dw) {
@@ -203,26 +245,36 @@ void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *secon
     be->op->head_bwd(be, &bwd);
     be->sizing = NULL;
     be->op = counted;
-    raise_scratch(p, need);
+    raise_row(p, "operations", "scratch", need);
 }
 
 /* ---- the table ---- */
 
-void tn_budget_print(const tn_budget *p, tn_str *out) {
-    for (int i = 0; i < p->n; i++) {
-        bool seen = false;
-        for (int k = 0; k < i; k++) seen = seen || !strcmp(p->row[k].owner, p->row[i].owner);
-        if (seen) continue;
-        size_t sum = 0;
-        tn_str_addf(out, "  %-16s", p->row[i].owner);
-        for (int k = i; k < p->n; k++) {
-            if (strcmp(p->row[k].owner, p->row[i].owner) != 0) continue;
-            sum += p->row[k].bytes;
-            if (*p->row[k].part)
-                tn_str_addf(out, " %s %.1f ", p->row[k].part, (double)p->row[k].bytes / 1e6);
-        }
-        tn_str_addf(out, " = %.1f MB\n", (double)sum / 1e6);
+/* Of row i on, those of its owner and turn, or (whole) of its turn whoever their owners are. */
+static void print_line(const tn_budget *p, int i, bool whole, tn_str *out) {
+    size_t sum = 0;
+    for (int k = i; k < p->n; k++) {
+        bool own = strcmp(p->row[k].owner, p->row[i].owner) == 0;
+        if (strcmp(p->row[k].turn, p->row[i].turn) != 0 || (!own && !whole)) continue;
+        sum += p->row[k].bytes;
+        const char *who = whole && strcmp(p->row[k].owner, p->row[k].turn) != 0 ? p->row[k].owner : "";
+        if (*p->row[k].part || *who)
+            tn_str_addf(out, " %s%s%s %.1f ", who, *who && *p->row[k].part ? "'s " : "", p->row[k].part, (double)p->row[k].bytes / 1e6);
     }
+    tn_str_addf(out, " = %.1f MB\n", (double)sum / 1e6);
+}
+
+void tn_budget_print(const tn_budget *p, tn_str *out) {
+    for (int turns = 0; turns < 2; turns++)
+        for (int i = 0, lines = 0; i < p->n; i++) {
+            bool seen = (*p->row[i].turn != 0) != turns;
+            for (int k = 0; k < i && !seen; k++)
+                seen = strcmp(p->row[k].turn, p->row[i].turn) == 0 && (turns || strcmp(p->row[k].owner, p->row[i].owner) == 0);
+            if (seen) continue;
+            if (turns && !lines++) tn_str_addz(out, "  in turns, of which the largest counts:\n");
+            tn_str_addf(out, turns ? "    %-14s" : "  %-16s", turns ? p->row[i].turn : p->row[i].owner);
+            print_line(p, i, turns, out);
+        }
 }
 
 /* ---- limits ---- */
@@ -299,9 +351,11 @@ static const char *remedy(const char *part) {
 tn_status tn_budget_check(const tn_budget *p, size_t limit, size_t available, tn_err *e) {
     size_t there = 0;
     int big = 0;
+    const char *turn = largest_turn(p);
     for (int i = 0; i < p->n; i++) {
         if (!strcmp(p->row[i].owner, present)) there = p->row[i].bytes;
-        if (p->row[i].bytes > p->row[big].bytes) big = i;
+        bool counts = !*p->row[i].turn || !strcmp(p->row[i].turn, turn);
+        if (counts && p->row[i].bytes > p->row[big].bytes) big = i;
     }
     bool over = limit && p->total > limit, short_of = available && p->total - there > available;
     if (!over && !short_of) return TN_OK;

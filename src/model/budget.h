@@ -1,15 +1,20 @@
 /* The memory plan: what a run will take, by owner, before anything is allocated; the same arithmetic as the
- * allocations themselves. */
+ * allocations themselves. Some of it takes turns (gradients while a loop trains, a frozen model while it is read): each
+ * part names its turn, and of all turns the largest counts. */
 #ifndef TN_MODEL_BUDGET_H
 #define TN_MODEL_BUDGET_H
 #include "base/str.h"
 #include "model/model.h"
 
-#define TN_BUDGET_MAX 48
+#define TN_BUDGET_MAX 64
 typedef struct tn_budget {
     int n;
-    struct { char owner[24], part[24]; size_t bytes; } row[TN_BUDGET_MAX];
-    size_t total;
+    struct { char owner[24], part[24], turn[24]; size_t bytes; } row[TN_BUDGET_MAX]; /* turn "": always there */
+    size_t total;  /* what is always there, and the largest turn */
+    char turn[24]; /* of rows that are added: tn_budget_turn */
+    bool rests;    /* a loop that samples and trains by turns: gradients are there while it trains */
+    bool parks;    /* then frozen models leave between their uses (base/park.h), too */
+    size_t parked; /* bytes of those */
     int ranks, spare; /* of tn_budget_ranks; 0: one rank, no spare gradients */
     tn_moment_kind moments; /* of what is trained; set before it is added */
     /* What the rows to be trained on name of an embedding that nothing else reaches (live.h); NULL: samples will say. Then
@@ -19,6 +24,8 @@ typedef struct tn_budget {
 } tn_budget;
 
 void tn_budget_add(tn_budget *p, const char *owner, const char *part, size_t bytes);
+/* What is added from here on belongs to that turn; NULL: is always there. Only a plan that rests has turns. */
+void tn_budget_turn(tn_budget *p, const char *turn);
 /* What is there already: rows, tokenizer, the program itself. To be asked before a model is loaded. */
 void tn_budget_present(tn_budget *p);
 /* What follows is trained by `ranks` processes that share out the moments, each with `spare` gradients beside the
@@ -28,7 +35,8 @@ void tn_budget_ranks(tn_budget *p, int ranks, int spare);
  * without packed LM head. */
 void tn_budget_model(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                      bool train, bool score);
-/* A model that is not trained itself, its masters dropped. */
+/* A model that is not trained itself, its masters dropped. In a plan that parks it takes a turn under its owner's name, and models of
+ * one owner take it one by one: the largest of each part counts. */
 void tn_budget_frozen(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be,
                       bool score);
 /* A model that is trained: all of it, or (rank > 0) a frozen trunk with an adapter. */
@@ -50,7 +58,7 @@ void tn_budget_scratch(tn_budget *p, const tn_desc *d, const tn_lora_spec *s, tn
                        bool train);
 /* The same for heads beside a second model's (tn_lm_pair); dw: the language-model head is trained. */
 void tn_budget_scratch_pair(tn_budget *p, const tn_desc *d, const tn_desc *second, tn_backend *be, int R, bool dw);
-/* A line for every owner, and the sum. */
+/* A line for every owner, and the sum; a line for every turn. */
 void tn_budget_print(const tn_budget *p, tn_str *out);
 /* Memory that this process may still take, in bytes: what the machine has free, less where a cgroup or
  * RLIMIT_AS says so; 0 when nothing says. */

@@ -105,6 +105,10 @@ tn_status tn_kv_grow(tn_kv *kv, int pages, int max_seqs, int max_pos, tn_err *e)
                         pages, (kv->block_bytes * (size_t)pages * (size_t)kv->layers) >> 20);
 }
 
+void tn_kv_rest(tn_kv *kv) {
+    if (kv->n_free == kv->pages) tn_big_clear(kv->pool, kv->pool_bytes);
+}
+
 void tn_kv_free(tn_kv *kv) {
     if (!kv) return;
     for (int i = 0; kv->seq && i < kv->max_seqs; i++) tn_free(kv->seq[i].page);

@@ -2,6 +2,8 @@
 #include "model/params.h"
 #include <string.h>
 
+enum { PAGE = 4096, LARGE_PAGE = 512 }; /* bytes; pages */
+
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 bool tn_live_kept(const tn_desc *d, bool score) { return !d->tied || score || d->num_labels > 0; }
@@ -14,7 +16,6 @@ void tn_live_mark(uint8_t *live, int D, const int32_t *ids, size_t n, int pad) {
 }
 
 size_t tn_live_bytes(const uint8_t *live, size_t n, tn_moment_kind kind, size_t elem) {
-    enum { PAGE = 4096 };
     size_t pages = 0, counted = 0; /* pages before `counted` are done with */
     for (size_t b = 0; b * TN_MOMENT_BLOCK < n; b++) {
         if (!live[b]) continue;
@@ -74,6 +75,17 @@ void tn_live_zero(tn_backend *b, const tn_store *s, void *grad, bool whole) {
     if (rest) tn_pool_run(b->pool, tn_live_blocks(rest), 16, wipe_blocks, &w);
     w.p += rest * b->elem;
     tn_pool_run(b->pool, (s->n - rest) * b->elem, 1 << 16, wipe_bytes, &w);
+}
+
+static void touch_pages(void *ctx, size_t begin, size_t end, int thread) {
+    volatile char *p = *(char **)ctx;
+    for (size_t i = begin; i < end; i++) p[i * PAGE] = 0;
+}
+
+void tn_live_touch(tn_backend *b, const tn_store *s, void *grad) {
+    size_t rest = s->live ? s->n_live : 0;
+    char *p = (char *)grad + rest * b->elem;
+    tn_pool_run(b->pool, ((s->n - rest) * b->elem + PAGE - 1) / PAGE, LARGE_PAGE, touch_pages, &p);
 }
 
 /* ---- sums ---- */

@@ -28,6 +28,9 @@ void tn_live_all(tn_store *s);
 /* grad = 0 (whole: where it was never a gradient, too); to += from, both gradients of the store. */
 void tn_live_zero(tn_backend *b, const tn_store *s, void *grad, bool whole);
 void tn_live_add(tn_backend *b, const tn_store *s, void *to, void *from);
+/* For a gradient that is in no memory yet, and zeros: what will be written gets its pages now, by all threads, large ones where they can be
+ * had. The first access of a product is a read, which would get the kernel's page of zeros first. */
+void tn_live_touch(tn_backend *b, const tn_store *s, void *grad);
 /* A moment (s->m or s->v) from its bytes in a checkpoint; what is not zero becomes live. */
 void tn_live_read(const tn_model *m, tn_store *s, void *moment, const void *from);
 #endif

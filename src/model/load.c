@@ -140,14 +140,24 @@ static void fill_part(void *ctx, size_t begin, size_t end, int thread) {
     tn_st_read(c->s, begin, end - begin, (char *)c->out + begin * c->elem, c->elem);
 }
 
-static void fill(tn_model *m, const tn_st *s) {
+static void fill_tensor(tn_model *m, const tn_st *s, const tn_tensor *t) {
+    const tn_st_entry *f = find(s, &m->desc, t->name);
+    if (!f) return; /* a fresh score head: zero */
+    tn_fill c = {f, tn_tensor_data(t, m->be), m->be->elem};
+    tn_pool_run(m->be->pool, f->count, 1 << 14, fill_part, &c);
+}
+
+static void fill_matrix(tn_model *m, const void *from, size_t begin, size_t end) {
     for (int i = 0; i < m->n_tensor; i++) {
         const tn_tensor *t = &m->tensor[i];
-        const tn_st_entry *f = find(s, &m->desc, t->name);
-        if (!f) continue; /* a fresh score head: zero */
-        tn_fill c = {f, tn_tensor_data(t, m->be), m->be->elem};
-        tn_pool_run(m->be->pool, f->count, 1 << 14, fill_part, &c);
+        if (!tn_tensor_stays(m, t) && t->off >= begin && t->off < end) fill_tensor(m, from, t);
     }
+}
+
+static tn_status fill(tn_model *m, const tn_st *s, bool frozen, tn_err *e) {
+    for (int i = 0; i < m->n_tensor; i++)
+        if (!frozen || tn_tensor_stays(m, &m->tensor[i])) fill_tensor(m, s, &m->tensor[i]);
+    return frozen ? tn_model_pack_frozen(m, fill_matrix, s, e) : tn_model_pack_new(m, e);
 }
 
 /* tenet.json: {"score": {"mean": m, "sd": s}} written beside a reward model. */
@@ -270,10 +280,9 @@ tn_status tn_model_load(tn_model **out, const char *dir, tn_backend *be, const t
     TN_GO(tn_model_alloc(&m, &d, be, bias, e), done);
     m->config = json_incref(config);
     snprintf(m->dir, sizeof m->dir, "%s", dir);
-    fill(m, s);
     m->fresh_score = fresh;
     if (d.num_labels && !fresh) TN_GO(tn_model_read_score_norm(m, dir, e), done);
-    TN_GO(tn_model_pack_new(m, how->frozen, e), done);
+    TN_GO(fill(m, s, how->frozen, e), done);
 done:
     json_decref(config);
     tn_st_close(s);

@@ -10,6 +10,7 @@
 #ifndef TN_MODEL_H
 #define TN_MODEL_H
 #include "base/mem.h"
+#include "base/park.h"
 #include "base/str.h"
 #include "model/desc.h"
 
@@ -22,6 +23,7 @@ typedef struct tn_store {
     uint8_t *live;          /* which blocks of the first n_live elements, an embedding, are in use (live.h); NULL: all */
     size_t n_live;
     int refs;
+    bool resting;           /* the gradient was given back or never touched: tn_model_rest_grad */
     bool dropped;           /* matrices are gone: tn_model_drop_masters */
     bool half_embed;        /* then, and where the embedding came in bf16, that is how it is kept */
 } tn_store;
@@ -140,6 +142,8 @@ tn_status tn_model_new(tn_model **m, const tn_desc *d, uint64_t seed, tn_backend
  * once it has an adapter. A model with adapters is not copied: take a view and adapt that. */
 tn_status tn_model_copy(tn_model **m, const tn_model *from, bool score, tn_err *e);
 tn_status tn_model_view(tn_model **m, tn_model *from, tn_err *e);
+/* A copy as tn_model_drop_masters leaves it, without ever having had more. The packed forms of `from` are those of its weights. */
+tn_status tn_model_copy_frozen(tn_model **m, const tn_model *from, tn_err *e);
 /* Hangs another adapter on m. Fresh: A uniform in +-1/sqrt(in) (PEFT's kaiming_uniform(a = sqrt 5)), a
  * function of (seed, tensor, element); B zero, so that nothing changes yet. Copy: of `from`, values only. */
 tn_status tn_model_adapt(tn_model *m, const tn_lora_spec *s, uint64_t seed, tn_err *e);
@@ -165,6 +169,9 @@ void tn_model_pack(tn_model *m);  /* after any change of trained weights */
  * back to the system (norms stay, and the embedding, which loses the half of its bytes that says nothing if it came in
  * bf16 and is still that). Views see the same. */
 void tn_model_drop_masters(tn_model *m);
+/* Of such a model whose trunk nobody shares: packed forms and embedding move to `k` (base/park.h): between uses
+ * tn_park_leave takes them out of memory. TN_IO: some stay in memory. */
+tn_status tn_model_park(tn_model *m, tn_park *k, tn_err *e);
 /* What training changes, in a fixed order: stores with their names in checkpoints ("trunk" or "adapter",
  * "head"; returns how many) and tensors (NULL past the last). */
 typedef struct tn_trained { const char *name; tn_store *store; } tn_trained;
@@ -272,6 +279,9 @@ tn_status tn_hidden_rows_backward(tn_run *r, tn_model *m, const int32_t *rows, i
 tn_status tn_backward(tn_run *r, tn_model *m, const tn_forest *f, tn_err *e);
 void tn_model_zero_grad(tn_model *m);
 void tn_model_fresh_grad(tn_model *m); /* the same when other things have been written there */
+/* The same by giving their memory back; wake: before it is written again, which then no kernel waits for. */
+void tn_model_rest_grad(tn_model *m);
+void tn_model_wake_grad(tn_model *m);
 
 /* ---------------- paged key/value cache ---------------- */
 /* Pages of 32 keys for all layers, reference-counted so that samples of one prompt share its pages.
@@ -281,6 +291,7 @@ tn_status tn_kv_new(tn_kv **kv, const tn_model *m, int pages, int max_seqs, int 
 /* More of each, if need be; sequences stay as they are. */
 tn_status tn_kv_grow(tn_kv *kv, int pages, int max_seqs, int max_pos, tn_err *e);
 void tn_kv_free(tn_kv *kv);
+void tn_kv_rest(tn_kv *kv); /* a cache without sequences gives its pages' memory back until they are taken again */
 int tn_kv_free_pages(const tn_kv *kv);
 int tn_kv_pages_for(int tokens); /* pages that a segment of that many tokens takes */
 /* New empty sequence; -1 when there is no slot. fork shares every page and must start a new segment. */

@@ -128,18 +128,14 @@ static void halve_embedding(tn_model *m) {
     m->trunk->half_embed = true;
 }
 
-static void pack_trunk(tn_model *m, bool drop) {
-    for (int i = 0; i < n_matrix(m); i++) {
-        m->be->op->weight_pack(m->be, matrix(m, i));
-        if (drop) drop_master(m, matrix(m, i));
-    }
-    if (drop) halve_embedding(m);
+static void pack_trunk(tn_model *m) {
+    for (int i = 0; i < n_matrix(m); i++) m->be->op->weight_pack(m->be, matrix(m, i));
 }
 
-tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e) {
+/* Room for the packed forms, in place of what there was. */
+static tn_status alloc_packed(tn_model *m, tn_err *e) {
     tn_backend *b = m->be;
     size_t bytes = 0;
-    TN_TRY(tn_model_has_masters(m, e));
     for (int i = 0; i < n_matrix(m); i++) {
         const tn_weight *w = matrix(m, i);
         bytes += round64(b->op->weight_bytes(b, w->out, w->in));
@@ -157,15 +153,34 @@ tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e) {
         w->packed = p;
         p += round64(b->op->weight_bytes(b, w->out, w->in));
     }
-    pack_trunk(m, drop);
-    m->trunk->dropped = drop;
+    return TN_OK;
+}
+
+tn_status tn_model_pack_new(tn_model *m, tn_err *e) {
+    TN_TRY(tn_model_has_masters(m, e));
+    TN_TRY(alloc_packed(m, e));
+    pack_trunk(m);
+    return TN_OK;
+}
+
+tn_status tn_model_pack_frozen(tn_model *m, tn_fill_fn *fill, const void *from, tn_err *e) {
+    TN_TRY(alloc_packed(m, e));
+    for (int i = 0; i < n_matrix(m); i++) {
+        const tn_weight *w = matrix(m, i);
+        size_t off = (size_t)((const char *)w->master - (const char *)m->trunk->data) / m->be->elem;
+        if (off != m->embed) fill(m, from, off, off + (size_t)w->out * (size_t)w->in);
+        m->be->op->weight_pack(m->be, w);
+        drop_master(m, w);
+    }
+    m->trunk->dropped = true;
+    halve_embedding(m);
     return TN_OK;
 }
 
 void tn_model_pack(tn_model *m) {
     for (int i = 0; i < m->n_adapter; i++)
         tn_adapter_pack(m->adapter[i], m->desc.layers, m->be);
-    if (!m->n_adapter && !m->packs_shared) pack_trunk(m, false);
+    if (!m->n_adapter && !m->packs_shared) pack_trunk(m);
 }
 
 void tn_model_drop_masters(tn_model *m) {
@@ -173,6 +188,14 @@ void tn_model_drop_masters(tn_model *m) {
     m->trunk->dropped = true;
     for (int i = 0; i < n_matrix(m); i++) drop_master(m, matrix(m, i));
     halve_embedding(m);
+}
+
+tn_status tn_model_park(tn_model *m, tn_park *k, tn_err *e) {
+    tn_store *s = m->trunk;
+    if (!s->dropped || s->refs > 1 || m->packs_shared) return tn_fail(e, TN_BUG, "a model that is written or shared was to be parked");
+    size_t table = (size_t)m->desc.vocab * (size_t)m->desc.hidden * (s->half_embed ? 2 : m->be->elem);
+    TN_TRY(tn_park_add(k, m->packed, m->packed_bytes, e));
+    return tn_park_add(k, tn_at(m->be, s->data, m->embed), table, e);
 }
 
 /* Refuses what reads them. */
@@ -210,7 +233,10 @@ static tn_status store_trainable(tn_model *m, tn_store *s, size_t first, size_t 
     if (!s->grad || !s->m || !s->v)
         return tn_fail(e, TN_NOMEM, "%.2f GB for gradients and AdamW moments cannot be had",
                        ((double)bytes + 2 * (double)s->moment_bytes) / 1e9);
-    if (first_grad) tn_big_by_pages(s->grad, s->n_live * m->be->elem);
+    if (first_grad) {
+        tn_big_by_pages(s->grad, s->n_live * m->be->elem);
+        s->resting = true;
+    }
     if (fresh) moment_ready(m, s, s->m), moment_ready(m, s, s->v);
     return TN_OK;
 }
@@ -248,9 +274,28 @@ const tn_tensor *tn_model_param(const tn_model *m, int i) {
 static void zero_grad(tn_model *m, bool whole) {
     tn_trained t[TN_TRAINED_MAX];
     int n = tn_model_trained(m, t);
-    for (int i = 0; i < n; i++)
-        if (t[i].store->grad) tn_live_zero(m->be, t[i].store, t[i].store->grad, whole);
+    for (int i = 0; i < n; i++) {
+        const tn_store *s = t[i].store;
+        if (whole && s->resting) tn_big_clear(s->grad, s->n * m->be->elem);
+        else if (s->grad) tn_live_zero(m->be, s, s->grad, whole);
+    }
 }
+void tn_model_rest_grad(tn_model *m) {
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, n = tn_model_trained(m, t); i < n; i++) {
+        tn_big_clear(t[i].store->grad, t[i].store->n * m->be->elem);
+        t[i].store->resting = true;
+    }
+}
+
+void tn_model_wake_grad(tn_model *m) {
+    tn_trained t[TN_TRAINED_MAX];
+    for (int i = 0, n = tn_model_trained(m, t); i < n; i++) {
+        if (t[i].store->resting && t[i].store->grad) tn_live_touch(m->be, t[i].store, t[i].store->grad);
+        t[i].store->resting = false;
+    }
+}
+
 void tn_model_zero_grad(tn_model *m) { zero_grad(m, false); }
 void tn_model_fresh_grad(tn_model *m) { zero_grad(m, true); }
 
@@ -269,6 +314,21 @@ void tn_copy_elements(tn_backend *b, void *to, const void *from, size_t n) {
     tn_pool_run(b->pool, n * b->elem, 1 << 16, copy_part, &c);
 }
 
+static void copy_tensor(tn_model *m, const tn_tensor *t, const tn_tensor *from) {
+    tn_copy_elements(m->be, tn_tensor_data(t, m->be), tn_tensor_data(from, m->be), (size_t)t->rows * (size_t)t->cols);
+}
+
+static void copy_facts(tn_model *m, const tn_model *from) {
+    m->config = json_incref(from->config);
+    memcpy(m->dir, from->dir, sizeof m->dir);
+}
+
+static void copy_score_norm(tn_model *m, const tn_model *from) {
+    m->score_mean = from->score_mean;
+    m->score_sd = from->score_sd;
+    m->score_is_cost = from->score_is_cost;
+}
+
 tn_status tn_model_copy(tn_model **out, const tn_model *from, bool score, tn_err *e) {
     tn_desc d = from->desc;
     if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
@@ -282,22 +342,43 @@ tn_status tn_model_copy(tn_model **out, const tn_model *from, bool score, tn_err
         if (score && t->store == m->head) continue; /* stays zero */
         const tn_tensor *src = tn_model_tensor(from, t->name);
         if (!src) TN_GO(tn_fail(e, TN_STATE, "the copied model has no tensor %s", t->name), fail);
-        tn_copy_elements(m->be, tn_tensor_data(t, m->be), tn_tensor_data(src, m->be),
-                         (size_t)t->rows * (size_t)t->cols);
+        copy_tensor(m, t, src);
     }
-    m->config = json_incref(from->config);
-    memcpy(m->dir, from->dir, sizeof m->dir);
-    if (!score) {
-        m->score_mean = from->score_mean;
-        m->score_sd = from->score_sd;
-        m->score_is_cost = from->score_is_cost;
-    }
-    TN_GO(tn_model_pack_new(m, false, e), fail);
+    copy_facts(m, from);
+    if (!score) copy_score_norm(m, from);
+    TN_GO(tn_model_pack_new(m, e), fail);
     *out = m;
     return TN_OK;
 fail:
     tn_model_free(m);
     return st;
+}
+
+bool tn_tensor_stays(const tn_model *m, const tn_tensor *t) {
+    return t->store != m->trunk || tn_tensor_is_vector(t) || t->off == m->embed;
+}
+
+tn_status tn_model_copy_frozen(tn_model **out, const tn_model *from, tn_err *e) {
+    if (from->n_adapter) return tn_fail(e, TN_BUG, "a model with adapters is not copied");
+    TN_TRY(tn_model_has_masters(from, e));
+    tn_model *m;
+    TN_TRY(tn_model_alloc(&m, &from->desc, from->be, from->score_bias != TN_NONE, e));
+    tn_status st = alloc_packed(m, e);
+    if (st != TN_OK) {
+        tn_model_free(m);
+        return st;
+    }
+    for (int i = 0; i < n_matrix(m); i++) drop_master(m, matrix(m, i)); /* so that no large page begins in a norm and ends there */
+    for (int i = 0; i < m->n_tensor; i++) /* the same layout */
+        if (tn_tensor_stays(m, &m->tensor[i])) copy_tensor(m, &m->tensor[i], &from->tensor[i]);
+    tn_copy c = {m->packed, from->packed};
+    tn_pool_run(m->be->pool, m->packed_bytes, 1 << 16, copy_part, &c);
+    copy_facts(m, from);
+    copy_score_norm(m, from);
+    m->trunk->dropped = true;
+    halve_embedding(m);
+    *out = m;
+    return TN_OK;
 }
 
 tn_status tn_model_view(tn_model **out, tn_model *from, tn_err *e) {
@@ -399,7 +480,7 @@ tn_status tn_model_new(tn_model **out, const tn_desc *d, uint64_t seed, tn_backe
             }
         }
     }
-    tn_status st = tn_model_pack_new(m, false, e);
+    tn_status st = tn_model_pack_new(m, e);
     if (st != TN_OK) {
         tn_model_free(m);
         return st;

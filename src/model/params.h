@@ -20,8 +20,14 @@ tn_moment_kind tn_moment_kind_of(tn_moment_kind kind, size_t n, bool vector);
 /* An empty model of `d`: layout made, stores allocated (zeroed), packs not yet. */
 tn_status tn_model_alloc(tn_model **m, const tn_desc *d, tn_backend *be, bool score_bias,
                          tn_err *e);
-/* Allocates the packed forms, points the weights at them and packs; with `drop` each matrix goes when it is packed (tn_model_drop_masters). */
-tn_status tn_model_pack_new(tn_model *m, bool drop, tn_err *e);
+/* Allocates the packed forms, points the weights at them and packs. */
+tn_status tn_model_pack_new(tn_model *m, tn_err *e);
+/* The same of a model that is frozen for ever: fill() gives elements [begin, end) of the trunk, a matrix, their values, and they go when it
+ * is packed (tn_model_drop_masters), so that there is one at a time. All that stays (tn_tensor_stays) has its values before. */
+typedef void tn_fill_fn(tn_model *m, const void *from, size_t begin, size_t end);
+tn_status tn_model_pack_frozen(tn_model *m, tn_fill_fn *fill, const void *from, tn_err *e);
+/* Norms, biases, the embedding and score heads: what is read as it is, and not packed. */
+bool tn_tensor_stays(const tn_model *m, const tn_tensor *t);
 /* TN_BUG after tn_model_drop_masters. */
 tn_status tn_model_has_masters(const tn_model *m, tn_err *e);
 /* adapter.c: an adapter for models of `d`, its values zero and not yet packed. */

@@ -106,6 +106,8 @@ tn_status tn_asker_budget(tn_budget *p, tn_backend *be, const char *dir, const c
 
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a) { return a->tok; }
 
+tn_model *tn_asker_model(const tn_asker *a) { return a->model; }
+
 /* ---- asking ---- */
 
 static tn_reply_key key_of(const tn_asker *a, const tn_question *q, const tn_sampling *s) {

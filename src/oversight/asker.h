@@ -60,6 +60,7 @@ tn_status tn_asker_open_endpoint(tn_asker **a, const tn_endpoint *at, tn_replies
 
 void tn_asker_close(tn_asker *a);
 const tn_tokenizer *tn_asker_tokenizer(const tn_asker *a); /* NULL of an endpoint, which reads texts */
+tn_model *tn_asker_model(const tn_asker *a); /* NULL of an endpoint */
 enum { TN_ASKER_OPTIONS = 16 };
 /* A model's log-probs of `count` ways to go on: sums over the tokens of each (what all begin with counts for none). logp[count i + k] of
  * question i, [count n]; of an option that another one begins with, that it and not the longer one is said. They are to be different and,

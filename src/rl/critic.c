@@ -34,6 +34,7 @@ tn_status tn_critic_open(tn_trainee *c, tn_online *on, const tn_critic_spec *s, 
     tn_model_moments(c->model, tn_moments_from_option(on->o.optim), s->seed);
     TN_TRY(tn_lanes_new(&c->lanes, on->comm, on->lanes, c->model, s->examples, e));
     on->part[on->n_part++] = (tn_part){s->name, c->model};
+    on->learner[on->n_learner++] = c;
     return tn_online_workspace(on, c, e);
 }
 
@@ -91,12 +92,22 @@ tn_status tn_judge_open(tn_scorer *j, const tn_critic_spec *s, const tn_online *
                              on->rollout_blocks, e);
 }
 
+tn_status tn_judge_freeze(const tn_scorer *j, const tn_online *on, tn_err *e) {
+    tn_model_drop_masters(j->model);
+    return on->spec.rank || j->model->n_adapter ? TN_OK : tn_online_park(on, j->model, e);
+}
+
 tn_status tn_judge_budget(const tn_critic_spec *s, const tn_online *on, tn_budget *b, tn_err *e) {
     int tokens = on->need.tokens, length = 2 * on->rollout_length;
     bool same;
     TN_TRY(same_tokenizer(&same, s, on, e));
     tn_batch_need scored = tn_online_scored(on, tokens > length ? tokens : length, same);
     tn_load how = {.base = on->lora.base_model};
-    bool shared = on->spec.rank && tn_same_trunk(s->judge, on->o.model, on->lora.base_model);
-    return tn_scorer_budget(b, s->judge, on->be, &how, shared, tokens, length, &scored, e);
+    bool shared = on->spec.rank && tn_same_trunk(s->judge, on->o.model, on->lora.base_model), parks = b->parks;
+    tn_lora_spec own;
+    TN_TRY(tn_adapter_peek(&own, s->judge, e));
+    b->parks = parks && !on->spec.rank && !own.rank;
+    tn_status st = tn_scorer_budget(b, s->judge, on->be, &how, shared, tokens, length, &scored, e);
+    b->parks = parks;
+    return st;
 }

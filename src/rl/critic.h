@@ -26,5 +26,7 @@ tn_status tn_critic_peek(const tn_critic_spec *s, const tn_online *on, tn_desc *
 /* A judge that a critic may start from. With adapters a judge on the policy's base is a view, and the critic trains
  * on its trunk. */
 tn_status tn_judge_open(tn_scorer *j, const tn_critic_spec *s, const tn_online *on, tn_err *e);
+/* The critic has its copy, or there is none: from here on the judge is only read. Without adapters it is parked. */
+tn_status tn_judge_freeze(const tn_scorer *j, const tn_online *on, tn_err *e);
 tn_status tn_judge_budget(const tn_critic_spec *s, const tn_online *on, tn_budget *b, tn_err *e);
 #endif

@@ -120,6 +120,7 @@ static tn_status collect(tn_critic_free *l, tn_err *e) {
     pick(l, sampling);
     TN_TRY(tn_online_sample(on, (uint64_t)(sampling * r->n_prompt * r->n_sample), e));
     if (!l->task->sdpo) TN_TRY(tn_rollouts_observe(r, &on->policy, NULL, e)); /* teachers have their say in the step */
+    tn_online_leave(on);
     if (tn_sampler_is_reference(l)) tn_rollouts_own_reference(r);
     TN_TRY(tn_rewards_score(&l->rewards, on, r, m, e));
     TN_TRY(tn_step_rewards_score(&l->steps, on, m, e));
@@ -168,6 +169,7 @@ static tn_status one_step(tn_critic_free *l, double *lr, tn_err *e) {
         TN_TRY(tn_trainee_accumulate(t, part->at, part->n_ex, true, &r, e));
     }
     *lr = tn_lr_at(&on->o, l->peak_lr, on->step + 1, l->total_steps);
+    tn_online_last(on, k + 1 == l->per_sampling);
     TN_TRY(tn_trainee_update(t, &opt, *lr, on->step + 1, &r, e));
     on->step++;
     const tn_sdpo_options *teacher = l->task->sdpo;

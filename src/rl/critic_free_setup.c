@@ -184,17 +184,17 @@ static void introduce_rewards(const tn_critic_free *l) {
     }
 }
 
-static tn_status plan_memory(const tn_critic_free *l, tn_err *e) {
+static tn_status add_memory(const void *loop, tn_budget *p, tn_err *e) {
+    const tn_critic_free *l = loop;
     const tn_online_shape *s = &l->on.shape;
-    tn_budget p = {0};
-    TN_TRY(tn_online_budget(&l->on, &p, e));
-    TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, &p, e));
-    TN_TRY(tn_step_rewards_budget(l->task->steps, &l->on, &p, e));
-    TN_TRY(tn_shaping_budget(&l->shape, &l->on, &p, e));
-    if (l->task->values) TN_TRY(tn_values_budget(l->task->values, &l->on, &p, e));
-    tn_budget_add(&p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
-    if (l->task->sdpo) tn_budget_add(&p, "rollouts", "", tn_sdpo_bytes(s->n_prompt * s->n_sample, l->teacher_length));
-    return tn_intro_memory(&p, l->on.o.max_memory, e);
+    TN_TRY(tn_online_budget(&l->on, p, e));
+    TN_TRY(tn_rewards_budget(&l->task->rewards, &l->on, p, e));
+    TN_TRY(tn_step_rewards_budget(l->task->steps, &l->on, p, e));
+    TN_TRY(tn_shaping_budget(&l->shape, &l->on, p, e));
+    if (l->task->values) TN_TRY(tn_values_budget(l->task->values, &l->on, p, e));
+    tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new)); /* slices */
+    if (l->task->sdpo) tn_budget_add(p, "rollouts", "", tn_sdpo_bytes(s->n_prompt * s->n_sample, l->teacher_length));
+    return TN_OK;
 }
 
 static tn_status estimate(const tn_critic_free *l, tn_err *e) {
@@ -267,7 +267,7 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
                                                      : k->sdpo ? teacher_need(l)
                                                                : (tn_batch_need){0}});
     TN_TRY(introduce(l, e));
-    TN_TRY(plan_memory(l, e));
+    TN_TRY(tn_online_plan(on, add_memory, l, e));
     TN_TRY(estimate(l, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));

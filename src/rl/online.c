@@ -20,6 +20,9 @@ const tn_opt_row tn_online_rows[] = {
     {"truncated-logp", TN_OPT_BOOL, AT(truncated_logp), "false", NULL, 0, 0, NULL, NULL,
      "With truncated sampling: take the truncated distribution's log-probs as old log-probs "
      "(ratios then differ from 1)."},
+    {"offload", TN_OPT_BOOL, AT(offload), "true", NULL, 0, 0, "ref-reward-offload", NULL,
+     "Frozen models (reference, reward models, judges) are in memory while they are read: between that, in an unnamed file in "
+     "--output-dir, if its file system has the room and is not in memory itself. Does not change results."},
     {"log-samples", TN_OPT_INT, AT(log_samples), "4", NULL, 0, 1000, NULL, "N",
      "Responses of each sampling kept in samples.jsonl with their scores."},
     TN_OPT_LAST};
@@ -40,6 +43,7 @@ void tn_online_close(tn_online *on) {
     tn_out_close(on->samples, TN_OK, false, NULL);
     tn_dataset_free(on->prompts);
     tn_tokenizer_free(on->tok);
+    tn_park_free(on->park);
     json_decref(on->record);
     tn_str_free(&on->from);
     tn_unlock_dir(on->lock);
@@ -153,6 +157,7 @@ static tn_status teacher_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     const tn_desc *d = &on->desc;
     const tn_batch_need *q = &on->need;
     if (!on->shape.teacher) return TN_OK;
+    p->parks = false; /* what follows is read while the policy is trained */
     if (teaches(on, "ema")) tn_budget_model(p, "teacher", d, on->be, false, false);
     if (teaches(on, "base"))
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, NULL, on->be, q->tokens, on->rows, on->length, q->blocks, e));
@@ -165,6 +170,7 @@ static tn_status make_reference(tn_online *on, tn_err *e) {
     TN_TRY(tn_reference_open(&on->ref, t->model, &on->lora, on->o.model, on->q.ref_model,
                              on->from.len > 0, e));
     t->ref = on->ref;
+    if (on->ref->trunk != t->model->trunk) TN_TRY(tn_online_park(on, on->ref, e));
     if (tn_reference_shares_run(t->run, on->ref, t->model, on->q.ref_model)) return TN_OK;
     int n = on->need.tokens;
     TN_TRY(tn_run_new(&t->ref_run, on->ref, n, on->rows, on->length, false, e));
@@ -202,13 +208,16 @@ tn_batch_need tn_online_scored(const tn_online *on, int tokens, bool same_tokeni
     return tn_batch_rollouts(tokens, n, s->n_sample, on->shortest, blocks ? blocks + n : 0);
 }
 
+/* With an opponent the reference is read while there are caches. */
+static const char *sampling_turn(const tn_online *on) { return on->shape.opponent ? "reference" : "sampling"; }
+
 static tn_status opponent_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     tn_desc ref = on->desc;
     if (!on->shape.opponent) return TN_OK;
     if (on->q.ref_model) TN_TRY(tn_model_peek(&ref, on->q.ref_model, &(tn_load){.base = on->lora.base_model}, e));
     if (on->shape.opponent == TN_OPPONENT_MIXTURE)
-        tn_gen_budget(p, &on->desc, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
-    tn_gen_budget(p, &ref, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+        tn_gen_budget(p, sampling_turn(on), &on->desc, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    tn_gen_budget(p, sampling_turn(on), &ref, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
     return TN_OK;
 }
 
@@ -217,6 +226,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     const tn_batch_need *q = &on->need;
     const tn_online_shape *s = &on->shape;
     tn_budget_present(p);
+    p->rests = true;
     p->moments = tn_moments_from_option(on->o.optim);
     p->sum_sq = (tn_algo_needs(s->algo, s->opt) & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
@@ -225,14 +235,14 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
                   tn_keep_from_options(&on->o));
     tn_budget_adapter_run(p, "policy", d, &on->spec, on->be, q->tokens, true);
     tn_budget_scratch(p, d, &on->spec, on->be, q->tokens, on->rows, true);
-    if (!s->reference && on->q.ref_model)
-        tn_warn("--ref-model %s has no effect: the KL to the reference has weight 0", on->q.ref_model);
     if (s->reference)
         TN_TRY(tn_reference_budget(p, d, &on->spec, &on->lora, on->o.model, on->q.ref_model, on->be,
                                    q->tokens, on->rows, on->length, q->blocks, e));
-    tn_gen_budget(p, d, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
+    tn_gen_budget(p, sampling_turn(on), d, on->be, on->gen_batch, on->rollout_length, on->rollout_blocks);
     TN_TRY(opponent_budget(on, p, e));
+    bool parks = p->parks;
     TN_TRY(teacher_budget(on, p, e));
+    p->parks = parks;
     tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new));
     tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
     return TN_OK;
@@ -258,6 +268,7 @@ tn_status tn_online_prepare(tn_online *on, tn_err *e) {
     tn_model_moments(on->policy.model, tn_moments_from_option(o->optim), (uint64_t)o->seed);
     TN_TRY(tn_lanes_new(&on->policy.lanes, on->comm, on->lanes, on->policy.model, examples, e));
     on->part[on->n_part++] = (tn_part){"", on->policy.model};
+    on->learner[on->n_learner++] = &on->policy;
     TN_TRY(tn_online_workspace(on, &on->policy, e));
     if (s->reference) TN_TRY(make_reference(on, e));
     if (s->teacher) TN_TRY(make_teacher(on, e));
@@ -286,6 +297,8 @@ tn_status tn_online_introduce(const tn_online *on, tn_err *e) {
     const tn_desc *d = &on->desc;
     tn_info("%s: %s, %.1fM parameters, %s kernels, numeric profile %s", on->verb, d->family,
             1e-6 * (double)tn_desc_params(d), on->be->kernels, on->be->profile);
+    if (!on->shape.reference && on->q.ref_model)
+        tn_warn("--ref-model %s has no effect: the KL to the reference has weight 0", on->q.ref_model);
     TN_TRY(tn_intro_rows("prompts", on->prompts, e));
     return tn_intro_sample(&on->prompts->ex[0], on->tok, e);
 }
@@ -411,8 +424,12 @@ void tn_online_pick(tn_online *on, long first) {
 
 tn_status tn_online_sample(tn_online *on, uint64_t first_key, tn_err *e) {
     tn_rollouts *r = &on->roll;
+    for (int i = 0; i < on->n_learner; i++) tn_trainee_rest(on->learner[i]);
     TN_TRY(on->opponent ? tn_rollouts_sample_opposed(r, on->gen, on->opponent, first_key, &on->sampling, e)
                         : tn_rollouts_sample(r, on->gen, first_key, &on->sampling, e));
+    tn_online_leave(on); /* an opponent */
+    tn_gen_rest(on->gen);
+    if (on->opponent) tn_gen_rest(on->opponent);
     for (int i = 0; i < r->n; i++)
         on->tokens += r->prompt[r->group[i]]->n_prompt + r->response[i].n;
     return TN_OK;

@@ -12,7 +12,7 @@ typedef struct tn_online_options {
     const char *ref_model;
     int64_t gen_batch, log_samples, top_k;
     double top_p, min_p;
-    bool truncated_logp;
+    bool truncated_logp, offload;
 } tn_online_options;
 extern const tn_opt_row tn_online_rows[];
 
@@ -66,6 +66,9 @@ typedef struct tn_online {
     int gen_batch;      /* sequences decoded together */
     tn_part part[3];       /* what is trained: the policy, and what a loop adds */
     int n_part;
+    tn_trainee *learner[3]; /* the policy, and critics */
+    int n_learner;
+    tn_park *park;         /* frozen models between their uses; NULL: they stay in memory */
     tn_runlog log;
     tn_out *samples;
     json_t *record;
@@ -129,4 +132,16 @@ tn_status tn_online_checkpoint(tn_online *on, json_t *state, tn_err *e);
 /* Ctrl-C: the error that says how to go on, after a checkpoint. */
 tn_status tn_online_interrupted(const tn_online *on, const char *unit, long total, tn_err *e);
 tn_status tn_online_save(tn_online *on, json_t *state, tn_err *e);
+
+/* ---- turns.c ---- */
+/* The plan of all that a loop takes, as `add` fills it in, printed and checked. Before that it is decided whether frozen models are
+ * parked (on->park): where the folder's file system has no room for them, they count as in memory, and a line says so. */
+typedef tn_status tn_online_add_fn(const void *loop, tn_budget *p, tn_err *e);
+tn_status tn_online_plan(tn_online *on, tn_online_add_fn *add, const void *loop, tn_err *e);
+/* A frozen model that is read between two trainings alone, and that the plan counted so (tn_budget_frozen). */
+tn_status tn_online_park(const tn_online *on, tn_model *m, tn_err *e);
+/* Whoever has read a parked model says that it may go. */
+void tn_online_leave(const tn_online *on);
+/* Is the next update of all learners the last before the next sampling? */
+void tn_online_last(tn_online *on, bool last);
 #endif

@@ -61,12 +61,14 @@ static tn_status score(tn_ppo *p, tn_metrics *m, tn_err *e) {
     int M = p->n_member;
     for (int j = 0, at = 0; j < p->n_scorer; at += tn_scorer_members(p->scorer[j++])) {
         TN_TRY(tn_rollouts_score(r, p->scorer[j], on->tok, r->raw_score, e));
+        tn_online_leave(on);
         tn_scorer_put_members(p->scorer[j], r->raw_score, r->n, p->member + at, M);
     }
     for (int i = 0; !M && i < r->n; i++) r->raw_score[i] = 0;
     TN_TRY(judge(p, m, e));
     TN_TRY(tn_shaping_refer(&p->shaping, on, p->scorer, e));
     TN_TRY(tn_rollouts_observe(r, &on->policy, &p->critic, e));
+    tn_online_leave(on);
     TN_TRY(tn_safe_score(&p->safe, on, m, e));
     TN_TRY(tn_step_rewards_score(&p->steps, on, m, e));
     if (M > 1) TN_TRY(tn_ensemble_scores(q, p->member, r->n, M, r->raw_score, m, e));
@@ -204,6 +206,7 @@ static tn_status pass(tn_ppo *p, long epoch, const double lr[3], tn_metrics *m, 
     for (int at = 0; at < r->n; at += (int)q->minibatch) {
         int n = r->n - at < q->minibatch ? r->n - at : (int)q->minibatch;
         for (int i = 0; i < n; i++) p->mini[i] = &r->ex[p->perm[at + i]];
+        tn_online_last(on, epoch + 1 == q->epochs && at + n == r->n);
         on->policy.expect_on_policy = epoch == 0 && at == 0 && !on->sampling.truncated_logp;
         TN_TRY(update(p, n, lr, m, e));
     }

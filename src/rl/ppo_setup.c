@@ -174,22 +174,22 @@ static tn_status members_budget(const tn_ppo *p, tn_budget *b, tn_err *e) {
     return TN_OK;
 }
 
-static tn_status plan_memory(const tn_ppo *p, tn_err *e) {
+static tn_status add_memory(const void *loop, tn_budget *b, tn_err *e) {
+    const tn_ppo *p = loop;
     const tn_online *on = &p->on;
     tn_critic_spec c = reward_critic(p), cost = cost_critic(p);
-    tn_budget b = {0};
-    TN_TRY(tn_online_budget(on, &b, e));
-    if (c.judge) TN_TRY(tn_judge_budget(&c, on, &b, e));
-    TN_TRY(tn_reward_judge_budget(&p->task->judge, on, &b, e));
-    TN_TRY(members_budget(p, &b, e));
-    TN_TRY(tn_critic_budget(&c, on, &b, e));
-    TN_TRY(tn_safe_budget(&p->task->safe, &cost, on, &b, e));
-    TN_TRY(tn_step_rewards_budget(&p->task->steps, on, &b, e));
-    TN_TRY(tn_shaping_budget(&p->task->shaping, on, &b, e));
+    TN_TRY(tn_online_budget(on, b, e));
+    if (c.judge) TN_TRY(tn_judge_budget(&c, on, b, e));
+    TN_TRY(tn_reward_judge_budget(&p->task->judge, on, b, e));
+    TN_TRY(members_budget(p, b, e));
+    TN_TRY(tn_critic_budget(&c, on, b, e));
+    TN_TRY(tn_safe_budget(&p->task->safe, &cost, on, b, e));
+    TN_TRY(tn_step_rewards_budget(&p->task->steps, on, b, e));
+    TN_TRY(tn_shaping_budget(&p->task->shaping, on, b, e));
     size_t macros = tn_macros_bytes(&p->task->macro, on->shape.n_prompt, on->shape.max_new);
-    if (macros) tn_budget_add(&b, "rollouts", "", macros);
-    if (p->texts) tn_budget_add(&b, "micro-batch", "", tn_batch_bytes(&on->need));
-    return tn_intro_memory(&b, on->o.max_memory, e);
+    if (macros) tn_budget_add(b, "rollouts", "", macros);
+    if (p->texts) tn_budget_add(b, "micro-batch", "", tn_batch_bytes(&on->need));
+    return TN_OK;
 }
 
 /* FLOP of a critic and the model whose scores it foresees, for one batch. */
@@ -269,12 +269,13 @@ static tn_status open_judges(tn_ppo *p, tn_err *e) {
     if (n) TN_TRY(tn_judge_open(p->scorer[0], &c, on, e));
     if (n) TN_TRY(check_scorer(p, 0, e));
     TN_TRY(tn_critic_open(&p->critic, on, &c, p->scorer[0], e));
-    if (n) tn_model_drop_masters(p->scorer[0]->model); /* the critic has its copy */
+    if (n) TN_TRY(tn_judge_freeze(p->scorer[0], on, e));
     for (int i = 1; i < n; i++) {
         tn_load how = frozen(p);
         TN_TRY(tn_scorer_open_with(p->scorer[i], q->reward_models.v[i], on->o.model, on->be, on->need.tokens,
                                    2 * on->rollout_length, &how, e));
         TN_TRY(check_scorer(p, i, e));
+        TN_TRY(tn_online_park(on, p->scorer[i]->model, e));
         TN_TRY(tn_scorer_reserve(p->scorer[i], (int)q->rollouts, 1, on->shortest, on->rollout_blocks, e));
     }
     if (p->task->judge.judge) TN_TRY(tn_reward_judge_open(&p->judge, &p->task->judge, on, e));
@@ -306,7 +307,7 @@ tn_status tn_ppo_set_up(tn_ppo *p, const tn_opts *opts, tn_err *e) {
     TN_TRY(load_texts(p, &shape, e));
     tn_online_measure(on, &shape);
     TN_TRY(introduce(p, e));
-    TN_TRY(plan_memory(p, e));
+    TN_TRY(tn_online_plan(on, add_memory, p, e));
     TN_TRY(estimate(p, e));
     if (on->o.dry_run) return TN_OK;
     TN_TRY(tn_online_prepare(on, e));

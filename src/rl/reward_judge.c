@@ -94,6 +94,7 @@ static tn_status open_judge(tn_reward_judge *j, const tn_online *on, tn_err *e) 
     TN_TRY(st);
     tn_asker_skip_long(j->asker);
     tn_asker_quiet(j->asker);
+    if (!is_policy(o)) TN_TRY(tn_online_park(on, tn_asker_model(j->asker), e));
     uint64_t seed = (uint64_t)on->o.seed;
     j->how = (tn_labelling){.judge = j->asker, .constitution = j->c, .prompts = j->prompts, .batch = 64, .max_tokens = BATCH_TOKENS, .seed = seed,
                             .reason = {.temperature = o->temperature, .seed = seed + 1}}; /* other draws than the responses' */
@@ -192,6 +193,7 @@ tn_status tn_reward_judge_score(tn_reward_judge *j, const tn_online *on, tn_roll
     tn_spread_range(s->comm, roll->n_prompt, &from, &to);
     tn_status st = tn_comm_share_interrupt(s->comm, judge(j, on, roll, from, to, e), e);
     tn_phase_leave(on->be, before);
+    tn_online_leave(on);
     TN_TRY(st);
     TN_TRY(tn_spread_gather(s, j->reward, roll->n_prompt, j->off, e));
     TN_TRY(tn_spread_gather(s, (double *)j->stats, roll->n_prompt, j->stat_off, e));

@@ -72,6 +72,7 @@ static tn_status open_model(tn_rewards *r, tn_reward_source *s, const char *dir,
     const tn_load how = {.base = on->lora.base_model, .frozen = true};
     TN_TRY(tn_scorer_open_with(s->scorer, dir, on->o.model, on->be, on->need.tokens,
                                2 * on->rollout_length, &how, e));
+    TN_TRY(tn_online_park(on, s->scorer->model, e));
     s->scorer->step_score = r->o->step_score;
     return tn_scorer_reserve(s->scorer, roll->n_prompt * roll->n_sample, roll->n_sample,
                              on->shortest, on->rollout_blocks, e);
@@ -269,6 +270,7 @@ void tn_rewards_close(tn_rewards *r) {
 
 static tn_status score_model(tn_rewards *r, int k, const tn_online *on, tn_rollouts *roll, tn_err *e) {
     TN_TRY(tn_rollouts_score(roll, r->source[k].scorer, on->tok, r->column, e));
+    tn_online_leave(on);
     for (int i = 0; i < roll->n; i++) {
         if (!isfinite(r->column[i]))
             return tn_fail(e, TN_NUMERIC,

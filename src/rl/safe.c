@@ -67,11 +67,10 @@ tn_status tn_safe_open(tn_safe *s, const tn_safe_task *t, const tn_critic_spec *
     if (!ok) return tn_fail(e, TN_NOMEM, "out of memory for costs");
     TN_TRY(tn_judge_open(&s->scorer, c, on, e));
     s->scorer.model->score_mean = 0;
-    if (s->priced) return TN_OK;
+    if (s->priced) return tn_judge_freeze(&s->scorer, on, e);
     TN_TRY(tn_lagrange_start(&s->lambda, &t->lagrange, e));
     TN_TRY(tn_critic_open(&s->critic, on, c, &s->scorer, e));
-    tn_model_drop_masters(s->scorer.model); /* the critic has its copy */
-    return TN_OK;
+    return tn_judge_freeze(&s->scorer, on, e);
 }
 
 void tn_safe_close(tn_safe *s) {
@@ -86,6 +85,7 @@ tn_status tn_safe_score(tn_safe *s, tn_online *on, tn_metrics *m, tn_err *e) {
     double sum = 0, unsafe = 0;
     if (!s->task) return TN_OK;
     TN_TRY(tn_rollouts_score(r, &s->scorer, on->tok, s->cost, e));
+    tn_online_leave(on);
     for (int i = 0; i < r->n; i++) sum += s->cost[i], unsafe += s->cost[i] > 0;
     tn_metrics_mean(m, "objective/cost", sum, r->n);
     if (!s->priced) return tn_rollouts_values(r, &s->critic, s->value, e);

@@ -37,7 +37,7 @@ tn_status tn_shaping_budget(const tn_shaping_options *o, const tn_online *on, tn
     if (on->q.ref_model)
         TN_TRY(tn_model_peek(&d, on->q.ref_model, &(tn_load){.base = on->lora.base_model}, e));
     int64_t pages = s->n_prompt * (int64_t)tn_kv_pages_for(on->longest) + n * (int64_t)tn_kv_pages_for(s->max_new);
-    tn_gen_budget(b, &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
+    tn_gen_budget(b, "reference", &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
     tn_budget_add(b, "rollouts", "", tn_rollouts_bytes(n, s->max_new));
     return TN_OK;
 }
@@ -103,11 +103,14 @@ tn_status tn_shaping_refer(tn_shaping *s, tn_online *on, tn_scorer *const *score
     how.seed ^= OTHER_STREAM;
     how.greedy_first = false;
     TN_TRY(tn_rollouts_sample(a, s->gen, 0, &how, e));
+    tn_online_leave(on);
+    tn_gen_rest(s->gen);
     for (int k = s->n_model - 1; k >= 0; k--) { /* model 0 last: it says whether a row is known */
         double *latent = scorer[k]->latent; /* of the rollouts in hand */
         scorer[k]->latent = NULL;
         tn_status st = tn_rollouts_score(a, scorer[k], on->tok, s->score, e);
         scorer[k]->latent = latent;
+        tn_online_leave(on);
         TN_TRY(st);
         for (int i = 0; i < a->n; i++)
             known_of(s, row_of(on, a->prompt[a->group[i]]), k)[i % s->n_answer] = s->score[i];

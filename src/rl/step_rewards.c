@@ -56,6 +56,7 @@ tn_status tn_step_rewards_open(tn_step_rewards *s, const tn_step_reward_options 
                        "--process-reward-model %s judges whole responses; give it as --reward-model, or train one that judges "
                        "steps with `tenet prm`",
                        o->model);
+    TN_TRY(tn_online_park(on, s->scorer->model, e));
     s->scorer->keep_steps = true;
     TN_TRY(tn_scorer_reserve(s->scorer, r->n_prompt * r->n_sample, r->n_sample, on->shortest, on->rollout_blocks, e));
     TN_TRY(tn_rollouts_keep_steps(r, e));
@@ -77,6 +78,7 @@ tn_status tn_step_rewards_score(tn_step_rewards *s, tn_online *on, tn_metrics *m
     double steps = 0, all = 0, score = 0;
     if (!s->scorer) return TN_OK;
     TN_TRY(tn_rollouts_score_steps(r, s->scorer, on->tok, s->o->form, s->score, e));
+    tn_online_leave(on);
     for (int i = 0; i < r->n; i++) {
         s->sum[i] = 0;
         for (int t = r->off[i]; t < r->off[i + 1]; t++)

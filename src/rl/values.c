@@ -42,14 +42,13 @@ static int prompts_at_once(const tn_values_options *o, const tn_online *on, int 
     return *each < n ? 1 : room / n;
 }
 
-/* Of the plan so far what training alone takes: nothing has touched it before the first step, when the values are known and
- * their sampler is gone. */
-static size_t training_alone(const tn_budget *b) {
-    static const char *const parts[] = {"gradients", "moments", "activations", "keys and values"};
+/* Of the plan so far the policy's workspace: nothing has touched it before the first step, when the values are known and their
+ * sampler is gone. */
+static size_t untouched(const tn_budget *b) {
     size_t sum = 0;
     for (int i = 0; i < b->n; i++)
-        for (size_t k = 0; k < sizeof parts / sizeof *parts && strcmp(b->row[i].owner, "policy") == 0; k++)
-            if (strcmp(b->row[i].part, parts[k]) == 0) sum += b->row[i].bytes;
+        if (strcmp(b->row[i].owner, "policy") == 0 && (strcmp(b->row[i].part, "activations") == 0 || strcmp(b->row[i].part, "keys and values") == 0))
+            sum += b->row[i].bytes;
     return sum;
 }
 
@@ -59,10 +58,12 @@ tn_status tn_values_budget(const tn_values_options *o, const tn_online *on, tn_b
     if (on->q.ref_model) TN_TRY(tn_model_peek(&d, on->q.ref_model, &(tn_load){.base = on->lora.base_model}, e));
     int64_t pages = n * (int64_t)(tn_kv_pages_for(on->longest) + each * tn_kv_pages_for(on->shape.max_new));
     tn_budget stage = {0};
-    tn_gen_budget(&stage, &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
+    tn_gen_budget(&stage, NULL, &d, on->be, on->gen_batch, on->rollout_length, pages < INT32_MAX / 2 ? (int)pages : 0);
     tn_budget_add(&stage, "rollouts", "", tn_rollouts_bytes(n * each, on->shape.max_new));
-    size_t later = training_alone(b);
+    size_t later = untouched(b);
+    tn_budget_turn(b, "reference");
     if (stage.total > later) tn_budget_add(b, "values", "", stage.total - later);
+    tn_budget_turn(b, NULL);
     return TN_OK;
 }
 
@@ -196,6 +197,8 @@ static tn_status sample(search *s, size_t first, int n, int k, tn_err *e) {
         s->key[i] = (first + (size_t)i) * N + (size_t)(k * s->each);
     }
     TN_TRY(tn_rollouts_sample(r, s->gen, 0, &how, e));
+    tn_online_leave(s->on);
+    tn_gen_rest(s->gen);
     TN_TRY(tn_rewards_score(s->rewards, s->on, r, &unseen, e));
     for (int i = 0; i < n; i++) {
         int off[] = {0, s->each};

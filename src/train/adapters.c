@@ -204,7 +204,7 @@ static tn_status open_reference(tn_model **ref, tn_model *policy, const tn_adapt
     if (ref_dir) return tn_model_load(ref, ref_dir, policy->be, &how, e);
     if (shared && !tn_adapter_folder(dir)) return tn_model_view(ref, policy, e);
     if (shared || resumed) return tn_model_load(ref, dir, policy->be, &how, e);
-    return tn_model_copy(ref, policy, false, e);
+    return tn_model_copy_frozen(ref, policy, e);
 }
 
 tn_status tn_reference_open(tn_model **ref, tn_model *policy, const tn_adapter_options *o,

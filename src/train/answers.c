@@ -113,10 +113,10 @@ tn_status tn_answers_measure(tn_answers *a, const tn_dataset *rows, const tn_tra
 tn_status tn_answers_budget(const tn_answers *a, tn_budget *p, const tn_desc *d, const char *teacher, const char *base,
                             tn_backend *be, tn_err *e) {
     tn_desc second;
-    if (asks_own(a)) tn_gen_budget(p, d, be, a->batch, a->length, a->blocks);
+    if (asks_own(a)) tn_gen_budget(p, NULL, d, be, a->batch, a->length, a->blocks);
     if (asks_teacher(a)) {
         TN_TRY(tn_model_peek(&second, teacher, &(tn_load){.base = base}, e));
-        tn_gen_budget(p, &second, be, a->batch, a->length, a->blocks);
+        tn_gen_budget(p, NULL, &second, be, a->batch, a->length, a->blocks);
     }
     if (tn_answers_wanted(a)) tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(a->n, (int)a->q.max_new));
     return TN_OK;

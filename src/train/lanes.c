@@ -43,6 +43,7 @@ static tn_status make_spares(tn_lanes *l, tn_err *e) {
                     "fewer --grad-lanes, or more ranks",
                     (double)bytes / 1e9, l->own, l->spares + 1);
             tn_big_by_pages(l->spare[i][k], l->store[k]->n_live * l->model->be->elem);
+            l->resting[i] = true;
         }
     return TN_OK;
 }
@@ -109,6 +110,13 @@ void tn_lanes_free(tn_lanes *l) {
     void *p[] = {l->key, l->lane_of, l->load, l->sum, l->out, l->in, l->received, l->live};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) tn_free(p[i]);
     tn_free(l);
+}
+
+void tn_lanes_rest(tn_lanes *l) {
+    for (int i = 0; l && i < l->spares; i++) {
+        for (int k = 0; k < l->n_store; k++) tn_big_clear(l->spare[i][k], l->store[k]->n * l->model->be->elem);
+        l->resting[i] = true;
+    }
 }
 
 tn_comm *tn_lanes_comm(const tn_lanes *l) { return l ? l->comm : tn_comm_self(); }
@@ -185,7 +193,10 @@ static void *sum_at(const tn_lanes *l, int depth, int k) {
 void tn_lanes_open(tn_lanes *l, int i) {
     int depth = waiting(i);
     for (int k = 0; k < l->n_store; k++) l->store[k]->grad = sum_at(l, depth, k);
-    if (depth) tn_model_zero_grad(l->model);
+    if (depth && l->resting[depth - 1]) {
+        for (int k = 0; k < l->n_store; k++) tn_live_touch(l->model->be, l->store[k], l->store[k]->grad);
+        l->resting[depth - 1] = false;
+    } else if (depth) tn_model_zero_grad(l->model);
 }
 
 void tn_lanes_shut(tn_lanes *l, int i) {

@@ -35,6 +35,7 @@ tn_status tn_lanes_new(tn_lanes **l, tn_comm *c, int lanes, tn_model *m, size_t 
                        tn_err *e);
 void tn_lanes_free(tn_lanes *l);
 tn_comm *tn_lanes_comm(const tn_lanes *l); /* of NULL: tn_comm_self() */
+void tn_lanes_rest(tn_lanes *l); /* between steps: spare gradients give their memory back. NULL is fine */
 
 /* ---- a step: of one batch, or of several (numbered by `w`) whose gradients are one ---- */
 enum { TN_LANE_BATCHES = 2 };

@@ -24,6 +24,7 @@ struct tn_lanes {
     int n, first, own, spares;  /* lanes; this rank's; log2(own) */
     void *main[TN_TRAINED_MAX]; /* the stores' own gradients */
     void *spare[TN_LANE_LEVELS][TN_TRAINED_MAX];
+    bool resting[TN_LANE_LEVELS]; /* a spare gradient is zeros, and in no memory */
     /* dealing */
     size_t cap;
     uint64_t *key; /* [cap] */

@@ -109,7 +109,7 @@ static bool is_free(const char *name) {
         "dry-run", "overwrite", "threads",      "backend",    "kernels",          "dtype",
         "resume-from-checkpoint",               "save-steps", "save-total-limit", "save-dtype",
         "max-memory", "base-model", "profile", "report-to", "logging-dir", "ptx-data",
-        "gen-batch-size", "optim", "recompute", "gradient-checkpointing", "use-peft", "lora-r", "lora-alpha",
+        "gen-batch-size", "offload", "optim", "recompute", "gradient-checkpointing", "use-peft", "lora-r", "lora-alpha",
         "use-rslora", "lora-target-modules"};
     for (size_t i = 0; i < sizeof free_names / sizeof *free_names; i++)
         if (!strcmp(name, free_names[i])) return true;

@@ -262,8 +262,17 @@ static tn_status accumulate_lanes(tn_lanes *l, const tn_work *w, int n, const tn
     return TN_OK;
 }
 
+static void wake(tn_model *m) {
+    tn_phase before = tn_phase_enter(m->be, TN_PHASE_OPTIMISER);
+    double begin = tn_work_begin(m->be);
+    tn_model_wake_grad(m);
+    tn_work_end(m->be, begin, "zero_grad", (double)(m->trunk->n * m->be->elem));
+    tn_phase_leave(m->be, before);
+}
+
 tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err *e) {
     tn_total total[TN_LANE_BATCHES];
+    if (train) wake(w[0].t->model);
     for (int k = 0; k < n; k++) {
         tn_trainee *t = w[k].t;
         TN_TRY(tn_trainee_points(t, w[k].ex, w[k].n, train, e));
@@ -319,10 +328,16 @@ tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, lon
     if (t->pooled) tn_pooled_fold(t->pooled, t->model);
     tn_model_pack(t->model);
     double begin = tn_work_begin(be);
-    tn_model_zero_grad(t->model);
+    if (t->rests) tn_trainee_rest(t);
+    else tn_model_zero_grad(t->model);
     tn_work_end(be, begin, "zero_grad", (double)(t->model->trunk->n * be->elem));
     tn_phase_leave(be, before);
     return TN_OK;
+}
+
+void tn_trainee_rest(tn_trainee *t) {
+    tn_model_rest_grad(t->model);
+    tn_lanes_rest(t->lanes);
 }
 
 static tn_status reference_of(tn_trainee *t, tn_example *const *ex, int i, int end, tn_err *e) {

@@ -29,6 +29,7 @@ struct tn_trainee {
     double inv_temp;             /* of the language-model head */
     double value_mean, value_sd; /* values and scores are (raw - mean)/sd; sd 0 stands for 1 */
     bool expect_on_policy; /* before the first update: logp must equal old_logp to the bit */
+    bool rests;            /* the next update is the last for a while: then the gradients are in no memory until the next pass */
     double weight;         /* on the loss and its gradient; 0 stands for 1 */
     const tn_total *total; /* of the batch, when its examples do not tell; NULL: they are counted */
     int max_tokens;        /* per micro-batch */
@@ -66,6 +67,8 @@ tn_status tn_trainee_accumulate_all(const tn_work *w, int n, bool train, tn_err 
 /* The whole batch's ||g||, clip, AdamW with learning rate `lr`; `step` counts from 1. Refuses a gradient that is not finite. */
 tn_status tn_trainee_update(tn_trainee *t, const tn_optimiser *o, double lr, long step,
                             tn_step_result *r, tn_err *e);
+/* What an update does when t->rests, at any time between steps: gradients are zeros, and in no memory. */
+void tn_trainee_rest(tn_trainee *t);
 /* Reference log-probs of every example of n datasets, kept with them; the rooms for them (ref) of a dataset lie one
  * after the other. Ranks compute a share each. */
 tn_status tn_trainee_precompute_reference(tn_trainee *t, tn_dataset *const *d, int n, tn_err *e);

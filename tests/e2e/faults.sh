@@ -1,7 +1,7 @@
 # Every system call and every allocation fails once (base/fault.h), for every verb that writes: the exit
 # status is 1 with a message, what was there before is untouched, nothing half-written stands under a final
 # name, and a training run can be resumed to the same bytes. All calls take long, so a sample is drawn:
-# TENET_FAULT_SAMPLES per verb, `all` for every one. TENET_FAULT_RUNS: these training runs only.
+# TENET_FAULT_SAMPLES per verb, `all` for every one. TENET_FAULT_RUNS: these training runs only; TENET_FAULT_RUNS_PARKED: these on a disk.
 . tests/e2e/lib.sh
 samples=${TENET_FAULT_SAMPLES:-16}
 [ -w /dev/shm ] && F=$(mktemp -d /dev/shm/tenet-faults.XXXXXX) && trap 'rm -rf "$F"' EXIT
@@ -94,38 +94,45 @@ again() {
     finish "$name" "$total" $tried $failed
 }
 
-# train RUN: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
+# train RUN [NAME FOLDER]: the folder's checkpoints stay complete, and resuming ends in the bytes of an undisturbed run.
 train() {
-    local run=$1 total tried=0 failed=0 n f d
+    local run=$1 name=${2:-$1} at=${3:-$F} total tried=0 failed=0 n f d
     bad=
     # shellcheck disable=SC2046
     set -- tenet $(arguments "$run" 2) --save-steps 1 --resume-from-checkpoint latest --output-dir
-    "$@" "$F/whole" >"$F/log" 2>&1 || { fail "faults_$run: $(tail -n 1 "$F/log")"; return; }
-    total=$(calls "$@" "$F/out")
+    "$@" "$at/whole" >"$F/log" 2>&1 || { fail "faults_$name: $(tail -n 1 "$F/log")"; return; }
+    total=$(calls "$@" "$at/out")
     for n in $(numbers "$total"); do
-        rm -rf "$F/out"
-        run_fault "$n" "$@" "$F/out"
+        rm -rf "$at/out"
+        run_fault "$n" "$@" "$at/out"
         tried=$((tried + 1))
         [ $status = 0 ] || failed=$((failed + 1))
-        for d in "$F"/out/checkpoint-[0-9]; do
+        for d in "$at"/out/checkpoint-[0-9]; do
             [ ! -d "$d" ] || tenet inspect "$d" >/dev/null 2>&1 || bad="$bad call $n: $d is damaged;"
         done
         for f in model.safetensors adapter_model.safetensors; do
-            [ ! -e "$F/out/$f" ] || cmp -s "$F/out/$f" "$F/whole/$f" || bad="$bad call $n: $f is torn;"
+            [ ! -e "$at/out/$f" ] || cmp -s "$at/out/$f" "$at/whole/$f" || bad="$bad call $n: $f is torn;"
         done
-        [ $status = 0 ] || "$@" "$F/out" >"$F/log" 2>&1 || bad="$bad call $n: no resuming, $(tail -n 1 "$F/log");"
+        [ $status = 0 ] || "$@" "$at/out" >"$F/log" 2>&1 || bad="$bad call $n: no resuming, $(tail -n 1 "$F/log");"
         for f in model.safetensors adapter_model.safetensors metrics.jsonl samples.jsonl trainer_state.json tenet.json; do
-            [ -e "$F/whole/$f" ] || continue
-            cmp -s "$F/out/$f" "$F/whole/$f" || [ $f = tenet.json ] || bad="$bad call $n (status $status): $f differs;"
-            [ -s "$F/out/$f" ] || bad="$bad call $n (status $status): no $f;"
+            [ -e "$at/whole/$f" ] || continue
+            cmp -s "$at/out/$f" "$at/whole/$f" || [ $f = tenet.json ] || bad="$bad call $n (status $status): $f differs;"
+            [ -s "$at/out/$f" ] || bad="$bad call $n (status $status): no $f;"
         done
-        [ -z "$(find "$F/out" -name '*.tmp*')" ] || bad="$bad call $n: $(find "$F/out" -name '*.tmp*') is left;"
+        [ -z "$(find "$at/out" -name '*.tmp*')" ] || bad="$bad call $n: $(find "$at/out" -name '*.tmp*') is left;"
     done
-    rm -rf "$F/whole" "$F/out"
-    finish "faults_$run" "$total" $tried $failed
+    rm -rf "$at/whole" "$at/out"
+    finish "faults_$name" "$total" $tried $failed
+}
+# the same where frozen models are parked: on a disk
+parked() {
+    if [ "$(stat -f -c %T "$E2E_TMP")" = tmpfs ]; then skip "faults_parked_$1 no disk below $E2E_TMP"; return; fi
+    mkdir -p "$E2E_TMP/disk"
+    train "$1" "parked_$1" "$E2E_TMP/disk"
 }
 
 for run in ${TENET_FAULT_RUNS:-pretrain sft reward dpo ppo grpo rloo lora distill tdpo}; do train "$run"; done
+for run in ${TENET_FAULT_RUNS_PARKED-$([ -n "${TENET_FAULT_RUNS:-}" ] || echo grpo ppo)}; do parked "$run"; done
 [ -z "${TENET_FAULT_RUNS:-}" ] || exit
 tenet sft --model "$F/base" --data "$F/sft.jsonl" --max-steps 2 --save-steps 0 --output-dir "$F/sft" >"$F/log" 2>&1
 tenet eval --world --count 8 --models base="$F/base" sft="$F/sft" --out "$F/eval" >"$F/log" 2>&1 || fail "faults_set_up: $(tail -n 1 "$F/log")"

@@ -1,7 +1,8 @@
 # The printed memory plan against the measured peak, within 5 % (or 4 MB: samples that end early leave pages untouched, and
 # the small shape has no more than a dozen megabytes of them), for every training verb and both dtypes; and
 # what is refused. An embedding that tokens alone reach is in memory as far as they name its rows: data are counted, and of
-# samples the plan says what they may name at most, which the peak may fall short of. TENET_MEMORY_SHAPES: "small 20M" by default, 135M too where there are 6 GB.
+# samples the plan says what they may name at most, which the peak may fall short of; so with the embedding of a parked model. Loops on own samples park frozen models
+# where the folder is on a disk (parked), and keep them where it is not (held: in /dev/shm). TENET_MEMORY_SHAPES: "small 20M" by default, 135M too where there are 6 GB.
 . tests/e2e/lib.sh
 [ -w /dev/shm ] && M=$(mktemp -d /dev/shm/tenet-memory.XXXXXX) && trap 'rm -rf "$M"' EXIT
 M=${M:-$E2E_TMP/memory}
@@ -22,20 +23,33 @@ rows() { # KIND COUNT VOCAB: every row of 128 tokens, so that micro-batches are 
             else if (kind == "steps") printf "{\"prompt_ids\": [%s], \"step_ids\": [[%s],[%s]], \"labels\": [true,false]}\n", ids(2, r), ids(63, r + 1), ids(63, r + 2)
             else printf "{\"ids\": [%s]}\n", ids(32, r) }'
 }
-number() { sed -n 's/^tenet: memory: \([0-9.]*\) MB.*/\1/p' "$M/log"; }
+number() { sed -n 's/^tenet: memory[a-z ]*: \([0-9.]*\) MB.*/\1/p' "$M/log"; }
 # held NAME VERB ARGUMENTS...: a short run; prints plan and peak in MB.
 held() {
-    local name=$1 plan peak maybe
+    local name=$1 plan peak maybe out=${out:-$M/out}
     shift
-    rm -rf "$M/out"
-    if ! tenet "$@" --output-dir "$M/out" --save-steps 0 >"$M/log" 2>&1; then fail "$name: $(tail -n 1 "$M/log")"; return; fi
+    rm -rf "$out"
+    if ! tenet "$@" --output-dir "$out" --save-steps 0 >"$M/log" 2>&1; then fail "$name: $(tail -n 1 "$M/log")"; return; fi
     plan=$(number)
-    peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$M/out/timing.jsonl" | tail -n 1)
-    maybe=$(grep -o 'sampled rows, at most [0-9.]*' "$M/log" | awk '{ s += $NF } END { print s + 0 }')
+    peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$out/timing.jsonl" | tail -n 1)
+    maybe=$(grep -o '\(sampled rows\|embedding\), at most [0-9.]*' "$M/log" |
+        awk '/embed/ { if ($NF > most) most = $NF; next } { s += $NF } END { print s + most + 0 }')
     awk -v plan="$plan" -v peak="$peak" -v maybe="$maybe" 'BEGIN { r = plan * 1e6 / peak; d = plan * 1e6 - peak
         printf "plan %.1f MB, peak %.1f MB, %+.1f %%", plan, peak / 1e6, 100 * (r - 1); if (maybe) printf ", %.1f at most", maybe
         d -= maybe * 1e6; exit !(r > 0.95 && (d < 0.05 * peak || d < 4e6)) }' >"$M/ratio"
     if [ $? = 0 ]; then ok "$name ($(cat "$M/ratio"))"; else fail "$name: $(cat "$M/ratio")"; fi
+}
+# parked NAME VERB ARGUMENTS...: the same on a disk, and that frozen models were parked there; then once more in memory: the same bytes.
+parked() {
+    local name=$1 out=$E2E_TMP/on-disk
+    shift
+    if [ "$(stat -f -c %T "$E2E_TMP")" = tmpfs ]; then skip "$name no disk below $E2E_TMP"; return; fi
+    held "$name" "$@"
+    grep -q "frozen models are in memory while they are read" "$M/log" || fail "$name: nothing was parked: $(grep frozen "$M/log")"
+    [ "$(ls -A "$out" | grep -c parked)" = 0 ] || fail "$name: something is left in $out"
+    tenet "$@" --output-dir "$M/out" --save-steps 0 --overwrite --no-offload >"$M/log" 2>&1 || fail "${name}_in_memory: $(tail -n 1 "$M/log")"
+    for f in metrics.jsonl samples.jsonl; do cmp -s "$M/out/$f" "$out/$f" || fail "$name: $f differs with --no-offload"; done
+    rm -rf "$out"
 }
 shapes=${TENET_MEMORY_SHAPES:-small 20M}
 for shape in $shapes; do
@@ -70,7 +84,7 @@ for shape in $shapes; do
         held "memory_tdpo_${shape}_$dtype" tdpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 --dtype $dtype
         held "memory_distill_${shape}_$dtype" distill --model "$M/base-$shape" --teacher-model "$M/base-$shape" --data "$M/sft.jsonl" \
             --per-device-train-batch-size 16 --max-steps 2 --max-new-tokens 32 --lmbda 1 --dtype $dtype
-        held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 1 \
+        held "memory_ppo_${shape}_$dtype" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 2 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 --dtype $dtype
     done
     lora="--use-peft --lora-r 8 --lora-target-modules all-linear"
@@ -81,34 +95,51 @@ for shape in $shapes; do
         rm -rf "$M/rm-lora" && cp -r "$M/out" "$M/rm-lora"
         held "memory_lora_dpo_$shape" dpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
         held "memory_lora_tdpo_$shape" tdpo --model "$M/base-$shape" --data "$M/pair.jsonl" --per-device-train-batch-size 16 --max-steps 2 $lora
-        held "memory_lora_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --data "$M/prompt.jsonl" --iterations 1 \
+        held "memory_lora_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --data "$M/prompt.jsonl" --iterations 2 \
             --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 $lora
         held "memory_ppo_safe_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" "$M/rm-$shape" --cost-model "$M/rm-$shape" \
-            --data "$M/prompt.jsonl" --iterations 1 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
+            --data "$M/prompt.jsonl" --iterations 2 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
             --macro-action fixed --macro-loss macro --reward-shaping par --reference-answers 2
         held "memory_lora_ppo_safe_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-lora" --cost-model "$M/rm-lora" \
-            --data "$M/prompt.jsonl" --iterations 1 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
+            --data "$M/prompt.jsonl" --iterations 2 --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32 \
             --reward-shaping par $lora
-        held "memory_grpo_shaped_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_grpo_shaped_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --reward-shaping par --reference-answers 2
-        held "memory_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04
-        held "memory_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32
-        held "memory_online_dpo_$shape" online-dpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_online_dpo_$shape" online-dpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 8 --num-generations 4 --max-new-tokens 32
         held "memory_sdft_$shape" sdft --model "$M/base-$shape" --data "$M/taught.jsonl" --per-device-train-batch-size 16 --max-steps 2 \
             --max-completion-length 32
         held "memory_sdft_ema_$shape" sdft --model "$M/base-$shape" --data "$M/taught.jsonl" --per-device-train-batch-size 16 --max-steps 2 --lmbda 0 \
             --teacher-model-kind ema
-        held "memory_a2po_$shape" a2po --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_a2po_$shape" a2po --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 32 --num-value-samples 4 --max-completion-length 32
         for verb in xpo nash-md; do
-            held "memory_${verb}_$shape" $verb --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+            held "memory_${verb}_$shape" $verb --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
                 --per-device-train-batch-size 16 --max-new-tokens 32
         done
-        held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 1 \
+        held "memory_lora_grpo_$shape" grpo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
             --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --beta 0.04 $lora
+        grpo="grpo --model $M/base-$shape --data $M/prompt.jsonl --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32 --max-steps 2"
+        parked "memory_parked_grpo_$shape" $grpo --reward-model "$M/rm-$shape" --beta 0.04
+        parked "memory_parked_rloo_$shape" rloo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
+            --per-device-train-batch-size 32 --num-generations 4 --max-completion-length 32
+        parked "memory_parked_grpo_models_$shape" $grpo --reward-model "$M/rm-$shape" "$M/rm-$shape" --beta 0.04
+        parked "memory_parked_grpo_lanes_$shape" $grpo --reward-model "$M/rm-$shape" --beta 0.04 --grad-lanes 4
+        parked "memory_parked_grpo_ranks_$shape" $grpo --reward-model "$M/rm-$shape" --beta 0.04 --ranks 2 --grad-lanes 2
+        parked "memory_parked_grpo_shaped_$shape" $grpo --reward-model "$M/rm-$shape" --reward-shaping par --reference-answers 2
+        parked "memory_parked_lora_grpo_$shape" $grpo --reward-model "$M/rm-$shape" --beta 0.04 $lora
+        parked "memory_parked_ppo_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --iterations 2 \
+            --rollouts 32 --minibatch-size 32 --num-ppo-epochs 1 --response-length 32
+        parked "memory_parked_ppo_safe_$shape" ppo --model "$M/base-$shape" --reward-model "$M/rm-$shape" "$M/rm-$shape" --cost-model "$M/rm-$shape" \
+            --data "$M/prompt.jsonl" --iterations 2 --rollouts 32 --minibatch-size 16 --num-ppo-epochs 2 --response-length 32
+        parked "memory_parked_nash_md_$shape" nash-md --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
+            --per-device-train-batch-size 16 --max-new-tokens 32
+        parked "memory_parked_a2po_$shape" a2po --model "$M/base-$shape" --reward-model "$M/rm-$shape" --data "$M/prompt.jsonl" --max-steps 2 \
+            --per-device-train-batch-size 32 --num-value-samples 4 --max-completion-length 32
     }
     # moments and levels: each alone, then together
     for less in "--optim adamw_bf16" "--optim adamw_8bit" "--recompute cheap" "--recompute layer" "--optim adamw_8bit --recompute layer"; do

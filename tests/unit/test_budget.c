@@ -132,3 +132,72 @@ TEST(budget_table_and_refusal) {
     }
     CHECK(p.n == TN_BUDGET_MAX && p.total == 809000000 + 2 * TN_BUDGET_MAX);
 }
+
+/* Of what takes turns the largest counts; frozen models of one owner are there one by one, and a plan that does not rest has no turns. */
+TEST(budget_turns) {
+    tn_backend *be = tiny_backend("cpu", TN_BF16, NULL, 1);
+    tn_lora_spec none = {0};
+    tn_desc judge = middle;
+    judge.num_labels = 1;
+    size_t grad = tn_desc_params(&middle) * be->elem;
+    tn_budget flat = {0}, turns = {.rests = true}, parked = {.rests = true, .parks = true}, *each[] = {&flat, &turns, &parked};
+    for (int i = 0; i < 3; i++) {
+        tn_budget_trained(each[i], "policy", &middle, &none, be, false);
+        tn_budget_frozen(each[i], "reference", &middle, be, false);
+        tn_budget_frozen(each[i], "reward model", &judge, be, true);
+        tn_budget_frozen(each[i], "reward model", &judge, be, true);
+        tn_budget_turn(each[i], "sampling");
+        tn_budget_kv(each[i], "sampling", &middle, be, 3);
+        tn_budget_turn(each[i], NULL);
+    }
+    tn_budget kv = {0}, ref = {0}, rm = {0};
+    tn_budget_kv(&kv, "", &middle, be, 3);
+    tn_budget_frozen(&ref, "", &middle, be, false);
+    tn_budget_frozen(&rm, "", &judge, be, true);
+    CHECK_MSG(flat.total == turns.total + (kv.total < grad ? kv.total : grad), "%zu, %zu", flat.total, turns.total);
+    size_t norms = (size_t)(2 * middle.layers + 1) * (size_t)middle.hidden * be->elem + 2 * (size_t)middle.layers * (size_t)middle.head_dim * be->elem;
+    size_t head = (size_t)middle.hidden * be->elem;
+    CHECK_MSG(parked.parked == ref.total + 2 * rm.total - 3 * norms - 2 * head, "%zu of %zu and twice %zu", parked.parked, ref.total, rm.total);
+    size_t largest[4] = {grad, kv.total, ref.total - norms, rm.total - norms - head}, most = 0;
+    for (int i = 0; i < 4; i++) most = largest[i] > most ? largest[i] : most;
+    size_t always = flat.total - grad - kv.total - parked.parked;
+    CHECK_MSG(parked.total == always + most, "%zu, %zu + %zu", parked.total, always, most);
+    tn_str s = TN_STR_INIT;
+    tn_budget_print(&flat, &s);
+    CHECK(!strstr(s.s, "in turns"));
+    tn_str_clear(&s);
+    tn_budget_print(&parked, &s);
+    CHECK_MSG(strstr(s.s, "  in turns, of which the largest counts:\n    training       policy's gradients"), "%s", s.s);
+    CHECK_MSG(strstr(s.s, "\n    reward model   embedding, at most "), "%s", s.s);
+    tn_str_free(&s);
+    /* a turn may become the largest, and what is largest in it is what a refusal names */
+    tn_budget_turn(&parked, "sampling");
+    tn_budget_add(&parked, "sampling", "keys and values", 1000000000);
+    tn_budget_turn(&parked, NULL);
+    CHECK(parked.total == always + kv.total + 1000000000);
+    CHECK_FAIL(tn_budget_check(&parked, 1000000, 0, e), TN_NOMEM, "sampling: keys and values (1.00 GB); what helps is a smaller --micro-batch");
+    tn_backend_free(be);
+}
+
+/* What is parked is what was planned. */
+TEST(budget_parked_equals_moved) {
+    static const struct { const char *name; tn_dtype dtype; } on[] = {{"ref", TN_F32}, {"ref64", TN_F64}, {"cpu", TN_F32}, {"cpu", TN_BF16}};
+    for (size_t i = 0; i < 4; i++)
+        for (int score = 0; score < 2; score++) {
+            tn_backend *be = tiny_backend(on[i].name, on[i].dtype, NULL, 1);
+            tn_desc d = middle;
+            tn_err why = {0};
+            d.num_labels = score;
+            tn_model *m = tiny_model(&d, be, false, 3);
+            tn_budget p = {.rests = true, .parks = true};
+            tn_park *k;
+            tn_budget_frozen(&p, "reference", &d, be, score);
+            if (tn_park_new(&k, tn_test_dir(), p.parked, &why) != TN_OK) tn_skip("%s", why.msg);
+            tn_model_drop_masters(m);
+            CHECK_OK(tn_model_park(m, k, e));
+            check_close("parked", p.parked, tn_park_bytes(k));
+            tn_model_free(m);
+            tn_park_free(k);
+            tn_backend_free(be);
+        }
+}

@@ -433,6 +433,77 @@ TEST(params_dropped_masters) {
     tn_backend_free(b);
 }
 
+/* A parked model gives the same numbers whenever it is read; what is trained or shared is not parked. */
+TEST(params_parked) {
+    static const struct { const char *name; tn_dtype dtype; } on[] = {{"ref", TN_F32}, {"cpu", TN_F32}, {"cpu", TN_BF16}};
+    for (size_t i = 0; i < 3; i++)
+        for (int tied = 0; tied < 2; tied++) {
+            tn_backend *b = backend(on[i].name, on[i].dtype);
+            tn_desc d = small_tied;
+            d.tied = tied;
+            tn_model *m = NULL, *c = NULL, *view = NULL;
+            tn_park *k = NULL;
+            tn_err why = {0};
+            double logp[2][20];
+            if (tn_park_new(&k, tn_test_dir(), 1 << 20, &why) != TN_OK) tn_skip("%s", why.msg);
+            CHECK_OK(tn_model_new(&m, &d, 3, b, e));
+            twenty(m, logp[0]);
+            CHECK_FAIL(tn_model_park(m, k, e), TN_BUG, "to be parked");
+            CHECK_OK(tn_model_copy_frozen(&c, m, e));
+            CHECK(c->trunk->dropped && ((const float *)c->layer[1].gate_up.master)[5000] == 0);
+            CHECK(memcmp(c->packed, m->packed, m->packed_bytes) == 0);
+            CHECK_OK(tn_model_view(&view, c, e));
+            CHECK_FAIL(tn_model_park(c, k, e), TN_BUG, "to be parked");
+            tn_model_free(view);
+            CHECK_OK(tn_model_park(c, k, e));
+            CHECK(tn_park_bytes(k) > c->packed_bytes - 4096);
+            for (int round = 0; round < 2; round++) {
+                tn_park_leave(k);
+                memset(logp[1], 0, sizeof logp[1]);
+                twenty(c, logp[1]);
+                CHECK(!memcmp(logp[0], logp[1], sizeof logp[0]));
+            }
+            CHECK_FAIL(tn_model_copy_frozen(&view, c, e), TN_BUG, "given back");
+            tn_model_free(c);
+            tn_model_free(m);
+            tn_park_free(k);
+            tn_backend_free(b);
+        }
+}
+
+/* Gradients between two trainings: zeros, and in no memory until they wake. */
+TEST(params_gradients_rest) {
+    tn_backend *b = backend("cpu", TN_F32);
+    tn_desc d = small_tied;
+    d.vocab = 60000;
+    tn_model *m = NULL;
+    CHECK_OK(tn_model_new(&m, &d, 3, b, e));
+    CHECK_OK(tn_model_trainable(m, e));
+    float *g = m->trunk->grad;
+    size_t n = m->trunk->n;
+    CHECK(m->trunk->resting);
+    for (int round = 0; round < 3; round++) {
+        size_t asleep = tn_resident_memory();
+        tn_model_wake_grad(m);
+        CHECK(!m->trunk->resting);
+        CHECK_MSG(!asleep || tn_resident_memory() > asleep + n * 4 / 10 * 8, "%zu, %zu", tn_resident_memory(), asleep);
+        size_t bad = 0;
+        for (size_t i = 0; i < n; i++) bad += g[i] != 0;
+        CHECK_MSG(bad == 0, "%zu", bad);
+        for (size_t i = 0; i < n; i++) g[i] = (float)i;
+        tn_model_wake_grad(m); /* awake it stays what it is */
+        CHECK(g[1024] == 1024 && g[n - 1] == (float)(n - 1));
+        size_t awake = tn_resident_memory();
+        tn_model_rest_grad(m);
+        CHECK_MSG(!awake || tn_resident_memory() + n * 4 / 10 * 8 < awake, "%zu, %zu", tn_resident_memory(), awake);
+    }
+    for (size_t i = 0; i < n; i++) g[i] = 1; /* a checkpoint that gathers there */
+    tn_model_fresh_grad(m);
+    CHECK(m->trunk->resting && g[0] == 0 && g[n - 1] == 0);
+    tn_model_free(m);
+    tn_backend_free(b);
+}
+
 /* An embedding that came in bf16 is kept so by a frozen model, and by it alone: the same numbers in half of the memory. */
 TEST(params_frozen_embedding) {
     static const char *const backends[] = {"ref", "ref64", "cpu"};
