@@ -30,7 +30,7 @@ static const tn_opt_row score_rows[] = {
      "LAYER as in transformers: 0 the embeddings, k after layer k, the last layer's after the "
      "final norm."},
     {"dtype", TN_OPT_CHOICE, AT(dtype), "bfloat16", "bfloat16|float32", 0, 0, "torch-dtype", NULL,
-     "Type of the operands of matrix products; everything else is float32."},
+     "Type of the operands of matrix products and attention; everything else is float32."},
     {"backend", TN_OPT_CHOICE, AT(backend), "cpu", "cpu|ref", 0, 0, NULL, NULL,
      "cpu, or ref: the slow definition that cpu must equal."},
     {"kernels", TN_OPT_STRING, AT(kernels), NULL, NULL, 0, 0, NULL, "NAME",

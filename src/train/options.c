@@ -5,8 +5,7 @@
 const tn_opt_row tn_machine_option_rows[] = {
     {"dtype", TN_OPT_CHOICE, AT(dtype), "bfloat16", "bfloat16|float32|bf16|f32", 0, 0,
      "torch_dtype", NULL,
-     "Precision of matrix operands. Master weights, sums, norms and attention are float32 in "
-     "both."},
+     "Precision of the operands of matrix products and attention. Master weights, sums, norms and softmax are float32 in both."},
     {"backend", TN_OPT_CHOICE, AT(backend), "cpu", "cpu|ref", 0, 0, NULL, NULL,
      "cpu: native kernels. ref: the scalar reference (slow, the definition of every bit)."},
     {"kernels", TN_OPT_STRING, AT(kernels), NULL, NULL, 0, 0, NULL, "NAME",
