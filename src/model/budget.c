@@ -173,7 +173,10 @@ void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_b
     size_t all = tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, blocks, keep);
     size_t kv = all - tn_budget_run_bytes(d, be, max_tok, max_rows, max_pos, 0, keep);
     tn_budget_add(p, owner, "activations", all - kv);
-    if (kv) tn_budget_add(p, owner, "keys and values", kv);
+    if (!kv) return;
+    size_t sure = p->sure_blocks > 0 && p->sure_blocks < blocks ? kv / (size_t)blocks * (size_t)p->sure_blocks : kv;
+    tn_budget_add(p, owner, "keys and values", sure);
+    if (sure < kv) tn_budget_add(p, owner, "keys and values, at most", kv - sure); /* of samples that end early */
 }
 
 void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages) {

@@ -9,7 +9,7 @@
 #define TN_BUDGET_MAX 64
 typedef struct tn_budget {
     int n;
-    struct { char owner[24], part[24], turn[24]; size_t bytes; } row[TN_BUDGET_MAX]; /* turn "": always there */
+    struct { char owner[24], part[32], turn[24]; size_t bytes; } row[TN_BUDGET_MAX]; /* turn "": always there */
     size_t total;  /* what is always there, and the largest turn */
     char turn[24]; /* of rows that are added: tn_budget_turn */
     bool rests;    /* a loop that samples and trains by turns: gradients are there while it trains */
@@ -20,6 +20,7 @@ typedef struct tn_budget {
     /* What the rows to be trained on name of an embedding that nothing else reaches (live.h); NULL: samples will say. Then
      * all of it is counted, in a part of its own ("at most"). */
     const uint8_t *live;
+    int sure_blocks;        /* of the blocks of runs that follow; further ones depend on samples: "at most"; 0: all are sure */
     bool sum_sq;            /* heads give log_sum_sq, too; set before scratch is added */
 } tn_budget;
 

@@ -226,6 +226,13 @@ static tn_batch_need teacher_need(const tn_critic_free *l) {
     return tn_batch_rollouts((int)(tokens > one ? tokens : one), (int)l->each, 1, on->shortest, 0);
 }
 
+/* Blocks of a full micro-batch whose responses are as long as they can be; with shorter ones it has more of them, and more blocks. */
+static int sure_blocks(const tn_critic_free *l) {
+    int one = l->teacher_length + (int)l->task->max_completion + 1, most = (int)(l->on.o.micro_tokens / one);
+    if (most > l->each) most = (int)l->each;
+    return (most > 1 ? most : 1) * (tn_kv_pages_for(l->teacher_length) + tn_kv_pages_for((int)l->task->max_completion + 1));
+}
+
 static tn_status open_teachers(tn_critic_free *l, tn_err *e) {
     TN_TRY(tn_sdpo_open(&l->sdpo, l->task->sdpo, &l->on, l->teacher_length, l->slices.n, e));
     for (int k = 0; k < l->slices.n && l->task->sdpo; k++) l->slices.part[k].max_tokens = 0; /* every response apart */
@@ -261,6 +268,7 @@ tn_status tn_critic_free_set_up(tn_critic_free *l, const tn_opts *opts, tn_err *
                                              .teacher = k->sdpo ? k->sdpo->kind : NULL,
                                              .pair_beta = k->pair_beta,
                                              .more_length = k->sdpo ? l->teacher_length + (int)k->max_completion + 1 : 0,
+                                             .sure_blocks = k->sdpo ? sure_blocks(l) : 0,
                                              .algo = k->algo,
                                              .opt = k->opt,
                                              .more = k->pairs  ? pair_need(l)

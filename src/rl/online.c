@@ -228,6 +228,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     tn_budget_present(p);
     p->rests = true;
     p->moments = tn_moments_from_option(on->o.optim);
+    p->sure_blocks = s->sure_blocks;
     p->sum_sq = (tn_algo_needs(s->algo, s->opt) & TN_NEED_SUM_SQ) != 0;
     tn_budget_ranks(p, on->comm->size, tn_lanes_spare(on->comm->size, on->lanes));
     tn_budget_trained(p, "policy", d, &on->spec, on->be, false);
@@ -243,6 +244,7 @@ tn_status tn_online_budget(const tn_online *on, tn_budget *p, tn_err *e) {
     bool parks = p->parks;
     TN_TRY(teacher_budget(on, p, e));
     p->parks = parks;
+    p->sure_blocks = 0;
     tn_budget_add(p, "rollouts", "", tn_rollouts_bytes(s->n_prompt * s->n_sample, s->max_new));
     tn_budget_add(p, "micro-batch", "", tn_batch_bytes(q));
     return TN_OK;

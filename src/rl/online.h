@@ -33,6 +33,7 @@ typedef struct tn_online_shape {
     const void *opt;
     tn_batch_need more; /* beyond rollouts, of batches that go through the policy's workspace */
     int more_length;
+    int sure_blocks; /* as in tn_budget */
     size_t more_examples;
 } tn_online_shape;
 

@@ -1,7 +1,8 @@
 # The printed memory plan against the measured peak, within 5 % (or 4 MB: samples that end early leave pages untouched, and
 # the small shape has no more than a dozen megabytes of them), for every training verb and both dtypes; and
 # what is refused. An embedding that tokens alone reach is in memory as far as they name its rows: data are counted, and of
-# samples the plan says what they may name at most, which the peak may fall short of; so with the embedding of a parked model. Loops on own samples park frozen models
+# samples the plan says what they may name at most, which the peak may fall short of; so with the embedding of a parked model,
+# and with the keys and values of micro-batches that hold more responses the shorter these are. Loops on own samples park frozen models
 # where the folder is on a disk (parked), and keep them where it is not (held: in /dev/shm). TENET_MEMORY_SHAPES: "small 20M" by default, 135M too where there are 6 GB.
 . tests/e2e/lib.sh
 [ -w /dev/shm ] && M=$(mktemp -d /dev/shm/tenet-memory.XXXXXX) && trap 'rm -rf "$M"' EXIT
@@ -32,7 +33,7 @@ held() {
     if ! tenet "$@" --output-dir "$out" --save-steps 0 >"$M/log" 2>&1; then fail "$name: $(tail -n 1 "$M/log")"; return; fi
     plan=$(number)
     peak=$(sed -n 's/.*"peak_memory_bytes": \([0-9]*\).*/\1/p' "$out/timing.jsonl" | tail -n 1)
-    maybe=$(grep -o '\(sampled rows\|embedding\), at most [0-9.]*' "$M/log" |
+    maybe=$(grep -o '\(sampled rows\|keys and values\|embedding\), at most [0-9.]*' "$M/log" |
         awk '/embed/ { if ($NF > most) most = $NF; next } { s += $NF } END { print s + most + 0 }')
     awk -v plan="$plan" -v peak="$peak" -v maybe="$maybe" 'BEGIN { r = plan * 1e6 / peak; d = plan * 1e6 - peak
         printf "plan %.1f MB, peak %.1f MB, %+.1f %%", plan, peak / 1e6, 100 * (r - 1); if (maybe) printf ", %.1f at most", maybe
