@@ -176,7 +176,7 @@ void tn_budget_run(tn_budget *p, const char *owner, const tn_desc *d, const tn_b
     if (!kv) return;
     size_t sure = p->sure_blocks > 0 && p->sure_blocks < blocks ? kv / (size_t)blocks * (size_t)p->sure_blocks : kv;
     tn_budget_add(p, owner, "keys and values", sure);
-    if (sure < kv) tn_budget_add(p, owner, "keys and values, at most", kv - sure); /* of samples that end early */
+    if (sure < kv) tn_budget_add(p, owner, "keys and values, at most", kv - sure); /* of samples that end early, and of prompts shorter than the longest */
 }
 
 void tn_budget_kv(tn_budget *p, const char *owner, const tn_desc *d, const tn_backend *be, int pages) {

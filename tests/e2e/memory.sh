@@ -1,4 +1,4 @@
-# The printed memory plan against the measured peak, within 5 % (or 4 MB: samples that end early leave pages untouched, and
+# The printed memory plan against the measured peak, within 5 % (or 5 MB: samples that end early leave pages untouched, and
 # the small shape has no more than a dozen megabytes of them), for every training verb and both dtypes; and
 # what is refused. An embedding that tokens alone reach is in memory as far as they name its rows: data are counted, and of
 # samples the plan says what they may name at most, which the peak may fall short of; so with the embedding of a parked model,
@@ -37,7 +37,7 @@ held() {
         awk '/embed/ { if ($NF > most) most = $NF; next } { s += $NF } END { print s + most + 0 }')
     awk -v plan="$plan" -v peak="$peak" -v maybe="$maybe" 'BEGIN { r = plan * 1e6 / peak; d = plan * 1e6 - peak
         printf "plan %.1f MB, peak %.1f MB, %+.1f %%", plan, peak / 1e6, 100 * (r - 1); if (maybe) printf ", %.1f at most", maybe
-        d -= maybe * 1e6; exit !(r > 0.95 && (d < 0.05 * peak || d < 4e6)) }' >"$M/ratio"
+        d -= maybe * 1e6; exit !(r > 0.95 && (d < 0.05 * peak || d < 5e6)) }' >"$M/ratio"
     if [ $? = 0 ]; then ok "$name ($(cat "$M/ratio"))"; else fail "$name: $(cat "$M/ratio")"; fi
 }
 # parked NAME VERB ARGUMENTS...: the same on a disk, and that frozen models were parked there; then once more in memory: the same bytes.
