@@ -176,6 +176,7 @@ tn_status tn_row_canonical(const json_t *row, bool chat, json_t **out, tn_err *e
         return tn_fail(e, TN_NOMEM, "out of memory");
     }
     tn_status st = conversations(*out, chat, e);
+    if (st == TN_OK) st = tn_json_check("a row", e); /* a copy that has lost a member looks whole */
     if (st != TN_OK) json_decref(*out), *out = NULL;
     return st;
 }

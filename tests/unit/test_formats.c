@@ -1,9 +1,11 @@
 /* Rows of public data sets under the readers' names. Each is written back as the fields that readers look at. */
+#include "base/fault.h"
 #include "data/dataset.h"
 #include "data/encode.h"
 #include "data/first_prompt.h"
 #include "data/formats.h"
 #include "test.h"
+#include <errno.h>
 
 #define USER(q) "{\"role\":\"user\",\"content\":\"" q "\"}"
 #define SAYS(a) "{\"role\":\"assistant\",\"content\":\"" a "\"}"
@@ -156,4 +158,29 @@ TEST(formats_first_prompt) {
     CHECK(tn_row_first_prompt(row, &s) && strcmp(s.s, "how big ?") == 0);
     tn_str_free(&s);
     json_decref(row);
+}
+
+/* jansson copies what it can when memory is short; a row that has lost a member is no row. */
+TEST(formats_no_memory) {
+    static const char *const rows[] = {"{\"id\":\"a\",\"prompt\":\"q\",\"family\":\"f\",\"task\":\"t\",\"pool\":\"p\",\"x\":1,\"y\":[1,2],\"z\":null,\"u\":\"v\"}",
+                                       "{\"question\":\"2+2?\",\"answer\":\"4\",\"id\":\"a\"}",
+                                       "{\"id\":\"a\",\"prompt\":\"q\",\"chosen\":[" USER("q") "," SAYS("c") "],\"rejected\":[" USER("q") "," SAYS("r") "]}"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int chat = 0; chat < 2; chat++) {
+            json_t *from = json_loads(rows[i], 0, NULL), *want = NULL, *got;
+            int n = 0;
+            CHECK_OK(tn_row_canonical(from, chat, &want, e));
+            for (bool fired = true; fired;) {
+                tn_err quiet = {0};
+                tn_fault_arm(++n, ENOMEM);
+                tn_status st = tn_row_canonical(from, chat, &got, &quiet);
+                fired = tn_fault_fired();
+                tn_fault_arm(0, 0);
+                tn_memory_lost = false;
+                CHECK_MSG(st == TN_OK ? json_equal(got, want) : st == TN_NOMEM && !got, "row %zu, call %d: status %d", i, n, (int)st);
+                json_decref(got);
+            }
+            CHECK(n > 1);
+            json_decref(from), json_decref(want);
+        }
 }
