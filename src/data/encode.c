@@ -233,8 +233,10 @@ tn_status tn_extract_prompt(const json_t *chosen, const json_t *rejected, json_t
                        "of messages",
                        where);
     }
-    if (!*prompt || !*c || !*r) return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
-    return TN_OK;
+    if (*prompt && *c && *r) return TN_OK;
+    json_decref(*prompt), json_decref(*c), json_decref(*r);
+    *prompt = *c = *r = NULL;
+    return tn_fail(e, TN_NOMEM, "%s: out of memory", where);
 }
 
 /* Where turns begin: in HH-RLHF's transcripts, and in those with headings (DSP's), which need no empty line at the
