@@ -294,6 +294,7 @@ static tn_status keep_constitution(session *s, tn_err *e) {
 }
 
 static tn_status work(session *s, tn_err *e) {
+    enum { LISTED = 20 }; /* log-probs of an endpoint at a place, as `tenet label` asks for by default */
     const critique_options *o = &s->o;
     TN_TRY(check(o, e));
     tn_shipped_path(o->constitution, &s->path);
@@ -312,7 +313,7 @@ static tn_status work(session *s, tn_err *e) {
     const char *critic = o->critic ? o->critic : o->model;
     if (strcmp(critic, o->model)) TN_TRY(tn_asker_open(&s->policy, s->be, o->model, o->base, NULL, s->kept, e));
     TN_TRY(tn_judges_open(&s->critic, (tn_opt_list){&critic, 1}, &(tn_judge_setup){.be = s->be, .base = o->base, .prompts = {&o->prompts, 1},
-                          .endpoint = &s->endpoint, .top = 20, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
+                          .endpoint = &s->endpoint, .top = LISTED, .constitution = s->c, .kept = s->kept, .seed = (uint64_t)s->machine.seed}, e));
     tn_asker_keep_prompts(s->critic.v[0].asker, (size_t)o->cache << 20);
     if (o->least > 0) TN_TRY(check_judging(s, e));
     tn_signals_install();

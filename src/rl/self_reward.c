@@ -185,7 +185,6 @@ static tn_status measure(state *s, tn_err *e) {
 
 /* ---- pairs ---- */
 
-
 static tn_status write_answers(state *s, tn_err *e) {
     tn_out *out;
     TN_TRY(tn_round_path(&s->path, s->l->dir, s->round, "answers.jsonl", e));
